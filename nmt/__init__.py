@@ -1,0 +1,1 @@
+"""Attentional RNN translation: train, evaluate, translate, and look at the alignments."""

@@ -1,0 +1,1 @@
+"""One loop: next batch, step, maybe log, maybe validate, maybe save."""

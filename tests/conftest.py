@@ -1,0 +1,25 @@
+"""What every test shares: one thread (ten times faster and steady on small tensors) and the corpora, where they are."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU, and torch sees none"))
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """The folder of real corpora named by NMT_CORPORA; the test skips where there is none."""
+    folder = os.environ.get("NMT_CORPORA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs the real corpora: set NMT_CORPORA to their folder")
+    return Path(folder)
