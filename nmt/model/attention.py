@@ -1,0 +1,179 @@
+"""Where the decoder looks: energies, masked softmax and context.
+
+Every score has the same three parts: ``project_keys`` (once a sentence), ``project_query`` (once a step, or for all steps
+at once) and ``energies``. Queries come as (B, Q, .): Q is 1 for a step of greedy search, K for a step of beam search, T
+when nothing recurs through attention; the source is never copied for them.
+"""
+
+from enum import Enum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+
+class Source(NamedTuple):
+    """What stays the same over the steps of decoding a batch.
+
+    memory (B, S, M): encoder outputs; keys (B, S, A): what queries are matched with; mask (B, S): True on real tokens.
+    """
+
+    memory: Tensor
+    keys: Tensor
+    mask: Tensor
+
+    def select(self, rows: Tensor) -> "Source":
+        """The source of the sentences `rows` (R,) alone."""
+        return Source(*(field.index_select(0, rows) for field in self))
+
+
+class Look(NamedTuple):
+    """What one look at the source gives: context (B, Q, M) and weights (B, Q, S), each row of which sums to one."""
+
+    context: Tensor
+    weights: Tensor
+
+
+class Score(Enum):
+    """The closed list of attention scores; the values are the words of ``model.attention.score``."""
+
+    additive = "additive"
+    dot = "dot"
+    scaled_dot = "scaled_dot"
+    general = "general"
+    concat = "concat"
+
+
+def additive_energies(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
+    """query (B, Q, A), keys (B, S, A), v (A,) -> (B, Q, S): v . tanh(query + key).  # Bahdanau et al. (2015), A.1.2"""
+    return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1)) @ v
+
+
+def dot_energies(query: Tensor, keys: Tensor) -> Tensor:
+    """query (B, Q, A), keys (B, S, A) -> (B, Q, S): the inner products.  # Luong et al. (2015), eq. 8"""
+    return query @ keys.transpose(1, 2)
+
+
+def masked_softmax(energies: Tensor, mask: Tensor) -> Tensor:
+    """energies (B, Q, S), mask (B, S) -> weights (B, Q, S) in float32 (or wider): rows sum to one, padding gets exactly 0.
+
+    Every sentence has at least its end-of-sentence token, so no row is masked whole.
+    """
+    energies = energies.to(torch.promote_types(energies.dtype, torch.float32))
+    return energies.masked_fill(~mask.unsqueeze(1), float("-inf")).softmax(-1)
+
+
+class Attention(nn.Module):
+    """A score with its weights. Subclasses say how keys and queries are made and matched."""
+
+    size: int
+
+    def project_keys(self, memory: Tensor) -> Tensor:
+        """memory (B, S, M) -> keys (B, S, A)."""
+        raise NotImplementedError
+
+    def project_query(self, hidden: Tensor) -> Tensor:
+        """hidden (B, Q, H) -> query (B, Q, A)."""
+        raise NotImplementedError
+
+    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
+        """query (B, Q, A), keys (B, S, A) -> energies (B, Q, S)."""
+        raise NotImplementedError
+
+    def forward(self, hidden: Tensor, source: Source) -> Look:
+        """hidden (B, Q, H): the decoder states that ask -> where each looked and what it saw."""
+        weights = masked_softmax(self.energies(self.project_query(hidden), source.keys), source.mask)
+        return Look(weights.to(source.memory.dtype) @ source.memory, weights)
+
+
+class AdditiveAttention(Attention):
+    """e_ij = v . tanh(W_a s_{i-1} + U_a h_j).  # Bahdanau et al. (2015), A.1.2"""
+
+    def __init__(self, query_size: int, memory_size: int, size: int):
+        super().__init__()
+        self.size = size
+        self.query = nn.Linear(query_size, size, bias=False)
+        self.key = nn.Linear(memory_size, size)
+        self.v = nn.Parameter(torch.empty(size))
+        nn.init.uniform_(self.v, -(size**-0.5), size**-0.5)
+
+    def project_keys(self, memory: Tensor) -> Tensor:
+        return self.key(memory)
+
+    def project_query(self, hidden: Tensor) -> Tensor:
+        return self.query(hidden)
+
+    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
+        return additive_energies(query, keys, self.v)
+
+
+class ConcatAttention(AdditiveAttention):
+    """v . tanh(W_a [h_t; h_s]): one matrix over both is two matrices added, without a bias.  # Luong et al. (2015), eq. 8"""
+
+    def __init__(self, query_size: int, memory_size: int, size: int):
+        super().__init__(query_size, memory_size, size)
+        self.key = nn.Linear(memory_size, size, bias=False)
+
+
+class DotAttention(Attention):
+    """h_t . h_s; the encoder's output must be as wide as the decoder's state.  # Luong et al. (2015), eq. 8"""
+
+    def __init__(self, query_size: int, memory_size: int):
+        super().__init__()
+        if query_size != memory_size:
+            raise ValueError(
+                f"model.attention.score=dot multiplies decoder states ({query_size}) with encoder outputs ({memory_size}): "
+                f"make them equal with model.decoder.hidden={memory_size}, or use model.attention.score=general"
+            )
+        self.size = memory_size
+
+    def project_keys(self, memory: Tensor) -> Tensor:
+        return memory
+
+    def project_query(self, hidden: Tensor) -> Tensor:
+        return hidden
+
+    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
+        return dot_energies(query, keys)
+
+
+class ScaledDotAttention(DotAttention):
+    """h_t . h_s / sqrt(H): keeps the energies of wide states in the softmax's range.  # Vaswani et al. (2017), eq. 1"""
+
+    def project_query(self, hidden: Tensor) -> Tensor:
+        return hidden * hidden.shape[-1] ** -0.5
+
+
+class GeneralAttention(Attention):
+    """h_t W_a h_s; W_a is applied to the encoder's side, once a sentence.  # Luong et al. (2015), eq. 8"""
+
+    def __init__(self, query_size: int, memory_size: int):
+        super().__init__()
+        self.size = query_size
+        self.key = nn.Linear(memory_size, query_size, bias=False)
+
+    def project_keys(self, memory: Tensor) -> Tensor:
+        return self.key(memory)
+
+    def project_query(self, hidden: Tensor) -> Tensor:
+        return hidden
+
+    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
+        return dot_energies(query, keys)
+
+
+def build_attention(score: Score, query_size: int, memory_size: int, size: int) -> Attention:
+    """The module for `score`; `size` (A) is used by additive and concat alone."""
+    match score:
+        case Score.additive:
+            return AdditiveAttention(query_size, memory_size, size)
+        case Score.concat:
+            return ConcatAttention(query_size, memory_size, size)
+        case Score.dot:
+            return DotAttention(query_size, memory_size)
+        case Score.scaled_dot:
+            return ScaledDotAttention(query_size, memory_size)
+        case Score.general:
+            return GeneralAttention(query_size, memory_size)
+        case _:
+            raise ValueError(f"model.attention.score={score}: legal are {', '.join(s.value for s in Score)}")
