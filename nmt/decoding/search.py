@@ -1,0 +1,286 @@
+"""Search: from a batch of source sentences to the best hypotheses under a model, greedily or with a beam.
+
+Search knows four things of a model: `encode`, `step`, and `select(rows)` on the Source and the State they pass around.
+Anything with these four can be searched, an ensemble too. Shapes: B sentences, K places of the beam, S source length,
+T target length, V vocabulary, N = B * K rows of a step; the K rows of a sentence are adjacent and share one row of Source.
+
+The rule of the beam (Sutskever et al. 2014, section 3.2; Bahdanau et al. 2015, appendix B.2 use the same): a sentence has
+K places. At each step the best continuations take the places that are free. One that ends keeps its place for good: it is
+never extended and never pushed out, and the live ones share what is left. The search of a sentence is over when no place
+is free, at `max_length`, or as soon as no live hypothesis can enter the n best any more. The last rule changes no result:
+a log-probability only falls as a hypothesis grows, so log_prob / penalty(max_length) bounds every score still in reach.
+"""
+
+from collections.abc import Iterator
+from enum import Enum
+from itertools import count
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmt.data.symbols import BOS, EOS, PAD
+
+NEVER = (PAD, BOS)  # what no hypothesis contains, however probable the model finds it
+
+
+class Normalisation(Enum):
+    """By what the summed log-probability of a hypothesis is divided to give its score."""
+
+    none = "none"  # by nothing
+    average = "average"  # by its length, EOS included
+    gnmt = "gnmt"  # by ((5 + length) / 6) ** alpha: Wu et al. (2016), eq. 14
+
+
+class Hypothesis(NamedTuple):
+    """One translation as ids, with what the model thought of it and where it looked."""
+
+    ids: list[int]  # (T,) no BOS; EOS comes last if it is finished
+    score: float  # log_prob after length normalisation
+    log_prob: float  # natural logarithm, summed over ids
+    weights: np.ndarray  # (T, S) float32, S the true source length; (T, 0) without attention
+    finished: bool
+
+
+class Searchable(Protocol):
+    """What search asks of a model; Source and State are the model's own, each with `select(rows)`."""
+
+    def encode(self, src: Tensor, src_lengths: Tensor, /) -> tuple[Any, Any]: ...
+
+    def step(self, tokens: Tensor, state: Any, source: Any, /) -> tuple[Tensor, Any, Tensor]: ...
+
+
+class Beam(NamedTuple):
+    """The K places of B sentences between two steps."""
+
+    tokens: Tensor  # (B, K) the last token of each hypothesis
+    log_probs: Tensor  # (B, K) float64, best first; -inf where no live hypothesis stands
+    ended: Tensor  # (B, K) float64, scores of the finished hypotheses, best first, then -inf
+
+
+class Candidates(NamedTuple):
+    """The K best continuations of each sentence, best first; of two equals the lower parent, then the lower id."""
+
+    log_probs: Tensor  # (B, K) float64
+    parents: Tensor  # (B, K) the place each one continues
+    tokens: Tensor  # (B, K)
+
+
+class Step(NamedTuple):
+    """What a step leaves behind, on the CPU, for the B sentences then searched; read backwards when all are done."""
+
+    sentences: np.ndarray  # (B,) rows of the caller's batch, ascending
+    tokens: np.ndarray  # (B, K)
+    parents: np.ndarray  # (B, K) places at the step before
+    log_probs: np.ndarray  # (B, K)
+    scores: np.ndarray  # (B, K) normalised; -inf where the candidate got no place
+    weights: np.ndarray  # (B, K, S) by the place at the step *before*: read it with `parents`
+
+
+@torch.inference_mode()
+def greedy_search(
+    model: Searchable, src: Tensor, src_lengths: Tensor, *, max_length: int | Tensor, attention: bool = True
+) -> list[Hypothesis]:
+    """The most probable token at each step, for src (B, S) of true lengths (B,); one hypothesis a sentence.
+
+    max_length, one number or (B,), is the most tokens of a hypothesis, EOS included. The score is the log-probability.
+    `attention=False` keeps no weights (they come as (T, 0)), which is what a line of 10,000 words wants.
+    Raises ValueError if max_length is below 1 or the model's output is not a distribution (NaN).
+    """
+    limits = _limits(max_length, src)
+    sentences = torch.arange(src.shape[0], device=src.device)
+    source, state = model.encode(src, src_lengths)
+    tokens = torch.full_like(sentences, BOS)
+    log_probs = torch.zeros(src.shape[0], 1, dtype=torch.float64, device=src.device)
+    history: list[Step] = []
+    for length in count(1):
+        logits, state, weights = model.step(tokens, state, source)
+        best = _continue(logits, log_probs)
+        history.append(_record(sentences, best, best.log_probs, weights, attention))
+        (live,) = torch.where((best.tokens[:, 0] != EOS) & (length < limits) & best.log_probs[:, 0].isfinite())
+        if len(live) == 0:
+            break
+        if len(live) < len(sentences):
+            sentences, limits, source, state = sentences[live], limits[live], source.select(live), state.select(live)
+        tokens, log_probs = best.tokens[live, 0], best.log_probs[live]
+    return [best[0] for best in _read_out(history, src_lengths, nbest=1)]
+
+
+@torch.inference_mode()
+def beam_search(
+    model: Searchable,
+    src: Tensor,
+    src_lengths: Tensor,
+    *,
+    beam: int,
+    nbest: int = 1,
+    max_length: int | Tensor,
+    normalisation: Normalisation = Normalisation.average,
+    alpha: float = 1.0,
+    attention: bool = True,
+) -> list[list[Hypothesis]]:
+    """The n best hypotheses of each sentence, best score first, for src (B, S) of true lengths (B,).
+
+    max_length, one number or (B,), is the most tokens of a hypothesis, EOS included. A list holds finished hypotheses
+    only, so it may be shorter than nbest; the unfinished come back only where a sentence has no finished one at all.
+    alpha is gnmt's. `attention=False` keeps no weights: (T, 0). The result does not depend on what else is in the batch.
+    Raises ValueError for options that make no sense, or if the model's output is not a distribution (NaN).
+    """
+    check_options(beam=beam, nbest=nbest, alpha=alpha)
+    limits = _limits(max_length, src)
+    sentences = torch.arange(src.shape[0], device=src.device)
+    source, state = model.encode(src, src_lengths)
+    state = state.select(sentences.repeat_interleave(beam))
+    places = _start(src.shape[0], beam, src.device)
+    history: list[Step] = []
+    for length in count(1):
+        logits, state, weights = model.step(places.tokens.flatten(), state, source)
+        best = _continue(logits, places.log_probs)
+        scores = _into_free_places(normalise(best.log_probs, length, normalisation, alpha), places.ended)
+        history.append(_record(sentences, best, scores, weights, attention))
+        places = _settle(best, scores, places.ended)
+        within_reach = normalise(places.log_probs[:, 0], limits, normalisation, alpha)
+        (live,) = torch.where((length < limits) & (within_reach > places.ended[:, nbest - 1]))
+        if len(live) == 0:
+            break
+        if len(live) < len(sentences):
+            sentences, limits, source = sentences[live], limits[live], source.select(live)
+            places = Beam(*(field[live] for field in places))
+        state = state.select(_rows(live, best.parents[live]))
+    return _read_out(history, src_lengths, nbest)
+
+
+def normalise(log_probs: Tensor, length: int | Tensor, normalisation: Normalisation, alpha: float) -> Tensor:
+    """Scores of hypotheses of that length (tokens, EOS included; a tensor must broadcast)."""
+    match normalisation:
+        case Normalisation.none:
+            return log_probs
+        case Normalisation.average:
+            return log_probs / length
+        case Normalisation.gnmt:  # Wu et al. (2016), eq. 14, without the coverage term
+            return log_probs / ((5 + length) / 6) ** alpha
+        case _:
+            raise ValueError(f"decode.normalisation is {normalisation!r}; try one of: none, average, gnmt")
+
+
+def check_options(*, beam: int, nbest: int, alpha: float) -> None:
+    """Raises ValueError where the options of a beam search contradict each other."""
+    if beam < 1:
+        raise ValueError(f"decode.beam is {beam}: a beam has at least one place; try decode.beam=5")
+    if not 1 <= nbest <= beam:
+        raise ValueError(f"decode.nbest is {nbest}, and decode.beam={beam} can give 1 to {beam}; try decode.beam={nbest}")
+    if not 0 <= alpha < float("inf"):
+        raise ValueError(f"decode.alpha is {alpha}: the exponent of the length is 0 or more; try decode.alpha=0.6")
+
+
+def _limits(max_length: int | Tensor, src: Tensor) -> Tensor:
+    """max_length as (B,) float64, the type in which scores are normalised."""
+    limits = torch.as_tensor(max_length, device=src.device).expand(src.shape[0])
+    if (limits < 1).any():
+        raise ValueError(f"decode.max_length is {int(limits.min())}: a translation needs one piece at least")
+    return limits.double()
+
+
+def _start(size: int, beam: int, device: torch.device) -> Beam:
+    """BOS in the first place of each sentence. The other places are empty, else the first step would give K copies."""
+    log_probs = torch.full((size, beam), -torch.inf, dtype=torch.float64, device=device)
+    ended = log_probs.clone()
+    log_probs[:, 0] = 0
+    return Beam(torch.full((size, beam), BOS, device=device), log_probs, ended)
+
+
+def _continue(logits: Tensor, log_probs: Tensor) -> Candidates:
+    """The K best of the K * V continuations, from logits (B * K, V) and the log_probs (B, K) of what they continue.
+
+    The K best of all are among the K best of each, so nothing of size K * V is normalised, sorted or copied: only
+    the few values that win are turned into log-probabilities, by subtracting the logsumexp of their row.
+    """
+    size, beam = log_probs.shape
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    # Two more than K, since PAD and BOS may be among them. In the order of ids, so that the stable sort below settles ties.
+    _, ids = logits.topk(min(beam + len(NEVER), logits.shape[1]), sorted=False)
+    ids, _ = ids.sort(dim=1)
+    gained = logits.gather(1, ids) - logits.logsumexp(dim=1, keepdim=True)
+    for never in NEVER:
+        gained = gained.masked_fill(ids == never, -torch.inf)
+    # (B, K, 1) + (B, K, k). -inf - -inf and what a broken model gives are no hypotheses either.
+    grown = log_probs.unsqueeze(2) + gained.double().view(size, beam, -1)
+    grown = grown.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf).flatten(1)
+    grown, order = grown.sort(dim=1, descending=True, stable=True)
+    order = order[:, :beam]
+    return Candidates(grown[:, :beam], order // ids.shape[1], ids.view(size, -1).gather(1, order))
+
+
+def _into_free_places(scores: Tensor, ended: Tensor) -> Tensor:
+    """scores (B, K), best first, with -inf for those that find no place beside the finished ones."""
+    taken = ended.isfinite().sum(dim=1, keepdim=True)
+    rank = torch.arange(scores.shape[1], device=scores.device)
+    return scores.masked_fill(rank >= scores.shape[1] - taken, -torch.inf)
+
+
+def _settle(best: Candidates, scores: Tensor, ended: Tensor) -> Beam:
+    """The places after a step: who ended joins the finished, who goes on stays live, the rest is empty."""
+    ends = best.tokens == EOS
+    now_ended = scores.masked_fill(~ends, -torch.inf)
+    ended, _ = torch.cat([ended, now_ended], dim=1).topk(scores.shape[1])
+    live = best.log_probs.masked_fill(ends | scores.isneginf(), -torch.inf)
+    return Beam(best.tokens, live, ended)
+
+
+def _rows(sentences: Tensor, parents: Tensor) -> Tensor:
+    """Rows (B' * K,) of a step for the parents (B', K) of the sentences (B',) that stay."""
+    return (sentences.unsqueeze(1) * parents.shape[1] + parents).flatten()
+
+
+def _record(sentences: Tensor, best: Candidates, scores: Tensor, weights: Tensor, attention: bool) -> Step:
+    weights = weights.view(*scores.shape, weights.shape[1]) if attention else weights.new_empty(*scores.shape, 0)
+    fields = (sentences, best.tokens, best.parents, best.log_probs, scores, weights.float())
+    return Step(*(field.cpu().numpy() for field in fields))
+
+
+def _read_out(history: list[Step], src_lengths: Tensor, nbest: int) -> list[list[Hypothesis]]:
+    lengths = src_lengths.tolist()
+    return [_best_of(list(_of_sentence(history, row)), lengths[row], nbest) for row in range(len(lengths))]
+
+
+def _of_sentence(history: list[Step], sentence: int) -> Iterator[Step]:
+    """The steps of one sentence, without the batch dimension: (K,), and weights (K, S)."""
+    for step in history:
+        row = int(np.searchsorted(step.sentences, sentence))
+        if row == len(step.sentences) or step.sentences[row] != sentence:
+            return
+        yield Step(*(field[row] for field in step))
+
+
+def _best_of(steps: list[Step], src_length: int, nbest: int) -> list[Hypothesis]:
+    """The n best endings of a sentence, followed back; of two equal scores first the one that ended first."""
+    scores = np.stack([step.scores for step in steps])  # (T, K)
+    ended = np.where(np.stack([step.tokens for step in steps]) == EOS, scores, -np.inf)
+    if np.isneginf(ended).all():
+        ended[-1] = scores[-1]
+    order = [int(place) for place in np.argsort(-ended, axis=None, kind="stable")[:nbest] if ended.flat[place] > -np.inf]
+    if not order:
+        raise ValueError(
+            "the model gives no probability to any token (NaN or infinite weights?): "
+            "try an earlier checkpoint, or precision=fp32"
+        )
+    return [_follow_back(steps[: place // ended.shape[1] + 1], place % ended.shape[1], src_length) for place in order]
+
+
+def _follow_back(steps: list[Step], place: int, src_length: int) -> Hypothesis:
+    """The hypothesis whose last token stands in that place at the last of the steps."""
+    last = steps[-1]
+    ids, weights = [], []
+    here = place
+    for step in reversed(steps):
+        parent = step.parents[here]
+        ids.append(int(step.tokens[here]))
+        weights.append(step.weights[parent, :src_length])
+        here = parent
+    ids.reverse()
+    weights.reverse()
+    return Hypothesis(
+        ids, float(last.scores[place]), float(last.log_probs[place]), np.stack(weights), finished=ids[-1] == EOS
+    )
