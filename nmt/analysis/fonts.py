@@ -1,0 +1,100 @@
+"""Text of any script in pictures: which installed fonts draw it, and what to write where none does.
+
+Fonts are looked for only when DejaVu Sans, which comes with matplotlib, lacks a character. Joining letters (Arabic,
+Devanagari) and right-to-left order are matplotlib's work since 3.11, which shapes text with libraqm; before that it drew
+letters one by one from left to right.
+"""
+
+import unicodedata
+from collections.abc import Iterable
+from functools import cache
+
+from matplotlib import font_manager
+
+FIRST = "DejaVu Sans"
+
+# Joiners and variation selectors have no picture of their own: they shape their neighbours, or do nothing.
+_SHAPERS = frozenset(map(chr, [0x200C, 0x200D, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
+
+
+def families(texts: Iterable[str]) -> list[str]:
+    """Name the font families that draw these texts together, in the order in which matplotlib should try them."""
+    found = (_family(character) for character in sorted(set().union(*texts)) if not _is_escaped(character))
+    return list(dict.fromkeys([FIRST, *(family for family in found if family)]))
+
+
+def drawable(text: str) -> str:
+    """The text with what cannot be drawn written as code points, "U+4E2D" and "U+4E2D+6587" for neighbours.
+
+    That is each character no installed font has, each control, format or unassigned character, and a text of blanks only.
+    """
+    blank = not text.strip()
+    written, escaping = [], False
+    for character in text:
+        if character in _SHAPERS:
+            # A shaper next to an escape has nothing to shape; one that no font knows would be drawn as a box.
+            if not escaping and _family(character):
+                written.append(character)
+            continue
+        escape = blank or _is_escaped(character) or not _family(character)
+        if escape:
+            written.append(f"{'+' if escaping else 'U+'}{ord(character):04X}")
+        else:
+            written.append(character)
+        escaping = escape
+    return "".join(written)
+
+
+def _is_escaped(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") and character not in _SHAPERS
+
+
+@cache
+def _family(character: str) -> str:
+    """The first family that has a picture of the character; the empty string where none has."""
+    if ord(character) in _characters(FIRST):
+        return FIRST
+    return next((family for family in _installed() if _draws(family, character)), "")
+
+
+@cache
+def _installed() -> tuple[str, ...]:
+    """All families but the first, the likeliest first: Noto Sans, then sans serif, then the rest, by name."""
+    manager = font_manager.fontManager
+    known = {font.fname for font in manager.ttflist}
+    # matplotlib keeps a list of fonts on disk, and does not notice those installed after it was made.
+    for path in font_manager.findSystemFonts():
+        if path not in known:
+            try:
+                manager.addfont(path)
+            except (OSError, RuntimeError):
+                continue  # a damaged font, or one of bitmaps only, which matplotlib cannot draw
+    # TeX's fonts put other characters in place of letters, and "Last Resort" is the box that is to be avoided.
+    unfit = ("cm", "STIXSize", "STIXNon", "Last Resort", FIRST)
+    names = {font.name for font in manager.ttflist if not font.name.startswith(unfit) or font.name.startswith("cmu")}
+    return tuple(sorted(names, key=lambda name: (not name.startswith("Noto Sans"), "Serif" in name or "Mono" in name, name)))
+
+
+def _font(family: str):
+    # The same search by name that matplotlib makes when it draws, so that the answer holds for the font it will take.
+    path = font_manager.findfont(font_manager.FontProperties(family=[family]), fallback_to_default=False)
+    return font_manager.get_font(path)
+
+
+@cache
+def _characters(family: str) -> frozenset[int]:
+    try:
+        return frozenset(_font(family).get_charmap())
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()
+
+
+def _draws(family: str, character: str) -> bool:
+    if ord(character) not in _characters(family):
+        return False
+    if character.isspace() or character in _SHAPERS:
+        return True
+    # Colour fonts list characters whose outlines are empty.
+    font = _font(family)
+    font.load_char(ord(character))
+    return len(font.get_path()[0]) > 0

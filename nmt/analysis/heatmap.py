@@ -1,0 +1,169 @@
+"""Pictures of attention: source words along the top, target words down the side, the darker the more it was looked at.
+
+The same picture of pieces is the same call with the pieces as labels.
+"""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib.style
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from nmt.analysis import fonts
+
+SUFFIXES = (".png", ".pdf", ".svg")
+LONGEST_SIDE = 200
+"""More words than this on a side are not drawn, and the title says so: the picture would be metres wide."""
+
+_FONT_POINTS = 9
+_CELL = 0.25  # inches a word: two lines of 9 points, which keeps slanted labels apart
+_GAP = 0.4  # cells between the last word and the end of sentence
+_EDGE = 0.12  # inches of white around everything
+_BAR_HEIGHT = 2.0  # inches: five words need a readable colour bar too
+_LONGEST_LABEL = 30  # characters: a pasted address must not squeeze the matrix out of the picture
+_EOS_LABEL = "⟨end⟩"
+# White is 0 and nearly black is 1 with even steps in lightness, so that it prints in grey; the hue sets cells off from the
+# grey grid.
+_COLOURS = "Blues"
+
+
+def draw(
+    weights: np.ndarray,
+    src_labels: Sequence[str],
+    tgt_labels: Sequence[str],
+    path: Path,
+    *,
+    title: str = "",
+    eos: np.ndarray | None = None,
+    measure: str = "attention weight",
+    largest: float = 1.0,
+) -> None:
+    """Draw one sentence's heatmap into a PNG, PDF or SVG file, as the suffix of `path` says.
+
+    weights: (T, S), from 0 to `largest`. src_labels, tgt_labels: the S and T words (or pieces), any script; words that no
+    installed font can draw appear as code points. eos: (T,), the mass on the end of sentence, drawn as a last column
+    apart; None where the labels already hold it. measure: what the colour bar is labelled with.
+    Raises ValueError for another suffix and for a matrix without a row or a column.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: heatmaps are {', '.join(SUFFIXES)}, not {suffix or 'a file without a suffix'!s}")
+    # Fonts go into the file (as TrueType, which journals ask for; as outlines in SVG), and no date does: equal pictures are
+    # equal files.
+    settings = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "nmt"}
+    metadata = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}[suffix]
+    buffer = io.BytesIO()
+    with matplotlib.style.context("default"), rc_context(settings):
+        figure = _figure(weights, src_labels, tgt_labels, title, eos, measure, largest)
+        figure.savefig(buffer, format=suffix[1:], metadata=metadata)
+    # Written at once, so that a picture that could not be drawn leaves no half of a file.
+    path.write_bytes(buffer.getvalue())
+
+
+def attention_image(
+    weights: np.ndarray,
+    src_labels: Sequence[str],
+    tgt_labels: Sequence[str],
+    *,
+    title: str = "",
+    eos: np.ndarray | None = None,
+) -> np.ndarray:
+    """The picture that `draw` makes as pixels (height, width, 3), uint8, for TensorBoard."""
+    with matplotlib.style.context("default"):
+        figure = _figure(weights, src_labels, tgt_labels, title, eos, "attention weight", 1.0)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
+
+
+def _figure(
+    weights: np.ndarray,
+    src_labels: Sequence[str],
+    tgt_labels: Sequence[str],
+    title: str,
+    eos: np.ndarray | None,
+    measure: str,
+    largest: float,
+) -> Figure:
+    """Lay the picture out in inches: labels are measured first, then everything gets exactly the room that it needs."""
+    assert weights.shape == (len(tgt_labels), len(src_labels)), "one label for each row and each column"
+    assert eos is None or eos.shape == (len(tgt_labels),), "the end of sentence has one mass a row"
+    if not weights.size:
+        raise ValueError(
+            f"an attention of {len(tgt_labels)} target by {len(src_labels)} source words cannot be drawn; "
+            "it takes at least one word a side"
+        )
+    title = _titled(title, weights)
+    weights, eos = weights[:LONGEST_SIDE, :LONGEST_SIDE], None if eos is None else eos[:LONGEST_SIDE]
+    rows, columns = weights.shape
+    tops = [_label(word) for word in src_labels[:columns]] + ([] if eos is None else [_EOS_LABEL])
+    sides = [_label(word) for word in tgt_labels[:rows]]
+    places = [k + 0.5 for k in range(columns)] + ([] if eos is None else [columns + _GAP + 0.5])
+    width, height = (places[-1] + 0.5) * _CELL, rows * _CELL
+
+    figure = Figure(figsize=(1, 1), dpi=120)
+    style = {"fontsize": _FONT_POINTS, "fontfamily": fonts.families([*tops, *sides, title]), "parse_math": False}
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, width / _CELL), ylim=(rows, 0))
+    axes.set_xticks(places, tops, rotation=45, ha="left", va="baseline", rotation_mode="anchor", **style)
+    axes.set_yticks(np.arange(rows) + 0.5, sides, **style)
+    axes.tick_params(length=0, pad=3, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    norm = Normalize(0, largest)
+    cells = {"cmap": _COLOURS, "norm": norm, "edgecolors": "0.85", "linewidth": 0.5}
+    axes.pcolormesh(np.arange(columns + 1), np.arange(rows + 1), weights, **cells)
+    if eos is not None:
+        axes.pcolormesh([columns + _GAP, columns + _GAP + 1], np.arange(rows + 1), eos[:, None], **cells)
+
+    # Titles are set over the labels by hand: matplotlib's own place for them does not know slanted labels' true height.
+    heading = figure.text(0, 0, title, fontweight="bold", ha="left", va="top", **style)
+    bar = figure.add_axes((0, 0, 1, 1))
+    figure.colorbar(ScalarMappable(norm, _COLOURS), cax=bar).set_label(measure, fontsize=_FONT_POINTS)
+    bar.tick_params(labelsize=_FONT_POINTS - 1)
+
+    def inches(text: Text) -> tuple[float, float]:
+        box = text.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+        return box.width / figure.dpi, box.height / figure.dpi
+
+    slanted = [inches(label) for label in axes.get_xticklabels()]
+    left = _EDGE + 0.05 + max(inches(label)[0] for label in axes.get_yticklabels())
+    above = 0.05 + max(tall for _, tall in slanted)
+    overhang = max(place * _CELL + wide - width for place, (wide, _) in zip(places, slanted, strict=True))
+    heading_wide, heading_tall = inches(heading) if title else (0.0, -_EDGE)
+    bar_at, bar_room = left + width + 0.25, 0.75
+    # The colour bar stands below the labels that lean over it, or beside the matrix where that is taller.
+    body = max(height, _BAR_HEIGHT)
+    total = (
+        max(bar_at + bar_room, left + width + overhang + _EDGE, _EDGE + heading_wide + _EDGE),
+        _EDGE + heading_tall + _EDGE + above + body + _EDGE,
+    )
+    figure.set_size_inches(total)
+    floor = total[1] - (_EDGE + heading_tall + _EDGE + above)  # the matrix hangs from here
+    axes.set_position((left / total[0], (floor - height) / total[1], width / total[0], height / total[1]))
+    bar_tall = min(body, 2 * _BAR_HEIGHT)
+    bar.set_position((bar_at / total[0], (floor - bar_tall) / total[1], 0.14 / total[0], bar_tall / total[1]))
+    heading.set_position((_EDGE / total[0], 1 - _EDGE / total[1]))
+    return figure
+
+
+def _label(word: str) -> str:
+    shown = fonts.drawable(word if len(word) <= _LONGEST_LABEL else word[: _LONGEST_LABEL - 1] + "…")
+    return shown
+
+
+def _titled(title: str, weights: np.ndarray) -> str:
+    cut = [
+        f"{LONGEST_SIDE} of {count} {side} words"
+        for count, side in zip(weights.shape, ("target", "source"), strict=True)
+        if count > LONGEST_SIDE
+    ]
+    parts = [_label(title)] if title else []
+    return " ".join(parts + ([f"(the first {' and '.join(cut)})"] if cut else []))
