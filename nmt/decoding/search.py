@@ -2,13 +2,14 @@
 
 Search knows four things of a model: `encode`, `step`, and `select(rows)` on the Source and the State they pass around.
 Anything with these four can be searched, an ensemble too. Shapes: B sentences, K places of the beam, S source length,
-T target length, V vocabulary, N = B * K rows of a step; the K rows of a sentence are adjacent and share one row of Source.
+T target length, V vocabulary, N = B * K rows of a step; the K rows of a sentence are adjacent and share one row of
+Source, which is never copied.
 
-The rule of the beam (Sutskever et al. 2014, section 3.2; Bahdanau et al. 2015, appendix B.2 use the same): a sentence has
-K places. At each step the best continuations take the places that are free. One that ends keeps its place for good: it is
-never extended and never pushed out, and the live ones share what is left. The search of a sentence is over when no place
-is free, at `max_length`, or as soon as no live hypothesis can enter the n best any more. The last rule changes no result:
-a log-probability only falls as a hypothesis grows, so log_prob / penalty(max_length) bounds every score still in reach.
+The rule of the beam (Sutskever et al. 2014, section 3.2): a sentence has K places. At each step the best continuations
+take the places that are free. One that ends keeps its place for good: it is never extended and never pushed out, and
+the live ones share what is left. The search of a sentence is over when no place is free, at `max_length`, or as soon as
+no live hypothesis can enter the n best any more. The last rule changes no result: a log-probability only falls as a
+hypothesis grows, so log_prob / penalty(max_length) bounds every score still in reach.
 """
 
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ class Beam(NamedTuple):
     """The K places of B sentences between two steps."""
 
     tokens: Tensor  # (B, K) the last token of each hypothesis
-    log_probs: Tensor  # (B, K) float64, best first; -inf where no live hypothesis stands
+    log_probs: Tensor  # (B, K) float64; -inf where no live hypothesis stands
     ended: Tensor  # (B, K) float64, scores of the finished hypotheses, best first, then -inf
 
 
@@ -124,7 +125,7 @@ def beam_search(
 
     max_length, one number or (B,), is the most tokens of a hypothesis, EOS included. A list holds finished hypotheses
     only, so it may be shorter than nbest; the unfinished come back only where a sentence has no finished one at all.
-    alpha is gnmt's. `attention=False` keeps no weights: (T, 0). The result does not depend on what else is in the batch.
+    alpha is gnmt's. `attention=False` keeps no weights: (T, 0). What else is in the batch changes nothing.
     Raises ValueError for options that make no sense, or if the model's output is not a distribution (NaN).
     """
     check_options(beam=beam, nbest=nbest, alpha=alpha)
@@ -140,7 +141,7 @@ def beam_search(
         scores = _into_free_places(normalise(best.log_probs, length, normalisation, alpha), places.ended)
         history.append(_record(sentences, best, scores, weights, attention))
         places = _settle(best, scores, places.ended)
-        within_reach = normalise(places.log_probs[:, 0], limits, normalisation, alpha)
+        within_reach = normalise(places.log_probs.amax(dim=1), limits, normalisation, alpha)
         (live,) = torch.where((length < limits) & (within_reach > places.ended[:, nbest - 1]))
         if len(live) == 0:
             break
@@ -169,9 +170,9 @@ def check_options(*, beam: int, nbest: int, alpha: float) -> None:
     if beam < 1:
         raise ValueError(f"decode.beam is {beam}: a beam has at least one place; try decode.beam=5")
     if not 1 <= nbest <= beam:
-        raise ValueError(f"decode.nbest is {nbest}, and decode.beam={beam} can give 1 to {beam}; try decode.beam={nbest}")
-    if not 0 <= alpha < float("inf"):
-        raise ValueError(f"decode.alpha is {alpha}: the exponent of the length is 0 or more; try decode.alpha=0.6")
+        raise ValueError(f"decode.nbest is {nbest}, and decode.beam={beam} gives 1 to {beam}; try a wider decode.beam")
+    if not 0 <= alpha <= 10:  # below 0 no bound holds; above 10 is a slip of the finger
+        raise ValueError(f"decode.alpha is {alpha}: the exponent of the length lies in 0 to 10; try decode.alpha=0.6")
 
 
 def _limits(max_length: int | Tensor, src: Tensor) -> Tensor:
@@ -199,7 +200,7 @@ def _continue(logits: Tensor, log_probs: Tensor) -> Candidates:
     size, beam = log_probs.shape
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
-    # Two more than K, since PAD and BOS may be among them. In the order of ids, so that the stable sort below settles ties.
+    # Two more than K, since PAD and BOS may be among them; ordered by id, so that the stable sort below settles ties.
     _, ids = logits.topk(min(beam + len(NEVER), logits.shape[1]), sorted=False)
     ids, _ = ids.sort(dim=1)
     gained = logits.gather(1, ids) - logits.logsumexp(dim=1, keepdim=True)
@@ -235,7 +236,7 @@ def _rows(sentences: Tensor, parents: Tensor) -> Tensor:
 
 
 def _record(sentences: Tensor, best: Candidates, scores: Tensor, weights: Tensor, attention: bool) -> Step:
-    weights = weights.view(*scores.shape, weights.shape[1]) if attention else weights.new_empty(*scores.shape, 0)
+    weights = weights.reshape(*scores.shape, weights.shape[1]) if attention else weights.new_empty(*scores.shape, 0)
     fields = (sentences, best.tokens, best.parents, best.log_probs, scores, weights.float())
     return Step(*(field.cpu().numpy() for field in fields))
 
@@ -260,7 +261,8 @@ def _best_of(steps: list[Step], src_length: int, nbest: int) -> list[Hypothesis]
     ended = np.where(np.stack([step.tokens for step in steps]) == EOS, scores, -np.inf)
     if np.isneginf(ended).all():
         ended[-1] = scores[-1]
-    order = [int(place) for place in np.argsort(-ended, axis=None, kind="stable")[:nbest] if ended.flat[place] > -np.inf]
+    order = np.argsort(-ended, axis=None, kind="stable")[:nbest]
+    order = [int(place) for place in order if np.isfinite(ended.flat[place])]
     if not order:
         raise ValueError(
             "the model gives no probability to any token (NaN or infinite weights?): "
