@@ -1,0 +1,145 @@
+"""A corpus in files: PREFIX.src beside PREFIX.tgt, one sentence a line, or a table of two tab-separated columns."""
+
+import gzip
+import hashlib
+import zlib
+from collections.abc import Iterator, Sequence
+from itertools import chain, zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from nmt.data.corpus.pairs import Blank, Corpus, Pair
+
+_BOM = b"\xef\xbb\xbf"
+_digests: dict[tuple[str, int, int], str] = {}  # by real path, size and time of change: a file is hashed once a process
+
+
+def read_files(
+    prefixes: Sequence[str | Path],
+    src: str,
+    tgt: str,
+    *,
+    blank: Blank = Blank.ERROR,
+    key: str = "data.train",
+) -> "FileCorpus":
+    """The corpus of one or more prefixes, one after the other.
+
+    A prefix `p` means the files `p.SRC` and `p.TGT`, plain or with `.gz` (plain wins where both exist). A prefix that
+    ends in `.tsv` or `.tsv.gz` is one file of two columns, source first, unless its first line names the languages.
+    Lines end at a line feed only (one carriage return before it and a byte order mark at the start are dropped), so
+    U+2028, form feeds and, outside of .tsv, tabs stay inside their line. `key` is the setting that errors name.
+
+    Raises ValueError for files that are missing or empty; iterating raises it, with file and line, for bytes that are
+    not UTF-8, damaged gzip, unequal counts, wrong numbers of columns and, under Blank.ERROR, lines blank on one side.
+    """
+    if not prefixes:
+        raise ValueError(f"{key} names no corpus: give a path without the language suffix, or a list of such paths")
+    parts = []
+    for prefix in map(str, prefixes):
+        if prefix.endswith((".tsv", ".tsv.gz")):
+            if not Path(prefix).is_file():
+                raise ValueError(f"no such file: {prefix} ({key})")
+            parts.append(_Part(Path(prefix), None))
+        else:
+            parts.append(_Part(_find(prefix, src, (src, tgt), key), _find(prefix, tgt, (src, tgt), key)))
+    for path in chain.from_iterable(parts):
+        if path is not None and next(_lines(path), None) is None:
+            raise ValueError(f"{path} is empty ({key})")
+    name = Path(str(prefixes[-1])).name.removesuffix(".gz").removesuffix(".tsv")
+    return FileCorpus(name, parts, src, tgt, blank)
+
+
+class _Part(NamedTuple):
+    """Two files of lines; or, where `tgt` is None, `src` is a table of two columns."""
+
+    src: Path
+    tgt: Path | None
+
+
+class FileCorpus(Corpus):
+    """Pairs from files; made by `read_files`."""
+
+    def __init__(self, name: str, parts: Sequence[_Part], src: str, tgt: str, blank: Blank):
+        self.name = name
+        self.blank = blank
+        self._parts = list(parts)
+        self._languages = (src, tgt)
+
+    def __iter__(self) -> Iterator[Pair]:
+        for part in self._parts:
+            yield from self._table(part.src) if part.tgt is None else self._two_files(part.src, part.tgt)
+
+    def digest(self) -> str:
+        total = hashlib.sha256(repr(("files", 1, self._languages)).encode())
+        for path in chain.from_iterable(self._parts):
+            total.update(b"-" if path is None else _digest(path).encode())
+        return total.hexdigest()
+
+    def _two_files(self, src_path: Path, tgt_path: Path) -> Iterator[Pair]:
+        src, tgt = _lines(src_path), _lines(tgt_path)
+        for number, (s, t) in enumerate(zip_longest(src, tgt), 1):
+            if s is None or t is None:
+                longer = number + sum(1 for _ in (tgt if s is None else src))
+                counts = (number - 1, longer) if s is None else (longer, number - 1)
+                raise ValueError(
+                    f"{src_path} has {counts[0]:,} lines but {tgt_path} has {counts[1]:,}: line n of one must be the "
+                    "translation of line n of the other"
+                )
+            yield self._check_blank(Pair(s, t), f"{src_path}, line {number},", f"line {number} of {tgt_path}")
+
+    def _table(self, path: Path) -> Iterator[Pair]:
+        swapped = False
+        for number, line in enumerate(_lines(path), 1):
+            columns = line.split("\t") if line.strip() else ["", ""]
+            if len(columns) != 2:
+                raise ValueError(
+                    f"{path}, line {number}: {len(columns)} column(s) where two, with one tab between them, are needed"
+                )
+            if number == 1 and sorted(columns) == sorted(self._languages):
+                swapped = tuple(columns) != self._languages  # a heading
+                continue
+            pair = Pair(columns[1], columns[0]) if swapped else Pair(columns[0], columns[1])
+            place = f"{path}, line {number}, {{}} side,"
+            yield self._check_blank(pair, place.format(self._languages[0]), place.format(self._languages[1]))
+
+
+def _find(prefix: str, language: str, languages: tuple[str, str], key: str) -> Path:
+    """PREFIX.LANGUAGE or, failing that, PREFIX.LANGUAGE.gz."""
+    for path in (Path(f"{prefix}.{language}"), Path(f"{prefix}.{language}.gz")):
+        if path.is_file():
+            return path
+    hint = f"{key} is the path without the language suffix"
+    for suffix in (end for name in languages for end in (f".{name}", f".{name}.gz")):
+        if prefix.endswith(suffix):
+            hint += f"; try {key}={prefix.removesuffix(suffix)}"
+    raise ValueError(f"no such file: {prefix}.{language} (nor {prefix}.{language}.gz); {hint}")
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a plain or gzipped file, split at line feeds alone."""
+    number = 0
+    try:
+        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
+            for number, raw in enumerate(file, 1):
+                if number == 1:
+                    raw = raw.removeprefix(_BOM)
+                try:
+                    yield raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
+                except UnicodeDecodeError as error:
+                    kind = "UTF-16" if number == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
+                    raise ValueError(
+                        f"{path}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start + 1});"
+                        f" if it is {kind}, try: iconv -f {kind} -t UTF-8"
+                    ) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is damaged or cut short after line {number}: not a whole gzip file") from error
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of the bytes of a file."""
+    stat = path.stat()
+    key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
+    if key not in _digests:
+        with open(path, "rb") as file:
+            _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _digests[key]

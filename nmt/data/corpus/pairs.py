@@ -1,0 +1,50 @@
+"""What every corpus is: pairs of lines that can be read again and again, a name, and a hash of its content."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from enum import Enum
+from typing import NamedTuple
+
+
+class Blank(Enum):
+    """What to do with a pair that is blank on one side only."""
+
+    ERROR = "error"
+    SKIP = "skip"
+    KEEP = "keep"
+
+
+class Pair(NamedTuple):
+    """One line of each language; neither holds a line feed."""
+
+    src: str
+    tgt: str
+
+
+class Corpus(ABC):
+    """A stream of pairs that can be iterated any number of times, in one fixed order, in bounded memory.
+
+    A corpus drops nothing: evaluation needs every line. `blank` says whether iterating raises at a pair that is blank on
+    one side only (ERROR); whoever encodes for training leaves such pairs out (SKIP) or trains on them (KEEP).
+    """
+
+    name: str
+    blank: Blank = Blank.ERROR
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[Pair]:
+        """Yields every pair; raises ValueError naming the place of what cannot be read."""
+
+    @abstractmethod
+    def digest(self) -> str:
+        """A hash, in hexadecimal, that is equal only where the pairs are."""
+
+    def _check_blank(self, pair: Pair, src_place: str, tgt_place: str) -> Pair:
+        """The pair itself; raises ValueError where one side only is blank and the corpus does not allow it."""
+        if self.blank is Blank.ERROR and bool(pair.src.strip()) != bool(pair.tgt.strip()):
+            blank, other = (tgt_place, src_place) if pair.src.strip() else (src_place, tgt_place)
+            raise ValueError(
+                f"{blank} is blank, but {other} is not: mend the pair, or try data.blank=skip (such pairs are left out "
+                "of training) or data.blank=keep"
+            )
+        return pair
