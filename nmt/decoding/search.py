@@ -68,7 +68,7 @@ class Candidates(NamedTuple):
     tokens: Tensor  # (B, K)
 
 
-class Step(NamedTuple):
+class Trace(NamedTuple):
     """What a step leaves behind, on the CPU, for the B sentences then searched; read backwards when all are done."""
 
     sentences: np.ndarray  # (B,) rows of the caller's batch, ascending
@@ -94,7 +94,7 @@ def greedy_search(
     source, state = model.encode(src, src_lengths)
     tokens = torch.full_like(sentences, BOS)
     log_probs = torch.zeros(src.shape[0], 1, dtype=torch.float64, device=src.device)
-    history: list[Step] = []
+    history: list[Trace] = []
     for length in count(1):
         logits, state, weights = model.step(tokens, state, source)
         best = _continue(logits, log_probs)
@@ -134,7 +134,7 @@ def beam_search(
     source, state = model.encode(src, src_lengths)
     state = state.select(sentences.repeat_interleave(beam))
     places = _start(src.shape[0], beam, src.device)
-    history: list[Step] = []
+    history: list[Trace] = []
     for length in count(1):
         logits, state, weights = model.step(places.tokens.flatten(), state, source)
         best = _continue(logits, places.log_probs)
@@ -235,27 +235,27 @@ def _rows(sentences: Tensor, parents: Tensor) -> Tensor:
     return (sentences.unsqueeze(1) * parents.shape[1] + parents).flatten()
 
 
-def _record(sentences: Tensor, best: Candidates, scores: Tensor, weights: Tensor, attention: bool) -> Step:
+def _record(sentences: Tensor, best: Candidates, scores: Tensor, weights: Tensor, attention: bool) -> Trace:
     weights = weights.reshape(*scores.shape, weights.shape[1]) if attention else weights.new_empty(*scores.shape, 0)
     fields = (sentences, best.tokens, best.parents, best.log_probs, scores, weights.float())
-    return Step(*(field.cpu().numpy() for field in fields))
+    return Trace(*(field.cpu().numpy() for field in fields))
 
 
-def _read_out(history: list[Step], src_lengths: Tensor, nbest: int) -> list[list[Hypothesis]]:
+def _read_out(history: list[Trace], src_lengths: Tensor, nbest: int) -> list[list[Hypothesis]]:
     lengths = src_lengths.tolist()
     return [_best_of(list(_of_sentence(history, row)), lengths[row], nbest) for row in range(len(lengths))]
 
 
-def _of_sentence(history: list[Step], sentence: int) -> Iterator[Step]:
+def _of_sentence(history: list[Trace], sentence: int) -> Iterator[Trace]:
     """The steps of one sentence, without the batch dimension: (K,), and weights (K, S)."""
     for step in history:
         row = int(np.searchsorted(step.sentences, sentence))
         if row == len(step.sentences) or step.sentences[row] != sentence:
             return
-        yield Step(*(field[row] for field in step))
+        yield Trace(*(field[row] for field in step))
 
 
-def _best_of(steps: list[Step], src_length: int, nbest: int) -> list[Hypothesis]:
+def _best_of(steps: list[Trace], src_length: int, nbest: int) -> list[Hypothesis]:
     """The n best endings of a sentence, followed back; of two equal scores first the one that ended first."""
     scores = np.stack([step.scores for step in steps])  # (T, K)
     ended = np.where(np.stack([step.tokens for step in steps]) == EOS, scores, -np.inf)
@@ -271,7 +271,7 @@ def _best_of(steps: list[Step], src_length: int, nbest: int) -> list[Hypothesis]
     return [_follow_back(steps[: place // ended.shape[1] + 1], place % ended.shape[1], src_length) for place in order]
 
 
-def _follow_back(steps: list[Step], place: int, src_length: int) -> Hypothesis:
+def _follow_back(steps: list[Trace], place: int, src_length: int) -> Hypothesis:
     """The hypothesis whose last token stands in that place at the last of the steps."""
     last = steps[-1]
     ids, weights = [], []
