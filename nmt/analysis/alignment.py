@@ -1,4 +1,4 @@
-"""Word alignments out of attention: pieces merged to words, hard links, Pharaoh lines, alignment error rate, matrices on disk.
+"""Word alignments out of attention: pieces merged to words, links, Pharaoh lines, error rate, matrices on disk.
 
 A link joins a source word and a target word, both counted from 0, source first, as in Pharaoh's `i-j`.
 """
@@ -83,10 +83,12 @@ def links(weights: np.ndarray, eos: np.ndarray, *, threshold: float | None = Non
 
     weights: (Tw, Sw), eos: (Tw,), as in `WordAttention`. Raises ValueError for a threshold outside its range.
     """
-    assert weights.ndim == 2 and eos.shape == weights.shape[:1], "eos holds one mass for each target word"
+    assert eos.shape == weights.shape[:1], "eos holds one mass for each target word"
     if threshold is not None:
         if not 0 < threshold <= 1:
-            raise ValueError(f"a link threshold of {threshold} makes no sense; try one above 0 and up to 1, such as 0.2")
+            raise ValueError(
+                f"a link threshold of {threshold} makes no sense; try one above 0 and up to 1, such as 0.2"
+            )
         tgt, src = np.nonzero(weights >= threshold)
     elif weights.size:
         best = weights.argmax(axis=1)
@@ -106,7 +108,7 @@ _LINK = re.compile(r"([0-9]{1,9})([-p])([0-9]{1,9})")
 
 
 def parse_pharaoh(line: str) -> GoldLinks:
-    """Read a line of links: `i-j` is sure, `ipj` only possible. Raises ValueError naming the first thing that is neither."""
+    """Read a line of links: `i-j` is sure, `ipj` only possible. Raises ValueError naming what is neither."""
     sure, possible = set(), set()
     for word in line.split():
         match = _LINK.fullmatch(word)
@@ -141,7 +143,7 @@ def alignment_error_rate(
     """Compare links A with sure links S and possible links P, counted over the whole corpus.
 
     AER = 1 - (|A & S| + |A & P|) / (|A| + |S|), precision = |A & P| / |A|, recall = |A & S| / |S| (Och & Ney, 2003).
-    Sure links count as possible whether `possible` repeats them or not. A ratio of nothing to nothing counts as perfect.
+    Sure links count as possible whether `possible` repeats them or not. A ratio of nothing to nothing is perfect.
     Each argument holds one collection of links a sentence; raises ValueError where their numbers differ.
     """
     if not len(hypothesis) == len(sure) == len(possible):

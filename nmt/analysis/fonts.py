@@ -1,15 +1,20 @@
 """Text of any script in pictures: which installed fonts draw it, and what to write where none does.
 
-Fonts are looked for only when DejaVu Sans, which comes with matplotlib, lacks a character. Joining letters (Arabic,
-Devanagari) and right-to-left order are matplotlib's work since 3.11, which shapes text with libraqm; before that it drew
-letters one by one from left to right.
+Fonts are looked for only when DejaVu Sans, which comes with matplotlib, lacks a character. Joined letters (Arabic,
+Devanagari) and right-to-left order inside a word are matplotlib's work since 3.11, which shapes text with libraqm; before
+that it drew letters one by one from left to right. Emoji are drawn in outline: colour fonts are beyond matplotlib.
 """
 
+import logging
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
 
 from matplotlib import font_manager
+
+_log = logging.getLogger(__name__)
+# A font that exists only as Medium or Light serves here as well as a regular one, so matplotlib need not report it.
+logging.getLogger(font_manager.__name__).addFilter(lambda record: "Failed to find font weight" not in str(record.msg))
 
 FIRST = "DejaVu Sans"
 
@@ -26,7 +31,7 @@ def families(texts: Iterable[str]) -> list[str]:
 def drawable(text: str) -> str:
     """The text with what cannot be drawn written as code points, "U+4E2D" and "U+4E2D+6587" for neighbours.
 
-    That is each character no installed font has, each control, format or unassigned character, and a text of blanks only.
+    That is what no installed font has, control, format and unassigned characters, and a text of blanks only.
     """
     blank = not text.strip()
     written, escaping = [], False
@@ -54,7 +59,19 @@ def _family(character: str) -> str:
     """The first family that has a picture of the character; the empty string where none has."""
     if ord(character) in _characters(FIRST):
         return FIRST
-    return next((family for family in _installed() if _draws(family, character)), "")
+    family = next((family for family in _installed() if _draws(family, character)), "")
+    if not family and character not in _SHAPERS:
+        _advise()
+    return family
+
+
+@cache
+def _advise() -> None:
+    """Say once a process what would help."""
+    _log.warning(
+        "pictures show some characters as code points (U+4E2D): no installed font draws them; a font of their script "
+        "helps, such as those of Debian's fonts-noto-core and fonts-noto-cjk"
+    )
 
 
 @cache
@@ -72,7 +89,8 @@ def _installed() -> tuple[str, ...]:
     # TeX's fonts put other characters in place of letters, and "Last Resort" is the box that is to be avoided.
     unfit = ("cm", "STIXSize", "STIXNon", "Last Resort", FIRST)
     names = {font.name for font in manager.ttflist if not font.name.startswith(unfit) or font.name.startswith("cmu")}
-    return tuple(sorted(names, key=lambda name: (not name.startswith("Noto Sans"), "Serif" in name or "Mono" in name, name)))
+    plain = {name: not any(word in name for word in ("Serif", "Mono", "Condensed", "Light")) for name in names}
+    return tuple(sorted(names, key=lambda name: (not name.startswith("Noto Sans"), not plain[name], name)))
 
 
 def _font(family: str):

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import matplotlib.style
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
+from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -26,12 +25,13 @@ _FONT_POINTS = 9
 _CELL = 0.25  # inches a word: two lines of 9 points, which keeps slanted labels apart
 _GAP = 0.4  # cells between the last word and the end of sentence
 _EDGE = 0.12  # inches of white around everything
-_BAR_HEIGHT = 2.0  # inches: five words need a readable colour bar too
+_BAR_HEIGHT = 1.5  # inches: five words need a readable colour bar too
+_LONGEST_TITLE = 120
 _LONGEST_LABEL = 30  # characters: a pasted address must not squeeze the matrix out of the picture
 _EOS_LABEL = "⟨end⟩"
-# White is 0 and nearly black is 1 with even steps in lightness, so that it prints in grey; the hue sets cells off from the
-# grey grid.
-_COLOURS = "Blues"
+# White is 0 and nearly black is 1, lightness falling evenly, so that it prints in grey; the hue sets cells off from the
+# grid.
+_COLOURS = LinearSegmentedColormap.from_list("attention", ["#ffffff", "#b5d2ea", "#5a9bd0", "#1f5fa6", "#08254d"])
 
 
 def draw(
@@ -47,21 +47,21 @@ def draw(
 ) -> None:
     """Draw one sentence's heatmap into a PNG, PDF or SVG file, as the suffix of `path` says.
 
-    weights: (T, S), from 0 to `largest`. src_labels, tgt_labels: the S and T words (or pieces), any script; words that no
-    installed font can draw appear as code points. eos: (T,), the mass on the end of sentence, drawn as a last column
+    weights: (T, S), from 0 to `largest`. src_labels, tgt_labels: the S and T words (or pieces), any script; characters
+    that no installed font draws appear as code points. eos: (T,), the mass on the end of sentence, drawn as a last column
     apart; None where the labels already hold it. measure: what the colour bar is labelled with.
     Raises ValueError for another suffix and for a matrix without a row or a column.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"{path}: heatmaps are {', '.join(SUFFIXES)}, not {suffix or 'a file without a suffix'!s}")
-    # Fonts go into the file (as TrueType, which journals ask for; as outlines in SVG), and no date does: equal pictures are
-    # equal files.
+        raise ValueError(f"{path}: heatmaps are {', '.join(SUFFIXES)}, not {suffix or 'a file without a suffix'}")
+    # Letters go into the file, so it looks the same everywhere: as TrueType in PDF (Type 3, the default, loses the pictures
+    # of some symbol fonts), as outlines in SVG. No date goes in: equal pictures are equal files.
     settings = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "nmt"}
     metadata = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}[suffix]
     buffer = io.BytesIO()
-    with matplotlib.style.context("default"), rc_context(settings):
+    with matplotlib.style.context(["default", settings]):
         figure = _figure(weights, src_labels, tgt_labels, title, eos, measure, largest)
         figure.savefig(buffer, format=suffix[1:], metadata=metadata)
     # Written at once, so that a picture that could not be drawn leaves no half of a file.
@@ -118,7 +118,7 @@ def _figure(
     axes.tick_params(length=0, pad=3, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
     norm = Normalize(0, largest)
-    cells = {"cmap": _COLOURS, "norm": norm, "edgecolors": "0.85", "linewidth": 0.5}
+    cells = {"cmap": _COLOURS, "norm": norm, "edgecolors": "0.85", "linewidth": 0.5, "clip_on": False}
     axes.pcolormesh(np.arange(columns + 1), np.arange(rows + 1), weights, **cells)
     if eos is not None:
         axes.pcolormesh([columns + _GAP, columns + _GAP + 1], np.arange(rows + 1), eos[:, None], **cells)
@@ -148,15 +148,15 @@ def _figure(
     figure.set_size_inches(total)
     floor = total[1] - (_EDGE + heading_tall + _EDGE + above)  # the matrix hangs from here
     axes.set_position((left / total[0], (floor - height) / total[1], width / total[0], height / total[1]))
-    bar_tall = min(body, 2 * _BAR_HEIGHT)
+    bar_tall = min(body, 3.0)
     bar.set_position((bar_at / total[0], (floor - bar_tall) / total[1], 0.14 / total[0], bar_tall / total[1]))
     heading.set_position((_EDGE / total[0], 1 - _EDGE / total[1]))
     return figure
 
 
-def _label(word: str) -> str:
-    shown = fonts.drawable(word if len(word) <= _LONGEST_LABEL else word[: _LONGEST_LABEL - 1] + "…")
-    return shown
+def _label(word: str, longest: int = _LONGEST_LABEL) -> str:
+    shown = fonts.drawable(word[: longest + 1])
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def _titled(title: str, weights: np.ndarray) -> str:
@@ -165,5 +165,5 @@ def _titled(title: str, weights: np.ndarray) -> str:
         for count, side in zip(weights.shape, ("target", "source"), strict=True)
         if count > LONGEST_SIDE
     ]
-    parts = [_label(title)] if title else []
+    parts = [_label(title, _LONGEST_TITLE)] if title else []
     return " ".join(parts + ([f"(the first {' and '.join(cut)})"] if cut else []))

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class Score(NamedTuple):
-    """A corpus score on sacreBLEU's scale (0 to 100; TER can pass it) and the signature that says how it was computed."""
+    """A corpus score on sacreBLEU's scale (0 to 100; TER can pass it) and the signature that says how it was made."""
 
     score: float
     signature: str
@@ -24,8 +24,8 @@ class LengthRow(NamedTuple):
     bleu: float
 
 
-# Languages written without spaces, where 13a would take a sentence for a word. Japanese and Korean are cut into characters
-# and not by sacreBLEU's MeCab tokenizers, which need packages that are not everywhere: a score must not depend on that.
+# Languages in which 13a would take a sentence, or a phrase, for a word. Japanese and Korean are cut into characters and not
+# by sacreBLEU's MeCab tokenizers, which need packages that are not everywhere: a score must not depend on that.
 _TOKENIZERS = {"zh": "zh", "ja": "char", "ko": "char", "th": "char", "lo": "char", "km": "char", "my": "char"}
 
 
@@ -35,7 +35,7 @@ def bleu_tokenizer(tgt: str) -> str:
 
 
 def bleu(hypotheses: Sequence[str], references: Sequence[str], *, tgt: str = "") -> Score:
-    """BLEU as the `sacrebleu` command computes it: 13a, mixed case, detokenized text in (Papineni et al., 2002; Post, 2018).
+    """BLEU as the `sacrebleu` command computes it: 13a, mixed case, detokenized text in (Post, 2018).
 
     tgt: the target language, which only chooses the tokenizer. Raises ValueError for unequal numbers of lines or none.
     """
@@ -45,7 +45,10 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str], *, tgt: str = "")
 
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """chrF2, character n-grams up to 6 and no words (Popović, 2015). Raises ValueError for unequal numbers of lines or none."""
+    """chrF2, character n-grams up to 6 and no words, sacreBLEU's defaults (Popović, 2015).
+
+    Raises ValueError for unequal numbers of lines or none.
+    """
     from sacrebleu.metrics.chrf import CHRF
 
     return _score(CHRF(), hypotheses, references)
@@ -79,8 +82,8 @@ def by_length(
         raise ValueError(f"the edges of a table by length must rise, and {list(edges)} do not; try 10, 20, 30")
     if not len(src_lengths) == len(hypotheses) == len(references):
         raise ValueError(
-            f"{len(hypotheses)} translations, {len(references)} references and {len(src_lengths)} source lengths do not "
-            "make a table; give one of each for a sentence"
+            f"{len(hypotheses)} translations, {len(references)} references and {len(src_lengths)} source lengths do "
+            "not make a table; give one of each for a sentence"
         )
     longest = max(src_lengths, default=0)
     # A row that starts at 0 would promise empty sources where there are none.

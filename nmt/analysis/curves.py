@@ -1,0 +1,126 @@
+"""The training curves of a run as one picture, from the lines of its metrics.jsonl."""
+
+import io
+import json
+import math
+import os
+from pathlib import Path
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+Series = list[tuple[int, float]]
+
+_TRAIN, _VALID = "#8fa3b8", "#c1440e"
+
+
+def draw_curves(metrics_jsonl: Path, out: Path) -> bool:
+    """Draw training loss and validation perplexity, validation BLEU and learning rate over updates into a PNG.
+
+    Loss and perplexity share one axis (a training loss of x nats a token stands at e^x); panels without a number are left
+    out. A line that was cut off is passed over, and what a resumed run wrote again replaces what it repeats.
+    Returns False, and writes nothing, where there is nothing to draw. `out` is replaced at once, never half written.
+    """
+    series = _read(Path(metrics_jsonl))
+    losses = {"train, e^loss": ("train", "loss", math.exp), "valid perplexity": ("valid", "perplexity", float)}
+    likelihood = {
+        label: [(u, scale(v)) for u, v in series.get((kind, field), []) if scale is not math.exp or v < 100]
+        for label, (kind, field, scale) in losses.items()
+    }
+    bleu = series.get(("valid", "bleu"), [])
+    rate = series.get(("train", "lr"), [])
+    panels = [any(likelihood.values()), bool(bleu), bool(rate)]
+    if not any(panels):
+        return False
+
+    with matplotlib.style.context("default"):
+        ratios = [ratio for ratio, wanted in zip((3, 2, 1), panels, strict=True) if wanted]
+        figure = Figure(figsize=(8, 0.6 + 1.3 * sum(ratios)), dpi=100, layout="constrained")
+        grid = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)
+        axes = iter(grid[:, 0])
+        if panels[0]:
+            _draw_likelihood(next(axes), likelihood)
+        if panels[1]:
+            axis = next(axes)
+            _line(axis, bleu, _VALID, marker=".")
+            best = max(bleu, key=lambda point: point[1])
+            axis.set_title(f"best {best[1]:.1f} at update {best[0]:,}", fontsize=9, loc="right")
+            axis.set_ylabel("valid BLEU")
+        if panels[2]:
+            axis = next(axes)
+            _line(axis, rate, _TRAIN)
+            axis.set_ylabel("learning rate")
+            axis.set_ylim(bottom=0)
+            axis.ticklabel_format(axis="y", scilimits=(-3, 3))
+        for axis in grid[:, 0]:
+            axis.grid(alpha=0.3)
+        last = grid[-1, 0]
+        last.set_xlabel("update")
+        last.set_xlim(left=0)
+        last.xaxis.set_major_locator(MaxNLocator(integer=True))
+        last.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+    out = Path(out)
+    beside = out.with_name(f".{out.name}.{os.getpid()}.part")
+    try:
+        beside.write_bytes(buffer.getvalue())
+        os.replace(beside, out)
+    finally:
+        beside.unlink(missing_ok=True)
+    return True
+
+
+def _read(path: Path) -> dict[tuple[str, str], Series]:
+    """Collect each number as a series of (update, value), updates rising, under the kind of its line and its name."""
+    series: dict[tuple[str, str], Series] = {}
+    if not path.is_file():
+        return series
+    for line in path.read_bytes().splitlines():
+        try:
+            entry = json.loads(line)
+            update, kind = int(entry["update"]), str(entry["kind"])
+        except (ValueError, TypeError, KeyError):
+            continue  # the line that was being written when the run was stopped
+        for name, value in entry.items():
+            if (
+                name == "update"
+                or isinstance(value, bool)
+                or not isinstance(value, int | float)
+                or not math.isfinite(value)
+            ):
+                continue
+            points = series.setdefault((kind, name), [])
+            # A run resumed from an earlier update goes that stretch again; the old numbers are not its own.
+            while points and points[-1][0] >= update:
+                points.pop()
+            points.append((update, float(value)))
+    return series
+
+
+def _draw_likelihood(axis: Axes, likelihood: dict[str, Series]) -> None:
+    axis.set_yscale("log")
+    for (label, points), colour, marker in zip(likelihood.items(), (_TRAIN, _VALID), ("", "."), strict=True):
+        if points:
+            _line(axis, points, colour, label=label, marker=marker)
+    axis.set_ylabel("perplexity")
+    # Few marks, in plain numbers: 10^1 says little about a perplexity.
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.legend(loc="upper right", fontsize=9, frameon=False)
+    low, high = axis.get_ylim()
+    nats = axis.twinx()
+    nats.set_ylim(math.log(low), math.log(high))
+    nats.set_ylabel("loss (nats a token)")
+
+
+def _line(axis: Axes, points: Series, colour: str, *, label: str = "", marker: str = "") -> None:
+    updates, values = np.array(points).T
+    # A single point draws no line.
+    axis.plot(
+        updates, values, color=colour, label=label, marker=marker or ("." if len(points) == 1 else ""), linewidth=1.3
+    )
