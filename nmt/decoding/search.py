@@ -201,6 +201,7 @@ def _continue(logits: Tensor, log_probs: Tensor) -> Candidates:
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
     # Two more than K, since PAD and BOS may be among them; ordered by id, so that the stable sort below settles ties.
+    # Which of the equals at that edge come along is topk's choice: it knows the row alone, never the batch.
     _, ids = logits.topk(min(beam + len(NEVER), logits.shape[1]), sorted=False)
     ids, _ = ids.sort(dim=1)
     gained = logits.gather(1, ids) - logits.logsumexp(dim=1, keepdim=True)

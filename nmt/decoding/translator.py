@@ -1,0 +1,212 @@
+"""The translator: lines of text in, translations out, in order and as they come, whatever their number and length."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmt.data.symbols import EOS, NAMES, PAD
+from nmt.decoding.search import Hypothesis, Normalisation, Searchable, beam_search, check_options
+
+# Padded source pieces a batch: 64 sentences of 128. With a beam of 5 and 512-wide keys a step then needs about 90 MB.
+BATCH_PIECES = 8192
+# Numbers in the attention matrices that wait in a window, if targets are as long as sources: 128 MB.
+WINDOW_WEIGHTS = 2**25
+# Whatever some reader takes for the end of a line (str.splitlines), so that one line in is one line out.
+_LINE_ENDS = dict.fromkeys(map(ord, "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"), " ")
+
+
+class Translation(NamedTuple):
+    """One translation of one line. All is empty, and the scores are 0, for a line without words."""
+
+    text: str  # one line, whatever the model says
+    score: float  # after length normalisation
+    log_prob: float  # natural logarithm, summed over tgt_pieces
+    src_words: list[str]  # as in the line
+    tgt_words: list[str]  # as in text
+    src_pieces: list[str]  # S of them, "</s>" last
+    tgt_pieces: list[str]  # T of them, "</s>" last if the hypothesis is finished
+    weights: np.ndarray  # (T, S) float32; (T, 0) for a model without attention, or if none was asked for
+    src_word_of: list[int]  # (S,) index into src_words; -1 for what belongs to none
+    tgt_word_of: list[int]  # (T,) index into tgt_words
+
+
+class TranslationModel(Searchable, Protocol):
+    """What the translator asks of a model beside search."""
+
+    training: bool
+
+    @property
+    def device(self) -> torch.device: ...
+
+
+class SourceSide(Protocol):
+    """What the translator asks of the tokenizer's source side."""
+
+    def encode_words(self, text: str, /) -> tuple[list[int], list[int]]: ...
+
+    def pieces(self, ids: Sequence[int], /) -> list[str]: ...
+
+
+class TargetSide(Protocol):
+    """What the translator asks of the tokenizer's target side."""
+
+    def decode_words(self, ids: Sequence[int], /) -> tuple[str, list[int]]: ...
+
+    def pieces(self, ids: Sequence[int], /) -> list[str]: ...
+
+
+class BothSides(Protocol):
+    """A tokenizer."""
+
+    @property
+    def src(self) -> SourceSide: ...
+
+    @property
+    def tgt(self) -> TargetSide: ...
+
+
+class Line(NamedTuple):
+    """A line on its way to the model."""
+
+    words: list[str]
+    ids: list[int]  # EOS last
+    word_of: list[int]  # -1 for EOS
+
+
+class Translator:
+    """Translates lines with a model in eval mode, in batches of like length.
+
+    A batch holds at most batch_size sentences and BATCH_PIECES padded pieces, so a line of 10,000 words goes alone.
+    max_length is the most target pieces of a translation, EOS included; None means twice the source and ten more.
+    `attention=False` leaves the weights behind: of a very long line they are far larger than all the rest.
+
+    Raises ValueError for options that make no sense, by their names on the command line.
+    """
+
+    def __init__(
+        self,
+        model: TranslationModel,
+        tokenizer: BothSides,
+        *,
+        beam: int = 5,
+        nbest: int = 1,
+        batch_size: int = 64,
+        max_length: int | None = None,
+        normalisation: Normalisation = Normalisation.average,
+        alpha: float = 1.0,
+        attention: bool = True,
+    ):
+        check_options(beam=beam, nbest=nbest, alpha=alpha)
+        if batch_size < 1:
+            raise ValueError(f"decode.batch_size is {batch_size}: a batch has at least one sentence; try 64")
+        if max_length is not None and max_length < 1:
+            raise ValueError(f"decode.max_length is {max_length}: a translation needs one piece at least; try 200")
+        self.model = model
+        self.tokenizer = tokenizer
+        self.beam = beam
+        self.nbest = nbest
+        self.batch_size = batch_size
+        self.max_length = max_length
+        self.normalisation = normalisation
+        self.alpha = alpha
+        self.attention = attention
+
+    def translate(self, lines: Iterable[str], *, window: int | None = None) -> Iterator[list[Translation]]:
+        """The n best translations of each line, in the order of the lines, without their line ends.
+
+        At most `window` lines are read ahead (32 batches by default, fewer if they are long): 1 answers each line before
+        the next is read. A list may be shorter than nbest; for a line without words it is one empty translation.
+        """
+        window = 32 * self.batch_size if window is None else window
+        assert window >= 1, window
+        for lines_ahead in _windows(map(self._prepare, lines), window):
+            yield from self._translate_window(lines_ahead)
+
+    def _prepare(self, line: str) -> Line:
+        ids, word_of = self.tokenizer.src.encode_words(line)
+        return Line(line.split(), [*ids, EOS], [*word_of, -1])
+
+    def _translate_window(self, lines: list[Line]) -> list[list[Translation]]:
+        translations = [[_empty(line)] for line in lines]
+        for rows in _batches(lines, self.batch_size):
+            batch = [lines[row] for row in rows]
+            for row, line, best in zip(rows, batch, self._search(batch), strict=True):
+                translations[row] = [self._finish(line, hypothesis) for hypothesis in best]
+        return translations
+
+    def _search(self, batch: list[Line]) -> list[list[Hypothesis]]:
+        assert not self.model.training, "dropout would change the translations: call model.eval() first"
+        src, src_lengths = _pad([line.ids for line in batch])
+        limits = 2 * src_lengths + 10 if self.max_length is None else torch.full_like(src_lengths, self.max_length)
+        return beam_search(
+            self.model,
+            src.to(self.model.device),
+            src_lengths.to(self.model.device),
+            beam=self.beam,
+            nbest=self.nbest,
+            max_length=limits,
+            normalisation=self.normalisation,
+            alpha=self.alpha,
+            attention=self.attention,
+        )
+
+    def _finish(self, line: Line, hypothesis: Hypothesis) -> Translation:
+        text, tgt_word_of = self.tokenizer.tgt.decode_words(hypothesis.ids)
+        text = text.translate(_LINE_ENDS)
+        return Translation(
+            text=text,
+            score=hypothesis.score,
+            log_prob=hypothesis.log_prob,
+            src_words=line.words,
+            tgt_words=text.split(),
+            src_pieces=[*self.tokenizer.src.pieces(line.ids[:-1]), NAMES[EOS]],
+            tgt_pieces=self.tokenizer.tgt.pieces(hypothesis.ids),
+            weights=hypothesis.weights,
+            src_word_of=line.word_of,
+            tgt_word_of=tgt_word_of,
+        )
+
+
+def _empty(line: Line) -> Translation:
+    return Translation("", 0.0, 0.0, line.words, [], [], [], np.zeros((0, 0), np.float32), [], [])
+
+
+def _windows(lines: Iterable[Line], most: int) -> Iterator[list[Line]]:
+    """Consecutive lines, at most `most` and about WINDOW_WEIGHTS numbers of attention a window."""
+    window, weights = [], 0
+    for line in lines:
+        window.append(line)
+        weights += len(line.ids) ** 2
+        if len(window) == most or weights >= WINDOW_WEIGHTS:
+            yield window
+            window, weights = [], 0
+    if window:
+        yield window
+
+
+def _batches(lines: list[Line], batch_size: int) -> Iterator[list[int]]:
+    """Rows of the lines that have pieces, longest first, batch by batch; equals stay in order."""
+    batch: list[int] = []
+    for row in sorted(range(len(lines)), key=lambda row: -len(lines[row].ids)):
+        if len(lines[row].ids) == 1:  # nothing but EOS, and so are all that follow
+            break
+        longest = len(lines[batch[0]].ids) if batch else 0
+        if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > BATCH_PIECES):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _pad(sentences: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """ids (B, S) with PAD behind each sentence, and lengths (B,)."""
+    lengths = torch.tensor([len(ids) for ids in sentences])
+    filled = torch.tensor(list(chain(*sentences)))
+    padded = torch.full((len(sentences), int(lengths.max())), PAD)
+    padded[torch.arange(padded.shape[1]) < lengths.unsqueeze(1)] = filled
+    return padded, lengths
