@@ -118,8 +118,8 @@ class Translator:
     def translate(self, lines: Iterable[str], *, window: int | None = None) -> Iterator[list[Translation]]:
         """The n best translations of each line, in the order of the lines, without their line ends.
 
-        At most `window` lines are read ahead (32 batches by default, fewer if they are long): 1 answers each line before
-        the next is read. A list may be shorter than nbest; for a line without words it is one empty translation.
+        At most `window` lines are read ahead (32 batches by default, fewer if they are long); with 1 each line is
+        answered before the next is read. A list may be shorter than nbest; without words it is one empty translation.
         """
         window = 32 * self.batch_size if window is None else window
         assert window >= 1, window

@@ -59,7 +59,7 @@ class ToyModel:
         energies = (hidden @ source.memory.transpose(1, 2)).masked_fill(~source.mask[:, None], -torch.inf)
         weights = energies.softmax(-1)
         context = (weights @ source.memory).flatten(0, 1)
-        hidden = torch.tanh(torch.cat([state.hidden + self.words[tokens], context], 1) @ self.update)
+        hidden = torch.tanh(torch.cat([state.hidden + self.words[tokens % 40], context], 1) @ self.update)
         logits = torch.cat([hidden, context], 1) @ self.output + self.bias
         if self.logits is not None:
             logits = self.logits.expand(rows, -1)
