@@ -128,8 +128,8 @@ def _lines(path: Path) -> Iterator[str]:
                 except UnicodeDecodeError as error:
                     kind = "UTF-16" if number == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
                     raise ValueError(
-                        f"{path}, line {number}: not UTF-8 (byte 0x{raw[error.start]:02x} at position {error.start + 1});"
-                        f" if it is {kind}, try: iconv -f {kind} -t UTF-8"
+                        f"{path}, line {number}: not UTF-8 (byte {raw[error.start]:#x} at position {error.start + 1}); "
+                        f"if it is {kind}, try: iconv -f {kind} -t UTF-8"
                     ) from error
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is damaged or cut short after line {number}: not a whole gzip file") from error

@@ -24,8 +24,8 @@ class Pair(NamedTuple):
 class Corpus(ABC):
     """A stream of pairs that can be iterated any number of times, in one fixed order, in bounded memory.
 
-    A corpus drops nothing: evaluation needs every line. `blank` says whether iterating raises at a pair that is blank on
-    one side only (ERROR); whoever encodes for training leaves such pairs out (SKIP) or trains on them (KEEP).
+    A corpus drops nothing: evaluation needs every line. `blank` says whether iterating raises at a pair that is blank
+    on one side only (ERROR); whoever encodes for training leaves such pairs out (SKIP) or trains on them (KEEP).
     """
 
     name: str

@@ -1,0 +1,177 @@
+"""One SentencePiece model under our ids: text to pieces and back, exactly, and which word each piece belongs to."""
+
+import codecs
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import sentencepiece
+
+from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK, UNK_SURFACE
+
+_SPACE = "\u2581"  # how SentencePiece writes a space inside a piece; in text it can therefore mean nothing else
+# What becomes a plain space before SentencePiece sees it, one character for one, so that offsets stay true: whatever
+# str.split splits at (some of it SentencePiece drops or keeps), the space symbol, and lone surrogates (not encodable).
+_SPACES = re.compile(r"[^\S ]|[\u2581\ud800-\udfff]")
+
+
+class EncodedWords(NamedTuple):
+    """Pieces of a text, and for each the index in `text.split()` of the word it belongs to."""
+
+    ids: list[int]
+    words: list[int]
+
+
+class DecodedWords(NamedTuple):
+    """A text, and for each id the index in `text.split()` of the word it became part of; -1 if it printed nothing."""
+
+    text: str
+    words: list[int]
+
+
+class Subwords:
+    """A SentencePiece model whose ids are ours: PAD, UNK, BOS, EOS are 0 to 3, then its other pieces in their order.
+
+    For any text x, with a model that has byte fallback, `decode(encode(x)) == normalise(x)`.
+    """
+
+    def __init__(self, model: bytes, source: str = "the model"):
+        """`model`: the content of a .model file; `source` names it in the ValueError raised if it is none."""
+        sentencepiece.set_min_log_level(3)  # its complaints come to us as exceptions; its log is not for our readers
+        try:
+            processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise ValueError(f"{source} is not a SentencePiece model, or is damaged") from error
+        if not model or processor.get_piece_size() < 1:
+            raise ValueError(f"{source} is not a SentencePiece model, or is damaged")
+        self.model = model
+        self._processor = processor
+        theirs = [processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id()]
+        others = [i for i in range(processor.get_piece_size()) if i not in theirs]
+        self._ours = np.full(processor.get_piece_size(), UNK, dtype=np.int32)  # their id -> our id
+        self._ours[others] = np.arange(len(NAMES), len(NAMES) + len(others))
+        for ours, id_ in zip((PAD, UNK, BOS, EOS), theirs, strict=True):
+            if id_ >= 0:
+                self._ours[id_] = ours
+        self._same = np.array_equal(self._ours, np.arange(len(self._ours)))
+        self._pieces = [*NAMES, *(processor.id_to_piece(i) for i in others)]
+        # A word model's unknown is a whole word with the space before it, elsewhere it is some characters.
+        whole = processor.encode("\U0010fffd", out_type=str)[:1] != [_SPACE]
+        unknown = (_SPACE if whole else "") + UNK_SURFACE
+        self._bytes = [b"", unknown.encode(), b"", b""]  # what each id prints
+        for i in others:
+            piece = processor.id_to_piece(i)
+            if processor.is_control(i):
+                self._bytes.append(b"")
+            elif processor.is_byte(i):
+                self._bytes.append(bytes([int(piece[1:-1], 16)]))
+            else:
+                self._bytes.append(piece.encode())
+        self._is_byte = [False] * len(NAMES) + [processor.is_byte(i) for i in others]
+
+    def __len__(self) -> int:
+        return len(self._pieces)
+
+    def encode(self, text: str) -> list[int]:
+        """The pieces of a text, without BOS and EOS; none for a blank one."""
+        ids = self._processor.encode(_spaced(text))
+        return ids if self._same else self._ours[ids].tolist()
+
+    def encode_batch(self, texts: Iterable[str], num_threads: int = 1) -> list[list[int]]:
+        """`encode` of each text, in SentencePiece's own threads."""
+        batch = self._processor.encode([_spaced(text) for text in texts], num_threads=num_threads)
+        return batch if self._same else [self._ours[ids].tolist() if ids else ids for ids in batch]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """One line of text with single spaces; PAD, BOS and EOS print nothing, UNK prints UNK_SURFACE."""
+        return " ".join(self._print(ids)[0].split())
+
+    def normalise(self, text: str) -> str:
+        """The text a round trip gives back: the model's own normalisation (NFKC, if trained here), single spaces."""
+        return " ".join(self._processor.normalize(_spaced(text)).replace(_SPACE, " ").split())
+
+    def pieces(self, ids: Sequence[int]) -> list[str]:
+        """The name of each id: `▁the`, `<0xE2>`, `</s>`."""
+        return [self._pieces[i] for i in ids]
+
+    def encode_words(self, text: str) -> EncodedWords:
+        """`encode`, with the word of each piece; a piece that is only a space belongs to the word that follows."""
+        spaced = _spaced(text)
+        mapped = self._processor.encode(spaced, out_type="offset_mapping")
+        ids = self._ours[mapped["ids"]].tolist() if mapped["ids"] else []
+        spans = []
+        for piece, (begin, end) in zip(mapped["pieces"], mapped["offsets"], strict=True):
+            if piece == _SPACE:
+                begin = end = -1
+            elif (
+                piece[0] == _SPACE
+            ):  # what follows the space may be empty here: the f of a ligature ends where it begins
+                begin = max(begin, spaced.rfind(" ", begin, end) + 1)
+            spans.append((begin, end))
+        return EncodedWords(ids, _words_of(text, spans))
+
+    def decode_words(self, ids: Sequence[int]) -> DecodedWords:
+        """`decode`, with the word of each id; -1 for PAD, BOS, EOS, and for all where the text is blank."""
+        text, spans = self._print(ids)
+        printed = [k for k, i in enumerate(ids) if self._bytes[i]]
+        words = [-1] * len(ids)
+        for k, word in zip(printed, _words_of(text, [spans[k] for k in printed]), strict=True):
+            words[k] = word
+        return DecodedWords(" ".join(text.split()), words)
+
+    def _print(self, ids: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
+        """The text of ids, spaces as they come, and where in it each begins and ends; (-1, -1) for one that is a space.
+
+        Bytes join into a character at the last of them, so the earlier ones have an empty span where it begins.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        text, length, spans = [], 0, []
+        for i in ids:
+            if not self._bytes[i]:
+                spans.append((length, length))
+                continue
+            if not self._is_byte[i]:  # whatever bytes came before are as much of a character as they will ever be
+                text.append(decoder.decode(b"", final=True))
+                decoder.reset()
+                length += len(text[-1])
+            text.append(decoder.decode(self._bytes[i]))
+            spans.append((-1, -1) if text[-1] == _SPACE else (length, length + len(text[-1])))
+            length += len(text[-1])
+        text.append(decoder.decode(b"", final=True))
+        return "".join(text).replace(_SPACE, " "), spans
+
+
+def _spaced(text: str) -> str:
+    """The same number of characters, with every kind of space a plain one."""
+    if not text.isprintable() or _SPACE in text:  # rarely, and most of the time is saved
+        text = _SPACES.sub(" ", text)
+    return "" if text.isspace() else text
+
+
+def _words_of(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:
+    """The index in `text.split()` of the word each span of characters belongs to; (-1, -1) goes with the span after it.
+
+    A span that holds several words (characters that normalisation drops may be among them) belongs to the last; an
+    empty one (the first bytes of a character) to the word at its place or, between words, to the word that follows.
+    Without words all are -1.
+    """
+    word_at: list[int] = []  # for each character its word, or for a space the word that follows, whose mark is below 0
+    count = 0
+    for found in re.finditer(r"\S+", text):
+        word_at.extend([~count] * (found.start() - len(word_at)))
+        word_at.extend([count] * (found.end() - found.start()))
+        count += 1
+    if not count:
+        return [-1] * len(spans)
+    word_at.extend([~(count - 1)] * (len(text) + 1 - len(word_at)))
+    words: list[int] = []
+    following = count - 1
+    for begin, end in reversed(spans):
+        if begin >= 0:
+            inside = next((word_at[c] for c in range(end - 1, begin - 1, -1) if word_at[c] >= 0), None)
+            at = word_at[begin]
+            here = inside if inside is not None else at if at >= 0 else ~at
+            following = min(following, here)  # words never go back
+        words.append(following)
+    return words[::-1]

@@ -1,0 +1,152 @@
+"""Training SentencePiece on a bounded, repeatable sample of a corpus, once: the result is kept by content."""
+
+import hashlib
+import io
+import os
+import random
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from enum import Enum
+from pathlib import Path
+
+import sentencepiece
+
+from nmt.data.corpus import Corpus, Pair
+from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK
+from nmt.data.tokenizer.subwords import Subwords
+from nmt.data.tokenizer.tokenizer import Tokenizer
+
+_THREADS = 4  # the sums of the EM steps depend on how they are split, so the number is the same on every machine
+
+
+class Kind(Enum):
+    """SentencePiece's ways to cut text."""
+
+    UNIGRAM = "unigram"
+    BPE = "bpe"
+    WORD = "word"
+    CHAR = "char"
+
+
+def train_tokenizer(
+    corpus: Corpus,
+    *,
+    kind: Kind,
+    joint: bool,
+    src_size: int,
+    tgt_size: int,
+    character_coverage: float,
+    byte_fallback: bool,
+    sample: int,
+    seed: int,
+    cache: str | Path | None = None,
+) -> Tokenizer:
+    """One model of both sides' text (joint: of `src_size` ids, which `tgt_size` must equal or be 0) or one of each.
+
+    It sees at most `sample` pairs, drawn evenly from the whole corpus by `seed`, and gives the same bytes each time.
+    Sizes count the four special ids and, with byte fallback, 256 bytes; for Kind.CHAR they are a ceiling, since the
+    text decides how many characters there are. In `cache` results are kept by the content of the corpus and options.
+
+    Raises ValueError, naming the setting and the limit, for a size the text cannot fill or that is too small for it.
+    """
+    if joint and tgt_size not in (0, src_size):
+        raise ValueError(
+            f"a joint tokenizer has one size, but was given {src_size} and {tgt_size}; try tokenizer.size=N"
+        )
+    if sample < 1:
+        raise ValueError(f"tokenizer.sample={sample}: training needs at least one sentence")
+    options = (kind.value, joint, src_size, tgt_size, character_coverage, byte_fallback, sample, seed)
+    kept = None
+    if cache is not None:
+        key = repr(("tokenizer", 1, sentencepiece.__version__, corpus.digest(), options))
+        kept = Path(cache) / f"tokenizer-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+        with suppress(ValueError):  # not there yet, or damaged: then it is made anew
+            return Tokenizer.load(kept)
+
+    pairs = _draw(corpus, sample, seed)
+    if joint:
+        text = (side for pair in pairs for side in pair)
+        src = tgt = _train(text, kind, src_size, character_coverage, byte_fallback, "tokenizer.size")
+    else:
+        sides = [(0, src_size, "tokenizer.src_size"), (1, tgt_size, "tokenizer.tgt_size")]
+        src, tgt = (
+            _train((pair[side] for pair in pairs), kind, size, character_coverage, byte_fallback, setting)
+            for side, size, setting in sides
+        )
+    tokenizer = Tokenizer(src, tgt)
+    if kept is not None:
+        _keep(tokenizer, kept)
+    return tokenizer
+
+
+def _draw(corpus: Iterable[Pair], sample: int, seed: int) -> list[Pair]:
+    """At most `sample` pairs, each as likely as any other (a reservoir: one pass, bounded memory)."""
+    rng = random.Random(seed)
+    drawn: list[Pair] = []
+    for number, pair in enumerate(corpus):
+        if number < sample:
+            drawn.append(pair)
+        elif (place := int(rng.random() * (number + 1))) < sample:
+            drawn[place] = pair
+    return drawn
+
+
+def _train(
+    text: Iterable[str], kind: Kind, size: int, character_coverage: float, byte_fallback: bool, setting: str
+) -> Subwords:
+    model = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(text),
+            model_writer=model,
+            model_type=kind.value,
+            vocab_size=size,
+            character_coverage=character_coverage,
+            byte_fallback=byte_fallback,
+            pad_id=PAD,
+            unk_id=UNK,
+            bos_id=BOS,
+            eos_id=EOS,
+            num_threads=_THREADS,
+            minloglevel=3,
+        )
+    except (RuntimeError, OSError, ValueError, TypeError, OverflowError) as error:
+        raise ValueError(_explain(f"{error}", kind, size, byte_fallback, setting)) from error
+    return Subwords(model.getvalue())
+
+
+def _explain(message: str, kind: Kind, size: int, byte_fallback: bool, setting: str) -> str:
+    """What SentencePiece's exception means for the person who set the size."""
+    if most := re.search(r"set it to a value <= (\d+)", message):
+        if int(most[1]) > 4 + 256 * byte_fallback:
+            return (
+                f"{setting}={size} is more than the text allows for kind {kind.value}; try {setting}={most[1]} or less"
+            )
+    elif least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
+        return (
+            f"{setting}={size} is too small to hold the characters of the text; try {setting}={least[1]} or more, or a "
+            "lower tokenizer.character_coverage"
+        )
+    elif size < (reserved := len(NAMES) + 256 * byte_fallback) or "vocab_size) >= (0)" in message:
+        what = "the special pieces and 256 bytes" if byte_fallback else "the special pieces"
+        return f"{setting}={size} is too small to hold {what}; try {setting}={reserved + 1} or more"
+    said = " ".join(message.split()).rpartition("] ")[2] or message
+    return f"no tokenizer of kind {kind.value} and {setting}={size} could be trained: {said[:300]}"
+
+
+def _keep(tokenizer: Tokenizer, folder: Path) -> None:
+    """Saves beside the place and renames, so that nobody ever finds half a tokenizer there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        tokenizer.save(beside)
+        beside.chmod(0o755)  # as any other folder, where the temporary one is for its owner only
+        if folder.exists():  # damaged, or someone else's who was quicker: equal content either way
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            os.rename(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)

@@ -1,0 +1,338 @@
+"""The tokenizer's laws: exact round trips, exact words, our ids, repeatable training, and its refusals."""
+
+import functools
+import hashlib
+import io
+import unicodedata
+
+import numpy as np
+import pytest
+import sentencepiece
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nmt.data.corpus import Corpus, Pair
+from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK, UNK_SURFACE
+from nmt.data.tokenizer import Kind, Subwords, Tokenizer, train_tokenizer
+
+NOUNS = "house garden river mountain table window children morning letter question bridge winter".split()  # noqa: SIM905
+VERBS = "sees paints follows opens remembers crosses leaves builds finds answers".split()  # noqa: SIM905
+
+
+class Sentences(Corpus):
+    """A small made-up corpus."""
+
+    name = "sentences"
+
+    def __init__(self, pairs: int = 400):
+        rng = np.random.default_rng(0)
+        words = [[rng.choice(NOUNS), rng.choice(VERBS), rng.choice(NOUNS)] for _ in range(pairs)]
+        self.pairs = [Pair(f"the {a} {b} the {c} .", f"le {a[::-1]} {b[::-1]} le {c[::-1]} .") for a, b, c in words]
+        self.reads = 0
+
+    def __iter__(self):
+        self.reads += 1
+        return iter(self.pairs)
+
+    def digest(self):
+        return hashlib.sha256(repr(self.pairs).encode()).hexdigest()
+
+
+def train(corpus=None, **changes) -> Tokenizer:
+    options = {"kind": Kind.UNIGRAM, "joint": True, "src_size": 330, "tgt_size": 0, "sample": 1000, "seed": 1}
+    options |= {"character_coverage": 1.0, "byte_fallback": True}
+    return train_tokenizer(corpus or Sentences(), **{**options, **changes})  # type: ignore[arg-type]
+
+
+SIZES = {Kind.UNIGRAM: 330, Kind.BPE: 400, Kind.WORD: 300, Kind.CHAR: 400}
+
+
+@functools.cache
+def subwords(kind: Kind, byte_fallback: bool = True) -> Subwords:
+    return train(kind=kind, byte_fallback=byte_fallback, src_size=SIZES[kind] - 256 * (not byte_fallback)).src
+
+
+@functools.cache
+def foreign(**changes) -> Subwords:
+    """A model trained elsewhere: other special ids, no padding, spaces at the end of words or left alone, and so on."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=(pair.src for pair in Sentences()), model_writer=model, minloglevel=3, num_threads=1,
+        **{"vocab_size": 300, "byte_fallback": True, **changes},
+    )  # fmt: skip
+    return Subwords(model.getvalue())
+
+
+SPACES = "\u2581\u2028\x85\x00\x1c\x0b\x1f\t\r\n\u3000\u00a0\u200b "
+ODD = st.sampled_from([*SPACES, *"\u00a8\ufb01\uff21\u3300\u200d\ufffd\u0301😀"])
+TYPED = st.sampled_from(["<s>", "</s>", "<unk>", "<0x41>", "<pad>", "⁇", "house", "the "])
+TEXT = st.lists(ODD | TYPED | st.characters(codec="utf-8") | st.sampled_from(NOUNS + VERBS), max_size=12).map("".join)
+MODELS = [functools.partial(subwords, kind) for kind in Kind] + [
+    foreign,
+    functools.partial(foreign, treat_whitespace_as_suffix=True),
+    functools.partial(
+        foreign, remove_extra_whitespaces=False, normalization_rule_name="identity", add_dummy_prefix=False
+    ),
+]
+every_model = pytest.mark.parametrize(
+    "model", MODELS, ids=[*(kind.value for kind in Kind), "own", "suffix", "identity"]
+)
+
+
+@every_model
+@settings(max_examples=60, deadline=None)
+@given(text=TEXT)
+def test_any_text_comes_back_normalised(model, text):
+    assert model().decode(model().encode(text)) == model().normalise(text)
+
+
+@every_model
+@settings(max_examples=30, deadline=None)
+@given(text=TEXT)
+def test_normalising_twice_changes_nothing_more(model, text):
+    once = model().normalise(text)
+    assert model().decode(model().encode(once)) == model().normalise(once)
+
+
+@every_model
+@settings(max_examples=60, deadline=None)
+@given(text=TEXT)
+def test_words_are_in_range_and_never_go_back(model, text):
+    encoded = model().encode_words(text)
+    assert encoded.ids == model().encode(text)
+    assert len(encoded.words) == len(encoded.ids)
+    assert encoded.words == sorted(encoded.words)
+    assert set(encoded.words) <= set(range(len(text.split())))
+
+
+def is_plain(word: str) -> bool:
+    """Whether normalisation leaves one word of it, whatever stands before and after."""
+    safe = not any(unicodedata.category(c)[0] in "CM" or c == "\u2581" for c in unicodedata.normalize("NFKD", word))
+    return safe and len(word.split()) == 1 and len(unicodedata.normalize("NFKC", word).split()) == 1
+
+
+@pytest.mark.parametrize("kind", Kind)
+@settings(max_examples=60, deadline=None)
+@given(
+    words=st.lists(TEXT.filter(is_plain), max_size=6), space=st.sampled_from([" ", "\u3000", "\x1c", " \t", "\u2028"])
+)
+def test_the_pieces_of_a_word_print_that_word(kind, words, space):
+    model = subwords(kind)
+    encoded = model.encode_words(space.join(words))
+    for k, word in enumerate(words):
+        assert model.decode([i for i, w in zip(*encoded, strict=True) if w == k]) == model.normalise(word)
+
+
+@every_model
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_words_of_any_output_cover_its_text(model, data):
+    ids = data.draw(st.lists(st.integers(0, len(model()) - 1), max_size=20))
+    text, words = model().decode_words(ids)
+    assert text == model().decode(ids)
+    assert [w for w in words if w >= 0] == sorted(w for w in words if w >= 0)
+    assert {w for w in words if w >= 0} == set(range(len(text.split())))
+    assert all(words[k] == -1 for k, i in enumerate(ids) if i in (PAD, BOS, EOS))
+
+
+@every_model
+def test_an_output_is_always_one_line(model):
+    assert model().decode(range(len(model()))).splitlines() == [model().decode(range(len(model())))]
+
+
+def test_words_of_output_are_the_words_of_the_same_input():
+    model = subwords(Kind.UNIGRAM)
+    ids, words = model.encode_words("the house sees the 😀 river .")
+    assert model.decode_words([*ids, EOS]) == ("the house sees the 😀 river .", [*words, -1])
+
+
+def test_a_ligature_after_a_space_belongs_to_its_own_word():
+    assert subwords(Kind.CHAR).encode_words("the \ufb01nd").words == [0, 0, 0, 0, 1, 1, 1, 1, 1]
+
+
+def test_a_bare_space_piece_belongs_to_the_word_that_follows():
+    ids, words = subwords(Kind.BPE).encode_words("the 😀")
+    assert subwords(Kind.BPE).pieces(ids) == ["▁the", "▁", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>"]
+    assert words == [0, 1, 1, 1, 1, 1]
+
+
+def test_a_batch_is_many_of_one():
+    texts = [pair.src for pair in Sentences(50)] + ["", "▁", "\ud800", "the 😀"]
+    for model in (subwords(Kind.UNIGRAM), foreign()):
+        assert model.encode_batch(texts, num_threads=2) == [model.encode(text) for text in texts]
+
+
+def test_blank_text_has_no_pieces():
+    for model in MODELS:
+        assert [model().encode(text) for text in ("", " ", "\u2028 \t", "\u2581")] == [[], [], [], []]
+
+
+@pytest.mark.parametrize("kind", [Kind.UNIGRAM, Kind.BPE, Kind.CHAR])
+def test_an_unknown_character_prints_the_unknown_sign(kind):
+    model = subwords(kind, byte_fallback=False)
+    assert UNK in model.encode("the 😀")
+    assert model.decode(model.encode("the 😀")) == f"the {UNK_SURFACE}"
+
+
+def test_an_unknown_word_stays_a_word():
+    model = subwords(Kind.WORD, byte_fallback=False)
+    assert model.decode(model.encode("the zzz house qqq .")) == f"the {UNK_SURFACE} house {UNK_SURFACE} ."
+
+
+def test_special_ids_print_nothing():
+    model = subwords(Kind.UNIGRAM)
+    ids = model.encode("the house")
+    assert model.decode([BOS, *ids, EOS, PAD, PAD]) == "the house"
+
+
+def test_typed_special_pieces_are_text():
+    ids = subwords(Kind.UNIGRAM).encode("<s> </s> <unk> <pad> <0x41>")
+    assert not {PAD, UNK, BOS, EOS} & set(ids)
+
+
+@pytest.mark.parametrize("options", [{}, {"pad_id": 7, "unk_id": 3, "bos_id": 9, "eos_id": 0}, {"bos_id": -1}])
+def test_own_models_get_our_special_ids(options):
+    model = foreign(**options)
+    assert model.pieces([PAD, UNK, BOS, EOS]) == list(NAMES)
+    assert len(set(model.pieces(range(len(model))))) == len(model)
+    ids = model.encode("the house sees the river .")
+    assert min(ids) > EOS
+    assert model.decode(ids) == "the house sees the river ."
+
+
+def test_models_trained_here_keep_their_ids():
+    model = subwords(Kind.UNIGRAM)
+    theirs = sentencepiece.SentencePieceProcessor(model_proto=model.model)
+    assert model.encode("the house 😀") == theirs.encode("the house 😀")
+    assert len(model) == theirs.get_piece_size() == 330
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_two_trainings_give_the_same_bytes(kind):
+    assert train(kind=kind, src_size=SIZES[kind], sample=100).src.model == subwords_of(kind)
+
+
+@functools.cache
+def subwords_of(kind: Kind) -> bytes:
+    return train(kind=kind, src_size=SIZES[kind], sample=100).src.model
+
+
+def test_another_seed_draws_another_sample():
+    assert (
+        train(kind=Kind.BPE, sample=20, src_size=310, seed=1).digest()
+        != train(kind=Kind.BPE, sample=20, src_size=310, seed=2).digest()
+    )
+
+
+def test_a_joint_tokenizer_is_one_object():
+    tokenizer = train()
+    assert tokenizer.joint
+    assert tokenizer.src is tokenizer.tgt
+
+
+def test_two_models_see_their_own_side_only():
+    tokenizer = train(joint=False, kind=Kind.WORD, src_size=280, tgt_size=282)
+    assert not tokenizer.joint
+    assert (len(tokenizer.src), len(tokenizer.tgt)) == (280, 282)
+    assert "▁the" in tokenizer.src.pieces(range(280))
+    assert "▁the" not in tokenizer.tgt.pieces(range(282))
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_a_saved_tokenizer_loads_the_same(tmp_path, joint):
+    tokenizer = train(joint=joint, src_size=300, tgt_size=0 if joint else 302)
+    tokenizer.save(tmp_path / "tokenizer")
+    loaded = Tokenizer.load(tmp_path / "tokenizer")
+    assert loaded.joint == joint
+    assert loaded.digest() == tokenizer.digest()
+    models = {path.name for path in (tmp_path / "tokenizer").glob("*.model")}
+    assert models == ({"joint.model"} if joint else {"src.model", "tgt.model"})
+
+
+def test_own_model_files_make_a_tokenizer(tmp_path):
+    (tmp_path / "a.model").write_bytes(foreign().model)
+    (tmp_path / "b.model").write_bytes(subwords(Kind.BPE).model)
+    assert not Tokenizer.from_files(tmp_path / "a.model", tmp_path / "b.model").joint
+    assert Tokenizer.from_files(tmp_path / "a.model", tmp_path / "a.model").joint
+
+
+def test_a_second_training_reads_no_corpus(tmp_path):
+    corpus = Sentences()
+    first = train(corpus, cache=tmp_path)
+    reads = corpus.reads
+    assert train(corpus, cache=tmp_path).digest() == first.digest()
+    assert corpus.reads == reads
+
+
+def test_other_options_are_trained_anew(tmp_path):
+    assert len(train(cache=tmp_path).src) == 330
+    assert len(train(cache=tmp_path, src_size=320).src) == 320
+
+
+def test_a_damaged_cached_tokenizer_is_made_anew(tmp_path):
+    digest = train(cache=tmp_path).digest()
+    (model,) = tmp_path.glob("*/joint.model")
+    model.write_bytes(model.read_bytes()[:-300])
+    assert train(cache=tmp_path).digest() == digest
+    assert Tokenizer.load(model.parent).digest() == digest
+
+
+def message_of(action) -> str:
+    with pytest.raises(ValueError, match=r".") as caught:
+        action()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [Kind.UNIGRAM, Kind.BPE, Kind.WORD])
+def test_a_size_the_text_cannot_fill_is_told_the_largest(kind):
+    message = message_of(lambda: train(kind=kind, src_size=9999))
+    assert "tokenizer.size=9999 is more than the text allows" in message
+    largest = int(message.split("try tokenizer.size=")[1].split()[0])
+    assert len(train(kind=kind, src_size=largest).src) == largest
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_a_size_too_small_is_told_what_would_do(kind):
+    message = message_of(lambda: train(kind=kind, src_size=20))
+    assert "tokenizer.size=20 is too small" in message
+    smallest = int(message.split("try tokenizer.size=")[1].split()[0])
+    assert len(train(kind=kind, src_size=smallest).src) == smallest
+
+
+@pytest.mark.parametrize(("sizes", "key"), [((9999, 400), "src_size"), ((300, 9999), "tgt_size")])
+def test_with_two_models_the_side_is_named(sizes, key):
+    message = message_of(lambda: train(joint=False, src_size=sizes[0], tgt_size=sizes[1]))
+    assert f"tokenizer.{key}=9999 is more than the text allows" in message
+
+
+@pytest.mark.parametrize("content", [b"", b"hello world\n", b"\x0a\x05hello", b"\x00" * 99])
+def test_a_file_that_is_no_model_is_named(tmp_path, content):
+    (tmp_path / "x.model").write_bytes(content)
+    assert "x.model is not a SentencePiece model" in message_of(
+        lambda: Tokenizer.from_files(tmp_path / "x.model", tmp_path / "x.model")
+    )
+
+
+def test_a_missing_model_is_named(tmp_path):
+    assert "nope.model: No such file" in message_of(lambda: Tokenizer.from_files(tmp_path / "nope.model", "b"))
+
+
+def test_a_folder_without_a_tokenizer_is_named(tmp_path):
+    assert "holds no tokenizer" in message_of(lambda: Tokenizer.load(tmp_path))
+
+
+def test_training_says_nothing_on_the_terminal(capfd):
+    train(sample=50, src_size=310)
+    with pytest.raises(ValueError, match="too small"):
+        train(src_size=5)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_multi30k_comes_back_normalised(corpora):
+    from nmt.data.corpus import read_files
+
+    corpus = read_files([corpora / "multi30k" / "val"], "de", "en")
+    model = train(corpus, kind=Kind.BPE, src_size=2000).src
+    for pair in corpus:
+        assert model.decode(model.encode(pair.src)) == model.normalise(pair.src)
