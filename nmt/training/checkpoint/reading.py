@@ -36,7 +36,12 @@ def read(folder: Path, *, weights_only: bool) -> Snapshot:
     """
 
     def attempt(place: Path) -> Snapshot:
-        _check(place, _listed(place, without=(TRAINING,) if weights_only else ()))
+        listed = _listed(place, without=(TRAINING,) if weights_only else ())
+        for name in (MODEL,) if weights_only else (MODEL, TRAINING):
+            read_shapes(
+                place / name
+            )  # a small header before an endless file: a file with a hole of terabytes would take hours
+        _check(place, listed)
         state = _json(place / STATE)
         _update(place, state)
         training = {} if weights_only else read_tensors(place / TRAINING)
@@ -101,29 +106,29 @@ def check_fit(folder: Path, expected: Mapping[str, Tensor]) -> None:
 
 def _undisturbed(folder: Path, attempt: Callable[[Path], Result]) -> Result:
     """Reads again when the folder was replaced under the reader by a run that is still going on."""
-    for last in (False, False, True):
+    for attempts_left in reversed(range(10)):
         place = standing(folder)
         before = _identity(place)
         try:
             result = attempt(place)
         except OSError as error:
-            if last or _identity(place) == before:
+            if not attempts_left or _identity(standing(folder)) == before:
                 raise ValueError(f"{error.filename or place}: cannot be read ({error.strerror})") from None
         except ValueError:
-            if last or _identity(place) == before:
+            if not attempts_left or _identity(standing(folder)) == before:
                 raise
         else:
-            if last or _identity(place) == before:
+            if not attempts_left or _identity(standing(folder)) == before:
                 return result
     raise AssertionError("the last attempt returns or raises")
 
 
-def _identity(place: Path) -> tuple[int, int]:
+def _identity(place: Path) -> tuple[Path, int, int]:
     try:
         status = place.stat()
     except OSError:
-        return (0, 0)
-    return (status.st_ino, status.st_mtime_ns)
+        return (place, 0, 0)
+    return (place, status.st_ino, status.st_mtime_ns)
 
 
 def _listed(place: Path, without: Collection[str] = ()) -> dict[str, str]:
@@ -157,8 +162,9 @@ def _listed(place: Path, without: Collection[str] = ()) -> dict[str, str]:
             raise ValueError(
                 f"{place / name}: damaged: {sizes[name]} bytes instead of {wanted}; try another checkpoint"
             )
-        if name.startswith(f"{TOKENIZER}/") and sizes[name] > MOST_TOKENIZER:
-            raise ValueError(f"{place / name}: larger than {MOST_TOKENIZER:,} bytes; this is no tokenizer")
+        most = MOST_TOKENIZER if name.startswith(f"{TOKENIZER}/") else MOST_JSON
+        if name not in (MODEL, TRAINING) and sizes[name] > most:
+            raise ValueError(f"{place / name}: larger than {most:,} bytes, so it is not ours")
     return {name: entry.get("sha256", "") for name, entry in files.items() if name not in without}
 
 

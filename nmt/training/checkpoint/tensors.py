@@ -90,7 +90,7 @@ def _opened(path: Path) -> Iterator:
         raise ValueError(f"{path}: damaged: its header claims {length:,} bytes, and {MOST_JSON:,} is the most")
     try:
         file = safe_open(path, framework="pt")
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, RuntimeError) as error:
         raise ValueError(f"{path}: damaged: {one_line(error)}") from None
     with file:
         yield file
