@@ -20,8 +20,8 @@ _TRAIN, _VALID = "#8fa3b8", "#c1440e"
 def draw_curves(metrics_jsonl: Path, out: Path) -> bool:
     """Draw training loss and validation perplexity, validation BLEU and learning rate over updates into a PNG.
 
-    Loss and perplexity share one axis (a training loss of x nats a token stands at e^x); panels without a number are left
-    out. A line that was cut off is passed over, and what a resumed run wrote again replaces what it repeats.
+    Loss and perplexity share one axis (a training loss of x nats a token stands at e^x); empty panels are left out.
+    A line that was cut off is passed over, and what a resumed run wrote again replaces what it repeats.
     Returns False, and writes nothing, where there is nothing to draw. `out` is replaced at once, never half written.
     """
     series = _read(Path(metrics_jsonl))

@@ -1,8 +1,8 @@
 """Text of any script in pictures: which installed fonts draw it, and what to write where none does.
 
 Fonts are looked for only when DejaVu Sans, which comes with matplotlib, lacks a character. Joined letters (Arabic,
-Devanagari) and right-to-left order inside a word are matplotlib's work since 3.11, which shapes text with libraqm; before
-that it drew letters one by one from left to right. Emoji are drawn in outline: colour fonts are beyond matplotlib.
+Devanagari) and right-to-left order inside a word are matplotlib's work since 3.11, which shapes text with libraqm;
+before that it drew letters one by one from left to right. Emoji come in outline: colour fonts are beyond matplotlib.
 """
 
 import logging

@@ -48,16 +48,16 @@ def draw(
     """Draw one sentence's heatmap into a PNG, PDF or SVG file, as the suffix of `path` says.
 
     weights: (T, S), from 0 to `largest`. src_labels, tgt_labels: the S and T words (or pieces), any script; characters
-    that no installed font draws appear as code points. eos: (T,), the mass on the end of sentence, drawn as a last column
-    apart; None where the labels already hold it. measure: what the colour bar is labelled with.
+    that no installed font draws appear as code points. eos: (T,), the mass on the end of sentence, drawn as a last
+    column apart; None where the labels already hold it. measure: what the colour bar is labelled with.
     Raises ValueError for another suffix and for a matrix without a row or a column.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: heatmaps are {', '.join(SUFFIXES)}, not {suffix or 'a file without a suffix'}")
-    # Letters go into the file, so it looks the same everywhere: as TrueType in PDF (Type 3, the default, loses the pictures
-    # of some symbol fonts), as outlines in SVG. No date goes in: equal pictures are equal files.
+    # Letters go into the file, so it looks the same everywhere: as TrueType in PDF (Type 3, the default, loses
+    # the pictures of some symbol fonts), as outlines in SVG. No date goes in: equal pictures are equal files.
     settings = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "nmt"}
     metadata = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}[suffix]
     buffer = io.BytesIO()

@@ -24,8 +24,8 @@ class LengthRow(NamedTuple):
     bleu: float
 
 
-# Languages in which 13a would take a sentence, or a phrase, for a word. Japanese and Korean are cut into characters and not
-# by sacreBLEU's MeCab tokenizers, which need packages that are not everywhere: a score must not depend on that.
+# Languages in which 13a would take a sentence, or a phrase, for a word. Japanese and Korean are cut into characters
+# and not by sacreBLEU's MeCab tokenizers, which need packages that are not everywhere: a score must not depend on that.
 _TOKENIZERS = {"zh": "zh", "ja": "char", "ko": "char", "th": "char", "lo": "char", "km": "char", "my": "char"}
 
 

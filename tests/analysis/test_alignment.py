@@ -1,0 +1,182 @@
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nmt.analysis.alignment import (
+    AttentionWriter,
+    GoldLinks,
+    alignment_error_rate,
+    links,
+    merge,
+    parse_pharaoh,
+    pharaoh,
+    read_links,
+)
+
+# Two target words of two and one pieces, then the end; two source words of one and two pieces, then the end.
+WEIGHTS = np.array([[0.5, 0.2, 0.1, 0.2], [0.1, 0.6, 0.3, 0.0], [0.0, 0.3, 0.3, 0.4], [0.0, 0.0, 0.0, 1.0]])
+MERGED = merge(WEIGHTS, [0, 0, 1, -1], [0, 1, 1, -1], 2, 2)
+
+a_link = st.tuples(st.integers(0, 200), st.integers(0, 200))
+some_links = st.lists(st.sets(a_link, max_size=6), min_size=1, max_size=4)
+
+
+@st.composite
+def attentions(draw):
+    n_tgt, n_src = draw(st.integers(0, 5)), draw(st.integers(0, 5))
+    tgt = draw(st.lists(st.integers(-1, n_tgt - 1), max_size=8))
+    src = [*draw(st.lists(st.integers(-1, n_src - 1), max_size=8)), -1]
+    weights = np.random.default_rng(draw(st.integers(0, 99))).dirichlet(np.ones(len(src)), size=len(tgt))
+    return weights.reshape(len(tgt), len(src)), tgt, src, n_tgt, n_src
+
+
+def test_target_pieces_are_averaged_and_source_pieces_summed():
+    np.testing.assert_allclose(MERGED.weights, [[0.3, 0.6], [0.0, 0.6]], atol=1e-7)
+
+
+def test_mass_on_the_end_of_sentence_is_kept_apart():
+    np.testing.assert_allclose(MERGED.eos, [0.1, 0.4], atol=1e-7)
+
+
+@given(attentions())
+def test_merged_rows_still_sum_to_one(attention):
+    merged = merge(*attention)
+    np.testing.assert_allclose(merged.weights.sum(1) + merged.eos, 1, atol=1e-5)
+
+
+@given(attentions())
+def test_merging_gives_one_row_and_one_column_a_word(attention):
+    assert merge(*attention).weights.shape == attention[3:]
+
+
+def test_a_target_word_without_a_piece_looked_at_no_word():
+    merged = merge(np.array([[1.0, 0.0]]), [1], [0, -1], 2, 1)
+    assert merged.weights.tolist() == [[0.0], [1.0]]
+    assert merged.eos.tolist() == [1.0, 0.0]
+
+
+def test_merging_gives_float32():
+    assert MERGED.weights.dtype == MERGED.eos.dtype == np.float32
+
+
+def test_words_of_one_piece_each_merge_to_themselves():
+    weights = np.array([[0.25, 0.5, 0.25], [0.5, 0.25, 0.25]])
+    np.testing.assert_array_equal(merge(weights, [0, 1], [0, 1, -1], 2, 2).weights, weights[:, :2])
+
+
+def test_each_target_word_is_linked_to_the_source_word_it_looked_at_most():
+    assert links(np.array([[0.1, 0.8], [0.7, 0.2]]), np.array([0.1, 0.1])) == [(0, 1), (1, 0)]
+
+
+def test_a_target_word_that_looked_mostly_at_the_end_is_not_linked():
+    assert links(np.array([[0.4, 0.1], [0.3, 0.6]]), np.array([0.5, 0.1])) == [(1, 1)]
+
+
+def test_a_threshold_links_each_pair_that_reaches_it():
+    assert links(np.array([[0.5, 0.4], [0.1, 0.2]]), np.array([0.1, 0.7]), threshold=0.4) == [(0, 0), (1, 0)]
+
+
+@pytest.mark.parametrize("threshold", [0.0, -1.0, 1.5, float("nan")])
+def test_a_threshold_outside_its_range_is_refused(threshold):
+    with pytest.raises(ValueError, match="threshold"):
+        links(np.eye(2), np.zeros(2), threshold=threshold)
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0)])
+def test_an_empty_side_has_no_links(shape):
+    assert links(np.zeros(shape), np.ones(shape[0])) == []
+
+
+@given(st.sets(a_link))
+def test_pharaoh_lines_read_back_as_they_were_written(some):
+    assert parse_pharaoh(pharaoh(some)).sure == some
+
+
+def test_pharaoh_lines_are_sorted_by_number():
+    assert pharaoh([(10, 0), (2, 1), (2, 0)]) == "2-0 2-1 10-0"
+
+
+def test_possible_links_are_told_from_sure_ones_which_count_as_possible_too():
+    assert parse_pharaoh("0-0 1p2") == GoldLinks(frozenset({(0, 0)}), frozenset({(0, 0), (1, 2)}))
+
+
+def test_a_link_file_may_have_crlf_and_a_byte_order_mark(tmp_path):
+    (tmp_path / "gold").write_bytes(b"\xef\xbb\xbf0-0 1-1\r\n\r\n2-2")
+    assert [sorted(line.sure) for line in read_links(tmp_path / "gold")] == [[(0, 0), (1, 1)], [], [(2, 2)]]
+
+
+@pytest.mark.parametrize("bad", [b"1x2", b"1-", b"-1-2", b"1-2-3", b"\xff", "²-1".encode()])
+def test_a_bad_link_is_reported_with_file_and_line(tmp_path, bad):
+    (tmp_path / "gold").write_bytes(b"0-0\n0-0 " + bad + b"\n")
+    with pytest.raises(ValueError, match=r"gold, line 2: .* is not a link"):
+        list(read_links(tmp_path / "gold"))
+
+
+def test_alignment_error_rate_by_hand():
+    # |A| = 3, |S| = 2, |A & S| = 1, |A & P| = 2
+    agreement = alignment_error_rate([{(0, 0), (1, 1), (1, 0)}], [{(0, 0), (0, 1)}], [{(1, 1)}])
+    assert agreement == pytest.approx((1 - 3 / 5, 2 / 3, 1 / 2))
+
+
+def test_alignment_error_rate_counts_over_the_corpus():
+    # Over both sentences |A| = 4, |S| = 2, |A & S| = |A & P| = 1; the mean over sentences would be another number.
+    one, other = {(0, 0)}, {(1, 1), (2, 2), (3, 3)}
+    assert alignment_error_rate([one, other], [one, {(9, 9)}], [[], []]).aer == pytest.approx(1 - 2 / 6)
+
+
+@given(some_links)
+def test_the_sure_links_themselves_have_no_error(sure):
+    assert alignment_error_rate(sure, sure, sure) == (0, 1, 1)
+
+
+@given(some_links)
+def test_linking_nothing_where_something_is_sure_is_all_error(sure):
+    if any(sure):
+        assert alignment_error_rate([[]] * len(sure), sure, sure).aer == 1
+
+
+def test_unequal_numbers_of_sentences_are_refused_with_both_numbers():
+    with pytest.raises(ValueError, match=r"3 sentences.*2 \(sure\)"):
+        alignment_error_rate([[]] * 3, [[]] * 2, [[]] * 2)
+
+
+def test_gold_links_of_real_sentences_agree_with_themselves(corpora):
+    gold = corpora / "gold-hansards-en-fr" / "test.en-fr.gold"
+    if not gold.is_file():
+        pytest.skip(f"{gold} is not there")
+    lines = list(read_links(gold))
+    sure, possible = [line.sure for line in lines], [line.possible for line in lines]
+    assert alignment_error_rate(possible, sure, possible)[1:] == (1, 1)
+
+
+def test_written_matrices_are_read_by_numpy_under_their_line_numbers(tmp_path):
+    with AttentionWriter(tmp_path / "attention.npz") as writer:
+        for matrix in (np.eye(2), np.zeros((0, 0)), np.full((1, 3), 0.5)):
+            writer.write(matrix)
+    with np.load(tmp_path / "attention.npz") as read:
+        assert {name: read[name].tolist() for name in read} == {"0": [[1, 0], [0, 1]], "1": [], "2": [[0.5] * 3]}
+
+
+def test_equal_matrices_make_equal_files(tmp_path, monkeypatch):
+    for name, now in (("a", 1e9), ("b", 1.5e9)):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        with AttentionWriter(tmp_path / name) as writer:
+            writer.write(np.eye(3))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def write_then_fail(path):
+    with AttentionWriter(path) as writer:
+        writer.write(np.eye(2))
+        raise KeyboardInterrupt
+
+
+def test_an_error_while_writing_leaves_only_what_was_there_before(tmp_path):
+    (tmp_path / "attention.npz").write_text("before")
+    with pytest.raises(KeyboardInterrupt):
+        write_then_fail(tmp_path / "attention.npz")
+    assert os.listdir(tmp_path) == ["attention.npz"]
+    assert (tmp_path / "attention.npz").read_text() == "before"
