@@ -194,17 +194,16 @@ def _start(size: int, beam: int, device: torch.device) -> Beam:
 def _continue(logits: Tensor, log_probs: Tensor) -> Candidates:
     """The K best of the K * V continuations, from logits (B * K, V) and the log_probs (B, K) of what they continue.
 
-    The K best of all are among the K best of each, so nothing of size K * V is normalised, sorted or copied: only
-    the few values that win are turned into log-probabilities, by subtracting the logsumexp of their row.
+    The K best of all are among the K best of each, so nothing of size K * V is sorted, and only the few values that win
+    are added to what they continue. Log-probabilities are at least float32, whatever the model computes in.
     """
     size, beam = log_probs.shape
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
     # Two more than K, since PAD and BOS may be among them; ordered by id, so that the stable sort below settles ties.
     # Which of the equals at that edge come along is topk's choice: it knows the row alone, never the batch.
     _, ids = logits.topk(min(beam + len(NEVER), logits.shape[1]), sorted=False)
     ids, _ = ids.sort(dim=1)
-    gained = logits.gather(1, ids) - logits.logsumexp(dim=1, keepdim=True)
+    # One fused pass; on a CPU logsumexp makes several, with temporaries that cost more than the vocabulary product.
+    gained = logits.log_softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32)).gather(1, ids)
     for never in NEVER:
         gained = gained.masked_fill(ids == never, -torch.inf)
     # (B, K, 1) + (B, K, k). -inf - -inf and what a broken model gives are no hypotheses either.
