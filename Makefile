@@ -1,0 +1,29 @@
+# make demo and make test each stand alone on a fresh clone; nothing needs root.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN ?= runs/bahdanau/demo-$(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: setup demo test check bench
+
+setup: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than Python 3.11: try make PYTHON=python3.11"; exit 2; }
+	@$(PYTHON) -m venv .venv || \
+		{ echo "error: $(PYTHON) cannot make a virtual environment: install Debian's python3-venv"; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m nmt.train +experiment=bahdanau run=$(RUN)
+	$(BIN)/python -m nmt.evaluate checkpoint=$(RUN)
+
+test: setup
+	$(BIN)/python -m pytest -q
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright

@@ -1,0 +1,157 @@
+"""The evaluation of a test set: translations, scores, word alignments and pictures, in one folder."""
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from nmt.analysis.alignment import (
+    Agreement,
+    AttentionWriter,
+    GoldLinks,
+    Link,
+    WordAttention,
+    alignment_error_rate,
+    links,
+    merge,
+    pharaoh,
+)
+from nmt.analysis.heatmap import draw
+from nmt.analysis.metrics import LengthRow, Score, bleu, by_length, chrf, ter
+
+
+class Translated(Protocol):
+    """A translation with the attention that made it; see nmt.decoding.translator.Translation."""
+
+    text: str
+    src_words: list[str]
+    tgt_words: list[str]
+    src_pieces: list[str]
+    tgt_pieces: list[str]
+    weights: np.ndarray
+    src_word_of: list[int]
+    tgt_word_of: list[int]
+
+
+def word_attention(translation: Translated) -> WordAttention:
+    """Attention of target words over source words, pieces merged on both sides."""
+    return merge(
+        translation.weights,
+        translation.tgt_word_of,
+        translation.src_word_of,
+        len(translation.tgt_words),
+        len(translation.src_words),
+    )
+
+
+def word_links(translation: Translated) -> list[Link]:
+    """Hard links of a translation's words; none for an empty one."""
+    attention = word_attention(translation)
+    return links(attention.weights, attention.eos) if attention.weights.size else []
+
+
+def draw_translation(translation: Translated, path: Path, *, pieces: bool = False) -> None:
+    """The heatmap of one translation, by word or by piece; nothing for an empty one."""
+    if pieces and translation.weights.size:
+        draw(translation.weights, translation.src_pieces, translation.tgt_pieces, path)
+    elif translation.weights.size and translation.tgt_words:
+        attention = word_attention(translation)
+        draw(attention.weights, translation.src_words, translation.tgt_words, path, eos=attention.eos)
+
+
+def agreement(forced: Iterable[Translated], gold: Iterable[GoldLinks]) -> Agreement:
+    """How well the attention of reference translations agrees with their gold links, hard link by hard link."""
+    found = [word_links(translation) for translation in forced]
+    gold = list(gold)
+    return alignment_error_rate(found, [each.sure for each in gold], [each.possible for each in gold])
+
+
+@dataclass
+class Report:
+    """bleu, chrf, ter of `sentences` translations made in `seconds`; perplexity of the references; alignment where the
+    test set has gold links; rows of BLEU by source length; heatmaps: the files drawn."""
+
+    bleu: Score
+    chrf: Score
+    ter: Score
+    perplexity: float
+    sentences: int
+    seconds: float
+    rows: list[LengthRow]
+    alignment: Agreement | None = None
+    heatmaps: list[Path] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Writes scores.json."""
+        scores = {
+            name: {"score": score.score, "signature": score.signature}
+            for name, score in (("bleu", self.bleu), ("chrf", self.chrf), ("ter", self.ter))
+        }
+        rest = {"perplexity": self.perplexity, "sentences": self.sentences, "seconds": round(self.seconds, 3)}
+        lengths = [row._asdict() for row in self.rows]
+        extra = {"alignment": self.alignment._asdict()} if self.alignment else {}
+        path.write_text(json.dumps(scores | rest | extra | {"bleu_by_length": lengths}, indent=2) + "\n", "utf-8")
+
+
+def write_evaluation(
+    folder: Path,
+    translations: Iterable[Translated],
+    references: list[str],
+    *,
+    tgt: str,
+    perplexity: float,
+    attention: bool,
+    heatmaps: int,
+    alignment: Agreement | None = None,
+) -> Report:
+    """Writes hypotheses.txt, alignments.txt, attention.npz, heatmaps/N.png and scores.json into `folder`.
+
+    `translations` are read as they are made; what stood in the folder from an earlier evaluation is replaced. Without
+    `attention` (a model that has none) there are no alignments, matrices or pictures. `alignment` goes into the report as it is.
+    """
+    begun = time.monotonic()
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = folder / "heatmaps"
+    for old in pictures.glob("*.png"):
+        old.unlink()
+    for old in ("scores.json", "alignments.txt", "attention.npz"):
+        (folder / old).unlink(missing_ok=True)
+    hypotheses, lengths, drawn = [], [], []
+    writer = AttentionWriter(folder / "attention.npz") if attention else None
+    aligned = (folder / "alignments.txt").open("w", encoding="utf-8", newline="\n") if attention else None
+    with (folder / "hypotheses.txt").open("w", encoding="utf-8", newline="\n") as text:
+        if writer:
+            writer.__enter__()
+        for number, translation in enumerate(translations):
+            text.write(translation.text + "\n")
+            hypotheses.append(translation.text)
+            lengths.append(len(translation.src_words))
+            if writer is None or aligned is None:
+                continue
+            aligned.write(pharaoh(word_links(translation)) + "\n")
+            writer.write(word_attention(translation).weights)
+            if number < heatmaps and translation.tgt_words:
+                pictures.mkdir(exist_ok=True)
+                drawn.append(pictures / f"{number}.png")
+                draw_translation(translation, drawn[-1])
+        if writer and aligned:
+            writer.__exit__(None, None, None)
+            aligned.close()
+    seconds = time.monotonic() - begun
+    report = Report(
+        bleu(hypotheses, references, tgt=tgt),
+        chrf(hypotheses, references),
+        ter(hypotheses, references),
+        perplexity,
+        len(hypotheses),
+        seconds,
+        by_length(hypotheses, references, lengths, tgt=tgt),
+        alignment,
+        drawn,
+    )
+    report.save(folder / "scores.json")
+    return report

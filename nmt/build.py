@@ -1,0 +1,235 @@
+"""The one wall between configuration and code: configuration in, objects out."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from nmt.config.plain import from_plain
+from nmt.config.schema import (
+    DataConfig,
+    DataKind,
+    DecodeConfig,
+    DecoderKind,
+    ModelConfig,
+    TestConfig,
+    TokenizerConfig,
+    TrainConfig,
+)
+from nmt.data.batches import Batches
+from nmt.data.corpus import Blank, Corpus, read_files, read_hub
+from nmt.data.demo import DEMO_SRC, DEMO_TGT, write_demo
+from nmt.data.encoded import Encoded, encode_corpus
+from nmt.data.tokenizer import Tokenizer, train_tokenizer
+from nmt.decoding.translator import Translator
+from nmt.model.attention import build_attention
+from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, LuongDecoder
+from nmt.model.encoder import Encoder
+from nmt.model.init import initialise
+from nmt.model.seq2seq import Seq2Seq
+from nmt.training import checkpoint
+from nmt.training.optim import Schedule, build_optimiser
+from nmt.training.run_folder import locate
+from nmt.training.trainer import Habits
+
+DEMO_SEED = 1  # of the corpus, whatever the seed of the run: everybody's demo is the same
+
+
+class Languages(NamedTuple):
+    """Of the two sides: the suffixes of files, the keys of rows."""
+
+    src: str
+    tgt: str
+
+
+def languages(data: DataConfig | TestConfig) -> Languages:
+    """Raises ValueError where they are not set."""
+    if data.kind is DataKind.demo:
+        return Languages(DEMO_SRC, DEMO_TGT)
+    if not data.src or not data.tgt:
+        raise ValueError("data.src and data.tgt name the two languages: try data.src=de data.tgt=en")
+    return Languages(data.src, data.tgt)
+
+
+def read_corpus(data: DataConfig, split: str) -> Corpus:
+    """The corpus data.SPLIT: train, valid or test. Raises ValueError where it is not set or cannot be read."""
+    src, tgt = languages(data)
+    blank = data.blank if split != "test" else Blank.keep
+    if data.kind is DataKind.demo:
+        folder = Path(data.cache) / "demo"
+        write_demo(folder, train=24_000, valid=600, test=600, seed=DEMO_SEED)
+        return read_files([str(folder / split)], src, tgt, blank=blank, key=f"data.{split}")
+    parts = data.train if split == "train" else getattr(data, split)
+    if not parts:
+        raise ValueError(f"data.{split} is not set: give the path of {src} and {tgt} files without their suffixes")
+    if data.kind is DataKind.files:
+        parts = [parts] if isinstance(parts, str) else parts
+        return read_files(parts, src, tgt, blank=blank, key=f"data.{split}")
+    if not data.name:
+        raise ValueError("data.name is not set: give a corpus of the datasets library, or a local folder or file")
+    parts = parts if isinstance(parts, str) else "+".join(parts)
+    return read_hub(data.name, data.config, parts, src, tgt, blank=blank, key=f"data.{split}")
+
+
+def build_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> Tokenizer:
+    """One's own models where they are named, else trained on `corpus`."""
+    if tokenizer.model or tokenizer.src_model:
+        return Tokenizer.from_files(tokenizer.src_model or tokenizer.model, tokenizer.tgt_model or tokenizer.model)
+    if tokenizer.joint:
+        sizes = (tokenizer.size, 0)
+    else:
+        sizes = (tokenizer.src_size or tokenizer.size, tokenizer.tgt_size or tokenizer.size)
+    return train_tokenizer(
+        corpus,
+        kind=tokenizer.kind,
+        joint=tokenizer.joint,
+        src_size=sizes[0],
+        tgt_size=sizes[1],
+        character_coverage=tokenizer.character_coverage,
+        byte_fallback=tokenizer.byte_fallback,
+        sample=tokenizer.sample,
+        seed=1,
+        cache=cache,
+    )
+
+
+def encode(corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, *, skip: bool) -> Encoded:
+    """The corpus in ids; skip: leave out blank and over-long pairs, as training does."""
+    max_length = data.max_length if skip else None
+    return encode_corpus(corpus, tokenizer, max_length=max_length, skip=skip, cache=Path(data.cache))
+
+
+def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
+    """A model for vocabularies of these sizes. Raises ValueError where its parts don't fit together."""
+    enc, dec = model.encoder, model.decoder
+    encoder = Encoder(
+        src_size,
+        embedding=enc.embedding,
+        hidden=enc.hidden,
+        layers=enc.layers,
+        cell=enc.cell,
+        bidirectional=enc.bidirectional,
+        dropout=enc.dropout,
+    )
+    return Seq2Seq(encoder, _build_decoder(model, encoder.size, tgt_size), tie=model.tie)
+
+
+def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
+    enc, dec, attention = model.encoder, model.decoder, model.attention
+    widths = dict(embedding=dec.embedding, hidden=dec.hidden, layers=dec.layers, cell=dec.cell, dropout=dec.dropout)
+    state_size = dec.hidden * (2 if dec.cell.value == "lstm" else 1)
+    bridge = Bridge(dec.start, enc.hidden, 2 if enc.bidirectional else 1, [state_size] * dec.layers)
+    if dec.kind is DecoderKind.fixed_vector:
+        return FixedVectorDecoder(tgt_size, **widths, readout=dec.readout, memory=memory, bridge=bridge)
+    look = build_attention(attention.score, dec.hidden, memory, attention.size or 0)
+    if dec.kind is DecoderKind.bahdanau:
+        return BahdanauDecoder(tgt_size, **widths, readout=dec.readout, memory=memory, attention=look, bridge=bridge)
+    return LuongDecoder(
+        tgt_size, **widths, memory=memory, attention=look, bridge=bridge, input_feeding=dec.input_feeding
+    )
+
+
+def new_model(config: TrainConfig, tokenizer: Tokenizer, device: torch.device) -> Seq2Seq:
+    """With weights as configured: drawn by `seed`."""
+    model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
+    initialise(model, config.model.init)
+    return model.to(device)
+
+
+class Loaded(NamedTuple):
+    """A checkpoint, ready to translate."""
+
+    model: Seq2Seq
+    tokenizer: Tokenizer
+    config: TrainConfig
+    folder: Path
+
+
+def load(place: str | None, device: torch.device) -> Loaded:
+    """The model of `checkpoint=place`. Raises ValueError where there is none or it is damaged."""
+    if not place:
+        raise ValueError("checkpoint= is not set: give a run folder, such as checkpoint=runs/bahdanau/...")
+    folder = locate(place)
+    config = from_plain(TrainConfig, checkpoint.read_config(folder))
+    tokenizer = Tokenizer.load(folder / "tokenizer")
+    with torch.device("meta"):
+        model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
+    checkpoint.check_fit(folder, model.state_dict())
+    model.load_state_dict(checkpoint.read(folder, weights_only=True).model, assign=True)
+    return Loaded(model.to(device).eval(), tokenizer, config, folder)
+
+
+def inherit(config: TrainConfig, folder: Path) -> tuple[TrainConfig, Tokenizer, dict[str, torch.Tensor]]:
+    """`init=`: the configuration with the model and tokenizer settings of checkpoint `folder`, its tokenizer and weights.
+
+    Dropout stays as configured.
+    """
+    own = from_plain(TrainConfig, checkpoint.read_config(folder))
+    encoder = replace(own.model.encoder, dropout=config.model.encoder.dropout)
+    decoder = replace(own.model.decoder, dropout=config.model.decoder.dropout)
+    config = replace(config, tokenizer=own.tokenizer, model=replace(own.model, encoder=encoder, decoder=decoder))
+    tokenizer = Tokenizer.load(folder / "tokenizer")
+    with torch.device("meta"):
+        checkpoint.check_fit(folder, build_model(config.model, len(tokenizer.src), len(tokenizer.tgt)).state_dict())
+    return config, tokenizer, checkpoint.read(folder, weights_only=True).model
+
+
+def build_translator(
+    model: Seq2Seq, tokenizer: Tokenizer, decode: DecodeConfig, *, beam: int | None = None
+) -> Translator:
+    return Translator(
+        model,
+        tokenizer,
+        beam=beam or decode.beam,
+        nbest=decode.nbest if beam is None else 1,
+        batch_size=decode.batch_size,
+        max_length=decode.max_length,
+        normalisation=decode.normalisation,
+        alpha=decode.alpha,
+    )
+
+
+def build_optim(config: TrainConfig, model: Seq2Seq) -> tuple[torch.optim.Optimizer, Schedule]:
+    optim, schedule = config.optim, config.optim.schedule
+    optimiser = build_optimiser(
+        model,
+        optim.name,
+        lr=optim.lr,
+        betas=(optim.beta1, optim.beta2),
+        eps=optim.eps,
+        rho=optim.rho,
+        momentum=optim.momentum,
+        weight_decay=optim.weight_decay,
+    )
+    return optimiser, Schedule(
+        schedule.name,
+        warmup=schedule.warmup,
+        hold=schedule.hold,
+        halvings=schedule.halvings,
+        floor=schedule.floor,
+        factor=schedule.factor,
+        patience=schedule.patience,
+    )
+
+
+def build_batches(config: TrainConfig, encoded: Encoded, *, training: bool) -> Batches:
+    batch = config.batch
+    return Batches(encoded, budget=batch.size, unit=batch.unit, pool=batch.pool, seed=config.seed, shuffle=training)
+
+
+def habits(config: TrainConfig) -> Habits:
+    trainer, optim = config.trainer, config.optim
+    return Habits(
+        accumulate=trainer.accumulate,
+        clip=optim.clip,
+        smoothing=optim.smoothing,
+        log_every=trainer.log_every,
+        validate_every=trainer.validate_every,
+        save_every=trainer.save_every,
+        save_minutes=trainer.save_minutes,
+        keep=trainer.keep,
+        best_by=trainer.best_by,
+        patience=trainer.patience,
+        most_skipped=trainer.most_skipped,
+    )

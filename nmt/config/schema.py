@@ -1,0 +1,355 @@
+"""Every knob and its type; the numbers are in the YAML files under configs/."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+from nmt.data.batches import Unit
+from nmt.data.corpus import Blank
+from nmt.data.tokenizer import Kind
+from nmt.decoding.search import Normalisation
+from nmt.model.attention import Score
+from nmt.model.cells import CellKind
+from nmt.model.decoder import Start
+from nmt.model.init import Init
+from nmt.model.seq2seq import Tie
+from nmt.training.device import DeviceName, Precision
+from nmt.training.optim import OptimiserName, ScheduleName
+from nmt.training.trainer import BestBy
+
+
+class DataKind(Enum):
+    """Where a corpus comes from."""
+
+    demo = "demo"
+    files = "files"
+    hub = "hub"
+
+
+class DecoderKind(Enum):
+    """The words of ``model.decoder.kind``."""
+
+    bahdanau = "bahdanau"
+    luong = "luong"
+    fixed_vector = "fixed_vector"
+
+
+def _at_least(low: float, **values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and value < low:
+            raise ValueError(f"{name.replace('__', '.')}={value} is impossible: the least is {low:g}")
+
+
+def _share(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{name.replace('__', '.')}={value} is impossible: give a share of at least 0 and below 1")
+
+
+@dataclass
+class DataConfig:
+    kind: DataKind = DataKind.demo
+    src: str | None = None
+    tgt: str | None = None
+    train: Any = None  # a prefix or split, or a list of them; checked below, as OmegaConf has no such union
+    valid: str | None = None
+    test: str | None = None
+    name: str | None = None
+    config: str | None = None
+    blank: Blank = Blank.error
+    max_length: int | None = None
+    cache: str = "data/cache"
+
+    def __post_init__(self):
+        if self.train is not None:
+            parts = [self.train] if isinstance(self.train, str) else self.train
+            if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+                raise ValueError(
+                    f"data.train={self.train!r}: give a path without its language suffix, or a list of such"
+                )
+            self.train = parts
+        _at_least(1, data__max_length=self.max_length)
+
+
+@dataclass
+class TokenizerConfig:
+    kind: Kind = Kind.unigram
+    joint: bool = False
+    size: int = 8000
+    src_size: int | None = None
+    tgt_size: int | None = None
+    character_coverage: float = 1.0
+    byte_fallback: bool = True
+    sample: int = 1_000_000
+    model: str | None = None
+    src_model: str | None = None
+    tgt_model: str | None = None
+
+    def __post_init__(self):
+        _at_least(1, tokenizer__size=self.size, tokenizer__src_size=self.src_size, tokenizer__tgt_size=self.tgt_size)
+        _at_least(1, tokenizer__sample=self.sample)
+        if not 0.98 <= self.character_coverage <= 1:
+            raise ValueError(f"tokenizer.character_coverage={self.character_coverage}: SentencePiece takes 0.98 to 1")
+        if (self.src_model is None) != (self.tgt_model is None):
+            raise ValueError("tokenizer.src_model and tokenizer.tgt_model go together; one for both is tokenizer.model")
+
+
+@dataclass
+class BatchConfig:
+    size: int = 4096
+    unit: Unit = Unit.tokens
+    pool: int = 0
+
+    def __post_init__(self):
+        _at_least(1, batch__size=self.size)
+        _at_least(0, batch__pool=self.pool)
+
+
+@dataclass
+class EncoderConfig:
+    cell: CellKind = CellKind.gru
+    embedding: int = 256
+    hidden: int = 256
+    layers: int = 1
+    bidirectional: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        _at_least(
+            1,
+            model__encoder__embedding=self.embedding,
+            model__encoder__hidden=self.hidden,
+            model__encoder__layers=self.layers,
+        )
+        _share(model__encoder__dropout=self.dropout)
+
+
+@dataclass
+class DecoderConfig:
+    kind: DecoderKind = DecoderKind.bahdanau
+    cell: CellKind = CellKind.gru
+    embedding: int = 256
+    hidden: int = 512
+    layers: int = 1
+    readout: int = 256
+    start: Start = Start.backward_first
+    input_feeding: bool = True
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        _at_least(
+            1,
+            model__decoder__embedding=self.embedding,
+            model__decoder__hidden=self.hidden,
+            model__decoder__layers=self.layers,
+            model__decoder__readout=self.readout,
+        )
+        _share(model__decoder__dropout=self.dropout)
+
+
+@dataclass
+class AttentionConfig:
+    score: Score = Score.additive
+    size: int | None = None
+
+    def __post_init__(self):
+        _at_least(1, model__attention__size=self.size)
+        if self.score in (Score.additive, Score.concat) and self.size is None:
+            raise ValueError(
+                f"model.attention.size is needed by {self.score.value} attention; try model.attention.size=512"
+            )
+
+
+@dataclass
+class ModelConfig:
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    attention: AttentionConfig = field(default_factory=lambda: AttentionConfig(size=512))
+    tie: Tie = Tie.none
+    init: Init = Init.xavier
+
+
+@dataclass
+class ScheduleConfig:
+    name: ScheduleName = ScheduleName.constant
+    warmup: int = 0
+    hold: float = 0.0
+    halvings: int = 5
+    floor: float = 0.0
+    factor: float = 0.5
+    patience: int = 1
+
+    def __post_init__(self):
+        _at_least(0, optim__schedule__warmup=self.warmup, optim__schedule__patience=self.patience)
+        _at_least(1, optim__schedule__halvings=self.halvings)
+        _share(optim__schedule__hold=self.hold)
+        for name in ("floor", "factor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"optim.schedule.{name}={getattr(self, name)} is impossible: give 0 to 1")
+        if self.name is ScheduleName.inverse_sqrt and self.warmup == 0:
+            raise ValueError(
+                "optim.schedule.name=inverse_sqrt falls from the end of its warm-up: try optim.schedule.warmup=1000"
+            )
+
+
+@dataclass
+class OptimConfig:
+    name: OptimiserName = OptimiserName.adam
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    rho: float = 0.95
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    smoothing: float = 0.0
+    average: float = 0.0
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self):
+        if not self.lr > 0:
+            raise ValueError(f"optim.lr={self.lr} is impossible: give a number above 0, such as 1e-3")
+        _at_least(0, optim__eps=self.eps, optim__weight_decay=self.weight_decay, optim__clip=self.clip)
+        _share(
+            optim__beta1=self.beta1,
+            optim__beta2=self.beta2,
+            optim__rho=self.rho,
+            optim__momentum=self.momentum,
+            optim__smoothing=self.smoothing,
+            optim__average=self.average,
+        )
+
+
+@dataclass
+class TrainerConfig:
+    max_updates: int | None = None
+    max_epochs: float | None = None
+    max_minutes: float | None = None
+    accumulate: int = 1
+    log_every: int = 50
+    validate_every: int = 500
+    save_every: int = 500
+    save_minutes: float = 0.0
+    keep: int = 1
+    best_by: BestBy = BestBy.bleu
+    patience: int = 0
+    most_skipped: int = 20
+    valid_beam: int = 5
+    valid_sentences: int | None = None
+    tensorboard: bool = True
+
+    def __post_init__(self):
+        if self.max_updates is None and self.max_epochs is None and self.max_minutes is None and not self.patience:
+            raise ValueError("nothing would end this run: set trainer.max_updates, max_epochs, max_minutes or patience")
+        _at_least(1, trainer__accumulate=self.accumulate, trainer__max_updates=self.max_updates)
+        _at_least(1, trainer__most_skipped=self.most_skipped, trainer__valid_beam=self.valid_beam)
+        _at_least(1, trainer__valid_sentences=self.valid_sentences)
+        _at_least(
+            0,
+            trainer__max_epochs=self.max_epochs,
+            trainer__max_minutes=self.max_minutes,
+            trainer__log_every=self.log_every,
+            trainer__validate_every=self.validate_every,
+            trainer__save_every=self.save_every,
+            trainer__save_minutes=self.save_minutes,
+            trainer__keep=self.keep,
+            trainer__patience=self.patience,
+        )
+
+
+@dataclass
+class DecodeConfig:
+    beam: int = 5
+    batch_size: int = 64
+    max_length: int | None = None
+    normalisation: Normalisation = Normalisation.average
+    alpha: float = 0.6
+    nbest: int = 1
+
+    def __post_init__(self):
+        _at_least(1, decode__beam=self.beam, decode__batch_size=self.batch_size, decode__max_length=self.max_length)
+        _at_least(1, decode__nbest=self.nbest)
+        if self.nbest > self.beam:
+            raise ValueError(
+                f"decode.nbest={self.nbest} is more than the {self.beam} of decode.beam: try decode.beam={self.nbest}"
+            )
+
+
+@dataclass
+class TrainConfig:
+    """What `python -m nmt.train` takes."""
+
+    name: str = "custom"
+    data: DataConfig = field(default_factory=DataConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(max_epochs=10))
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    run: str | None = None
+    resume: str | None = None
+    init: str | None = None
+    seed: int = 1
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.auto
+    threads: int | None = None
+
+    def __post_init__(self):
+        _at_least(0, seed=self.seed)
+        _at_least(1, threads=self.threads)
+
+
+@dataclass
+class TestConfig:
+    """The test set of an evaluation; what is not given is the run's own."""
+
+    kind: DataKind | None = None
+    src: str | None = None
+    tgt: str | None = None
+    test: str | None = None
+    name: str | None = None
+    config: str | None = None
+    cache: str = "data/cache"
+
+
+@dataclass
+class EvaluateConfig:
+    """What `python -m nmt.evaluate` takes."""
+
+    checkpoint: str | None = None
+    data: TestConfig = field(default_factory=TestConfig)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    heatmaps: int = 10
+    out: str | None = None
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        _at_least(0, heatmaps=self.heatmaps)
+        _at_least(1, threads=self.threads)
+
+
+@dataclass
+class TranslateConfig:
+    """What `python -m nmt.translate` takes."""
+
+    checkpoint: str | None = None
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    alignments: str | None = None
+    heatmaps: str | None = None
+    pieces: bool = False
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        _at_least(1, threads=self.threads)
+
+
+for _name, _schema in (("train", TrainConfig), ("evaluate", EvaluateConfig), ("translate", TranslateConfig)):
+    ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)

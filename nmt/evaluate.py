@@ -1,0 +1,102 @@
+"""Translates and scores a test set: `python -m nmt.evaluate checkpoint=RUN [data.test=PREFIX]`; --help says more."""
+
+import logging
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from nmt import build
+from nmt.analysis.alignment import read_links
+from nmt.analysis.evaluation import Report, agreement, write_evaluation
+from nmt.analysis.metrics import length_table
+from nmt.config.door import door
+from nmt.config.schema import DataConfig, DataKind, EvaluateConfig, TestConfig
+from nmt.decoding.forced import force
+from nmt.training.device import Ranks, choose_device
+from nmt.training.journal import start_log
+from nmt.training.run_folder import run_of
+from nmt.training.validation import likelihood
+
+log = logging.getLogger("nmt")
+
+
+def main(config: EvaluateConfig, _overrides: list[str]) -> None:
+    start_log(None)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    device = choose_device(config.device, config.precision)
+    loaded = build.load(config.checkpoint, device.device)
+    data = _test_of(loaded.config.data, config.data)
+    corpus = build.read_corpus(data, "test")
+    pairs = list(corpus)
+    folder = Path(config.out) if config.out else run_of(loaded.folder).evaluation(corpus.name)
+    log.info(f"checkpoint {loaded.folder}; {len(pairs)} sentences of {corpus.name}; precision {device.reason}")
+
+    encoded = build.encode(corpus, loaded.tokenizer, data, skip=False)
+    batches = build.build_batches(loaded.config, encoded, training=False)
+    loss = likelihood(loaded.model, batches, device, Ranks()).loss
+    translator = build.build_translator(loaded.model, loaded.tokenizer, config.decode)
+    gold = _gold(data) if loaded.model.has_attention else None
+    with device.autocast():
+        alignment = agreement(force(loaded.model, loaded.tokenizer, pairs), gold) if gold else None
+        report = write_evaluation(
+            folder,
+            (nbest[0] for nbest in translator.translate(pair.src for pair in pairs)),
+            [pair.tgt for pair in pairs],
+            tgt=build.languages(data).tgt,
+            perplexity=math.exp(min(loss, 700.0)),
+            attention=loaded.model.has_attention,
+            heatmaps=config.heatmaps,
+            alignment=alignment,
+        )
+    _print(report, folder)
+
+
+def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
+    """The run's test set with what the command line says instead."""
+    kind = asked.kind or own.kind
+    if asked.kind is None and own.kind is DataKind.demo and asked.test:
+        kind = DataKind.files
+    pair = build.languages(own)
+    return replace(
+        own,
+        kind=kind,
+        src=asked.src or pair.src,
+        tgt=asked.tgt or pair.tgt,
+        test=asked.test or own.test,
+        name=asked.name or own.name,
+        config=asked.config or own.config,
+        cache=asked.cache,
+        train=None,
+    )
+
+
+def _gold(data: DataConfig):
+    """The gold links that lie beside a test set, PREFIX.links, or None."""
+    if data.kind is DataKind.demo:
+        path = Path(data.cache) / "demo" / "test.links"
+    elif data.kind is DataKind.files:
+        path = Path(f"{data.test}.links")
+    else:
+        return None
+    return read_links(path) if path.is_file() else None
+
+
+def _print(report: Report, folder: Path) -> None:
+    for name, score in (("BLEU", report.bleu), ("chrF", report.chrf), ("TER", report.ter)):
+        print(f"{name} {score.score:.2f}  {score.signature}")
+    print(f"perplexity of the references {report.perplexity:.3f}")
+    print(f"{report.sentences} sentences in {report.seconds:.1f} s")
+    if report.alignment:
+        aer, precision, recall = report.alignment
+        print(f"alignment error rate {100 * aer:.1f} %  (precision {100 * precision:.1f}, recall {100 * recall:.1f})")
+    print(length_table(report.rows))
+    for path in report.heatmaps:
+        print(path)
+    print(f"written to {folder}")
+
+
+if __name__ == "__main__":
+    door("evaluate", main, EvaluateConfig)

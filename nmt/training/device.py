@@ -1,0 +1,185 @@
+"""Where training runs and in which precision: the one place that knows cuda, bf16, threads, seeds and ranks."""
+
+import contextlib
+import os
+import random
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+class DeviceName(Enum):
+    """The words of ``device``."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Precision(Enum):
+    """The words of ``precision``: the type of matrix products. State, energies, softmax and loss stay in float32."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A torch device, the type of its matrix products (float32: no autocast) and why, in words for the log."""
+
+    device: torch.device
+    dtype: torch.dtype
+    reason: str
+
+    def autocast(self) -> torch.autocast:
+        """The context in which forward passes run."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Loss scaling, which fp16 alone needs (disabled for the other types)."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+
+def choose_device(name: DeviceName, precision: Precision, ranks: "Ranks | None" = None) -> Device:
+    """Raises ValueError where the machine has not what is asked for."""
+    cuda = torch.cuda.is_available()
+    match name:
+        case DeviceName.cuda if not cuda:
+            raise ValueError("device=cuda, but torch sees no CUDA GPU here: try device=cpu or device=auto")
+        case DeviceName.auto if cuda:
+            name = DeviceName.cuda
+        case DeviceName.auto:
+            name = DeviceName.cpu
+        case _:
+            pass
+    if name is DeviceName.cuda:
+        device = torch.device("cuda", ranks.local if ranks else 0)
+        torch.cuda.set_device(device)
+        dtype, why = _cuda_precision(precision, device)
+    else:
+        device = torch.device("cpu")
+        dtype, why = _cpu_precision(precision)
+    return Device(device, dtype, f"{str(dtype).removeprefix('torch.')}: {why}")
+
+
+def _cuda_precision(precision: Precision, device: torch.device) -> tuple[torch.dtype, str]:
+    major, minor = torch.cuda.get_device_capability(device)
+    where = f"cuda ({torch.cuda.get_device_name(device)}), compute capability {major}.{minor}"
+    match precision:
+        case Precision.fp32:
+            return torch.float32, f"{where}, as asked"
+        case Precision.fp16:
+            return torch.float16, f"{where}, as asked"
+        case Precision.bf16:
+            if major < 8:
+                raise ValueError(f"precision=bf16 needs compute capability 8.0, this is {where}: try precision=fp16")
+            return torch.bfloat16, f"{where}, as asked"
+        case _:
+            return (torch.bfloat16 if major >= 8 else torch.float16), where
+
+
+def _cpu_precision(precision: Precision) -> tuple[torch.dtype, str]:
+    fast = cpu_multiplies_bf16()
+    where = f"cpu {'with' if fast else 'without'} bfloat16 instructions"
+    match precision:
+        case Precision.fp32:
+            return torch.float32, f"{where}, as asked"
+        case Precision.bf16:
+            return torch.bfloat16, f"{where}, as asked"
+        case Precision.fp16:
+            raise ValueError("precision=fp16 is ten times slower than fp32 on a CPU: try precision=bf16, fp32 or auto")
+        case _:
+            return (torch.bfloat16 if fast else torch.float32), where
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for bfloat16 products (AVX-512 BF16 or AMX)."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among those that torchrun started; alone: rank 0 of 1."""
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one that writes."""
+        return self.rank == 0
+
+    def sum(self, tensor: Tensor) -> Tensor:
+        """`tensor` summed over all ranks, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+        return tensor
+
+    def share(self, item):
+        """Rank 0's `item` (anything that can be pickled) on every rank."""
+        if self.size == 1:
+            return item
+        box = [item]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    @contextlib.contextmanager
+    def first_alone(self):
+        """Rank 0 goes through the block before the others do, and leaves its caches for them."""
+        if self.size > 1 and not self.first:
+            dist.barrier()
+        yield
+        if self.size > 1 and self.first:
+            dist.barrier()
+
+    def gather(self, item) -> list:
+        """Every rank's `item`, in the order of ranks, on every rank."""
+        if self.size == 1:
+            return [item]
+        box = [None] * self.size
+        dist.all_gather_object(box, item)
+        return box
+
+
+@contextlib.contextmanager
+def join_ranks():
+    """The ranks of this process, from the variables that torchrun sets; leaves the group at the end."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield Ranks()
+        return
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield Ranks(dist.get_rank(), size, int(os.environ.get("LOCAL_RANK", "0")))
+    finally:
+        dist.destroy_process_group()
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds every generator there is: initialisation, dropout, shuffling."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def random_states() -> dict[str, Tensor]:
+    """The states of torch's generators (uint8 tensors), by device."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def restore_random_states(states: dict[str, Tensor]) -> None:
+    """Puts back what random_states gave; a cuda state is ignored where there is no cuda."""
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"])
