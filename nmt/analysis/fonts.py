@@ -24,7 +24,7 @@ _SHAPERS = frozenset(map(chr, [0x200C, 0x200D, *range(0xFE00, 0xFE10), *range(0x
 
 def families(texts: Iterable[str]) -> list[str]:
     """Name the font families that draw these texts together, in the order in which matplotlib should try them."""
-    found = (_family(character) for character in sorted(set().union(*texts)) if not _is_escaped(character))
+    found = (_family(cluster) for cluster in sorted({cluster for text in texts for cluster in _clusters(text)}))
     return list(dict.fromkeys([FIRST, *(family for family in found if family)]))
 
 
@@ -35,32 +35,44 @@ def drawable(text: str) -> str:
     """
     blank = not text.strip()
     written, escaping = [], False
-    for character in text:
-        if character in _SHAPERS:
-            # A shaper next to an escape has nothing to shape; one that no font knows would be drawn as a box.
-            if not escaping and _family(character):
-                written.append(character)
-            continue
-        escape = blank or _is_escaped(character) or not _family(character)
-        if escape:
+    for cluster in _clusters(text):
+        bare = "".join(character for character in cluster if character not in _SHAPERS)
+        # As much as there is a font for: with the shapers, else without, else without its last marks.
+        attempts = [cluster, *(bare[:end] for end in range(len(bare), 0, -1))]
+        drawn = "" if blank else next((attempt for attempt in attempts if _family(attempt)), "")
+        if drawn:
+            written.append(drawn)
+            escaping = False
+        for character in "" if drawn == cluster else bare[len(drawn) :]:
             written.append(f"{'+' if escaping else 'U+'}{ord(character):04X}")
-        else:
-            written.append(character)
-        escaping = escape
+            escaping = True
     return "".join(written)
 
 
-def _is_escaped(character: str) -> bool:
+def _clusters(text: str) -> list[str]:
+    """Cut a text into letters with their marks: a letter and its marks have to come from one font."""
+    clusters: list[str] = []
+    for character in text:
+        if clusters and (unicodedata.category(character).startswith("M") or character in _SHAPERS):
+            clusters[-1] += character
+        else:
+            clusters.append(character)
+    return clusters
+
+
+def _has_no_picture(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp") and character not in _SHAPERS
 
 
 @cache
-def _family(character: str) -> str:
-    """The first family that has a picture of the character; the empty string where none has."""
-    if ord(character) in _characters(FIRST):
+def _family(cluster: str) -> str:
+    """The first family that has a picture of each character; the empty string where none has, or there can be none."""
+    if any(map(_has_no_picture, cluster)):
+        return ""
+    if _characters(FIRST).issuperset(map(ord, cluster)):
         return FIRST
-    family = next((family for family in _installed() if _draws(family, character)), "")
-    if not family and character not in _SHAPERS:
+    family = next((family for family in _installed() if all(_draws(family, character) for character in cluster)), "")
+    if not family and len(cluster) == 1:
         _advise()
     return family
 

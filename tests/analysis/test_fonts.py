@@ -36,6 +36,11 @@ def test_what_has_no_picture_is_written_as_a_code_point(text, written):
     assert fonts.drawable(text) == written
 
 
+@pytest.mark.usefixtures("only_dejavu")
+def test_a_mark_that_its_letters_font_lacks_is_written_as_a_code_point():
+    assert fonts.drawable("a\u0301a\u09bc") == "a\u0301aU+09BC"
+
+
 def test_ordinary_words_stay_as_they_are():
     assert fonts.drawable("l'été d'$5") == "l'été d'$5"
 
