@@ -124,7 +124,7 @@ def test_a_line_blank_on_one_side_is_named(tmp_path, de, en, side):
     assert "data.blank=skip" in message
 
 
-@pytest.mark.parametrize("blank", [Blank.SKIP, Blank.KEEP])
+@pytest.mark.parametrize("blank", [Blank.skip, Blank.keep])
 def test_a_line_blank_on_one_side_is_still_read_on_request(tmp_path, blank):
     assert read(write(tmp_path, "a\n\n", "a\nb\n"), blank=blank)[1] == Pair("", "b")
 
@@ -248,7 +248,7 @@ def test_no_network_is_one_line(monkeypatch, hub):
 
 def test_a_row_of_two_lines_is_one_line(tmp_path, hub):
     (tmp_path / "a.jsonl").write_text(json.dumps({"de": "ein\nzwei", "en": None}))
-    assert list(hub(tmp_path / "a.jsonl", blank=Blank.KEEP)) == [Pair("ein zwei", "")]
+    assert list(hub(tmp_path / "a.jsonl", blank=Blank.keep)) == [Pair("ein zwei", "")]
 
 
 def test_a_row_blank_on_one_side_is_named(tmp_path, hub):

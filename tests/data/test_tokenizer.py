@@ -39,12 +39,12 @@ class Sentences(Corpus):
 
 
 def train(corpus=None, **changes) -> Tokenizer:
-    options = {"kind": Kind.UNIGRAM, "joint": True, "src_size": 330, "tgt_size": 0, "sample": 1000, "seed": 1}
+    options = {"kind": Kind.unigram, "joint": True, "src_size": 330, "tgt_size": 0, "sample": 1000, "seed": 1}
     options |= {"character_coverage": 1.0, "byte_fallback": True}
     return train_tokenizer(corpus or Sentences(), **{**options, **changes})  # type: ignore[arg-type]
 
 
-SIZES = {Kind.UNIGRAM: 330, Kind.BPE: 400, Kind.WORD: 300, Kind.CHAR: 400}
+SIZES = {Kind.unigram: 330, Kind.bpe: 400, Kind.word: 300, Kind.char: 400}
 
 
 @functools.cache
@@ -141,24 +141,24 @@ def test_an_output_is_always_one_line(model):
 
 
 def test_words_of_output_are_the_words_of_the_same_input():
-    model = subwords(Kind.UNIGRAM)
+    model = subwords(Kind.unigram)
     ids, words = model.encode_words("the house sees the 😀 river .")
     assert model.decode_words([*ids, EOS]) == ("the house sees the 😀 river .", [*words, -1])
 
 
 def test_a_ligature_after_a_space_belongs_to_its_own_word():
-    assert subwords(Kind.CHAR).encode_words("the \ufb01nd").words == [0, 0, 0, 0, 1, 1, 1, 1, 1]
+    assert subwords(Kind.char).encode_words("the \ufb01nd").words == [0, 0, 0, 0, 1, 1, 1, 1, 1]
 
 
 def test_a_bare_space_piece_belongs_to_the_word_that_follows():
-    ids, words = subwords(Kind.BPE).encode_words("the 😀")
-    assert subwords(Kind.BPE).pieces(ids) == ["▁the", "▁", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>"]
+    ids, words = subwords(Kind.bpe).encode_words("the 😀")
+    assert subwords(Kind.bpe).pieces(ids) == ["▁the", "▁", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>"]
     assert words == [0, 1, 1, 1, 1, 1]
 
 
 def test_a_batch_is_many_of_one():
     texts = [pair.src for pair in Sentences(50)] + ["", "▁", "\ud800", "the 😀"]
-    for model in (subwords(Kind.UNIGRAM), foreign()):
+    for model in (subwords(Kind.unigram), foreign()):
         assert model.encode_batch(texts, num_threads=2) == [model.encode(text) for text in texts]
 
 
@@ -167,7 +167,7 @@ def test_blank_text_has_no_pieces():
         assert [model().encode(text) for text in ("", " ", "\u2028 \t", "\u2581")] == [[], [], [], []]
 
 
-@pytest.mark.parametrize("kind", [Kind.UNIGRAM, Kind.BPE, Kind.CHAR])
+@pytest.mark.parametrize("kind", [Kind.unigram, Kind.bpe, Kind.char])
 def test_an_unknown_character_prints_the_unknown_sign(kind):
     model = subwords(kind, byte_fallback=False)
     assert UNK in model.encode("the 😀")
@@ -175,18 +175,18 @@ def test_an_unknown_character_prints_the_unknown_sign(kind):
 
 
 def test_an_unknown_word_stays_a_word():
-    model = subwords(Kind.WORD, byte_fallback=False)
+    model = subwords(Kind.word, byte_fallback=False)
     assert model.decode(model.encode("the zzz house qqq .")) == f"the {UNK_SURFACE} house {UNK_SURFACE} ."
 
 
 def test_special_ids_print_nothing():
-    model = subwords(Kind.UNIGRAM)
+    model = subwords(Kind.unigram)
     ids = model.encode("the house")
     assert model.decode([BOS, *ids, EOS, PAD, PAD]) == "the house"
 
 
 def test_typed_special_pieces_are_text():
-    ids = subwords(Kind.UNIGRAM).encode("<s> </s> <unk> <pad> <0x41>")
+    ids = subwords(Kind.unigram).encode("<s> </s> <unk> <pad> <0x41>")
     assert not {PAD, UNK, BOS, EOS} & set(ids)
 
 
@@ -201,7 +201,7 @@ def test_own_models_get_our_special_ids(options):
 
 
 def test_models_trained_here_keep_their_ids():
-    model = subwords(Kind.UNIGRAM)
+    model = subwords(Kind.unigram)
     theirs = sentencepiece.SentencePieceProcessor(model_proto=model.model)
     assert model.encode("the house 😀") == theirs.encode("the house 😀")
     assert len(model) == theirs.get_piece_size() == 330
@@ -219,8 +219,8 @@ def subwords_of(kind: Kind) -> bytes:
 
 def test_another_seed_draws_another_sample():
     assert (
-        train(kind=Kind.BPE, sample=20, src_size=310, seed=1).digest()
-        != train(kind=Kind.BPE, sample=20, src_size=310, seed=2).digest()
+        train(kind=Kind.bpe, sample=20, src_size=310, seed=1).digest()
+        != train(kind=Kind.bpe, sample=20, src_size=310, seed=2).digest()
     )
 
 
@@ -231,7 +231,7 @@ def test_a_joint_tokenizer_is_one_object():
 
 
 def test_two_models_see_their_own_side_only():
-    tokenizer = train(joint=False, kind=Kind.WORD, src_size=280, tgt_size=282)
+    tokenizer = train(joint=False, kind=Kind.word, src_size=280, tgt_size=282)
     assert not tokenizer.joint
     assert (len(tokenizer.src), len(tokenizer.tgt)) == (280, 282)
     assert "▁the" in tokenizer.src.pieces(range(280))
@@ -251,7 +251,7 @@ def test_a_saved_tokenizer_loads_the_same(tmp_path, joint):
 
 def test_own_model_files_make_a_tokenizer(tmp_path):
     (tmp_path / "a.model").write_bytes(foreign().model)
-    (tmp_path / "b.model").write_bytes(subwords(Kind.BPE).model)
+    (tmp_path / "b.model").write_bytes(subwords(Kind.bpe).model)
     assert not Tokenizer.from_files(tmp_path / "a.model", tmp_path / "b.model").joint
     assert Tokenizer.from_files(tmp_path / "a.model", tmp_path / "a.model").joint
 
@@ -284,7 +284,7 @@ def message_of(action) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [Kind.UNIGRAM, Kind.BPE, Kind.WORD])
+@pytest.mark.parametrize("kind", [Kind.unigram, Kind.bpe, Kind.word])
 def test_a_size_the_text_cannot_fill_is_told_the_largest(kind):
     message = message_of(lambda: train(kind=kind, src_size=9999))
     assert "tokenizer.size=9999 is more than the text allows" in message
@@ -333,6 +333,6 @@ def test_multi30k_comes_back_normalised(corpora):
     from nmt.data.corpus import read_files
 
     corpus = read_files([corpora / "multi30k" / "val"], "de", "en")
-    model = train(corpus, kind=Kind.BPE, src_size=2000).src
+    model = train(corpus, kind=Kind.bpe, src_size=2000).src
     for pair in corpus:
         assert model.decode(model.encode(pair.src)) == model.normalise(pair.src)

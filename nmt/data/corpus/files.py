@@ -19,7 +19,7 @@ def read_files(
     src: str,
     tgt: str,
     *,
-    blank: Blank = Blank.ERROR,
+    blank: Blank = Blank.error,
     key: str = "data.train",
 ) -> "FileCorpus":
     """The corpus of one or more prefixes, one after the other.
@@ -30,7 +30,7 @@ def read_files(
     U+2028, form feeds and, outside of .tsv, tabs stay inside their line. `key` is the setting that errors name.
 
     Raises ValueError for files that are missing or empty; iterating raises it, with file and line, for bytes that are
-    not UTF-8, damaged gzip, unequal counts, wrong numbers of columns and, under Blank.ERROR, lines blank on one side.
+    not UTF-8, damaged gzip, unequal counts, wrong numbers of columns and, under Blank.error, lines blank on one side.
     """
     if not prefixes:
         raise ValueError(f"{key} names no corpus: give a path without the language suffix, or a list of such paths")

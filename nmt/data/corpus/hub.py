@@ -23,7 +23,7 @@ def read_hub(
     src: str,
     tgt: str,
     *,
-    blank: Blank = Blank.ERROR,
+    blank: Blank = Blank.error,
     key: str = "data.train",
     cache: Path | None = None,
 ) -> "HubCorpus":

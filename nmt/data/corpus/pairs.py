@@ -9,9 +9,9 @@ from typing import NamedTuple
 class Blank(Enum):
     """What to do with a pair that is blank on one side only."""
 
-    ERROR = "error"
-    SKIP = "skip"
-    KEEP = "keep"
+    error = "error"
+    skip = "skip"
+    keep = "keep"
 
 
 class Pair(NamedTuple):
@@ -25,11 +25,11 @@ class Corpus(ABC):
     """A stream of pairs that can be iterated any number of times, in one fixed order, in bounded memory.
 
     A corpus drops nothing: evaluation needs every line. `blank` says whether iterating raises at a pair that is blank
-    on one side only (ERROR); whoever encodes for training leaves such pairs out (SKIP) or trains on them (KEEP).
+    on one side only (error); whoever encodes for training leaves such pairs out (skip) or trains on them (keep).
     """
 
     name: str
-    blank: Blank = Blank.ERROR
+    blank: Blank = Blank.error
 
     @abstractmethod
     def __iter__(self) -> Iterator[Pair]:
@@ -41,7 +41,7 @@ class Corpus(ABC):
 
     def _check_blank(self, pair: Pair, src_place: str, tgt_place: str) -> Pair:
         """The pair itself; raises ValueError where one side only is blank and the corpus does not allow it."""
-        if self.blank is Blank.ERROR and bool(pair.src.strip()) != bool(pair.tgt.strip()):
+        if self.blank is Blank.error and bool(pair.src.strip()) != bool(pair.tgt.strip()):
             blank, other = (tgt_place, src_place) if pair.src.strip() else (src_place, tgt_place)
             raise ValueError(
                 f"{blank} is blank, but {other} is not: mend the pair, or try data.blank=skip (such pairs are left out "

@@ -25,10 +25,10 @@ _THREADS = 4  # the sums of the EM steps depend on how they are split, so the nu
 class Kind(Enum):
     """SentencePiece's ways to cut text."""
 
-    UNIGRAM = "unigram"
-    BPE = "bpe"
-    WORD = "word"
-    CHAR = "char"
+    unigram = "unigram"
+    bpe = "bpe"
+    word = "word"
+    char = "char"
 
 
 def train_tokenizer(
@@ -47,7 +47,7 @@ def train_tokenizer(
     """One model of both sides' text (joint: of `src_size` ids, which `tgt_size` must equal or be 0) or one of each.
 
     It sees at most `sample` pairs, drawn evenly from the whole corpus by `seed`, and gives the same bytes each time.
-    Sizes count the four special ids and, with byte fallback, 256 bytes; for Kind.CHAR they are a ceiling, since the
+    Sizes count the four special ids and, with byte fallback, 256 bytes; for Kind.char they are a ceiling, since the
     text decides how many characters there are. In `cache` results are kept by the content of the corpus and options.
 
     Raises ValueError, naming the setting and the limit, for a size the text cannot fill or that is too small for it.

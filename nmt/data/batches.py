@@ -1,0 +1,174 @@
+"""Which pairs go together and in what order: a budget for each batch, like lengths together, one order for each epoch."""
+
+from enum import Enum
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmt.data.encoded import Encoded
+from nmt.data.symbols import BOS, PAD
+
+
+class Unit(Enum):
+    """What a batch's budget counts: tokens, padding included, of its longer side, or sentences (pairs)."""
+
+    tokens = "tokens"
+    sentences = "sentences"
+
+
+class Fill(NamedTuple):
+    """Real tokens over padded tokens, from 0 to 1, of each side and of both together."""
+
+    src: float
+    tgt: float
+    both: float
+
+
+class Batch(NamedTuple):
+    """B pairs, padded with PAD; lengths count EOS on both sides.
+
+    src (B,S); src_lengths (B,); tgt_in (B,T): BOS y1 ...; tgt_out (B,T): y1 ... EOS; tgt_lengths (B,); all int64. rows
+    (B,), numbers of pairs, stay on the CPU. tokens: real target tokens, the sum of tgt_lengths, known without a device.
+    """
+
+    src: Tensor
+    src_lengths: Tensor
+    tgt_in: Tensor
+    tgt_out: Tensor
+    tgt_lengths: Tensor
+    rows: Tensor
+    tokens: int
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same on a device; towards CUDA without waiting for it."""
+        device = torch.device(device)
+
+        def move(x: Tensor) -> Tensor:
+            return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)
+
+        return self._replace(
+            src=move(self.src),
+            src_lengths=move(self.src_lengths),
+            tgt_in=move(self.tgt_in),
+            tgt_out=move(self.tgt_out),
+            tgt_lengths=move(self.tgt_lengths),
+        )
+
+
+class Batches:
+    """Divides encoded pairs into batches, epoch by epoch.
+
+    An epoch shuffles all pairs, sorts them by length inside pools of about `pool` batches (0: one pool of everything), cuts
+    each pool to the `budget` and shuffles the batches. Unit.tokens: the longer side's padded tokens of a batch, B * max(S, T),
+    are at most `budget`, but a pair that is longer makes a batch of its own. Unit.sentences: every batch has `budget`
+    pairs, but for what remains at the end of a pool; with budget 80 and pool 20 this is the recipe of Bahdanau et al.
+    (2015), appendix B.2: 1600 pairs at a time, sorted and split into 20.
+
+    shuffle=False takes the pairs as they come, the same in every epoch; sort=True then still sorts within pools, for less
+    padding where the order of pairs does not matter.
+    """
+
+    def __init__(
+        self,
+        encoded: Encoded,
+        *,
+        budget: int,
+        unit: Unit,
+        pool: int = 0,
+        seed: int = 0,
+        shuffle: bool = True,
+        sort: bool | None = None,
+    ):
+        """`sort` is, unless told, as `shuffle`. Raises ValueError for a budget below 1 or a pool below 0."""
+        if budget < 1:
+            raise ValueError(f"a batch of {budget} {unit.value} holds nothing; give it at least 1")
+        if pool < 0:
+            raise ValueError(f"a sorting pool of {pool} batches is impossible; 0 sorts the whole corpus")
+        self.encoded = encoded
+        self._budget, self._unit, self._pool = budget, unit, pool
+        self._seed, self._shuffle = seed, shuffle
+        self._sort = shuffle if sort is None else sort
+
+    def epoch(self, number: int) -> list[np.ndarray]:
+        """The rows of each batch of an epoch, each row once; the same whenever asked for the same seed and number."""
+        rng = np.random.default_rng([self._seed, number])
+        rows = rng.permutation(len(self.encoded)) if self._shuffle else np.arange(len(self.encoded))
+        edges = self._pool_edges(len(rows))
+        if self._sort:
+            rows = rows[self._sorted(rows, edges)]
+        cuts = self._cut(np.maximum(self.encoded.src_lengths[rows], self.encoded.tgt_lengths[rows]), edges)
+        batches = np.split(rows, cuts)
+        if self._shuffle:
+            batches = [batches[i] for i in rng.permutation(len(batches))]
+        return batches
+
+    def collate(self, rows: np.ndarray) -> Batch:
+        """The batch of these pairs, on the CPU."""
+        src, src_lengths, tgt, tgt_lengths = self.encoded.rows(rows)
+        tgt_in = np.empty_like(tgt)
+        tgt_in[:, 0] = BOS
+        last = np.arange(1, tgt.shape[1]) >= tgt_lengths[:, None]
+        tgt_in[:, 1:] = np.where(last, PAD, tgt[:, :-1])  # all but EOS, which nothing follows
+        arrays = (src, src_lengths, tgt_in, tgt, tgt_lengths, rows)
+        return Batch(*(torch.from_numpy(array.astype(np.int64)) for array in arrays), tokens=int(tgt_lengths.sum()))
+
+    def fill(self, number: int) -> float:
+        """Real tokens over padded tokens of an epoch, both sides together."""
+        return self.fills(number).both
+
+    def fills(self, number: int) -> Fill:
+        """Real tokens over padded tokens of an epoch, side by side."""
+        batches = self.epoch(number)
+        rows = np.concatenate(batches)
+        starts = np.cumsum([0, *(len(batch) for batch in batches[:-1])])
+        sizes = np.array([len(batch) for batch in batches])
+        real, padded = [], []
+        for lengths in (self.encoded.src_lengths[rows], self.encoded.tgt_lengths[rows]):
+            real.append(int(lengths.sum(dtype=np.int64)))
+            padded.append(int((np.maximum.reduceat(lengths, starts).astype(np.int64) * sizes).sum()))
+        return Fill(real[0] / padded[0], real[1] / padded[1], sum(real) / sum(padded))
+
+    def _pool_edges(self, pairs: int) -> np.ndarray:
+        """Where pools begin, and the end."""
+        size = pairs
+        if self._pool and self._unit is Unit.sentences:
+            size = self._pool * self._budget
+        elif self._pool:
+            longer = np.maximum(self.encoded.src_lengths, self.encoded.tgt_lengths).mean(dtype=np.float64)
+            size = max(1, round(self._pool * self._budget / longer))
+        return np.append(np.arange(0, pairs, max(1, min(size, pairs))), pairs)
+
+    def _sorted(self, rows: np.ndarray, edges: np.ndarray) -> np.ndarray:
+        """The order that sorts rows by target, then source length inside each pool.
+
+        Sources run up and down in turn, so that neighbours are alike on both sides where the target length changes too.
+        Pairs of the same lengths stay in the order they have.
+        """
+        src = self.encoded.src_lengths[rows].astype(np.int64)
+        tgt = self.encoded.tgt_lengths[rows].astype(np.int64)
+        width = src.max(initial=0) + 1
+        key = tgt * width + np.where(tgt % 2 == 0, src, width - 1 - src)
+        key += np.repeat(np.arange(len(edges) - 1), np.diff(edges)) * (width * (tgt.max(initial=0) + 1))
+        return np.argsort(key, kind="stable")
+
+    def _cut(self, longer: np.ndarray, edges: np.ndarray) -> np.ndarray:
+        """Where batches end, but for the last; `longer` is each pair's longer side in order, `edges` are never crossed."""
+        cuts: list[int] = []
+        for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            if self._unit is Unit.sentences:
+                cuts.extend(range(begin + self._budget, end, self._budget))
+            else:
+                at = begin
+                while at < end:
+                    at += self._fitting(longer[at : min(end, at + self._budget // int(longer[at]) + 1)])
+                    cuts.append(at)
+                cuts.pop()
+            cuts.append(end)
+        return np.array(cuts[:-1], dtype=np.int64)
+
+    def _fitting(self, longer: np.ndarray) -> int:
+        """How many pairs, from the first, fit into the budget; at least one."""
+        padded = np.maximum.accumulate(longer).astype(np.int64) * np.arange(1, len(longer) + 1)
+        return max(1, int(np.searchsorted(padded, self._budget, side="right")))
