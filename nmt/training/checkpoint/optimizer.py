@@ -1,6 +1,5 @@
 """The state of a torch optimiser as named tensors and plain JSON, and back, bit for bit."""
 
-import itertools
 from collections.abc import Mapping
 
 import torch
@@ -99,16 +98,29 @@ def _refuse_other(found: dict, optimizer: torch.optim.Optimizer) -> None:
         for word in ours:
             if _kind(theirs[word]) != _kind(ours[word]):
                 raise ValueError(f"optimizer state: {word} of {name} cannot be {str(theirs[word])[:40]!r}")
-    parameters = list(itertools.chain.from_iterable(group["params"] for group in optimizer.param_groups))
+    parameters = [(parameter, group) for group in optimizer.param_groups for parameter in group["params"]]
     for index, entry in found["state"].items():
         if index >= len(parameters):
             raise ValueError(f"optimizer state: has parameter {index}, and {name} has {len(parameters)} here")
-        shape = parameters[index].shape
+        parameter, group = parameters[index]
+        for word in _needed(optimizer, group):
+            if not isinstance(entry.get(word), Tensor) or not entry[word].is_floating_point():
+                raise ValueError(f"optimizer state: damaged: no {word} of parameter {index}, which {name} needs")
         for word, value in entry.items():
-            if isinstance(value, Tensor) and value.dim() and value.shape != shape:
-                raise ValueError(
-                    f"optimizer state: {word[:40]} of parameter {index} is {tuple(value.shape)}, not {tuple(shape)}"
-                )
+            if isinstance(value, Tensor) and value.dim() and value.shape != parameter.shape:
+                found_shape, shape = tuple(value.shape), tuple(parameter.shape)
+                raise ValueError(f"optimizer state: {word[:40]!r} of parameter {index} is {found_shape}, not {shape}")
+
+
+def _needed(optimizer: torch.optim.Optimizer, group: Mapping) -> set[str]:
+    """The tensors without which torch fails on loading or at the next step; SGD makes its momentum anew."""
+    match optimizer:
+        case torch.optim.Adam() | torch.optim.AdamW():
+            return {"step", "exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])}
+        case torch.optim.Adadelta():
+            return {"step", "square_avg", "acc_delta"}
+        case _:
+            return set()
 
 
 def _kind(value: object) -> object:

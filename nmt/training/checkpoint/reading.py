@@ -158,9 +158,9 @@ def _listed(place: Path, without: Collection[str] = ()) -> dict[str, str]:
         if name in without:
             continue
         if sizes[name] != entry.get("bytes"):
-            wanted = str(entry.get("bytes"))[:20]
+            wanted = repr(entry.get("bytes"))[:20]
             raise ValueError(
-                f"{place / name}: damaged: {sizes[name]} bytes instead of {wanted}; try another checkpoint"
+                f"{place / name}: damaged: {sizes[name]} bytes instead of {wanted}; try another one of the run"
             )
         most = MOST_TOKENIZER if name.startswith(f"{TOKENIZER}/") else MOST_JSON
         if name not in (MODEL, TRAINING) and sizes[name] > most:

@@ -41,7 +41,7 @@ class Snapshot(NamedTuple):
 
 def one_line(error: object) -> str:
     """What an error of another library says, on one line of bearable length."""
-    return " ".join(str(error).split())[:300]
+    return "".join(letter if letter.isprintable() else " " for letter in str(error)[:300]).strip()
 
 
 def files_in(folder: Path) -> dict[str, int]:
@@ -62,6 +62,8 @@ def files_in(folder: Path) -> dict[str, int]:
             name = prefix + entry.name
             if entry.name.startswith(".") or (name == TOKENIZER and entry.is_dir(follow_symlinks=False)):
                 continue
+            if not (entry.name.isascii() and entry.name.isprintable()):
+                raise ValueError(f"{folder}: {entry.name[:80]!r} is no name of a file of ours")
             status = entry.stat(follow_symlinks=False)
             if not stat.S_ISREG(status.st_mode):
                 raise ValueError(f"{folder}: {name!r} is not a plain file, and a checkpoint holds only those")
