@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.data.symbols import PAD
+from nmt.model import recurrence
 from nmt.model.attention import Attention, Look, Source
 from nmt.model.cells import CellKind, build_cell, run_cell
 from nmt.model.encoder import Encoded
@@ -93,7 +94,10 @@ class Bridge(nn.Module):
 
 
 class MaxoutReadout(nn.Module):
-    """t_i = max over pairs of U_o s_{i-1} + V_o E y_{i-1} + C_o c_i.  # Bahdanau et al. (2015), A.2.2"""
+    """t_i = max over pairs of U_o s_{i-1} + V_o E y_{i-1} + C_o c_i.  # Bahdanau et al. (2015), A.2.2
+
+    Unit j is paired with unit j + size: the paper's neighbours, numbered so that both halves lie together in memory.
+    """
 
     def __init__(self, hidden: int, embedding: int, memory: int, size: int):
         super().__init__()
@@ -104,7 +108,7 @@ class MaxoutReadout(nn.Module):
     def forward(self, hidden: Tensor, embedded: Tensor, context: Tensor) -> Tensor:
         """(..., H), (..., E), (..., M) -> (..., size)."""
         pairs = self.state(hidden) + self.word(embedded) + self.context(context)
-        return pairs.unflatten(-1, (-1, 2)).amax(-1)
+        return torch.maximum(*pairs.chunk(2, -1))
 
 
 class Decoder(nn.Module):
@@ -206,6 +210,8 @@ class BahdanauDecoder(Decoder):
         return Step(features, State(self._climb(bottom, state.layers), state.attentional), look.weights)
 
     def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
+        if recurrence.is_fast(self.cell, self.attention):
+            return self._features_fast(tgt_in, state, source)
         embedded = self.dropout(self.embedding(tgt_in))
         bottom, looks, states = state.layers[0], [], []
         for projected in self.cell.project(embedded).unbind(1):
@@ -216,6 +222,19 @@ class BahdanauDecoder(Decoder):
         top = before(state.layers[-1], self._top(torch.stack(states, 1), state.layers))
         hidden = (self.cell, *self.upper)[-1].output(top)
         return Features(self.dropout(self.readout(hidden, embedded, contexts)), weights)
+
+    def _features_fast(self, tgt_in: Tensor, state: State, source: Source) -> Features:
+        """The same, time-major inside: step t of every buffer lies together in memory."""
+        embedded = self.dropout(self.embedding(tgt_in.t()))
+        looked = recurrence.look_then_update(
+            *(self.cell, self.attention, self.context.weight, self.cell.project(embedded), state.layers[0], source)
+        )
+        states, below = looked.states, self.cell
+        for cell, start in zip(self.upper, state.layers[1:], strict=True):
+            states = recurrence.run(cell, cell.project(self.dropout(below.output(states[1:]))), start)
+            below = cell
+        features = self.dropout(self.readout(below.output(states[:-1]), embedded, looked.contexts))
+        return Features(features.transpose(0, 1), looked.weights.transpose(0, 1))
 
     def _look(self, state: Tensor, source: Source) -> Look:
         """state (N, state_size), N = B * K -> context (N, M), weights (N, S)."""

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from nmt.data.symbols import PAD
-from nmt.model.cells import CellKind, build_cell, run_cell
+from nmt.model import recurrence
+from nmt.model.cells import Cell, CellKind, build_cell, run_cell
 
 
 class Encoded(NamedTuple):
@@ -60,17 +61,12 @@ class Encoder(nn.Module):
         """src (B, S), src_lengths (B,) -> Encoded."""
         batch, steps = src.shape
         mask = torch.arange(steps, device=src.device) < src_lengths.unsqueeze(1)
-        backwards_in = reversal(src_lengths, steps).unsqueeze(2)
         last = (src_lengths - 1).view(batch, 1, 1).expand(batch, 1, self.hidden)
         memory = self.embedding(src)
         ends = []
-        for layer, cell in enumerate(self.forwards):
+        for cells in zip(self.forwards, self.backwards, strict=True) if self.backwards else zip(self.forwards, strict=True):
             memory = self.dropout(memory)
-            outputs = [self._run(cell, memory)]
-            if self.backwards:
-                there = backwards_in.expand(batch, steps, memory.shape[2])
-                back = backwards_in.expand(batch, steps, self.hidden)
-                outputs.append(self._run(self.backwards[layer], memory.gather(1, there)).gather(1, back))
+            outputs = self._run(cells, memory, src_lengths, mask)
             ends = [outputs[0].gather(1, last).squeeze(1), *(output[:, 0] for output in outputs[1:])]
             memory = torch.cat(outputs, 2) * mask.unsqueeze(2)
         if not self.backwards:
@@ -78,8 +74,29 @@ class Encoder(nn.Module):
         return Encoded(self.dropout(memory), mask, *ends)
 
     @staticmethod
-    def _run(cell, inputs: Tensor) -> Tensor:
-        """inputs (B, S, .) -> outputs (B, S, H), from a state of zeros."""
-        projected = cell.project(inputs)
-        start = torch.zeros(len(inputs), cell.state_size, dtype=inputs.dtype, device=inputs.device)
-        return cell.output(run_cell(cell, projected, start))
+    def _run(cells: tuple[Cell, ...], inputs: Tensor, lengths: Tensor, mask: Tensor) -> list[Tensor]:
+        """The layer's cells, forward and perhaps backward, over inputs (B, S, .) -> outputs (B, S, H) of each."""
+        if recurrence.is_fast(cells[0]):
+            return _run_side_by_side(cells, inputs, mask)
+        forward = cells[0]
+        start = torch.zeros(len(inputs), forward.state_size, dtype=inputs.dtype, device=inputs.device)
+        outputs = [forward.output(run_cell(forward, forward.project(inputs), start))]
+        for backward in cells[1:]:
+            positions = reversal(lengths, inputs.shape[1]).unsqueeze(2)
+            there = positions.expand(-1, -1, inputs.shape[2])
+            back = positions.expand(-1, -1, backward.size)
+            outputs.append(
+                backward.output(run_cell(backward, backward.project(inputs.gather(1, there)), start)).gather(1, back)
+            )
+        return outputs
+
+
+def _run_side_by_side(cells: tuple[Cell, ...], inputs: Tensor, mask: Tensor) -> list[Tensor]:
+    """All directions in one loop: time is flipped for the backward one, whose state stays zero on the padding it meets
+    first, so no sentence has to be turned round."""
+    projected = [cell.project(inputs).transpose(0, 1) for cell in cells]
+    keep = mask.t().unsqueeze(2).to(inputs.dtype)
+    flipped = [keep, keep.flip(0)][: len(cells)]
+    projected[1:] = [part.flip(0) for part in projected[1:]]
+    outputs = recurrence.run_directions(cells, torch.stack(projected), torch.stack(flipped)).unbind(0)
+    return [outputs[0].transpose(0, 1), *(output.flip(0).transpose(0, 1) for output in outputs[1:])]

@@ -1,0 +1,109 @@
+"""The loops over steps, fast: what ``nmt.model`` computes step by step, as autograd functions with hand-written backward.
+
+The plain loops remain the reference; ``plain()`` goes back to them. A cell or score that has no tape runs plainly too.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nmt.model.attention import (
+    AdditiveAttention,
+    Attention,
+    ConcatAttention,
+    DotAttention,
+    GeneralAttention,
+    ScaledDotAttention,
+    Source,
+)
+from nmt.model.cells import Cell, GRUAfterCell, GRUCell, LSTMCell
+from nmt.model.recurrence.cells import CellTape, GRUAfterTape, GRUTape, LSTMTape
+from nmt.model.recurrence.loops import LookThenUpdate, RunCell
+from nmt.model.recurrence.products import product_dtype
+
+_TAPES: dict[type[Cell], type[CellTape]] = {GRUCell: GRUTape, GRUAfterCell: GRUAfterTape, LSTMCell: LSTMTape}
+_SCORES = (AdditiveAttention, ConcatAttention, DotAttention, ScaledDotAttention, GeneralAttention)
+_fast = True
+
+
+@contextmanager
+def plain() -> Iterator[None]:
+    """Inside, every loop is the readable one that autograd differentiates."""
+    global _fast
+    before, _fast = _fast, False
+    try:
+        yield
+    finally:
+        _fast = before
+
+
+def is_fast(cell: Cell, attention: Attention | None = None) -> bool:
+    """Whether the fast loops run, and know this cell and this score."""
+    return _fast and type(cell) in _TAPES and (attention is None or type(attention) in _SCORES)
+
+
+class Looked(NamedTuple):
+    """Time-major: states (T + 1, B, state_size), the first included; contexts (T, B, M), weights (T, B, S)."""
+
+    states: Tensor
+    contexts: Tensor
+    weights: Tensor
+
+
+def run(cell: Cell, projected: Tensor, start: Tensor) -> Tensor:
+    """projected (T, B, gates * H), start (B, state_size) -> states (T + 1, B, state_size), the first included."""
+    dtype = product_dtype(projected, start)
+    with torch.autocast(projected.device.type, enabled=False):
+        states = RunCell.apply(_TAPES[type(cell)], dtype, projected, start, None, cell.weight, _bias(cell))
+    return states.to(start.dtype)
+
+
+def run_directions(cells: Sequence[Cell], projected: Tensor, keep: Tensor) -> Tensor:
+    """As many cells side by side, from states of zeros: projected (D, T, B, gates * H), keep (D, T, B, 1) -> (D, T, B, H).
+
+    keep is 0 where a direction's step is padding, else 1.
+    """
+    cell = cells[0]
+    dtype = product_dtype(projected, keep)
+    start = keep.new_zeros(len(cells), projected.shape[2], cell.state_size)
+    weight = torch.stack([cell.weight for cell in cells])
+    biases = [_bias(cell) for cell in cells]
+    bias = None if biases[0] is None else torch.stack(biases)
+    with torch.autocast(projected.device.type, enabled=False):
+        states = RunCell.apply(_TAPES[type(cell)], dtype, projected, start, keep, weight, bias)
+    return cell.output(states[:, 1:]).to(keep.dtype)
+
+
+def look_then_update(
+    cell: Cell, attention: Attention, context_weight: Tensor, projected: Tensor, start: Tensor, source: Source
+) -> Looked:
+    """Bahdanau's loop: projected (T, B, gates * H), start (B, state_size), context_weight (gates * H, M) -> Looked."""
+    dtype = product_dtype(projected, start)
+    with torch.autocast(projected.device.type, enabled=False):
+        looked = LookThenUpdate.apply(
+            *(_TAPES[type(cell)], dtype, projected, start),
+            *(source.memory, _keys(attention, source), source.mask),
+            *(cell.weight, _bias(cell), context_weight),
+            *_score_weights(attention),
+        )
+    return Looked(*(part.to(start.dtype) for part in looked))
+
+
+def _bias(cell: Cell) -> Tensor | None:
+    return cell.candidate_bias if isinstance(cell, GRUAfterCell) else None
+
+
+def _keys(attention: Attention, source: Source) -> Tensor:
+    """The keys of a plain dot product: a scale may as well stand on this side, once a sentence."""
+    if isinstance(attention, ScaledDotAttention):
+        return source.keys * attention.size**-0.5
+    return source.keys
+
+
+def _score_weights(attention: Attention) -> tuple[Tensor | None, Tensor | None]:
+    if isinstance(attention, AdditiveAttention):
+        return attention.query.weight, attention.v
+    return None, None

@@ -1,0 +1,185 @@
+"""One look at the source, forward and backward by hand: the equations of ``nmt.model.attention`` and their derivatives.
+
+``advance(t, asker)`` fills contexts[t] and weights[t]; ``retreat(t, ...)`` adds to the gradient of who asked. Energies are not
+stored but recomputed, so memory grows with B T S and never with B T S A.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nmt.model.recurrence.products import add_product, weight_gradient
+
+
+class Asker(NamedTuple):
+    """A state that asks, (B, H): in the state's type and in that of products."""
+
+    state: Tensor
+    operand: Tensor
+
+
+class ScoreGradients(NamedTuple):
+    """Of keys (B, S, A) and, for the additive score, of its weights query (A, H) and v (A,)."""
+
+    keys: Tensor
+    query: Tensor | None
+    v: Tensor | None
+
+
+class LookTape:
+    """memory (B, S, M), bias (B, S): 0 on real tokens and -inf on padding; contexts (T, B, M), weights (T, B, S): to be made.
+    All in float32 or wider.
+
+    `narrow` (T, B, M): the contexts in the products' type where that is narrower, else None. As with cells, a tape is its
+    `buffers`.
+    """
+
+    def __init__(self, memory: Tensor, bias: Tensor, contexts: Tensor, weights: Tensor, narrow: Tensor | None, *more: Tensor):
+        self.buffers = (memory, bias, contexts, weights, narrow, *more)
+        self.memory = memory
+        self.bias = bias
+        self.contexts = contexts
+        self.weights = weights
+        self.narrow = narrow
+        self.context = contexts.unsqueeze(2).unbind(0)  # (B, 1, M) each
+        self.weight = weights.unsqueeze(2).unbind(0)  # (B, 1, S) each
+        self.operands = contexts if narrow is None else narrow
+        self.operand = self.operands.unbind(0)
+
+    def advance(self, t: int, asker: Asker) -> None:
+        """contexts[t] and weights[t], for the state that asks."""
+        torch.softmax(self.energies(asker), -1, out=self.weight[t].squeeze(1))
+        torch.bmm(self.weight[t], self.memory, out=self.context[t])
+        if self.narrow is not None:
+            self.operand[t].copy_(self.context[t].squeeze(1))
+
+    def energies(self, asker: Asker) -> Tensor:
+        """-> energies (B, S), -inf on padding, up to a constant of each row."""
+        raise NotImplementedError
+
+    def start_backward(self, d_contexts: Tensor, d_weights: Tensor | None) -> None:
+        """d_contexts (T, B, M): what reaches the contexts from outside; the loop adds the rest to it."""
+        self.d_contexts = d_contexts
+        self.d_context = d_contexts.unbind(0)
+        self.d_weights = d_weights
+
+    def retreat(self, t: int, asker: Asker, d_state: Tensor) -> None:
+        """With d_contexts[t] complete: adds this look's part to d_state (B, H), the asker's gradient."""
+        weight = self.weight[t].squeeze(1)
+        d_weight = torch.bmm(self.memory, self.d_context[t].unsqueeze(2)).squeeze(2)
+        if self.d_weights is not None:
+            d_weight += self.d_weights[t]
+        # The softmax's derivative: alpha * (d - sum alpha d). Padding has alpha 0, and so gradient 0.
+        d_energies = d_weight.mul_(weight)
+        d_energies.addcmul_(weight, d_energies.sum(1, keepdim=True), value=-1)
+        self.retreat_energies(t, d_energies, asker, d_state)
+
+    def retreat_energies(self, t: int, d_energies: Tensor, asker: Asker, d_state: Tensor) -> None:
+        """d_energies (B, S) -> d_state, and whatever the keys' gradient needs."""
+        raise NotImplementedError
+
+    def score_gradients(self, asked: Asker) -> ScoreGradients:
+        """asked: every state that asked, (T, B, H)."""
+        raise NotImplementedError
+
+    def memory_gradient(self) -> Tensor:
+        """(B, S, M): for every sentence the product of its weights with its contexts' gradients."""
+        return torch.bmm(self.weights.permute(1, 2, 0), self.d_contexts.transpose(0, 1))
+
+
+def exp_twice(x: Tensor) -> Tensor:
+    """e^2x in place, within the type's normal numbers."""
+    limit = math.floor(-math.log(torch.finfo(x.dtype).tiny) / 2)
+    return x.clamp_(-limit, limit).mul_(2).exp_()
+
+
+class AdditiveTape(LookTape):
+    """e = v . tanh(q + k), with q = W_a s.
+
+    Exp form: tanh(q + k) = 1 - 2 r with r = 1 / (1 + e^2q e^2k). The exponentials are made once per key and once per query,
+    which leaves one multiply-add and one reciprocal per (b, t, s, a); tanh takes ten times as long on a CPU. The
+    sum of v drops out of the softmax. |q| and |k| are clamped where e^2x would leave the type's normal numbers (43 in
+    float32); tanh of their sum is 1 to the last digit long before, unless the two are so large and cancel.
+    """
+
+    def __init__(self, memory, bias, contexts, weights, narrow, exp_keys: Tensor, query: Tensor, v: Tensor):
+        super().__init__(memory, bias, contexts, weights, narrow, exp_keys, query, v)
+        self.exp_keys = exp_keys
+        self.query = query
+        self.v = v
+        self.one = v.new_ones(())
+        self.slope = -2 * v
+        self.room = torch.empty_like(exp_keys)
+        self.flat = self.room.flatten(0, 1)
+        self.flat_bias = bias.flatten()
+
+    def _reciprocals(self, asker: Asker) -> Tensor:
+        """r (B, S, A), in room that the next call overwrites."""
+        query = exp_twice(torch.mm(asker.operand, self.query.t()).to(self.v.dtype)).unsqueeze(1)
+        return torch.addcmul(self.one, self.exp_keys, query, out=self.room).reciprocal_()
+
+    def energies(self, asker: Asker) -> Tensor:
+        self._reciprocals(asker)
+        return torch.addmv(self.flat_bias, self.flat, self.slope).view_as(self.bias)
+
+    def start_backward(self, d_contexts: Tensor, d_weights: Tensor | None) -> None:
+        super().start_backward(d_contexts, d_weights)
+        self.d_queries = torch.empty(*d_contexts.shape[:2], len(self.v), dtype=self.query.dtype, device=self.v.device)
+        self.d_query = self.d_queries.unbind(0)
+        self.d_keys = torch.zeros_like(self.exp_keys)
+        self.d_v = torch.zeros_like(self.v)
+        self.steep = 4 * self.v  # tanh' = 1 - (1 - 2r)^2 = 4 (r - r^2)
+
+    def retreat_energies(self, t: int, d_energies: Tensor, asker: Asker, d_state: Tensor) -> None:
+        r = self._reciprocals(asker)
+        self.d_v.addmv_(self.flat.t(), d_energies.flatten())
+        r.addcmul_(r, r, value=-1)
+        torch.mul(torch.bmm(d_energies.unsqueeze(1), r).squeeze(1), self.steep, out=self.d_query[t])
+        self.d_keys.addcmul_(r, d_energies.unsqueeze(2))
+        add_product(d_state, self.d_query[t], self.query)
+
+    def score_gradients(self, asked: Asker) -> ScoreGradients:
+        # d e / d v = tanh = 1 - 2 r, and the 1 drops out: a row's d_energies sum to zero.
+        return ScoreGradients(
+            self.d_keys.mul_(self.steep), weight_gradient(self.d_queries, asked.operand), self.d_v.mul_(-2)
+        )
+
+
+class DotTape(LookTape):
+    """e = h . k: dot and, with keys W_a h_s, general; scaled dot comes with its keys scaled."""
+
+    def __init__(self, memory, bias, contexts, weights, narrow, keys: Tensor):
+        super().__init__(memory, bias, contexts, weights, narrow, keys)
+        self.keys = keys
+
+    def energies(self, asker: Asker) -> Tensor:
+        return torch.baddbmm(self.bias.unsqueeze(2), self.keys, asker.state.unsqueeze(2)).squeeze(2)
+
+    def start_backward(self, d_contexts: Tensor, d_weights: Tensor | None) -> None:
+        super().start_backward(d_contexts, d_weights)
+        self.d_energies = torch.empty_like(self.weights)
+
+    def retreat_energies(self, t: int, d_energies: Tensor, asker: Asker, d_state: Tensor) -> None:
+        self.d_energies[t] = d_energies
+        d_state.unsqueeze(1).baddbmm_(d_energies.unsqueeze(1), self.keys)
+
+    def score_gradients(self, asked: Asker) -> ScoreGradients:
+        keys = torch.bmm(self.d_energies.permute(1, 2, 0), asked.state.transpose(0, 1))
+        return ScoreGradients(keys, None, None)
+
+
+def record_look(
+    memory: Tensor, keys: Tensor, mask: Tensor, query: Tensor | None, v: Tensor | None, steps: int, dtype, wide
+) -> AdditiveTape | DotTape:
+    """A fresh tape for `steps` looks: additive where there are its weights query (A, H) and v (A,), else a dot product."""
+    batch, positions, width = memory.shape
+    contexts = memory.new_empty(steps, batch, width, dtype=wide)
+    weights = memory.new_empty(steps, batch, positions, dtype=wide)
+    bias = torch.zeros(batch, positions, dtype=wide, device=memory.device).masked_fill_(~mask, -math.inf)
+    narrow = None if dtype == wide else torch.empty_like(contexts, dtype=dtype)
+    shared = (memory.to(wide), bias, contexts, weights, narrow)
+    if query is None or v is None:
+        return DotTape(*shared, keys.to(wide))
+    return AdditiveTape(*shared, exp_twice(keys.to(wide, copy=True)), query.to(dtype), v.to(wide))
