@@ -7,10 +7,14 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def door(name: str, main: Callable[..., None], schema: type) -> None:
@@ -25,7 +29,7 @@ def door(name: str, main: Callable[..., None], schema: type) -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module="hydra")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that its errors reach the handler below
 
-    @hydra.main(version_base="1.3", config_path="../../configs", config_name=name)
+    @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
     def enter(composed: DictConfig) -> None:
         config = OmegaConf.to_object(composed)
         main(config, list(HydraConfig.get().overrides.task))

@@ -1,4 +1,4 @@
-"""Which pairs go together and in what order: a budget for each batch, like lengths together, one order for each epoch."""
+"""Which pairs make a batch and in what order: a budget, like lengths together, one order for each epoch."""
 
 from enum import Enum
 from typing import NamedTuple
@@ -9,6 +9,10 @@ from torch import Tensor
 
 from nmt.data.encoded import Encoded
 from nmt.data.symbols import BOS, PAD
+
+# Target tokens that count as one length when sorting. Of 1 to 24, on captions and on debates, with budgets of 1,024 to
+# 8,192 tokens, 3 padded least or nearly so; 1 fills the target side to 99 % but leaves the source side at 92.
+_STEP = 3
 
 
 class Unit(Enum):
@@ -60,14 +64,14 @@ class Batch(NamedTuple):
 class Batches:
     """Divides encoded pairs into batches, epoch by epoch.
 
-    An epoch shuffles all pairs, sorts them by length inside pools of about `pool` batches (0: one pool of everything), cuts
-    each pool to the `budget` and shuffles the batches. Unit.tokens: the longer side's padded tokens of a batch, B * max(S, T),
-    are at most `budget`, but a pair that is longer makes a batch of its own. Unit.sentences: every batch has `budget`
-    pairs, but for what remains at the end of a pool; with budget 80 and pool 20 this is the recipe of Bahdanau et al.
-    (2015), appendix B.2: 1600 pairs at a time, sorted and split into 20.
+    An epoch shuffles all pairs, sorts them by length inside pools of about `pool` batches (0: one pool of everything),
+    cuts each pool to the `budget` and shuffles the batches. Unit.tokens: the longer side's padded tokens of a batch,
+    B * max(S, T), are at most `budget`, but a pair that is longer makes a batch of its own. Unit.sentences: every batch
+    has `budget` pairs, but for what remains at the end of a pool; with budget 80 and pool 20 this is the recipe of
+    Bahdanau et al. (2015), appendix B.2: 1600 pairs at a time, sorted and split into 20.
 
-    shuffle=False takes the pairs as they come, the same in every epoch; sort=True then still sorts within pools, for less
-    padding where the order of pairs does not matter.
+    shuffle=False takes the pairs as they come, the same in every epoch; sort=True then still sorts within pools, for
+    less padding where the order of pairs does not matter.
     """
 
     def __init__(
@@ -141,20 +145,23 @@ class Batches:
         return np.append(np.arange(0, pairs, max(1, min(size, pairs))), pairs)
 
     def _sorted(self, rows: np.ndarray, edges: np.ndarray) -> np.ndarray:
-        """The order that sorts rows by target, then source length inside each pool.
+        """The order that puts rows of like lengths together inside each pool.
 
-        Sources run up and down in turn, so that neighbours are alike on both sides where the target length changes too.
-        Pairs of the same lengths stay in the order they have.
+        Targets in steps of a few tokens, inside a step sources, inside a source length targets; each runs up and down
+        in turn, so that neighbours are alike on both sides wherever a batch ends. Pairs of the same lengths stay in the
+        order they have.
         """
         src = self.encoded.src_lengths[rows].astype(np.int64)
         tgt = self.encoded.tgt_lengths[rows].astype(np.int64)
-        width = src.max(initial=0) + 1
-        key = tgt * width + np.where(tgt % 2 == 0, src, width - 1 - src)
-        key += np.repeat(np.arange(len(edges) - 1), np.diff(edges)) * (width * (tgt.max(initial=0) + 1))
+        src_width, tgt_width = src.max(initial=0) + 1, tgt.max(initial=0) + 1
+        step = tgt // _STEP
+        key = np.repeat(np.arange(len(edges) - 1), np.diff(edges)) * (tgt_width // _STEP + 1) + step
+        key = key * src_width + np.where(step % 2 == 0, src, src_width - 1 - src)
+        key = key * tgt_width + np.where(src % 2 == 0, tgt, tgt_width - 1 - tgt)
         return np.argsort(key, kind="stable")
 
     def _cut(self, longer: np.ndarray, edges: np.ndarray) -> np.ndarray:
-        """Where batches end, but for the last; `longer` is each pair's longer side in order, `edges` are never crossed."""
+        """Where batches end, but for the last; `longer`: each pair's longer side in order; `edges` are never crossed."""
         cuts: list[int] = []
         for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             if self._unit is Unit.sentences:

@@ -47,8 +47,7 @@ class RunFolder:
 
     def check_free(self) -> None:
         """Raises ValueError where a new run cannot go."""
-        if self.path.exists() and not self.path.is_dir():
-            raise ValueError(f"run={self.path}: is a file, and a run needs a folder; try another run=")
+        self._refuse_file()
         if self.holds_run():
             raise ValueError(f"run={self.path}: already holds a run; try resume={self.path}, or another run=")
 
@@ -64,6 +63,7 @@ class RunFolder:
 
         The lock is the kernel's and goes with the process, however it ends. Raises ValueError naming the holder.
         """
+        self._refuse_file()
         self.path.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
         _locks.add(handle)
@@ -76,6 +76,10 @@ class RunFolder:
             if handle in _locks:  # not in a forked child, which has closed it
                 _locks.discard(handle)
                 os.close(handle)
+
+    def _refuse_file(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise ValueError(f"run={self.path}: is a file, and a run needs a folder; try another run=")
 
     def _hold(self, handle: int) -> None:
         try:

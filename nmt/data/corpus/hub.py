@@ -126,15 +126,18 @@ def _load(path: str, config: str | None, split: str, cache: Path | None) -> "Dat
 
 
 def _from_disk(folder: Path, split: str) -> "Dataset":
-    """A split, or a slice of one, of what `save_to_disk` wrote."""
+    """A split, a slice of one or a sum of such, of what `save_to_disk` wrote."""
     import datasets
 
     loaded = datasets.load_from_disk(str(folder))
-    name = split.partition("[")[0]
-    parts = loaded if isinstance(loaded, datasets.DatasetDict) else {name: loaded}
-    if name not in parts:
-        raise ValueError(f"unknown split {name!r}; it has: {', '.join(map(str, parts))}")
-    whole = parts[name]
-    slices = datasets.ReadInstruction.from_spec(split).to_absolute({name: len(whole)})
-    rows = [row for piece in slices for row in range(piece.from_ or 0, len(whole) if piece.to is None else piece.to)]
-    return whole if len(rows) == len(whole) else whole.select(rows)
+    parts = loaded if isinstance(loaded, datasets.DatasetDict) else {re.split(r"[\[+]", split)[0]: loaded}
+    sizes = {str(name): len(part) for name, part in parts.items()}
+    try:
+        slices = datasets.ReadInstruction.from_spec(split).to_absolute(sizes)
+    except (KeyError, ValueError, AssertionError) as error:
+        raise ValueError(f"no split {split!r}; it has: {', '.join(sizes)}") from error
+    chosen = []
+    for piece in slices:
+        end = sizes[piece.splitname] if piece.to is None else piece.to
+        chosen.append(parts[piece.splitname].select(range(piece.from_ or 0, end)))
+    return datasets.concatenate_datasets(chosen)
