@@ -1,5 +1,6 @@
 """Run folders: one run at a time, the newest whole checkpoint, the one that is meant, and how many are kept."""
 
+import itertools
 import logging
 import os
 import signal
@@ -175,7 +176,7 @@ def test_damaged_checkpoints_are_passed_over_with_a_warning(run, caplog):
     save(run.step(100), 100)
     save(run.last, 120)
     expected = [run.last, run.step(100), run.best, run.step(9)]
-    for place, following in zip(expected, expected[1:], strict=False):
+    for place, following in itertools.pairwise(expected):
         damage(place)
         caplog.clear()
         assert run.newest_whole() == following
