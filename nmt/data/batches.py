@@ -161,7 +161,7 @@ class Batches:
         return np.argsort(key, kind="stable")
 
     def _cut(self, longer: np.ndarray, edges: np.ndarray) -> np.ndarray:
-        """Where batches end, but for the last; `longer`: each pair's longer side in order; `edges` are never crossed."""
+        """Where batches end, but for the last; `longer`: each pair's longer side in order; no batch crosses `edges`."""
         cuts: list[int] = []
         for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             if self._unit is Unit.sentences:

@@ -112,7 +112,7 @@ def is_plain(word: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", Kind)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     words=st.lists(TEXT.filter(is_plain), max_size=6), space=st.sampled_from([" ", "\u3000", "\x1c", " \t", "\u2028"])
 )
