@@ -354,9 +354,13 @@ def test_a_whole_checkpoint_is_there_whenever_the_writer_is_killed(tmp_path):
     body = """
     import os, random, signal, time
     generator = random.Random(5)
-    checkpoint.write(folder / "last", snapshot(0, 5000), Words())
-    last, seen = 0, set()
-    for round in range(60):
+    began = time.monotonic()
+    for _ in range(3):
+        checkpoint.write(folder / "last", snapshot(0, 5000), Words())
+    window = 1.4 * (time.monotonic() - began)  # four times what one takes, on this machine, now
+    last, seen, rounds = 0, set(), 0
+    while rounds < 60 and time.monotonic() - began < 6:
+        rounds += 1
         child = os.fork()
         if not child:
             try:
@@ -367,7 +371,7 @@ def test_a_whole_checkpoint_is_there_whenever_the_writer_is_killed(tmp_path):
                     checkpoint.link(folder / "last", folder / "best")
             finally:
                 os._exit(1)
-        time.sleep(0.002 + 0.06 * generator.random())
+        time.sleep(window * generator.random())
         os.kill(child, signal.SIGKILL)
         assert os.waitpid(child, 0)[1] == signal.SIGKILL
         seen.update(name.replace(str(child), "PID") for name in os.listdir(folder))
@@ -376,8 +380,8 @@ def test_a_whole_checkpoint_is_there_whenever_the_writer_is_killed(tmp_path):
         assert update >= last, (update, last)
         assert (read.model["w"] == update).all() and (read.training["m"] == update).all()
         last = update
-    assert last > 30 and any("partial" in name for name in seen), (last, seen)
-    print("survived", last, sorted(seen))
+    assert last > 0 and any("partial" in name for name in seen), (last, rounds, seen)
+    print("survived", rounds, "kills and", last, "updates", sorted(seen))
     """
     process = writer(tmp_path, body)
     out, errors = process.communicate(timeout=60)
