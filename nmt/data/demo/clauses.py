@@ -175,13 +175,19 @@ def _negation(dice: Dice, subject: Phrase, question: bool) -> Negation:
     return dice.weigh(((Negation.NONE, 74.0), (Negation.NOT, 16.0), (Negation.NEVER, 6.0), (Negation.NO_LONGER, 4.0)))
 
 
+def _timeless(manner: Manner) -> bool:
+    """True where "every day" or "yesterday" would sit ill beside the negation."""
+    never = manner.negation in (Negation.NEVER, Negation.NO_LONGER)
+    return never or (manner.negation is Negation.NOT and manner.tense is Tense.PRESENT)
+
+
 def _being(dice: Dice, subject: Phrase, tense: Tense, rich: float, question: bool) -> Clause:
     tense = Tense.PRESENT if tense is Tense.PROGRESSIVE else tense
     negation = _negation(dice, subject, question)
     if tense is not Tense.PRESENT and negation is not Negation.NONE:
         negation = Negation.NOT
     manner = Manner(tense, negation, question)
-    timeless = negation in (Negation.NEVER, Negation.NO_LONGER) or subject.kind not in "pa"
+    timeless = _timeless(manner) or subject.kind not in "pa"
     if tense is Tense.PRESENT and subject.kind in "pa" and dice.chance(0.2):
         feeling = dice.pick(tuple(FEELINGS))
         pair = copula(subject, manner, feeling=True)
@@ -213,7 +219,7 @@ def _doing(dice: Dice, subject: Phrase, tense: Tense, rich: float, question: boo
         _take_modal(dice, manner, kind, subject)
     elif negation is Negation.NONE and tense in (Tense.PRESENT, Tense.PAST) and not verb.stative and dice.chance(0.12):
         manner.frequency = dice.pick(tuple(FREQUENCY))
-    timeless = verb.stative or bool(manner.frequency) or manner.negation in (Negation.NEVER, Negation.NO_LONGER)
+    timeless = verb.stative or bool(manner.frequency) or _timeless(manner)
     return Clause(
         _complete(dice, subject, verb, manner, rich, depth), manner.tense, timeless or isinstance(manner.modal, Verb)
     )

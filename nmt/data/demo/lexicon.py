@@ -93,7 +93,7 @@ def _adjective(row: str) -> Adjective:
 
 
 # English/comparative ("more": more X; none: not compared), French masculine/feminine/before a vowel, kinds, place.
-_ADJECTIVES = """small/smaller petit paftcrisol before; big/bigger grand paticsol before;
+_ADJECTIVES = """small/smaller petit paftcrisol before; big/bigger grand aticsol before;
     old/older vieux/vieille/vieil patcisol before; beautiful/more beau/belle/bel patcrisol before;
     new nouveau/nouvelle/nouvel tcriol before; young/younger jeune pa before; good bon/bonne fr before;
     bad mauvais fr before; pretty/prettier joli patcil before; red rouge ftcs; black noir atcs;

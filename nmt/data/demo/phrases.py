@@ -1,4 +1,4 @@
-"""Noun phrases: determiners, adjectives and nouns in agreement, names, pronouns, owners, in the order of each language."""
+"""Noun phrases: determiners, adjectives and nouns in agreement, names, pronouns, owners, each in its order."""
 
 import random
 from collections.abc import Sequence
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Dice:
-    """Choices that are the same on every machine: all come from random.random(), whose sequence Python promises to keep."""
+    """Choices that are the same on every machine: all from random.random(), whose sequence Python promises to keep."""
 
     def __init__(self, seed: int):
         self._random = random.Random(seed).random

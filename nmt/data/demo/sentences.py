@@ -116,8 +116,9 @@ def _joined(dice: Dice, rich: float, clauses: int) -> Pair:
     if english == "if" or (english in ("when", "while") and dice.chance(0.5)):
         pair = joint + first.pair.comma() + _timed(dice, second, 0.2, first=False)
     else:
+        # The comma before and: in "sees the king and the queen and the boy will sing" it could not be told who sings.
         left = _timed(dice, first, 0.25)
-        pair = (left.comma() if english == "but" else left) + joint + _timed(dice, second, 0.25, first=False)
+        pair = (left.comma() if english in ("and", "but") else left) + joint + _timed(dice, second, 0.25, first=False)
     if clauses > 2:
         third = _statement(dice, rich, dice.weigh(TENSES))
         pair = (

@@ -46,7 +46,7 @@ class Manner:
     """How a verb is used in one clause.
 
     `question`: inverted in both languages; `frequency`: an English word of FREQUENCY; `modal`: can, must, or a verb
-    that takes an infinitive; `agrees`: (feminine, plural) of an object before a participle; `que`: the question word is que.
+    that takes an infinitive; `agrees`: (feminine, plural) of an object before a participle; `que`: asked with que.
     """
 
     tense: Tense = Tense.PRESENT

@@ -44,7 +44,7 @@ class Fr:
     """A French word before it meets its neighbours.
 
     `of`: the English words it stands for (none for an expletive); `liaison`: its form before a vowel; `article`:
-    contracts with de and à, which a pronoun does not ("de le voir"); `clings`: is hung with a hyphen on the word before it.
+    contracts with de and à, which a pronoun does not ("de le voir"); `clings`: hangs by a hyphen on the word before it.
     """
 
     text: str
