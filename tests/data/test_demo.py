@@ -311,7 +311,8 @@ def test_a_dining_room_keeps_its_inner_links():
 
 PHENOMENA = r"""
     ^Il_y_a_; _qui_; _(que|qu'\w+)_; _où_; _plus_\w+_que_; ^S'ils?_; ^Si_; _pendant_qu; _parce_qu; ^Combien_; _dit_qu;
-    -t-elles?_; _ne_(le|la|les|lui|leur)_; _d'eau; _tous_les_jours; _jamais_; ées?_; _(du|des|au|aux)_; _en_bois; _besoin_d
+    -t-elles?_; _ne_(le|la|les|lui|leur)_; _d'eau; _tous_les_jours; _jamais_; ées?_; _(du|des|au|aux)_; _en_bois;
+    _besoin_d
 """
 
 
