@@ -150,6 +150,12 @@ def test_a_ligature_after_a_space_belongs_to_its_own_word():
     assert subwords(Kind.char).encode_words("the \ufb01nd").words == [0, 0, 0, 0, 1, 1, 1, 1, 1]
 
 
+def test_a_dropped_character_does_not_pull_the_next_word_to_its_own():
+    model = subwords(Kind.word)
+    ids, words = model.encode_words("the\ufffd \ufb01")
+    assert model.decode([i for i, word in zip(ids, words, strict=True) if word == 1]) == "fi"
+
+
 def test_a_bare_space_piece_belongs_to_the_word_that_follows():
     ids, words = subwords(Kind.bpe).encode_words("the 😀")
     assert subwords(Kind.bpe).pieces(ids) == ["▁the", "▁", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>"]

@@ -102,13 +102,10 @@ class Subwords:
         ids = self._ours[mapped["ids"]].tolist() if mapped["ids"] else []
         spans = []
         for piece, (begin, end) in zip(mapped["pieces"], mapped["offsets"], strict=True):
-            if piece == _SPACE:
-                begin = end = -1
-            elif (
-                piece[0] == _SPACE
-            ):  # what follows the space may be empty here: the f of a ligature ends where it begins
+            if piece[0] == _SPACE:
                 begin = max(begin, spaced.rfind(" ", begin, end) + 1)
-            spans.append((begin, end))
+            # A character that becomes several counts with the last of them: the f of a ligature goes where its i goes.
+            spans.append((-1, -1) if begin == end or piece == _SPACE else (begin, end))
         return EncodedWords(ids, _words_of(text, spans))
 
     def decode_words(self, ids: Sequence[int]) -> DecodedWords:
