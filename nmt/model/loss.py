@@ -4,8 +4,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from nmt.data.symbols import PAD
+from nmt.model.recurrence.products import add_product
 
 
 class Loss(NamedTuple):
@@ -27,42 +29,52 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, features, weight, bias, targets, smoothing: float, chunk: int, dtype):
         wide = torch.promote_types(features.dtype, torch.float32)
-        narrow_weight = weight.to(dtype)
-        objective = torch.zeros((), dtype=wide, device=features.device)
-        nll = torch.zeros((), dtype=wide, device=features.device)
         need = any(ctx.needs_input_grad[:3])
-        grad_features = torch.empty_like(features) if need else None
-        grad_weight = torch.zeros_like(weight, dtype=wide) if need else None
-        grad_bias = torch.zeros_like(bias, dtype=wide) if need else None
+        operands, narrow_weight, narrow_bias = features.to(dtype), weight.to(dtype), bias.to(dtype)
+        lse_sum = torch.zeros((), dtype=wide, device=features.device)
+        gold_sum = torch.zeros((), dtype=wide, device=features.device)
+        if need:
+            grad_features = torch.empty(features.shape, dtype=wide, device=features.device)
+            grad_weight = torch.zeros_like(weight, dtype=wide)
+            grad_bias = torch.zeros_like(bias, dtype=wide)
         for start in range(0, len(targets), chunk):
             rows = slice(start, start + chunk)
-            narrow = features[rows].to(dtype)
             gold = targets[rows].unsqueeze(1)
-            logits = (narrow @ narrow_weight.t()).to(wide).add_(bias)
-            lse = logits.logsumexp(1, keepdim=True)
-            real = (lse - logits.gather(1, gold)).sum()
-            nll += real
-            if smoothing:
-                objective += (1 - smoothing) * real + smoothing * (lse.sum() - logits.mean(1).sum())
-            else:
-                objective += real
+            logits = torch.addmm(narrow_bias, operands[rows], narrow_weight.t())
+            gold_sum += logits.gather(1, gold).sum(dtype=wide)
+            # torch's softmax is several times as fast as its exp and logsumexp on CPU, so the normaliser is read off
+            # the likeliest word: log p = logit - lse. Its p is at least 1 / V, so the logarithm is safe.
+            highest = logits.amax(1).to(wide)
+            grad = logits.softmax(1, dtype=wide)
+            lse_sum += (highest - grad.amax(1).log_()).sum()
             if need:
-                grad = logits.sub_(lse).exp_()
-                if smoothing:
-                    grad.sub_(smoothing / grad.shape[1])
                 grad.scatter_add_(1, gold, grad.new_full(gold.shape, smoothing - 1.0))
-                narrow_grad = grad.to(dtype)
-                grad_features[rows] = (narrow_grad @ narrow_weight).to(features.dtype)
-                grad_weight += narrow_grad.t() @ narrow
                 grad_bias += grad.sum(0)
+                grad = grad.to(dtype)
+                grad_features[rows] = grad @ narrow_weight
+                add_product(grad_weight, grad.t(), operands[rows])
+        objective = lse_sum - (1 - smoothing) * gold_sum
+        if smoothing:
+            # The uniform part is the same for every word, so it needs no pass over the vocabulary: with the mean row of
+            # W, mean logit = W_mean . features + b_mean, and its gradients are of rank one.
+            words = len(weight)
+            mean_row = weight.to(wide).mean(0)
+            summed = features.sum(0, dtype=wide)
+            objective -= smoothing * (summed @ mean_row + len(features) * bias.to(wide).mean())
+            if need:
+                grad_features -= smoothing * mean_row
+                grad_weight -= summed * (smoothing / words)
+                grad_bias -= len(features) * (smoothing / words)
         if need:
-            ctx.save_for_backward(grad_features, grad_weight.to(weight.dtype), grad_bias.to(bias.dtype))
+            ctx.save_for_backward(grad_features, grad_weight, grad_bias)
+        nll = lse_sum - gold_sum
         ctx.mark_non_differentiable(nll)
         return objective, nll
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad_objective, _grad_nll):
-        return *(grad * grad_objective.to(grad.dtype) for grad in ctx.saved_tensors), None, None, None, None
+        return *(grad * grad_objective for grad in ctx.saved_tensors), None, None, None, None
 
 
 def cross_entropy(
