@@ -1,85 +1,150 @@
 """Trains a translator: `python -m nmt.train +experiment=bahdanau [key=value ...]`; --help says more."""
 
-import time
+from nmt.training.budget import STARTED  # isort: skip  (before the slow imports: trainer.max_minutes counts from here)
 
-STARTED = time.monotonic()  # before the slow imports: trainer.max_minutes counts from here
+import contextlib
+import datetime
+import logging
+from pathlib import Path
+from typing import NamedTuple
 
-import contextlib  # noqa: E402
-import datetime  # noqa: E402
-import logging  # noqa: E402
-from pathlib import Path  # noqa: E402
+import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-import torch  # noqa: E402
-from omegaconf import OmegaConf  # noqa: E402
-
-from nmt import build  # noqa: E402
-from nmt.config.door import door  # noqa: E402
-from nmt.config.plain import from_plain, resumed, to_plain  # noqa: E402
-from nmt.config.schema import TrainConfig  # noqa: E402
-from nmt.training import checkpoint  # noqa: E402
-from nmt.training.budget import Budget  # noqa: E402
-from nmt.training.device import Device, Ranks, choose_device, join_ranks, seed_everything  # noqa: E402
-from nmt.training.journal import start_log  # noqa: E402
-from nmt.training.optim import Average  # noqa: E402
-from nmt.training.run_folder import RunFolder, locate  # noqa: E402
-from nmt.training.trainer import Trainer  # noqa: E402
-from nmt.training.validation import Validator  # noqa: E402
+from nmt import build
+from nmt.config.door import door
+from nmt.config.plain import check_same_run, from_plain, resumed, to_plain
+from nmt.config.schema import TrainConfig
+from nmt.data.tokenizer import Tokenizer
+from nmt.training import checkpoint
+from nmt.training.budget import Budget
+from nmt.training.checkpoint import Snapshot
+from nmt.training.device import Ranks, choose_device, join_ranks, seed_everything
+from nmt.training.journal import start_log
+from nmt.training.optim import Average
+from nmt.training.run_folder import RunFolder, locate
+from nmt.training.trainer import Trainer
+from nmt.training.validation import Validator
 
 log = logging.getLogger("nmt")
 
 
+class Kept(NamedTuple):
+    """What a run to go on with has on disk."""
+
+    place: Path
+    snapshot: Snapshot
+    tokenizer: Tokenizer
+
+
+class Start(NamedTuple):
+    """What rank 0 finds when it looks where to train. going_on: there is a run; kept: and it has a checkpoint."""
+
+    folder: RunFolder
+    config: TrainConfig
+    going_on: bool
+    kept: Kept | None
+
+
 def main(config: TrainConfig, overrides: list[str]) -> None:
-    with join_ranks() as ranks:
+    with contextlib.ExitStack() as stack, join_ranks() as ranks:
         start_log(None, quiet=not ranks.first)
-        folder = RunFolder(ranks.share(_folder(config)))
-        going_on = config.resume is not None and (config.resume != "auto" or folder.holds_run())
-        if going_on:
-            config = _settings_of(folder, config, overrides)
-        elif not config.resume:
-            folder.check_free()
-        with folder.lock() if ranks.first and going_on else contextlib.nullcontext():
-            _train(config, folder, going_on, ranks)
+        start = ranks.decide(lambda: _look(config, overrides, stack))
+        if start.kept and _is_finished(start.kept.snapshot, start.config):
+            state = start.kept.snapshot.state
+            log.info(f"{start.folder.path}: finished at update {state['update']} by {state['finished']}")
+            return
+        trainer = _build(start, ranks)
+        ranks.decide(lambda: _settle(start, trainer, stack))
+        if start.kept:
+            trainer.restore(start.kept.snapshot)
+            if ranks.first:
+                trainer.mend(start.kept.place)
+            log.info(f"resumed from {start.kept.place}, update {trainer.progress.update}")
+        elif start.going_on:
+            log.info(f"resume={start.folder.path}: no checkpoint yet, starting from the beginning")
+        _introduce(trainer)
+        trainer.train()
+        log.info(f"run {start.folder.path}")
 
 
-def _folder(config: TrainConfig) -> Path:
+def _look(config: TrainConfig, overrides: list[str], stack: contextlib.ExitStack) -> Start:
+    """Where to train and what is there already, which stays locked until `stack` ends. For rank 0."""
+    folder = _folder(config)
+    if config.resume is None or (config.resume == "auto" and not folder.holds_run()):
+        folder.check_free()
+        return Start(folder, config, False, None)
+    saved = _saved(folder)
+    now = resumed(saved, config, overrides)
+    stack.enter_context(folder.lock())
+    start_log(folder.log)
+    place = folder.newest_whole()
+    if place is None:
+        return Start(folder, now, True, None)
+    kept = Kept(place, checkpoint.read(place, weights_only=False), Tokenizer.load(place / "tokenizer"))
+    check_same_run(kept.snapshot.config, now)
+    return Start(folder, now, True, kept)
+
+
+def _folder(config: TrainConfig) -> RunFolder:
     if config.resume and config.resume != "auto":
-        return Path(config.resume)
+        return RunFolder(config.resume)
     if config.resume == "auto" and not config.run:
         raise ValueError("resume=auto continues the run that run= names: give run=FOLDER as well")
-    return Path(config.run or Path("runs") / config.name / datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S"))
+    if config.run:
+        return RunFolder(config.run)
+    moment = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    return RunFolder(Path("runs") / config.name / moment)
 
 
-def _settings_of(folder: RunFolder, config: TrainConfig, overrides: list[str]) -> TrainConfig:
-    if not folder.config.exists():
+def _saved(folder: RunFolder) -> dict:
+    if not folder.config.is_file():
         raise ValueError(f"resume={folder.path}: holds no run (no config.yaml); try resume=auto, or run= for a new one")
-    saved = OmegaConf.to_container(OmegaConf.load(folder.config))
-    assert isinstance(saved, dict)
-    return resumed(to_plain(from_plain(TrainConfig, saved)), config, overrides)
+    try:
+        saved = OmegaConf.to_container(OmegaConf.load(folder.config))
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{folder.config}: cannot be read: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(saved, dict):
+        raise ValueError(f"{folder.config}: is no configuration")
+    return to_plain(from_plain(TrainConfig, saved))  # pyright: ignore[reportArgumentType]
 
 
-def _train(config: TrainConfig, folder: RunFolder, going_on: bool, ranks: Ranks) -> None:
+def _is_finished(snapshot: Snapshot, config: TrainConfig) -> bool:
+    """Whether the run came to its end, and is given no more than it had."""
+    limits = ("max_updates", "max_epochs", "max_minutes", "patience")
+    before, now = snapshot.config["trainer"], to_plain(config)["trainer"]
+    return bool(snapshot.state.get("finished")) and all(before[key] == now[key] for key in limits)
+
+
+def _build(start: Start, ranks: Ranks) -> Trainer:
+    """Everything that a person can get wrong, before a new run folder exists."""
+    config, kept = start.config, start.kept
     if config.threads:
         torch.set_num_threads(config.threads)
     device = choose_device(config.device, config.precision, ranks)
     seed_everything(config.seed)
-
-    # Everything that a person can get wrong comes before the run folder exists.
     with ranks.first_alone():
         train, valid = build.read_corpus(config.data, "train"), build.read_corpus(config.data, "valid")
         if config.data.test:
             build.read_corpus(config.data, "test")
-        if config.init:
+        weights = None
+        if kept:
+            tokenizer = kept.tokenizer
+        elif config.init:
             config, tokenizer, weights = build.inherit(config, locate(config.init))
         else:
-            tokenizer, weights = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache)), None
+            tokenizer = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache))
         encoded = build.encode(train, tokenizer, config.data, skip=True)
         valid_encoded = build.encode(valid, tokenizer, config.data, skip=False)
         model = build.new_model(config, tokenizer, device.device)
     if weights is not None:
         model.load_state_dict(weights)
+    seed_everything(config.seed + ranks.rank)  # the weights are the same on all ranks, and dropout is not
     optimiser, schedule = build.build_optim(config, model)
     pairs = list(valid)[: config.trainer.valid_sentences]
-    trainer = Trainer(
+    return Trainer(
         model,
         optimiser,
         schedule,
@@ -95,53 +160,37 @@ def _train(config: TrainConfig, folder: RunFolder, going_on: bool, ranks: Ranks)
         budget=Budget(config.trainer.max_updates, config.trainer.max_epochs, config.trainer.max_minutes, STARTED),
         device=device,
         ranks=ranks,
-        run=folder,
+        run=start.folder,
         tokenizer=tokenizer,
         config=to_plain(config),
+        corpus=train.digest(),
         average=Average(model, config.optim.average) if config.optim.average else None,
         seed=config.seed,
         tensorboard=config.trainer.tensorboard,
     )
-    with contextlib.ExitStack() as stack:
-        if ranks.first and not going_on:
-            stack.enter_context(folder.lock())
-            folder.create()
-            OmegaConf.save(OmegaConf.create(to_plain(config)), folder.config)
-        if ranks.first:
-            start_log(folder.log)
-        if going_on and not _restore(trainer, folder, config, ranks):
-            return
-        _introduce(trainer, device, encoded, tokenizer, folder)
-        trainer.train()
-        log.info(f"run {folder.path}")
 
 
-def _restore(trainer: Trainer, folder: RunFolder, config: TrainConfig, ranks: Ranks) -> bool:
-    """Puts the trainer where the run stopped; False for a run that is finished and asked for no more."""
-    place = ranks.share(folder.newest_whole() if ranks.first else None)
-    if place is None:
-        log.info(f"resume={folder.path}: no checkpoint yet, starting from the beginning")
-        return True
-    snapshot = checkpoint.read(place, weights_only=False)
-    limits = ("max_updates", "max_epochs", "max_minutes", "patience")
-    before, now = snapshot.config["trainer"], to_plain(config)["trainer"]
-    if snapshot.state["finished"] and all(before[key] == now[key] for key in limits):
-        log.info(f"{folder.path}: finished at update {snapshot.state['update']} by {snapshot.state['finished']}")
-        return False
-    trainer.restore(snapshot)
-    trainer.progress.finished = ""
-    log.info(f"resumed from {place}, update {trainer.progress.update}")
-    return True
+def _settle(start: Start, trainer: Trainer, stack: contextlib.ExitStack) -> None:
+    """Makes the run folder of a new run, locked until `stack` ends; keeps the settings of either. For rank 0."""
+    text = OmegaConf.to_yaml(OmegaConf.create(trainer.config | {"run": str(start.folder.path), "resume": None}))
+    if start.going_on:
+        start.folder.write_config(text)
+    else:
+        stack.enter_context(start.folder.lock())
+        start.folder.create(text)
+        start_log(start.folder.log)
 
 
-def _introduce(trainer: Trainer, device: Device, encoded, tokenizer, folder: RunFolder) -> None:
+def _introduce(trainer: Trainer) -> None:
+    encoded, tokenizer = trainer.batches.encoded, trainer.tokenizer
+    assert isinstance(tokenizer, Tokenizer)
     weights = sum(parameter.numel() for parameter in trainer.model.parameters())
-    fill = trainer.batches.fill(0)
-    log.info(f"run folder {folder.path}")
-    log.info(f"precision {device.reason}; {torch.get_num_threads()} threads; {trainer.ranks.size} rank(s)")
+    log.info(f"run folder {trainer.run.path}")
+    log.info(f"precision {trainer.device.reason}; {torch.get_num_threads()} threads; {trainer.ranks.size} rank(s)")
     log.info(
         f"{len(encoded)} training pairs, left out: {encoded.skipped.blank} blank, {encoded.skipped.long} over-long; "
-        f"vocabulary {len(tokenizer.src)} and {len(tokenizer.tgt)}; {weights:,} weights; real tokens in batches {fill}"
+        f"vocabulary {len(tokenizer.src)} and {len(tokenizer.tgt)}; {weights:,} weights; "
+        f"real tokens in batches {trainer.batches.fill(0):.0%}"
     )
 
 

@@ -1,5 +1,7 @@
 """A configuration as plain data, for checkpoints, and back; what may change when a run goes on."""
 
+from typing import Any
+
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -13,11 +15,16 @@ def to_plain(config) -> dict:
     return {str(key): value for key, value in plain.items()}
 
 
-def from_plain(schema: type, plain: dict):
-    """The configuration that to_plain gave. Raises ValueError for what is not one (another version's, say)."""
+def from_plain(schema: type, plain: dict) -> Any:
+    """The configuration that to_plain gave. Raises ValueError for what is not one (another version's, say).
+
+    ${...} is refused: a file must not read the environment, or ask the program to compute.
+    """
     try:
+        if "${" in repr(plain):
+            raise ValueError("a configuration with ${...} in it: a saved one is resolved, so this is not ours")
         return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), plain))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
             f"a configuration that this version cannot read: {' '.join(str(error).split())[:300]}"
         ) from error
@@ -32,8 +39,6 @@ def at(plain: dict, key: str):
 
 # What a run may be resumed with: how long it goes on, what it writes and when, where it runs and how it decodes.
 CHANGEABLE = (
-    "run",
-    "resume",
     "device",
     "threads",
     "data.cache",
@@ -47,10 +52,12 @@ CHANGEABLE = (
     "trainer.save_every",
     "trainer.save_minutes",
     "trainer.keep",
+    "trainer.most_skipped",
     "trainer.valid_beam",
     "trainer.valid_sentences",
     "trainer.tensorboard",
 )
+PLACES = ("run", "resume")  # where the run is, which says nothing about it
 
 
 def resumed(saved: dict, asked: TrainConfig, overrides: list[str]) -> TrainConfig:
@@ -61,24 +68,39 @@ def resumed(saved: dict, asked: TrainConfig, overrides: list[str]) -> TrainConfi
     """
     new = to_plain(asked)
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
-    names = set(_leaves(new))
-    composed = any(key not in names and not any(name.startswith(f"{key}.") for name in names) for key in keys)
-    composed = composed or any(key in GROUPS for key in keys)
-    asked_for = (
-        names if composed else {name for name in names if any(name == k or name.startswith(f"{k}.") for k in keys)}
-    )
+    names = set(_leaves(new)) - set(PLACES)
+    composed = any(key in GROUPS or not any(_within(name, key) for name in (*names, *PLACES)) for key in keys)
+    if saved.get("init"):  # whose model and tokenizer these are
+        names -= {n for n in names if n.startswith(("model.", "tokenizer.")) and not n.endswith(".dropout")}
+    wanted = {name: at(new, name) for name in names if composed or any(_within(name, key) for key in keys)}
     merged = OmegaConf.create(saved)
-    for name in sorted(asked_for):
-        old = OmegaConf.select(merged, name)
-        if at(new, name) == old:
-            continue
-        if not any(name == free or name.startswith(f"{free}.") for free in CHANGEABLE):
+    for name, value in _changed(saved, wanted, "in the run", "on the command line").items():
+        OmegaConf.update(merged, name, value)
+    plain = OmegaConf.to_container(merged)
+    assert isinstance(plain, dict)
+    return from_plain(TrainConfig, plain)
+
+
+def check_same_run(before: dict, now: TrainConfig) -> None:
+    """Raises ValueError, with both values, where `now` could not go on from a checkpoint with the settings `before`."""
+    new = to_plain(now)
+    wanted = {name: at(new, name) for name in _leaves(new) if name not in PLACES}
+    _changed(to_plain(from_plain(TrainConfig, before)), wanted, "in the checkpoint", "in the run's config.yaml")
+
+
+def _changed(old: dict, wanted: dict, here: str, there: str) -> dict:
+    changed = {name: value for name, value in sorted(wanted.items()) if at(old, name) != value}
+    for name, value in changed.items():
+        if not any(_within(name, free) for free in CHANGEABLE):
             raise ValueError(
-                f"{name} is {old} in the run and {at(new, name)} on the command line; a run can be resumed with other "
-                f"{', '.join(CHANGEABLE[2:])}, and with nothing else: try init= for a new run from its weights"
+                f"{name} is {at(old, name)} {here} and {value} {there}; a run can be resumed with other "
+                f"{', '.join(CHANGEABLE)}, and with nothing else: try init= for a new run from its weights"
             )
-        OmegaConf.update(merged, name, at(new, name))
-    return from_plain(TrainConfig, OmegaConf.to_container(merged))
+    return changed
+
+
+def _within(name: str, key: str) -> bool:
+    return name == key or name.startswith(f"{key}.")
 
 
 GROUPS = ("experiment", "size", "data", "model/attention", "model/decoder", "model/encoder", "optim")

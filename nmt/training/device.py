@@ -1,15 +1,24 @@
 """Where training runs and in which precision: the one place that knows cuda, bf16, threads, seeds and ranks."""
 
 import contextlib
+import datetime
 import os
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+Item = TypeVar("Item")
+
+# How long a rank waits for the others: rank 0 prepares a corpus of many millions of pairs while they wait. A rank that
+# dies is noticed at once, by its connection.
+PATIENCE = datetime.timedelta(hours=3)
 
 
 class DeviceName(Enum):
@@ -52,6 +61,9 @@ def choose_device(name: DeviceName, precision: Precision, ranks: "Ranks | None" 
     match name:
         case DeviceName.cuda if not cuda:
             raise ValueError("device=cuda, but torch sees no CUDA GPU here: try device=cpu or device=auto")
+        case DeviceName.cuda | DeviceName.auto if cuda and ranks and ranks.local >= torch.cuda.device_count():
+            count = torch.cuda.device_count()
+            raise ValueError(f"more ranks than the {count} GPU(s) here: try --nproc-per-node={count}, or device=cpu")
         case DeviceName.auto if cuda:
             name = DeviceName.cuda
         case DeviceName.auto:
@@ -120,33 +132,65 @@ class Ranks:
     def sum(self, tensor: Tensor) -> Tensor:
         """`tensor` summed over all ranks, in place."""
         if self.size > 1:
-            dist.all_reduce(tensor)
+            with self._connected():
+                dist.all_reduce(tensor)
         return tensor
 
-    def share(self, item):
+    def share(self, item: Item) -> Item:
         """Rank 0's `item` (anything that can be pickled) on every rank."""
         if self.size == 1:
             return item
         box = [item]
-        dist.broadcast_object_list(box, src=0)
+        with self._connected():
+            dist.broadcast_object_list(box, src=0)
         return box[0]
+
+    def decide(self, action: Callable[[], Item]) -> Item:
+        """What rank 0's `action` gives, on every rank. Its ValueError or OSError is raised there; the others leave."""
+        if self.size == 1:
+            return action()
+        found, error = None, None
+        if self.first:
+            try:
+                found = action()
+            except (ValueError, OSError) as raised:
+                error = raised
+        found, failed = self.share((found, error is not None))
+        if error:
+            raise error
+        if failed:
+            raise SystemExit(2)  # rank 0 says why
+        return found  # pyright: ignore[reportReturnType]
 
     @contextlib.contextmanager
     def first_alone(self):
         """Rank 0 goes through the block before the others do, and leaves its caches for them."""
         if self.size > 1 and not self.first:
-            dist.barrier()
+            self._wait()
         yield
         if self.size > 1 and self.first:
-            dist.barrier()
+            self._wait()
 
-    def gather(self, item) -> list:
+    def gather(self, item: Item) -> list[Item]:
         """Every rank's `item`, in the order of ranks, on every rank."""
         if self.size == 1:
             return [item]
-        box = [None] * self.size
-        dist.all_gather_object(box, item)
+        box = [item] * self.size
+        with self._connected():
+            dist.all_gather_object(box, item)
         return box
+
+    def _wait(self) -> None:
+        with self._connected():
+            dist.barrier()
+
+    @contextlib.contextmanager
+    def _connected(self):
+        try:
+            yield
+        except RuntimeError as error:  # gloo's and NCCL's, when a rank dies
+            reason = str(error).splitlines()[0][:200]
+            raise ConnectionError(f"rank {self.rank} lost the other ranks: {reason}") from error
 
 
 @contextlib.contextmanager
@@ -156,11 +200,14 @@ def join_ranks():
     if size == 1:
         yield Ranks()
         return
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield Ranks(dist.get_rank(), size, int(os.environ.get("LOCAL_RANK", "0")))
-    finally:
-        dist.destroy_process_group()
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    cuda = torch.cuda.is_available()
+    if cuda and local < torch.cuda.device_count():
+        torch.cuda.set_device(local)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
+    # After an error nothing is torn down, which could wait for the others: the end of the process cuts the connection.
+    yield Ranks(dist.get_rank(), size, local)
+    dist.destroy_process_group()
 
 
 def seed_everything(seed: int) -> None:
@@ -171,7 +218,7 @@ def seed_everything(seed: int) -> None:
 
 
 def random_states() -> dict[str, Tensor]:
-    """The states of torch's generators (uint8 tensors), by device."""
+    """The states of torch's generators (uint8 tensors), by device: nothing else is drawn from during training."""
     states = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
@@ -179,7 +226,10 @@ def random_states() -> dict[str, Tensor]:
 
 
 def restore_random_states(states: dict[str, Tensor]) -> None:
-    """Puts back what random_states gave; a cuda state is ignored where there is no cuda."""
-    torch.set_rng_state(states["cpu"])
-    if "cuda" in states and torch.cuda.is_available():
-        torch.cuda.set_rng_state(states["cuda"])
+    """Puts back what random_states gave; a cuda state is ignored where there is no cuda. Raises ValueError."""
+    try:
+        torch.set_rng_state(states["cpu"])
+        if "cuda" in states and torch.cuda.is_available():
+            torch.cuda.set_rng_state(states["cuda"])
+    except (KeyError, TypeError, RuntimeError):
+        raise ValueError("random states: damaged: not those of torch's generators") from None

@@ -7,24 +7,41 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 
 from nmt.analysis.curves import draw_curves
 from nmt.analysis.heatmap import attention_image
+from nmt.training.progress import Progress
 from nmt.training.run_folder import RunFolder
 from nmt.training.validation import Finding
 
 log = logging.getLogger("nmt")
 
 
+class Screen(logging.StreamHandler):
+    """Standard error as it is at the moment: while a progress bar is drawn, lines go above it."""
+
+    def __init__(self):
+        logging.Handler.__init__(self)
+        self.addFilter(lambda record: not getattr(record, "file_only", False))
+
+    @property
+    def stream(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        return sys.stderr
+
+
 def start_log(path: Path | None, *, quiet: bool = False) -> None:
     """Sends the program's log to standard error and, with the time, to the file `path`. quiet: to the file alone."""
+    logging.raiseExceptions = False  # a full disk ends the run by its checkpoints, in one line
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in list(log.handlers):
         log.removeHandler(handler)
+        handler.close()
+    log.addHandler(logging.NullHandler())
     if not quiet:
-        screen = logging.StreamHandler(sys.stderr)
+        screen = Screen()
         screen.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(screen)
     if path is not None:
@@ -34,22 +51,28 @@ def start_log(path: Path | None, *, quiet: bool = False) -> None:
 
 
 class Journal:
-    """Writes what happens at each update into the run folder, from `update` on: what stood there beyond it is dropped, so
-    that a resumed run has no point twice."""
+    """Writes what happens at each update into the run folder, from where `progress` is.
 
-    def __init__(self, run: RunFolder, update: int, *, tensorboard: bool = True):
+    What stands there beyond it, from a process that was killed before it could save, is dropped: no point comes twice.
+    """
+
+    def __init__(self, run: RunFolder, progress: Progress, *, tensorboard: bool = True):
         self.run = run
-        self._forget_after(update)
+        kept, again = _kept(run.metrics, progress)
         self._metrics = run.metrics.open("a", encoding="utf-8")
         self._board = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # slow to import, and not everyone wants it
 
-            self._board = SummaryWriter(str(run.tensorboard), purge_step=update + 1)
+            # TensorBoard forgets whole updates. Of this one it must keep the training numbers, so they are told again.
+            self._board = SummaryWriter(str(run.tensorboard), purge_step=progress.update + (0 if again else 1))
+            for line in kept if again else []:
+                if line["update"] == progress.update:
+                    self._show(line["update"], line["kind"], line)
         console = Console(stderr=True)
         self._bar = None
         if console.is_terminal:
-            self._bar = Progress(
+            self._bar = Bar(
                 TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console, transient=True
             )
             self._task = self._bar.add_task("training", total=1.0)
@@ -62,9 +85,8 @@ class Journal:
             f"update {update}  epoch {numbers['epoch']:.2f}  loss {numbers['loss']:.3f}  lr {numbers['lr']:.2e}  "
             f"norm {numbers['grad_norm']:.2f}  {numbers['tokens_per_second']:.0f} target tokens/s"
         )
-        if self._bar is None:
-            log.info(line)
-        else:
+        log.info(line, extra={"file_only": self._bar is not None})
+        if self._bar is not None:
             self._bar.update(self._task, completed=spent, description=line)
 
     def valid(self, update: int, finding: Finding, numbers: dict[str, float], best: bool) -> None:
@@ -98,9 +120,13 @@ class Journal:
     def _write(self, update: int, kind: str, numbers: dict[str, float]) -> None:
         self._metrics.write(json.dumps({"update": update, "kind": kind, **numbers}) + "\n")
         self._metrics.flush()
+        self._show(update, kind, numbers)
+
+    def _show(self, update: int, kind: str, numbers: dict) -> None:
         if self._board is not None:
             for name, number in numbers.items():
-                self._board.add_scalar(f"{kind}/{name}", number, update)
+                if name not in ("update", "kind"):
+                    self._board.add_scalar(f"{kind}/{name}", number, update)
 
     def _show_samples(self, update: int, finding: Finding) -> None:
         if self._board is None:
@@ -112,19 +138,27 @@ class Journal:
                 image = attention_image(translation.weights, translation.src_pieces, translation.tgt_pieces)
                 self._board.add_image(f"attention/{number}", image, update, dataformats="HWC")
 
-    def _forget_after(self, update: int) -> None:
-        if not self.run.metrics.exists():
-            return
-        kept = []
-        for line in self.run.metrics.read_text(encoding="utf-8").splitlines():
-            try:
-                if json.loads(line)["update"] <= update:
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):  # the line that a kill cut off
-                continue
-        beside = self.run.metrics.with_suffix(".partial")
-        beside.write_text("".join(kept), encoding="utf-8")
-        beside.replace(self.run.metrics)
+
+def _kept(metrics: Path, progress: Progress) -> tuple[list[dict], bool]:
+    """The lines of metrics.jsonl up to where `progress` is, once the others are gone, and whether among these is a
+    validation of the same update (killed between it and the saving)."""
+    if not metrics.exists():
+        return [], False
+    kept, again = [], False
+    for raw in metrics.read_text(encoding="utf-8").splitlines():
+        try:
+            line = json.loads(raw)
+            update, kind = line["update"], line["kind"]
+            if update <= (progress.validated if kind == "valid" else progress.update):
+                kept.append(line)
+            elif update == progress.update:
+                again = True
+        except (ValueError, KeyError, TypeError):  # the line that a kill cut off
+            continue
+    beside = metrics.with_suffix(".partial")
+    beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+    beside.replace(metrics)
+    return kept, again
 
 
 class Silence:

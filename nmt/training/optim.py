@@ -1,6 +1,8 @@
 """Optimisers and learning-rate schedules."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 
@@ -60,10 +62,11 @@ class ScheduleName(Enum):
 class Schedule:
     """The learning rate's factor as a function of the update and of how much of the run's budget is spent.
 
-    warmup: updates of linear growth from 0. constant: 1. inverse_sqrt: sqrt(warmup / update). halving: halved `halvings`
-    times, evenly over the budget that is left after the share `hold` (Luong et al. (2015), 4.1: 5 of 10 epochs, then
-    each). linear, cosine: down to `floor` at the end of the budget, after `hold`. plateau: multiplied by `factor` after
-    more than `patience` validations without a better loss; this alone has memory, `level` and `waited` and `best`.
+    warmup: updates of linear growth from 0. constant: 1. inverse_sqrt: sqrt(warmup / update). halving: halved
+    `halvings` times, evenly over the budget that is left after the share `hold` (Luong et al. (2015), 4.1: 5 of 10
+    epochs, then each). linear, cosine: down to `floor` at the end of the budget, after `hold`. plateau: multiplied by
+    `factor` after more than `patience` validations without a better loss; this alone has memory, `level`, `waited` and
+    `best`.
     """
 
     name: ScheduleName
@@ -78,7 +81,7 @@ class Schedule:
     best: float = math.inf
 
     def scale(self, update: int, spent: float) -> float:
-        """update: the number of the update to come, from 1; spent: the share of the budget that is used -> the factor."""
+        """update: the number of the update to come, from 1; spent: share of the budget that is used -> the factor."""
         warm = min(1.0, update / self.warmup) if self.warmup else 1.0
         rest = min(1.0, max(0.0, (spent - self.hold) / (1 - self.hold))) if self.hold < 1 else 0.0
         match self.name:
@@ -109,20 +112,25 @@ class Schedule:
         if self.name is ScheduleName.plateau and self.waited > self.patience:
             self.level, self.waited = self.level * self.factor, 0
 
-    def memory(self) -> dict[str, float]:
-        """What has to be kept to go on later."""
-        return {"level": self.level, "waited": self.waited, "best": self.best}
+    def memory(self) -> dict[str, float | None]:
+        """What has to be kept to go on later, as strict JSON."""
+        return {"level": self.level, "waited": self.waited, "best": self.best if math.isfinite(self.best) else None}
 
-    def restore(self, memory: dict[str, float]) -> None:
-        """Puts back what memory gave."""
-        self.level, self.waited, self.best = memory["level"], int(memory["waited"]), memory["best"]
+    def restore(self, memory: object) -> None:
+        """Puts back what memory gave. Raises ValueError for anything else."""
+        match memory:
+            case {"level": int() | float() as level, "waited": int(waited), "best": int() | float() | None as best}:
+                self.level, self.waited = float(level), waited
+                self.best = math.inf if best is None else float(best)
+            case _:
+                raise ValueError("state.json: damaged: no memory of the schedule")
 
 
 class Average:
     """An exponential moving average of the weights, which is what validates, is kept as best and translates.
 
-    avg <- d avg + (1 - d) w after each update, with d = min(decay, (1 + n) / (10 + n)) at update n, so that the start is
-    forgotten soon.  # Polyak and Juditsky (1992)
+    avg <- d avg + (1 - d) w after each update, with d = min(decay, (1 + n) / (10 + n)) at update n, so that the start
+    is forgotten soon.  # Polyak and Juditsky (1992)
     """
 
     def __init__(self, model: nn.Module, decay: float):
@@ -134,7 +142,18 @@ class Average:
     def update(self, update: int) -> None:
         """After update number `update` (from 1)."""
         decay = min(self.decay, (1 + update) / (10 + update))
-        torch._foreach_lerp_(list(self.weights.values()), list(self.own.values()), 1 - decay)
+        held: list[torch.Tensor] = list(self.weights.values())
+        own: list[torch.Tensor] = list(self.own.values())
+        torch._foreach_lerp_(held, own, 1 - decay)  # pyright: ignore[reportPrivateImportUsage]
+
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        """The block in which the model has the average as its weights."""
+        self.swap()
+        try:
+            yield
+        finally:
+            self.swap()
 
     @torch.no_grad()
     def swap(self) -> None:

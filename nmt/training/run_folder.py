@@ -51,11 +51,22 @@ class RunFolder:
         if self.holds_run():
             raise ValueError(f"run={self.path}: already holds a run; try resume={self.path}, or another run=")
 
-    def create(self) -> None:
-        """Makes the folders of a new run; call it under lock(). Raises ValueError if a run is there already."""
+    def create(self, config: str) -> None:
+        """Makes a new run of the YAML text `config`; call it under lock(). Raises ValueError if a run is there already.
+
+        The configuration comes first: from then on, and not before, there is a run to resume.
+        """
         self.check_free()
-        self.checkpoints.mkdir(parents=True)
+        self.write_config(config)
+        self.checkpoints.mkdir(exist_ok=True)
         self.tensorboard.mkdir(exist_ok=True)
+
+    def write_config(self, config: str) -> None:
+        """Puts the YAML text in place of the configuration that stands there, whole or not at all."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        beside = self.path / ".config.partial"
+        beside.write_text(config, encoding="utf-8")
+        beside.replace(self.config)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -1,5 +1,6 @@
 """What a validation finds: the likelihood of the references, and the BLEU of real translations."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,20 +32,69 @@ class Finding(NamedTuple):
     samples: list[tuple[str, str, Translation]]
 
 
+class Abandoned(Exception):
+    """A validation that somebody asked to stop; raised on all ranks, whichever was asked."""
+
+
+def never() -> bool:
+    """Nobody asks to stop."""
+    return False
+
+
 @torch.inference_mode()
-def likelihood(model, batches: Batches, device: Device, ranks: Ranks) -> Likelihood:
-    """The model's likelihood of a corpus, shared out over the ranks; dropout is off while it is measured."""
+def likelihood(
+    model, batches: Batches, device: Device, ranks: Ranks, stopped: Callable[[], bool] = never
+) -> Likelihood:
+    """The model's likelihood of a corpus, shared out over the ranks; dropout is off while it is measured.
+
+    stopped: asked before each batch. Raises Abandoned.
+    """
     training = model.training
     model.eval()
-    sums = torch.zeros(2, dtype=torch.float64)
+    sums = torch.zeros(3, dtype=torch.float64)
     for rows in batches.epoch(0)[ranks.rank :: ranks.size]:
+        if stopped():
+            sums[2] = 1
+            break
         batch = batches.collate(rows).to(device.device)
         with device.autocast():
             loss = model.loss(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out)
-        sums += torch.tensor([float(loss.nll), float(loss.tokens)], dtype=torch.float64)
+        sums += torch.tensor([float(loss.nll), float(loss.tokens), 0.0], dtype=torch.float64)
     model.train(training)
-    nll, tokens = ranks.sum(sums.to(device.device)).tolist()
+    nll, tokens, stops = ranks.sum(sums.to(device.device)).tolist()
+    if stops:
+        raise Abandoned
     return Likelihood(nll, int(tokens))
+
+
+def translate_together(
+    model, translator: Translator, lines: list[str], device: Device, ranks: Ranks, stopped: Callable[[], bool] = never
+) -> list[Translation]:
+    """The best translation of each line by `translator`, whose model is `model`, on every rank; the work is shared out.
+
+    Attention comes with the lines that this rank translated; the others have (T, 0). Raises Abandoned.
+    """
+    training = model.training
+    model.eval()
+    own: list[Translation] = []
+    with device.autocast():
+        # What asks to stop waits for one batch, not for a window of 32.
+        mine = lines[ranks.rank :: ranks.size]
+        for best in translator.translate(_until(mine, stopped), window=4 * translator.batch_size):
+            own.append(best[0])
+    model.train(training)
+    shares = ranks.gather([each._replace(weights=each.weights[:, :0]) for each in own])
+    if sum(map(len, shares)) < len(lines):
+        raise Abandoned
+    shares[ranks.rank] = own
+    return [shares[row % ranks.size][row // ranks.size] for row in range(len(lines))]
+
+
+def _until(lines: list[str], stopped: Callable[[], bool]) -> Iterator[str]:
+    for line in lines:
+        if stopped():
+            return
+        yield line
 
 
 @dataclass
@@ -58,18 +108,14 @@ class Validator:
     translator: Translator
     samples: int = 3
 
-    def validate(self, model, device: Device, ranks: Ranks) -> Finding:
-        """Translates and scores with `model` as it is; the work is shared out over the ranks, all of which get all of it."""
-        loss = likelihood(model, self.batches, device, ranks).loss
-        training = model.training
-        model.eval()
+    def validate(self, model, device: Device, ranks: Ranks, stopped: Callable[[], bool] = never) -> Finding:
+        """Translates and scores with `model` as it is, in the precision of training; every rank finds the same.
+
+        Raises Abandoned.
+        """
+        loss = likelihood(model, self.batches, device, ranks, stopped).loss
+        found = translate_together(model, self.translator, self.src, device, ranks, stopped)
+        score = bleu([translation.text for translation in found], self.references, tgt=self.tgt_language).score
         mine = range(ranks.rank, len(self.src), ranks.size)
-        with device.autocast():
-            found = [nbest[0] for nbest in self.translator.translate(self.src[row] for row in mine)]
-        model.train(training)
-        texts = [""] * len(self.src)
-        shares = ranks.gather([translation.text for translation in found])
-        for rank, share in enumerate(shares):
-            texts[rank :: ranks.size] = share
-        samples = [(self.src[row], self.references[row], found[k]) for k, row in enumerate(mine) if k < self.samples]
-        return Finding(loss, bleu(texts, self.references, tgt=self.tgt_language).score, samples)
+        samples = [(self.src[row], self.references[row], found[row]) for row in mine[: self.samples]]
+        return Finding(loss, score, samples)

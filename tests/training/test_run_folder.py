@@ -42,7 +42,7 @@ def refusal(action) -> str:
 @pytest.fixture
 def run(tmp_path) -> RunFolder:
     folder = RunFolder(tmp_path / "run")
-    folder.create()
+    folder.create("name: x\n")
     return folder
 
 
@@ -50,17 +50,17 @@ def run(tmp_path) -> RunFolder:
 
 
 def test_a_new_run_goes_into_a_folder_that_is_absent_or_empty_of_runs(tmp_path):
-    RunFolder(tmp_path / "a" / "b").create()
+    RunFolder(tmp_path / "a" / "b").create("name: x\n")
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "README").write_text("mine")
-    RunFolder(tmp_path / "notes").create()
+    RunFolder(tmp_path / "notes").create("name: x\n")
     assert (tmp_path / "a" / "b" / "checkpoints").is_dir()
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "train.log", "metrics.jsonl", "checkpoints"])
 def test_a_folder_that_holds_a_run_is_refused_and_left_as_it_is(tmp_path, name):
     (tmp_path / name).write_text("old")
-    message = refusal(RunFolder(tmp_path).create)
+    message = refusal(lambda: RunFolder(tmp_path).create("name: x\n"))
     assert f"resume={tmp_path}" in message
     assert "another run=" in message
     assert os.listdir(tmp_path) == [name]

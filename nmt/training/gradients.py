@@ -1,0 +1,97 @@
+"""The gradient of one update: summed over batches and ranks, divided once by all its target tokens."""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmt.data.batches import Batches
+from nmt.training.device import Device, Ranks, random_states, restore_random_states
+
+log = logging.getLogger("nmt")
+
+
+class Word(NamedTuple):
+    """What no rank may decide alone: rank 0's clock and anybody's signal, agreed on once an update.
+
+    spent: share of the budget; the others are numbers of ranks that say so: time_up, save_due, validation_due, stops;
+    splits: how often batches were cut, over all ranks.
+    """
+
+    spent: float = 0.0
+    time_up: float = 0.0
+    save_due: float = 0.0
+    validation_due: float = 0.0
+    stops: float = 0.0
+    splits: float = 0.0
+
+
+class Gradients:
+    """Leaves gradients in the parameters of `model`, as if all batches of an update were one batch on one rank."""
+
+    def __init__(self, model, batches: Batches, *, smoothing: float, device: Device, ranks: Ranks):
+        self.model, self.batches, self.smoothing = model, batches, smoothing
+        self.device, self.ranks = device, ranks
+        self.scaler = device.scaler()
+
+    def fill(self, group: list[np.ndarray], word: Word) -> tuple[float, int, Word]:
+        """group: rows of the batches of the update, word: this rank's -> summed nll in nats, target tokens, all's word.
+
+        Gradients are those of the objective a token, times the scaler's scale. Raises ValueError where a single pair
+        does not fit into memory.
+        """
+        tokens = sum(int(self.batches.encoded.tgt_lengths[rows].sum()) for rows in group)
+        nll, splits = self._of_this_rank([rows[self.ranks.rank :: self.ranks.size] for rows in group], tokens)
+        summed, agreed = self._summed(nll, word._replace(splits=float(splits)))
+        return summed, tokens, agreed
+
+    def _of_this_rank(self, parts: list[np.ndarray], tokens: int) -> tuple[Tensor, int]:
+        """-> the parts' summed nll, and how often they were cut: where one does not fit into memory, all is done over
+        in halves, with the same random numbers to begin with."""
+        states = random_states()
+        for splits in range(64):
+            try:
+                return self._accumulated([part for part in parts if len(part)], tokens), splits
+            except (RuntimeError, MemoryError) as error:
+                if not _out_of_memory(error):
+                    raise
+            if max(map(len, parts)) < 2:
+                break
+            log.warning(f"out of memory with batches of {max(map(len, parts))} pairs; going on with halves")
+            parts = [half for part in parts for half in np.array_split(part, 2)]
+            if self.device.device.type == "cuda":
+                torch.cuda.empty_cache()
+            restore_random_states(states)
+        raise ValueError("one sentence pair alone does not fit into memory: try a smaller data.max_length")
+
+    def _accumulated(self, parts: list[np.ndarray], tokens: int) -> Tensor:
+        self.model.zero_grad(set_to_none=True)
+        nll = torch.zeros((), dtype=torch.float64, device=self.device.device)
+        for rows in parts:
+            batch = self.batches.collate(rows).to(self.device.device)
+            with self.device.autocast():
+                loss = self.model.loss(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, self.smoothing)
+            self.scaler.scale(loss.objective / tokens).backward()
+            nll += loss.nll
+        return nll
+
+    def _summed(self, nll: Tensor, word: Word) -> tuple[float, Word]:
+        """Over the ranks, in one message."""
+        if self.ranks.size == 1:
+            return float(nll), word
+        parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+        said = torch.tensor([float(nll), *word], dtype=grads[0].dtype, device=grads[0].device)
+        flat = self.ranks.sum(torch.cat([*(grad.flatten() for grad in grads), said]))
+        *sums, said = flat.split([*(grad.numel() for grad in grads), len(said)])
+        for parameter, total in zip(parameters, sums, strict=True):
+            parameter.grad = total.view_as(parameter)
+        summed, *words = said.tolist()
+        return summed, Word(*words)
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)

@@ -1,0 +1,109 @@
+"""What a run takes with it from one process to the next: into a snapshot and out of it, bit for bit."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from nmt.training import checkpoint
+from nmt.training.checkpoint import Snapshot
+from nmt.training.device import Ranks, restore_random_states
+from nmt.training.optim import Average, Schedule
+from nmt.training.progress import Progress
+
+
+class Memory:
+    """Of the objects that training changes.
+
+    The snapshot's model has the weights to translate with, the average where there is one; then the weights that are
+    being trained are among its training tensors.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        optimiser: torch.optim.Optimizer,
+        schedule: Schedule,
+        scaler: torch.amp.GradScaler,
+        average: Average | None,
+        *,
+        seed: int,
+        corpus: str,
+    ):
+        self.model, self.optimiser, self.schedule = model, optimiser, schedule
+        self.scaler, self.average, self.seed, self.corpus = scaler, average, seed, corpus
+
+    def snapshot(self, progress: Progress, states: list[dict[str, Tensor]], config: dict) -> Snapshot:
+        """states: the random states of each rank."""
+        tensors, optimiser = checkpoint.pack_optimizer(self.optimiser.state_dict())
+        weights = self.model.state_dict()
+        if self.average:
+            tensors |= {f"raw.{name}": weight for name, weight in self.average.own.items()}
+            kept_as = self._kept_as()
+            weights = {n: self.average.weights[kept_as[n]] if n in kept_as else held for n, held in weights.items()}
+        for rank, state in enumerate(states):
+            tensors |= {f"random.{rank}.{kind}": value for kind, value in state.items()}
+        state = progress.plain() | {
+            "corpus": self.corpus,
+            "optimizer": optimiser,
+            "schedule": self.schedule.memory(),
+            "scaler": self.scaler.state_dict(),
+        }
+        return Snapshot(weights, tensors, state, config)
+
+    def restore(self, snapshot: Snapshot, ranks: Ranks) -> Progress:
+        """Puts everything where it was. Raises ValueError, naming what does not fit, before anything has changed."""
+        state, training = snapshot.state, snapshot.training
+        progress = Progress.from_plain(state)
+        if state.get("corpus") != self.corpus:
+            raise ValueError(
+                "the training corpus is not the one that this run has its place in: give it the same lines again, or "
+                "try init= for a new run from its weights"
+            )
+        _refuse_other(snapshot.model, self.model.state_dict(), "")
+        if self.average:
+            _refuse_other(training, {f"raw.{name}": weight for name, weight in self.average.own.items()}, "raw.")
+        optimiser = checkpoint.unpack_optimizer(training, state.get("optimizer"), self.optimiser)
+        scaler = self._fitting(state.get("scaler"))
+        self.schedule.restore(state.get("schedule"))
+        self.model.load_state_dict(snapshot.model)
+        if self.average:
+            with torch.no_grad():
+                for name, weight in self.average.own.items():
+                    self.average.weights[name].copy_(weight)
+                    weight.copy_(training[f"raw.{name}"])
+        self.optimiser.load_state_dict(optimiser)
+        if scaler:
+            self.scaler.load_state_dict(scaler)
+        self._restore_random(training, progress.update, ranks)
+        return progress
+
+    def _restore_random(self, training: Mapping[str, Tensor], update: int, ranks: Ranks) -> None:
+        mine = f"random.{ranks.rank}."
+        own = {name.removeprefix(mine): value for name, value in training.items() if name.startswith(mine)}
+        if own:
+            restore_random_states(own)
+        else:  # more ranks than before
+            torch.manual_seed(self.seed + 7919 * update + ranks.rank)
+
+    def _kept_as(self) -> dict[str, str]:
+        """Every name of a parameter -> its first name (tied ones have several)."""
+        first = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        return {name: first[id(p)] for name, p in self.model.named_parameters(remove_duplicate=False)}
+
+    def _fitting(self, scaler: object) -> dict:
+        """The loss scaling to go on with; that of another precision (more devices, or none) is left out."""
+        if not isinstance(scaler, dict) or not all(type(number) in (int, float) for number in scaler.values()):
+            raise ValueError("state.json: damaged: no loss scaling")
+        return scaler if scaler.keys() == self.scaler.state_dict().keys() else {}
+
+
+def _refuse_other(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], prefix: str) -> None:
+    names = {name for name in found if name.startswith(prefix)}
+    for name in sorted(names ^ expected.keys()):
+        problem = "missing" if name in expected else "not a weight of this model"
+        raise ValueError(f"checkpoint: {name[:80]!r} is {problem}")
+    for name, tensor in expected.items():
+        if (found[name].shape, found[name].dtype) != (tensor.shape, tensor.dtype):
+            was, now = tuple(found[name].shape), tuple(tensor.shape)
+            raise ValueError(f"checkpoint: {name[:80]!r} is {was} {found[name].dtype}, not {now} {tensor.dtype}")

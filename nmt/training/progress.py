@@ -1,0 +1,68 @@
+"""Where a run is: everything about it that is neither a tensor nor a setting."""
+
+from dataclasses import asdict, dataclass, field, fields
+
+
+@dataclass
+class Window:
+    """Sums since the last line of the log."""
+
+    nll: float = 0.0
+    tokens: int = 0
+    norm: float = 0.0
+    updates: int = 0
+    seconds: float = 0.0
+
+
+@dataclass
+class Progress:
+    """update: updates done; epoch, batch: the place in the data (batches of this epoch that are used up); skipped:
+    updates left out because a number was not finite, skipped_in_row: the last of them; split: batches that did not fit
+    into memory whole; best: the best validation so far and best_update when; waited: validations since; validated: the
+    update of the last validation; finished: the setting that ended the run, or ""; seconds: how long it took so far;
+    reserve: seconds that its end will take.
+    """
+
+    update: int = 0
+    epoch: int = 0
+    batch: int = 0
+    skipped: int = 0
+    skipped_in_row: int = 0
+    split: int = 0
+    best: float | None = None
+    best_update: int = 0
+    waited: int = 0
+    validated: int = 0
+    finished: str = ""
+    seconds: float = 0.0
+    reserve: float = 0.0
+    window: Window = field(default_factory=Window)
+
+    def plain(self) -> dict:
+        """For a checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, state: dict) -> "Progress":
+        """What plain() gave; other keys are passed over. Raises ValueError for what it cannot have given."""
+        window = state.get("window")
+        if not isinstance(window, dict):
+            raise ValueError("state.json: damaged: no `window`")
+        return cls(**_checked(cls, state, without="window"), window=Window(**_checked(Window, window)))
+
+
+def _checked(schema: type, found: dict, without: str = "") -> dict:
+    values = {}
+    for name, kind in ((each.name, each.type) for each in fields(schema) if each.name != without):
+        value = found.get(name)
+        if kind is str:
+            good = isinstance(value, str) and len(value) < 100 and value.isprintable()
+        elif kind is int:
+            good = type(value) is int and 0 <= value < 2**53
+        else:
+            number = type(value) in (int, float) and abs(value) < 1e300  # pyright: ignore[reportArgumentType]
+            good = number or (value is None and kind is not float)
+        if name not in found or not good:
+            raise ValueError(f"state.json: damaged: `{name}` is {str(value)[:40]!r}")
+        values[name] = value
+    return values
