@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from nmt.data.symbols import PAD
 from nmt.model import recurrence
-from nmt.model.attention import Attention, Look, Source
+from nmt.model.attention import AdditiveAttention, Attention, Look, Source
 from nmt.model.cells import CellKind, build_cell, run_cell
 from nmt.model.encoder import Encoded
 
@@ -162,6 +162,14 @@ class Decoder(nn.Module):
             below = cell
         return states
 
+    def _climb_fast(self, states: Tensor, layers: tuple[Tensor, ...]) -> Tensor:
+        """As `_top`, time-major and with the state before the first step: states (T + 1, B, state_size) -> (T + 1, B, H)."""
+        below = self.cell
+        for cell, start in zip(self.upper, layers[1:], strict=True):
+            states = recurrence.run(cell, cell.project(self.dropout(below.output(states[1:]))), start)
+            below = cell
+        return below.output(states)
+
 
 def before(start: Tensor, states: Tensor) -> Tensor:
     """start (B, X), states (B, T, X) -> the states before each step (B, T, X)."""
@@ -229,11 +237,8 @@ class BahdanauDecoder(Decoder):
         looked = recurrence.look_then_update(
             *(self.cell, self.attention, self.context.weight, self.cell.project(embedded), state.layers[0], source)
         )
-        states, below = looked.states, self.cell
-        for cell, start in zip(self.upper, state.layers[1:], strict=True):
-            states = recurrence.run(cell, cell.project(self.dropout(below.output(states[1:]))), start)
-            below = cell
-        features = self.dropout(self.readout(below.output(states[:-1]), embedded, looked.contexts))
+        hidden = self._climb_fast(looked.states, state.layers)[:-1]
+        features = self.dropout(self.readout(hidden, embedded, looked.contexts))
         return Features(features.transpose(0, 1), looked.weights.transpose(0, 1))
 
     def _look(self, state: Tensor, source: Source) -> Look:
@@ -281,6 +286,8 @@ class LuongDecoder(Decoder):
         return self._advance(self.cell.project(self.embedding(tokens)), state, source)
 
     def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
+        if recurrence.is_fast(self.cell, self.attention):
+            return self._features_fast(tgt_in, state, source)
         projected = self.cell.project(self.dropout(self.embedding(tgt_in)))
         if self.fed is None:
             top = self._top(run_cell(self.cell, projected, state.layers[0]), state.layers)
@@ -295,6 +302,25 @@ class LuongDecoder(Decoder):
             self.dropout(torch.stack([step.features for step in steps], 1)),
             torch.stack([step.weights for step in steps], 1),
         )
+
+    def _features_fast(self, tgt_in: Tensor, state: State, source: Source) -> Features:
+        """The same, time-major inside."""
+        projected = self.cell.project(self.dropout(self.embedding(tgt_in.t())))
+        if self.fed is not None:
+            attentional, weights = recurrence.update_then_look(
+                *((self.cell, *self.upper), self.attention, self.fed.weight, self.combine.weight),
+                *(projected, state.layers, state.attentional, source),
+                self.dropout.p if self.training else 0.0,
+            )
+            return Features(self.dropout(attentional).transpose(0, 1), weights.transpose(0, 1))
+        states = recurrence.run(self.cell, projected, state.layers[0])
+        hidden = self._climb_fast(states, state.layers)[1:]
+        if isinstance(self.attention, AdditiveAttention):
+            context, weights = recurrence.look_at_once(self.attention, hidden, source)
+            features = self._combine(context, hidden).transpose(0, 1)
+            return Features(self.dropout(features), weights.transpose(0, 1))
+        look = self.attention(hidden.transpose(0, 1), source)
+        return Features(self.dropout(self._combine(look.context, hidden.transpose(0, 1))), look.weights)
 
     def _advance(self, projected: Tensor, state: State, source: Source) -> Step:
         """projected (N, gates * H): the word's part of the gates."""
@@ -356,9 +382,20 @@ class FixedVectorDecoder(Decoder):
         return Step(features, State(layers, state.attentional), features.new_zeros(len(tokens), 0))
 
     def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
+        if recurrence.is_fast(self.cell):
+            return self._features_fast(tgt_in, state, source)
         embedded = self.dropout(self.embedding(tgt_in))
         projected = self.cell.project(embedded) + self.context(source.memory)
         top = before(state.layers[-1], self._top(run_cell(self.cell, projected, state.layers[0]), state.layers))
         hidden = (self.cell, *self.upper)[-1].output(top)
         features = self.dropout(self.readout(hidden, embedded, source.memory))
+        return Features(features, features.new_zeros(*tgt_in.shape, 0))
+
+    def _features_fast(self, tgt_in: Tensor, state: State, source: Source) -> Features:
+        """The same, time-major inside."""
+        embedded = self.dropout(self.embedding(tgt_in.t()))
+        context = source.memory.transpose(0, 1)
+        projected = self.cell.project(embedded) + self.context(context)
+        hidden = self._climb_fast(recurrence.run(self.cell, projected, state.layers[0]), state.layers)[:-1]
+        features = self.dropout(self.readout(hidden, embedded, context)).transpose(0, 1)
         return Features(features, features.new_zeros(*tgt_in.shape, 0))

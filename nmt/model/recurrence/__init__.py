@@ -16,12 +16,13 @@ from nmt.model.attention import (
     ConcatAttention,
     DotAttention,
     GeneralAttention,
+    Look,
     ScaledDotAttention,
     Source,
 )
 from nmt.model.cells import Cell, GRUAfterCell, GRUCell, LSTMCell
 from nmt.model.recurrence.cells import CellTape, GRUAfterTape, GRUTape, LSTMTape
-from nmt.model.recurrence.loops import LookThenUpdate, RunCell
+from nmt.model.recurrence.loops import LookAtOnce, LookThenUpdate, RunCell, UpdateThenLook
 from nmt.model.recurrence.products import product_dtype
 
 _TAPES: dict[type[Cell], type[CellTape]] = {GRUCell: GRUTape, GRUAfterCell: GRUAfterTape, LSTMCell: LSTMTape}
@@ -50,6 +51,13 @@ class Looked(NamedTuple):
 
     states: Tensor
     contexts: Tensor
+    weights: Tensor
+
+
+class Fed(NamedTuple):
+    """Time-major: attentional (T, B, H), Luong's h~ of every step; weights (T, B, S)."""
+
+    attentional: Tensor
     weights: Tensor
 
 
@@ -89,7 +97,50 @@ def look_then_update(
             *(cell.weight, _bias(cell), context_weight),
             *_score_weights(attention),
         )
-    return Looked(*(part.to(start.dtype) for part in looked))
+    states, contexts, weights = looked
+    return Looked(states.to(start.dtype), contexts.to(start.dtype), weights)
+
+
+def update_then_look(
+    cells: Sequence[Cell],
+    attention: Attention,
+    fed_weight: Tensor,
+    combine_weight: Tensor,
+    projected: Tensor,
+    starts: Sequence[Tensor],
+    fed: Tensor,
+    source: Source,
+    dropout: float,
+) -> Fed:
+    """Luong's loop with input feeding: cells bottom first, projected (T, B, gates * H) for the bottom one, `starts` (B,
+    state_size) of each, fed (B, H): the h~ before the first step; dropout on the inputs of upper cells -> Fed.
+    """
+    dtype = product_dtype(projected, fed)
+    layers: list[Tensor | None] = []
+    for cell, start in zip(cells, starts, strict=True):
+        layers += [cell.weight, _bias(cell), start]
+    for cell in cells[1:]:
+        layers += [cell.project.weight, cell.project.bias]
+    drops = None
+    if dropout and len(cells) > 1:
+        drops = fed.new_empty(len(cells) - 1, len(projected), *fed.shape).bernoulli_(1 - dropout).div_(1 - dropout)
+    with torch.autocast(projected.device.type, enabled=False):
+        outputs, weights = UpdateThenLook.apply(
+            *(_TAPES[type(cells[0])], dtype, projected, fed),
+            *(source.memory, _keys(attention, source), source.mask),
+            *(fed_weight, combine_weight, *_score_weights(attention), drops, *layers),
+        )
+    return Fed(outputs[1:].to(fed.dtype), weights)
+
+
+def look_at_once(attention: AdditiveAttention, hidden: Tensor, source: Source) -> Look:
+    """Every look of hidden (T, B, H) -> contexts (T, B, M), weights (T, B, S), without the (B, T, S, A) of the plain path."""
+    dtype = product_dtype(source.keys, hidden)
+    with torch.autocast(hidden.device.type, enabled=False):
+        contexts, weights = LookAtOnce.apply(
+            *(dtype, hidden, source.memory, source.keys, source.mask, *_score_weights(attention))
+        )
+    return Look(contexts.to(hidden.dtype), weights)
 
 
 def _bias(cell: Cell) -> Tensor | None:

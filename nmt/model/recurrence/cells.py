@@ -12,10 +12,7 @@ import torch
 from torch import Tensor
 
 from nmt.model.recurrence.looks import Asker
-from nmt.model.recurrence.products import add_product, squash_, weight_gradient
-
-sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # gradient * y * (1 - y), in one pass
-tanh_backward = torch.ops.aten.tanh_backward.grad_input  # gradient * (1 - y * y), in one pass
+from nmt.model.recurrence.products import add_product, sigmoid_backward, squash_, tanh_backward, weight_gradient
 
 
 class CellTape:
@@ -43,9 +40,10 @@ class CellTape:
         """State t as attention sees it."""
         return Asker(self.state[t][..., : self.size], self.operand[t])
 
-    def asked(self) -> Asker:
-        """All states that asked when every step began with a look: all but the last."""
-        return Asker(self.states[: self.steps, :, : self.size], self.hidden[: self.steps])
+    def asked(self, first: int) -> Asker:
+        """The T states that asked, (T, B, H): `first` is 0 where a step begins with its look and 1 where it ends with it."""
+        steps = slice(first, first + self.steps)
+        return Asker(self.states[steps, :, : self.size], self.hidden[steps])
 
     @classmethod
     def record(cls, weight: Tensor, bias: Tensor | None, gates: Tensor, start: Tensor, dtype: torch.dtype) -> "CellTape":

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nmt.model.recurrence.cells import CellTape, GRUAfterTape
-from nmt.model.recurrence.looks import AdditiveTape, DotTape, record_look
-from nmt.model.recurrence.products import add_product, weight_gradient, wide_dtype
+from nmt.model.recurrence.looks import AdditiveTape, Asker, DotTape, record_look
+from nmt.model.recurrence.products import add_product, squash_, tanh_backward, weight_gradient, wide_dtype
 
 
 def _gates(projected: Tensor) -> Tensor:
@@ -107,10 +107,154 @@ class LookThenUpdate(torch.autograd.Function):
                 look.retreat(t, cell.asker(t), gradient[:, : cell.size])
                 if d_states is not None:
                     gradient.add_(d_states[t])
-            d_score = look.score_gradients(cell.asked())
+            d_score = look.score_gradients(cell.asked(0))
             return (
                 *(None, None, cell.d_gates, gradient),
                 *(look.memory_gradient(), d_score.keys, None),
                 *(cell.weight_gradients(), _bias_gradient(cell), weight_gradient(cell.d_gates, look.operands)),
                 *(d_score.query, d_score.v),
             )
+
+
+class UpdateThenLook(torch.autograd.Function):
+    """Luong's loop with input feeding: h~_{t-1} enters the bottom cell, the top state asks, h~_t = tanh(W_c [c_t; h_t]).
+
+    projected (T, B, gates * H): the words' part of the bottom gates; fed (B, H): the h~ before the first step; memory
+    (B, S, M), keys (B, S, A), mask (B, S); fed_weight (gates * H, H), combine_weight (H, M + H); query (A, H) and v (A,) of
+    the additive score, or None; drops (L - 1, T, B, H): what each upper layer's input is multiplied by, or None. Then for every layer
+    weight, bias, start, and for every upper one the weight and bias of its input
+    -> h~ (T + 1, B, H), the first included, and weights (T, B, S).
+    """
+
+    @staticmethod
+    def forward(
+        ctx, tape, dtype, projected, fed, memory, keys, mask, fed_weight, combine_weight, query, v, drops, *layers
+    ):
+        bottom = _gates(projected)
+        wide, steps = bottom.dtype, len(bottom)
+        depth = (len(layers) + 2) // 5
+        cells: list[CellTape] = []
+        inputs: list[Tensor] = []  # weights of the upper layers' inputs
+        for layer in range(depth):
+            weight, bias, start = layers[3 * layer : 3 * layer + 3]
+            gates = bottom
+            if layer:
+                input_weight, input_bias = layers[3 * depth + 2 * layer - 2 : 3 * depth + 2 * layer]
+                inputs.append(input_weight.to(dtype))
+                gates = torch.empty_like(bottom).copy_(input_bias)
+            cells.append(tape.record(weight, bias, gates, start, dtype))
+        top = cells[-1]
+        look = record_look(memory, keys, mask, query, v, steps, dtype, wide)
+        fed_weight, combine_weight = fed_weight.to(dtype), combine_weight.to(dtype)
+        from_context, from_hidden = combine_weight.split((memory.shape[2], fed.shape[1]), 1)
+        outputs = torch.empty(steps + 1, *fed.shape, dtype=wide, device=fed.device)
+        outputs[0] = fed
+        operands = outputs if dtype == wide else outputs.to(dtype)
+        dropped = None if drops is None else torch.empty_like(drops, dtype=dtype)
+        for t in range(steps):
+            add_product(cells[0].gate[t], operands[t], fed_weight.t())
+            cells[0].advance(t)
+            for layer in range(1, depth):
+                below = cells[layer - 1].operand[t + 1]
+                if dropped is not None:
+                    below = torch.mul(below, drops[layer - 1, t], out=dropped[layer - 1, t])
+                add_product(cells[layer].gate[t], below, inputs[layer - 1].t())
+                cells[layer].advance(t)
+            look.advance(t, top.asker(t + 1))
+            output = outputs[t + 1]
+            output.copy_(torch.mm(look.operand[t], from_context.t()))
+            add_product(output, top.operand[t + 1], from_hidden.t())
+            squash_(output)
+            if operands is not outputs:
+                operands[t + 1] = output
+        ctx.tapes = tape, depth, len(top.buffers), type(look)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(
+            *(fed_weight, combine_weight, outputs, None if operands is outputs else operands, drops, dropped, *inputs),
+            *(buffer for cell in cells for buffer in cell.buffers),
+            *look.buffers,
+        )
+        return outputs, look.weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_outputs, d_weights):
+        fed_weight, combine_weight, outputs, operands, drops, dropped, *rest = ctx.saved_tensors
+        operands = outputs if operands is None else operands
+        tape, depth, width, look_tape = ctx.tapes
+        inputs, rest = rest[: depth - 1], rest[depth - 1 :]
+        cells: list[CellTape] = [tape(*rest[width * layer : width * (layer + 1)]) for layer in range(depth)]
+        look: AdditiveTape | DotTape = look_tape(*rest[width * depth :])
+        top, size, steps = cells[-1], outputs.shape[2], len(outputs) - 1
+        from_context, from_hidden = combine_weight.split((combine_weight.shape[1] - size, size), 1)
+        with torch.autocast(outputs.device.type, enabled=False):
+            for cell in cells:
+                cell.start_backward()
+            look.start_backward(torch.zeros_like(look.contexts), d_weights)
+            gradients = [torch.zeros_like(cell.state[0]) for cell in cells]
+            d_fed = torch.zeros_like(outputs[0])
+            d_combined = torch.empty_like(operands[1:])  # before the tanh
+            for t in reversed(range(steps)):
+                if d_outputs is not None:
+                    d_fed.add_(d_outputs[t + 1])
+                tanh_backward(d_fed, outputs[t + 1], grad_input=d_combined[t])
+                add_product(look.d_context[t].squeeze(1), d_combined[t], from_context)
+                d_top = gradients[-1][:, :size]
+                add_product(d_top, d_combined[t], from_hidden)
+                look.retreat(t, top.asker(t + 1), d_top)
+                for layer in reversed(range(1, depth)):
+                    cells[layer].retreat(t, gradients[layer])
+                    d_below = cells[layer].d_gate[t] @ inputs[layer - 1]
+                    gradients[layer - 1][:, :size].add_(d_below if drops is None else d_below * drops[layer - 1, t])
+                cells[0].retreat(t, gradients[0])
+                d_fed.zero_()
+                add_product(d_fed, cells[0].d_gate[t], fed_weight)
+            if d_outputs is not None:
+                d_fed.add_(d_outputs[0])
+            asked = top.asked(1)
+            d_score = look.score_gradients(asked)
+            d_combine = (weight_gradient(d_combined, look.operands), weight_gradient(d_combined, asked.operand))
+            d_layers: list[Tensor | None] = []
+            for cell, gradient in zip(cells, gradients, strict=True):
+                d_layers += [cell.weight_gradients(), _bias_gradient(cell), gradient]
+            for layer in range(1, depth):
+                d_gates = cells[layer].d_gates
+                below = cells[layer - 1].asked(1).operand if dropped is None else dropped[layer - 1]
+                d_layers += [weight_gradient(d_gates, below), d_gates.sum((0, 1), dtype=outputs.dtype)]
+            return (
+                *(None, None, cells[0].d_gates, d_fed),
+                *(look.memory_gradient(), d_score.keys, None),
+                *(weight_gradient(cells[0].d_gates, operands[:-1]), torch.cat(d_combine, 1)),
+                *(d_score.query, d_score.v, None, *d_layers),
+            )
+
+
+class LookAtOnce(torch.autograd.Function):
+    """The additive score where nothing recurs through it: states (T, B, H) -> contexts (T, B, M), weights (T, B, S).
+
+    Still a loop over steps, so that the (B, T, S, A) tensor of all energies' terms never exists.
+    """
+
+    @staticmethod
+    def forward(ctx, dtype, states, memory, keys, mask, query, v):
+        operands = states.to(dtype)
+        look = record_look(memory, keys, mask, query, v, len(states), dtype, wide_dtype(states.dtype))
+        for t in range(len(states)):
+            look.advance(t, Asker(states[t], operands[t]))
+        ctx.look_tape = type(look)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(operands, *look.buffers)
+        return look.contexts, look.weights
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, d_contexts, d_weights):
+        operands, *buffers = ctx.saved_tensors
+        look: AdditiveTape = ctx.look_tape(*buffers)
+        with torch.autocast(operands.device.type, enabled=False):
+            look.start_backward(torch.zeros_like(look.contexts) if d_contexts is None else d_contexts.contiguous(), d_weights)
+            d_states = torch.zeros_like(operands, dtype=look.contexts.dtype)
+            for t in reversed(range(len(operands))):
+                look.retreat(t, Asker(operands[t], operands[t]), d_states[t])
+            d_score = look.score_gradients(Asker(operands, operands))
+            return None, d_states, look.memory_gradient(), d_score.keys, None, d_score.query, d_score.v

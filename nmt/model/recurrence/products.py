@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # gradient * y * (1 - y), in one pass
+tanh_backward = torch.ops.aten.tanh_backward.grad_input  # gradient * (1 - y * y), in one pass
+
 
 def product_dtype(projected: Tensor, state: Tensor) -> torch.dtype:
     """The type products run in: autocast's where it is on (but never for float64 states), else that of `projected`."""
