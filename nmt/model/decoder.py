@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from nmt.data.symbols import PAD
 from nmt.model import recurrence
@@ -93,6 +94,26 @@ class Bridge(nn.Module):
         return torch.tanh(self.project(summary)).to(encoded.memory.dtype).split(self.state_sizes, 1)
 
 
+class Maxout(torch.autograd.Function):
+    """(..., 2 l) -> (..., l): the larger of j and j + l. Keeps one bit a pair for the backward, not the pairs."""
+
+    @staticmethod
+    def forward(ctx, pairs):
+        first, second = pairs.chunk(2, -1)
+        ctx.save_for_backward(first >= second)
+        return torch.maximum(first, second)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        (first_wins,) = ctx.saved_tensors
+        pairs = gradient.new_empty(*gradient.shape[:-1], 2 * gradient.shape[-1])
+        first, second = pairs.chunk(2, -1)
+        torch.mul(gradient, first_wins, out=first)
+        torch.sub(gradient, first, out=second)
+        return pairs
+
+
 class MaxoutReadout(nn.Module):
     """t_i = max over pairs of U_o s_{i-1} + V_o E y_{i-1} + C_o c_i.  # Bahdanau et al. (2015), A.2.2
 
@@ -108,7 +129,7 @@ class MaxoutReadout(nn.Module):
     def forward(self, hidden: Tensor, embedded: Tensor, context: Tensor) -> Tensor:
         """(..., H), (..., E), (..., M) -> (..., size)."""
         pairs = self.state(hidden) + self.word(embedded) + self.context(context)
-        return torch.maximum(*pairs.chunk(2, -1))
+        return Maxout.apply(pairs)
 
 
 class Decoder(nn.Module):

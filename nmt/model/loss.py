@@ -34,25 +34,31 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         lse_sum = torch.zeros((), dtype=wide, device=features.device)
         gold_sum = torch.zeros((), dtype=wide, device=features.device)
         if need:
+            narrow_features = torch.empty(chunk, features.shape[1], dtype=dtype, device=features.device)
             grad_features = torch.empty(features.shape, dtype=wide, device=features.device)
             grad_weight = torch.zeros_like(weight, dtype=wide)
             grad_bias = torch.zeros_like(bias, dtype=wide)
+        # One chunk's room, used again for each: fresh pages cost a CPU more than what is computed in them.
+        logits_room = torch.empty(chunk, len(weight), dtype=dtype, device=features.device)
+        wide_room = torch.empty(chunk, len(weight), dtype=wide, device=features.device)
         for start in range(0, len(targets), chunk):
-            rows = slice(start, start + chunk)
-            gold = targets[rows].unsqueeze(1)
-            logits = torch.addmm(narrow_bias, operands[rows], narrow_weight.t())
+            operand = operands[start : start + chunk]
+            gold = targets[start : start + chunk].unsqueeze(1)
+            logits, grad = logits_room[: len(gold)], wide_room[: len(gold)]
+            torch.addmm(narrow_bias, operand, narrow_weight.t(), out=logits)
             gold_sum += logits.gather(1, gold).sum(dtype=wide)
             # torch's softmax is several times as fast as its exp and logsumexp on CPU, so the normaliser is read off
-            # the likeliest word: log p = logit - lse. Its p is at least 1 / V, so the logarithm is safe.
+            # the likeliest word: lse = logit - log p. Its p is at least 1 / V, so the logarithm is safe.
             highest = logits.amax(1).to(wide)
-            grad = logits.softmax(1, dtype=wide)
+            torch.softmax(logits, 1, dtype=wide, out=grad)
             lse_sum += (highest - grad.amax(1).log_()).sum()
             if need:
                 grad.scatter_add_(1, gold, grad.new_full(gold.shape, smoothing - 1.0))
                 grad_bias += grad.sum(0)
-                grad = grad.to(dtype)
-                grad_features[rows] = grad @ narrow_weight
-                add_product(grad_weight, grad.t(), operands[rows])
+                narrow_grad = grad if dtype == wide else logits.copy_(grad)
+                torch.mm(narrow_grad, narrow_weight, out=narrow_features[: len(gold)])
+                grad_features[start : start + chunk] = narrow_features[: len(gold)]
+                add_product(grad_weight, narrow_grad.t(), operand)
         objective = lse_sum - (1 - smoothing) * gold_sum
         if smoothing:
             # The uniform part is the same for every word, so it needs no pass over the vocabulary: with the mean row of

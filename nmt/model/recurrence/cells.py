@@ -95,7 +95,9 @@ class GRUTape(CellTape):
 
     def __init__(self, weight: Tensor, gates: Tensor, states: Tensor, narrow: Tensor | None, kept: Tensor):
         super().__init__(weight, gates, states, narrow, kept)
-        self.gate_weight, self.candidate_weight = self.weight.split((2 * self.size, self.size), -2)
+        # Contiguous, because side by side they would be copied by every product.
+        parts = weight.split((2 * self.size, self.size), -2)
+        self.gate_weight, self.candidate_weight = (part.contiguous() for part in parts)
         self.sigmoids = gates[..., : 2 * self.size].unbind(-3)
         self.update, self.reset, self.candidate = (part.unbind(-3) for part in gates.split(self.size, -1))
         self.kept = kept

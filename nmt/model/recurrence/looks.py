@@ -68,7 +68,8 @@ class LookTape:
     def retreat(self, t: int, asker: Asker, d_state: Tensor) -> None:
         """With d_contexts[t] complete: adds this look's part to d_state (B, H), the asker's gradient."""
         weight = self.weight[t].squeeze(1)
-        d_weight = torch.bmm(self.memory, self.d_context[t].unsqueeze(2)).squeeze(2)
+        # Row times matrix, not matrix times column: torch's batched product of the second kind is ten times as slow on CPU.
+        d_weight = torch.bmm(self.d_context[t].unsqueeze(1), self.memory.mT).squeeze(1)
         if self.d_weights is not None:
             d_weight += self.d_weights[t]
         # The softmax's derivative: alpha * (d - sum alpha d). Padding has alpha 0, and so gradient 0.
@@ -155,7 +156,7 @@ class DotTape(LookTape):
         self.keys = keys
 
     def energies(self, asker: Asker) -> Tensor:
-        return torch.baddbmm(self.bias.unsqueeze(2), self.keys, asker.state.unsqueeze(2)).squeeze(2)
+        return torch.baddbmm(self.bias.unsqueeze(1), asker.state.unsqueeze(1), self.keys.mT).squeeze(1)
 
     def start_backward(self, d_contexts: Tensor, d_weights: Tensor | None) -> None:
         super().start_backward(d_contexts, d_weights)
