@@ -1,9 +1,11 @@
-"""Translates standard input: `python -m nmt.translate checkpoint=RUN < in.txt > out.txt`; --help says more."""
+"""Translates lines: `python -m nmt.translate checkpoint=RUN < in.txt > out.txt`; --help says more."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -12,6 +14,7 @@ from nmt.analysis.alignment import pharaoh
 from nmt.analysis.evaluation import draw_translation, word_links
 from nmt.config.door import door
 from nmt.config.schema import TranslateConfig
+from nmt.decoding.continuing import Output, continue_files
 from nmt.decoding.translator import Translation
 from nmt.training.device import choose_device
 from nmt.training.journal import start_log
@@ -28,36 +31,63 @@ def main(config: TranslateConfig, _overrides: list[str]) -> None:
             raise ValueError(f"{key}={wanted} needs attention, which this model ({loaded.config.name}) does not have")
     translator = build.build_translator(loaded.model, loaded.tokenizer, config.decode)
     translator.attention = bool(config.alignments or config.heatmaps)
-    prompt = sys.stdin.isatty()
+    prompt = config.source is None and sys.stdin.isatty()
     with contextlib.ExitStack() as stack:
         stack.enter_context(device.autocast())
-        aligned = None
-        if config.alignments:
-            aligned = stack.enter_context(open(config.alignments, "w", encoding="utf-8", newline="\n"))
+        source = stack.enter_context(open(config.source, "rb")) if config.source else sys.stdin.buffer
+        done = _keep(config)
+        mode = "ab" if config.append else "wb"
+        out = stack.enter_context(open(config.out, mode)) if config.out else sys.stdout.buffer
+        aligned = stack.enter_context(open(config.alignments, mode)) if config.alignments else None
         pictures = Path(config.heatmaps) if config.heatmaps else None
         if pictures:
             pictures.mkdir(parents=True, exist_ok=True)
-        lines = _prompted() if prompt else _lines()
-        for number, nbest in enumerate(translator.translate(lines, window=1 if prompt else None)):
-            _write(nbest, number, config.decode.nbest)
+        lines = Lines(source, config.source or "standard input")
+        found = translator.translate(_prompted() if prompt else lines, window=1 if prompt else None, skip=done)
+        for number, nbest in enumerate(found, done):
+            out.write(_text(nbest, number, config.decode.nbest).encode("utf-8"))
+            out.flush()  # whoever reads it, or goes on with it after a kill, has all that there is
             if aligned:
-                aligned.write(pharaoh(word_links(nbest[0])) + "\n")
-            if pictures:
+                links = word_links(nbest[0]) if nbest[0].weights.size else []
+                aligned.write((pharaoh(links) + "\n").encode("utf-8"))
+                aligned.flush()
+            if pictures and nbest[0].weights.size:
                 draw_translation(nbest[0], pictures / f"{number}.png", pieces=config.pieces)
-            if prompt:
-                sys.stdout.flush()
-        sys.stdout.flush()
-
-
-def _lines() -> Iterator[str]:
-    """The lines of standard input, which end at line feeds only. Raises ValueError naming a line that is not UTF-8."""
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        try:
-            yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
+        if lines.number < done:
             raise ValueError(
-                f"standard input, line {number}: not UTF-8 ({error.reason}); convert it, say with iconv"
-            ) from None
+                f"out={config.out} has {done} translations, and {lines.name} only {lines.number} lines: it is not a "
+                "translation of that; try append=false"
+            )
+
+
+def _keep(config: TranslateConfig) -> int:
+    """How many lines the output has already; 0 unless it is to be continued. Raises ValueError for the input's name."""
+    if config.out and config.source and os.path.exists(config.out) and os.path.samefile(config.out, config.source):
+        raise ValueError(f"out={config.out} is the file that in= names: try another name")
+    if not (config.append and config.out):
+        return 0
+    outputs = [Output(Path(config.out), numbered=config.decode.nbest > 1)]
+    return continue_files(outputs + ([Output(Path(config.alignments))] if config.alignments else []))
+
+
+class Lines:
+    """The lines of a file, which end at line feeds only; `number` of them have been read.
+
+    Raises ValueError naming a line that is not UTF-8.
+    """
+
+    def __init__(self, file: BinaryIO, name: str):
+        self.file, self.name, self.number = file, name, 0
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self.file:
+            self.number += 1
+            try:
+                yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8-sig" if self.number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{self.name}, line {self.number}: not UTF-8 ({error.reason}); convert it, say with iconv"
+                ) from None
 
 
 def _prompted() -> Iterator[str]:
@@ -69,13 +99,11 @@ def _prompted() -> Iterator[str]:
             return
 
 
-def _write(nbest: list[Translation], number: int, wanted: int) -> None:
+def _text(nbest: list[Translation], number: int, wanted: int) -> str:
     """The translation, or with decode.nbest above 1 lines `line ||| text ||| score`, lines counted from 0."""
     if wanted == 1:
-        text = nbest[0].text + "\n"
-    else:
-        text = "".join(f"{number} ||| {each.text} ||| {each.score:.6f}\n" for each in nbest)
-    sys.stdout.buffer.write(text.encode("utf-8"))
+        return nbest[0].text + "\n"
+    return "".join(f"{number} ||| {each.text} ||| {each.score:.6f}\n" for each in nbest)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Every knob and its type; the numbers are in the YAML files under configs/."""
 
+import math
+import sys
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -36,10 +38,29 @@ class DecoderKind(Enum):
     fixed_vector = "fixed_vector"
 
 
-def _at_least(low: float, **values: float | None) -> None:
+MOST = 1_000_000  # units, layers, threads: whoever asks for more has slipped, and no machine would hold them
+
+
+def _between(low: float, high: float, values: dict[str, float | None]) -> None:
     for name, value in values.items():
-        if value is not None and value < low:
-            raise ValueError(f"{name.replace('__', '.')}={value} is impossible: the least is {low:g}")
+        if value is not None and not low <= value <= high:  # in this form it holds for nan too
+            bound = f"the most is {high:,}" if value > high else f"the least is {low:g}"
+            raise ValueError(f"{name.replace('__', '.')}={value} is impossible: {bound}")
+
+
+def _at_least(low: float, **values: float | None) -> None:
+    """Raises ValueError for a value below `low`, infinite or not a number; `a__b` stands for the key a.b."""
+    _between(low, sys.float_info.max, values)
+
+
+def _size(**values: int | None) -> None:
+    _between(1, MOST, dict(values))
+
+
+def _above(low: float, **values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not low < value < math.inf:
+            raise ValueError(f"{name.replace('__', '.')}={value} is impossible: give a number above {low:g}")
 
 
 def _share(**values: float) -> None:
@@ -82,13 +103,13 @@ class TokenizerConfig:
     tgt_size: int | None = None
     character_coverage: float = 1.0
     byte_fallback: bool = True
-    sample: int = 1_000_000
+    sample: int = 20_000
     model: str | None = None
     src_model: str | None = None
     tgt_model: str | None = None
 
     def __post_init__(self):
-        _at_least(1, tokenizer__size=self.size, tokenizer__src_size=self.src_size, tokenizer__tgt_size=self.tgt_size)
+        _size(tokenizer__size=self.size, tokenizer__src_size=self.src_size, tokenizer__tgt_size=self.tgt_size)
         _at_least(1, tokenizer__sample=self.sample)
         if not 0.98 <= self.character_coverage <= 1:
             raise ValueError(f"tokenizer.character_coverage={self.character_coverage}: SentencePiece takes 0.98 to 1")
@@ -117,8 +138,7 @@ class EncoderConfig:
     dropout: float = 0.0
 
     def __post_init__(self):
-        _at_least(
-            1,
+        _size(
             model__encoder__embedding=self.embedding,
             model__encoder__hidden=self.hidden,
             model__encoder__layers=self.layers,
@@ -139,8 +159,7 @@ class DecoderConfig:
     dropout: float = 0.0
 
     def __post_init__(self):
-        _at_least(
-            1,
+        _size(
             model__decoder__embedding=self.embedding,
             model__decoder__hidden=self.hidden,
             model__decoder__layers=self.layers,
@@ -155,7 +174,7 @@ class AttentionConfig:
     size: int | None = None
 
     def __post_init__(self):
-        _at_least(1, model__attention__size=self.size)
+        _size(model__attention__size=self.size)
         if self.score in (Score.additive, Score.concat) and self.size is None:
             raise ValueError(
                 f"model.attention.size is needed by {self.score.value} attention; try model.attention.size=512"
@@ -210,8 +229,7 @@ class OptimConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
 
     def __post_init__(self):
-        if not self.lr > 0:
-            raise ValueError(f"optim.lr={self.lr} is impossible: give a number above 0, such as 1e-3")
+        _above(0, optim__lr=self.lr)
         _at_least(0, optim__eps=self.eps, optim__weight_decay=self.weight_decay, optim__clip=self.clip)
         _share(
             optim__beta1=self.beta1,
@@ -247,10 +265,9 @@ class TrainerConfig:
         _at_least(1, trainer__accumulate=self.accumulate, trainer__max_updates=self.max_updates)
         _at_least(1, trainer__most_skipped=self.most_skipped, trainer__valid_beam=self.valid_beam)
         _at_least(1, trainer__valid_sentences=self.valid_sentences)
+        _above(0, trainer__max_epochs=self.max_epochs, trainer__max_minutes=self.max_minutes)
         _at_least(
             0,
-            trainer__max_epochs=self.max_epochs,
-            trainer__max_minutes=self.max_minutes,
             trainer__log_every=self.log_every,
             trainer__validate_every=self.validate_every,
             trainer__save_every=self.save_every,
@@ -270,8 +287,8 @@ class DecodeConfig:
     nbest: int = 1
 
     def __post_init__(self):
-        _at_least(1, decode__beam=self.beam, decode__batch_size=self.batch_size, decode__max_length=self.max_length)
-        _at_least(1, decode__nbest=self.nbest)
+        _size(decode__beam=self.beam, decode__batch_size=self.batch_size, decode__max_length=self.max_length)
+        _size(decode__nbest=self.nbest)
         if self.nbest > self.beam:
             raise ValueError(
                 f"decode.nbest={self.nbest} is more than the {self.beam} of decode.beam: try decode.beam={self.nbest}"
@@ -299,8 +316,8 @@ class TrainConfig:
     threads: int | None = None
 
     def __post_init__(self):
-        _at_least(0, seed=self.seed)
-        _at_least(1, threads=self.threads)
+        _between(0, 2**32 - 1, {"seed": self.seed})
+        _size(threads=self.threads)
 
 
 @dataclass
@@ -331,14 +348,24 @@ class EvaluateConfig:
 
     def __post_init__(self):
         _at_least(0, heatmaps=self.heatmaps)
-        _at_least(1, threads=self.threads)
+        _size(threads=self.threads)
+
+
+def _with_in(schema: type) -> type:
+    """Adds the key `in`, which people expect beside `out`, and which Python would not let a class declare."""
+    schema.__annotations__["in"] = str | None
+    setattr(schema, "in", field(default=None, init=False, repr=False, compare=False))
+    return schema
 
 
 @dataclass
+@_with_in
 class TranslateConfig:
     """What `python -m nmt.translate` takes."""
 
     checkpoint: str | None = None
+    out: str | None = None
+    append: bool = False
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     alignments: str | None = None
     heatmaps: str | None = None
@@ -348,7 +375,14 @@ class TranslateConfig:
     threads: int | None = None
 
     def __post_init__(self):
-        _at_least(1, threads=self.threads)
+        _size(threads=self.threads)
+        if self.append and not self.out:
+            raise ValueError("append=true continues the file that out= names: give out=FILE as well")
+
+    @property
+    def source(self) -> str | None:
+        """The file of `in`; None for standard input."""
+        return getattr(self, "in")
 
 
 for _name, _schema in (("train", TrainConfig), ("evaluate", EvaluateConfig), ("translate", TranslateConfig)):

@@ -15,6 +15,8 @@ from nmt.decoding.search import Hypothesis, Normalisation, Searchable, beam_sear
 BATCH_PIECES = 8192
 # Numbers in the attention matrices that wait in a window, if targets are as long as sources: 128 MB.
 WINDOW_WEIGHTS = 2**25
+# Source pieces beyond which a line comes without its weights: with a beam of 5 it would need gigabytes for them.
+ATTENTION_PIECES = 2048
 # Whatever some reader takes for the end of a line (str.splitlines), so that one line in is one line out.
 _LINE_ENDS = dict.fromkeys(map(ord, "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"), " ")
 
@@ -82,7 +84,8 @@ class Translator:
 
     A batch holds at most batch_size sentences and BATCH_PIECES padded pieces, so a line of 10,000 words goes alone.
     max_length is the most target pieces of a translation, EOS included; None means twice the source and ten more.
-    `attention=False` leaves the weights behind: of a very long line they are far larger than all the rest.
+    `attention=False` leaves the weights behind: of a very long line they are far larger than all the rest, so a line of
+    more than ATTENTION_PIECES comes without them in any case.
 
     Raises ValueError for options that make no sense, by their names on the command line.
     """
@@ -115,16 +118,22 @@ class Translator:
         self.alpha = alpha
         self.attention = attention
 
-    def translate(self, lines: Iterable[str], *, window: int | None = None) -> Iterator[list[Translation]]:
+    def translate(
+        self, lines: Iterable[str], *, window: int | None = None, skip: int = 0
+    ) -> Iterator[list[Translation]]:
         """The n best translations of each line, in the order of the lines, without their line ends.
 
         At most `window` lines are read ahead (32 batches by default, fewer if they are long); with 1 each line is
         answered before the next is read. A list may be shorter than nbest; without words it is one empty translation.
+        The first `skip` lines, translated already, are left out; the others come out as if they had not been.
         """
         window = 32 * self.batch_size if window is None else window
         assert window >= 1, window
         for lines_ahead in _windows(map(self._prepare, lines), window):
-            yield from self._translate_window(lines_ahead)
+            # The window in which skipping ends is searched whole, so that each line is in the batch it would be in.
+            if skip < len(lines_ahead):
+                yield from self._translate_window(lines_ahead)[skip:]
+            skip = max(0, skip - len(lines_ahead))
 
     def _prepare(self, line: str) -> Line:
         ids, word_of = self.tokenizer.src.encode_words(line)
@@ -151,7 +160,7 @@ class Translator:
             max_length=limits,
             normalisation=self.normalisation,
             alpha=self.alpha,
-            attention=self.attention,
+            attention=self.attention and src.shape[1] <= ATTENTION_PIECES,
         )
 
     def _finish(self, line: Line, hypothesis: Hypothesis) -> Translation:
@@ -195,7 +204,10 @@ def _batches(lines: list[Line], batch_size: int) -> Iterator[list[int]]:
         if len(lines[row].ids) == 1:  # nothing but EOS, and so are all that follow
             break
         longest = len(lines[batch[0]].ids) if batch else 0
-        if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > BATCH_PIECES):
+        without = (
+            longest > ATTENTION_PIECES >= len(lines[row].ids)
+        )  # these come without attention, and this one with it
+        if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > BATCH_PIECES or without):
             yield batch
             batch = []
         batch.append(row)
