@@ -215,7 +215,7 @@ def build_optim(config: TrainConfig, model: Seq2Seq) -> tuple[torch.optim.Optimi
 
 def build_batches(config: TrainConfig, encoded: Encoded, *, training: bool) -> Batches:
     batch = config.batch
-    return Batches(encoded, budget=batch.size, unit=batch.unit, pool=batch.pool, seed=config.seed, shuffle=training)
+    return Batches(encoded, budget=batch.size, unit=batch.unit, pool=batch.pool, seed=config.seed, shuffle=training, sort=True)
 
 
 def habits(config: TrainConfig) -> Habits:
