@@ -1,24 +1,27 @@
 """From the command line to a configuration, and every mistake on it to one clear line."""
 
+import argparse
 import difflib
 import os
 import re
 import sys
+import tempfile
+import typing
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-
+from yaml import YAMLError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
 def door(name: str, main: Callable[..., None], schema: type) -> None:
-    """Reads the command line with configs/NAME.yaml and calls main(config, overrides).
+    """Reads the command line with configs/NAME.yaml and calls main(config, overrides), once for each job of --multirun.
 
     A person's mistake (ValueError, OSError, anything Hydra refuses) is one line on standard error and exit code 2; Ctrl-C
     is exit code 130. NMT_TRACEBACK=1 shows where it came from.
@@ -27,71 +30,207 @@ def door(name: str, main: Callable[..., None], schema: type) -> None:
     from hydra.core.hydra_config import HydraConfig
 
     warnings.filterwarnings("ignore", category=UserWarning, module="hydra")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that its errors reach the handler below
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that its errors reach the handlers below
+    refused = 0
 
+    # A mistake is reported here and not on the way out: Hydra would add lines of its own, and drop the rest of a sweep.
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
     def enter(composed: DictConfig) -> None:
-        config = OmegaConf.to_object(composed)
-        main(config, list(HydraConfig.get().overrides.task))
+        nonlocal refused
+        try:
+            overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)  # as written: a=${b} stays so
+            _check_keys(composed, schema)
+            main(OmegaConf.to_object(composed), overrides)
+        except Exception as error:
+            _report(error, schema)
+            refused += 1
 
     try:
-        enter()
-    except (HydraException, OmegaConfBaseException, ValueError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the exit would complain again
-            sys.exit(0)
-        if os.environ.get("NMT_TRACEBACK"):
-            raise
-        print(f"error: {explain(error, schema)}", file=sys.stderr)
-        sys.exit(2)
+        with tempfile.TemporaryDirectory(prefix="nmt-") as scratch:
+            try:
+                _read_flags(scratch)
+                enter()
+            finally:
+                sys.stdout.flush()
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:
+        _close_quietly()
+        sys.exit(0)
+    except Exception as error:
+        _report(error, schema)
+        refused += 1
+    if refused:
+        sys.exit(2)
+
+
+def _check_keys(composed: DictConfig, schema: type) -> None:
+    """Raises ValueError for a key that `+key=value` added or `~key` took away: Hydra lets both through."""
+    for key, section in _sections(composed):
+        legal = _keys(schema, key)
+        for name in map(str, section):
+            if name not in legal:
+                raise ValueError(_unknown_key(f"{key}.{name}" if key else name, schema))
+        if gone := [f"{key}.{name}" if key else name for name in legal if name not in section]:
+            raise ValueError(f"~{gone[0]}: this key cannot be taken away; set it, or leave it as it is")
+
+
+def _sections(composed: DictConfig, key: str = "") -> Iterator[tuple[str, DictConfig]]:
+    yield key, composed
+    for name in composed:
+        child = composed._get_node(name)
+        if isinstance(child, DictConfig) and OmegaConf.get_type(child) is not dict:
+            yield from _sections(child, f"{key}.{name}" if key else str(name))
+
+
+def _report(error: Exception, schema: type) -> None:
+    """The line that says what went wrong, if it is a person's mistake; ours is raised."""
+    mistake = isinstance(error, (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError, MemoryError))
+    mistake = mistake or (isinstance(error, RuntimeError) and _out_of_memory(error))
+    if not mistake or isinstance(error, BrokenPipeError) or os.environ.get("NMT_TRACEBACK"):
+        raise error
+    print(f"error: {explain(error, schema)}", file=sys.stderr)
+
+
+def _close_quietly() -> None:
+    """Whoever read our output has gone; the exit would complain about what is still unwritten."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _read_flags(scratch: str) -> None:
+    """Refuses unknown --flags in one line, where argparse prints a page, and keeps a sweep's own files out of the way.
+
+    The configuration of each job of a sweep is in its run folder; Hydra's folders would only repeat it.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> typing.NoReturn:
+        raise ValueError(f"{message}; settings are written key=value, without dashes: see --help")
+
+    parser = get_args_parser()
+    parser.error = refuse  # pyright: ignore[reportAttributeAccessIssue]
+    flags: argparse.Namespace = parser.parse_args()
+    if flags.multirun:
+        sys.argv.append(f"hydra.sweep.dir={scratch}")
 
 
 def explain(error: BaseException, schema: type) -> str:
     """What went wrong, in one line, with the legal words where they are known."""
+    if _out_of_memory(error):
+        return f"not enough memory for this: try smaller sizes, batch.size or decode.batch_size ({_one_line(error)})"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if not isinstance(error, (HydraException, OmegaConfBaseException)):
+        return _one_line(error)
+    if isinstance(error, OverrideParseException):
+        return _explain_syntax(error)
     chain: list[BaseException] = [error]
-    while (cause := chain[-1].__cause__) is not None and len(chain) < 8:
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and len(chain) < 8:
         chain.append(cause)
-    said = " ".join(str(each) for each in chain)
-    if unknown := re.search(r"Could not override '([^']+)'.*?(?:Key '([^']+)' (?:is )?not in|full_key)", said, re.S):
-        return _unknown_key(unknown.group(1), schema)
-    if unknown := re.search(r"Key '([^']+)' (?:is )?not in '([^']+)'.*?full_key: (\S+)", said, re.S):
-        return _unknown_key(unknown.group(3), schema)
-    if missing := re.search(r"Could not find '([^']+?)'\s+Available options in '([^']+)':(.*)", str(error), re.S):
-        options = [word for word in missing.group(3).split() if word]
-        group, _, word = missing.group(1).rpartition("/")
-        return f"{group}={word}: no such choice{_closest(word, options)}; legal are {', '.join(sorted(options))}"
-    if word := re.search(r"Invalid value '([^']*)', expected one of \[([^\]]*)\].*?full_key: (\S+)", said, re.S):
-        options = word.group(2).split(", ")
-        return f"{word.group(3)}={word.group(1)}: no such word{_closest(word.group(1), options)}; legal are {', '.join(options)}"
-    if number := re.search(r"Value '([^']*)'.*?could not be converted to (\w+).*?full_key: (\S+)", said, re.S):
-        kind = {"Float": "a number, such as 0.001 or 1e-3", "Integer": "a whole number", "Bool": "true or false"}
-        return f"{number.group(3)}={number.group(1)}: give {kind.get(number.group(2), number.group(2))}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(
-        line for line in lines if not line.startswith(("full_key", "object_type", "reference_type"))
-    ) or repr(error)
+    said = "\n".join(str(each) for each in chain)
+    return _explain_choice(said, schema) or _explain_key(said, schema) or _explain_value(said, schema) or _one_line(error)
+
+
+def _explain_syntax(error: OverrideParseException) -> str:
+    key, equals, value = error.override.partition("=")
+    if not equals:
+        return f"{key}: not key=value; see --help for examples"
+    quoted = value.replace("'", "\\'")
+    return f"{key}={value}: cannot be read; if it is all one text, quote it twice: \"{key}='{quoted}'\""
+
+
+def _explain_choice(said: str, schema: type) -> str:
+    """For a group option that does not exist, and a group chosen in the wrong way."""
+    if missing := re.search(r"Could not find '([^']+?)'\s+Available options in '([^']+)':(.*?)\n(?:Config|$)", said, re.S):
+        options = sorted(word for word in missing[3].split() if word)
+        group, _, word = missing[1].rpartition("/")
+        plus = "+" if group == "experiment" else ""
+        return f"{plus}{group}={word}: no such choice{_closest(word, options)}; legal are {', '.join(options)}"
+    if bare := re.search(r"Could not override '([^']+)'\.\s*No match in the defaults list", said):
+        if bare[1] == "experiment" and "experiment" not in _keys(schema, "") and _keys(schema, "trainer"):
+            return "experiment: write +experiment=NAME, with a plus"
+        return _unknown_key(bare[1].replace("/", "."), schema)
+    if twice := re.search(r"Could not append to config\. An item is already at '([^']+)'", said):
+        return f"+{twice[1]}: the key exists; write {twice[1]}=VALUE, without the plus"
+    return ""
+
+
+def _explain_key(said: str, schema: type) -> str:
+    """For a key that is in no schema, at any depth."""
+    found = re.search(r"Key '[^']*' (?:is )?not in .*?full_key: (\S+)", said, re.S)
+    found = found or re.search(r"Could not (?:override|append|delete)[^']*'([^']+)'", said)
+    return _unknown_key(found[1], schema) if found else ""
 
 
 def _unknown_key(key: str, schema: type) -> str:
     parent, _, last = key.rpartition(".")
+    if key.split(".")[0] in ("model", "tokenizer") and not _keys(schema, key.split(".")[0]):
+        return f"{key} cannot be set here: model and tokenizer come from the checkpoint"
     legal = _keys(schema, parent)
-    where = f" under {parent}" if parent else ""
-    if parent.startswith("model") and not any(f.name == "model" for f in fields(schema)):
-        return f"{key} cannot be set here: model and tokenizer come from the checkpoint"
-    if last in ("model", "tokenizer") or (key.split(".")[0] in ("model", "tokenizer") and not legal):
-        return f"{key} cannot be set here: model and tokenizer come from the checkpoint"
-    return f"{key}: no such key{_closest(last, legal)}; legal{where} are {', '.join(legal)}"
+    while parent and not legal:  # the parent may be the word that is wrong
+        key = parent
+        parent, _, last = key.rpartition(".")
+        legal = _keys(schema, parent)
+    close = _closest(last, legal)
+    if not close:
+        leaves = list(_leaves(schema))
+        near = difflib.get_close_matches(last, [leaf.rpartition(".")[2] for leaf in leaves], n=1)
+        wanted = [leaf for leaf in leaves if near and leaf.rpartition(".")[2] == near[0]]
+        close = f", did you mean {' or '.join(wanted[:3])}" if wanted else ""
+    return f"{key}: no such key{close}; legal{f' under {parent}' if parent else ''} are {', '.join(legal)}"
+
+
+def _explain_value(said: str, schema: type) -> str:
+    """For a word, a number or a section that does not fit its key."""
+    if not (at := re.search(r"full_key: (\S+)", said)):
+        return ""
+    key = at[1]
+    if word := re.search(r"Invalid value '([^']*)', expected one of \[([^\]]*)\]", said):
+        options = word[2].split(", ")
+        return f"{key}={word[1]}: no such word{_closest(word[1], options)}; legal are {', '.join(options)}"
+    if "does not support deletion" in said:
+        return f"~{key}: this key cannot be taken away; set it, or leave it as it is"
+    if truth := re.search(r"Value '(.*?)' is not a valid bool", said):
+        return f"{key}={truth[1]}: give true or false"
+    if number := re.search(r"Value '(.*?)'.*?could not be converted to (\w+)", said, re.S):
+        kinds = {"Float": "a number, such as 0.001 or 1e-3", "Integer": "a whole number"}
+        return f"{key}={number[1]}: give {kinds.get(number[2], number[2])}"
+    if re.search(r"not Optional|non-optional|Non optional", said):
+        return f"{key}=null: this key needs a value"
+    if legal := _keys(schema, key):
+        group = f", or {key.replace('.', '/')}=CHOICE" if (CONFIGS / key.replace(".", "/")).is_dir() else ""
+        return f"{key}: this is a section; set one of its keys ({', '.join(f'{key}.{each}' for each in legal)}){group}"
+    return ""
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and bool(re.search("out of memory|(can't|not enough|to) allocate|not enough memory", str(error)))
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = (line for line in lines if not line.startswith(("full_key", "object_type", "reference_type", "See https:")))
+    return " ".join(told) or repr(error)
 
 
 def _keys(schema: type, parent: str) -> list[str]:
+    """The keys under the dotted key `parent`, or none if that is no section."""
     for part in parent.split(".") if parent else []:
         found = [f for f in fields(schema) if f.name == part]
         if not found or not (isinstance(found[0].type, type) and is_dataclass(found[0].type)):
             return []
         schema = found[0].type
     return [f.name for f in fields(schema)]
+
+
+def _leaves(schema: type, prefix: str = "") -> Iterator[str]:
+    for each in fields(schema):
+        if isinstance(each.type, type) and is_dataclass(each.type):
+            yield from _leaves(each.type, f"{prefix}{each.name}.")
+        else:
+            yield f"{prefix}{each.name}"
 
 
 def _closest(word: str, legal: list[str]) -> str:
