@@ -1,8 +1,8 @@
 """Where the decoder looks: energies, masked softmax and context.
 
-Every score has the same three parts: ``project_keys`` (once a sentence), ``project_query`` (once a step, or for all steps
-at once) and ``energies``. Queries come as (B, Q, .): Q is 1 for a step of greedy search, K for a step of beam search, T
-when nothing recurs through attention; the source is never copied for them.
+Every score has the same three parts: ``project_keys`` (once a sentence), ``project_query`` (once a step, or for all
+steps at once) and ``energies``. Queries come as (B, Q, .): Q is 1 for a step of greedy search, K for a step of beam
+search, T when nothing recurs through attention; the source is never copied for them.
 """
 
 from enum import Enum
@@ -55,7 +55,7 @@ def dot_energies(query: Tensor, keys: Tensor) -> Tensor:
 
 
 def masked_softmax(energies: Tensor, mask: Tensor) -> Tensor:
-    """energies (B, Q, S), mask (B, S) -> weights (B, Q, S) in float32 (or wider): rows sum to one, padding gets exactly 0.
+    """energies (B, Q, S), mask (B, S) -> weights (B, Q, S), at least float32: rows sum to one, padding gets exactly 0.
 
     Every sentence has at least its end-of-sentence token, so no row is masked whole.
     """
@@ -108,7 +108,10 @@ class AdditiveAttention(Attention):
 
 
 class ConcatAttention(AdditiveAttention):
-    """v . tanh(W_a [h_t; h_s]): one matrix over both is two matrices added, without a bias.  # Luong et al. (2015), eq. 8"""
+    """v . tanh(W_a [h_t; h_s]): one matrix over both is two matrices added, without a bias.
+
+    # Luong et al. (2015), eq. 8
+    """
 
     def __init__(self, query_size: int, memory_size: int, size: int):
         super().__init__(query_size, memory_size, size)
@@ -122,8 +125,9 @@ class DotAttention(Attention):
         super().__init__()
         if query_size != memory_size:
             raise ValueError(
-                f"model.attention.score=dot multiplies decoder states ({query_size}) with encoder outputs ({memory_size}): "
-                f"make them equal with model.decoder.hidden={memory_size}, or use model.attention.score=general"
+                f"model.attention.score=dot multiplies decoder states ({query_size}) with encoder outputs "
+                f"({memory_size}): make them equal with model.decoder.hidden={memory_size}, "
+                "or use model.attention.score=general"
             )
         self.size = memory_size
 

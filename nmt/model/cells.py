@@ -1,7 +1,7 @@
 """Recurrent cells: what one step does to a state, and running one over a sequence.
 
-A cell's part that does not recur, the product with its input, is ``project`` and is made for all steps at once; ``forward``
-is the rest. A state is one tensor (N, state_size): h for a GRU, [h; c] for an LSTM.
+A cell's part that does not recur, the product with its input, is ``project`` and is made for all steps at once;
+``forward`` is the rest. A state is one tensor (N, state_size): h for a GRU, [h; c] for an LSTM.
 """
 
 from enum import Enum
@@ -40,7 +40,7 @@ class Cell(nn.Module):
         return state[..., : self.size]
 
     def forward(self, projected: Tensor, state: Tensor) -> Tensor:
-        """projected (N, gates * H): everything added to the gates from outside; state (N, state_size) -> the next state."""
+        """projected (N, gates * H): all that the gates get from outside; state (N, state_size) -> the next state."""
         raise NotImplementedError
 
 
@@ -122,10 +122,12 @@ def build_cell(kind: CellKind, input_size: int, size: int) -> Cell:
             raise ValueError(f"cell={kind}: legal are {', '.join(k.value for k in CellKind)}")
 
 
-def run_cell(cell: Cell, projected: Tensor, state: Tensor) -> Tensor:
-    """Every state of a cell over a sequence: projected (B, T, gates * H), state (B, state_size) -> (B, T, state_size)."""
-    states = []
-    for step in projected.unbind(1):
-        state = cell(step, state)
-        states.append(state)
-    return torch.stack(states, 1)
+def run_cell(cell: Cell, projected: Tensor, start: Tensor) -> Tensor:
+    """Every state of a cell over a sequence, the first included.
+
+    projected (T, B, gates * H), start (B, state_size) -> (T + 1, B, state_size).
+    """
+    states = [start]
+    for step in projected:
+        states.append(cell(step, states[-1]))
+    return torch.stack(states)

@@ -1,6 +1,6 @@
 """The source sentence becomes annotations: embeddings and a stack of recurrent layers, in one direction or both."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,8 @@ def reversal(lengths: Tensor, steps: int) -> Tensor:
 class Encoder(nn.Module):
     """A stack of `layers` recurrent layers of `hidden` units a direction over embeddings of width `embedding`.
 
-    Padding stands after a sentence in both directions, so it can't reach a real position.  # Bahdanau et al. (2015), 3.2
+    What stands after a sentence can't reach it: the backward direction starts at its end.
+    # Bahdanau et al. (2015), 3.2
     """
 
     def __init__(
@@ -57,6 +58,12 @@ class Encoder(nn.Module):
         self.forwards = nn.ModuleList(build_cell(cell, width, hidden) for width in widths)
         self.backwards = nn.ModuleList(build_cell(cell, width, hidden) for width in widths if bidirectional)
 
+    @property
+    def cells(self) -> list[tuple[Cell, ...]]:
+        """The cells of each layer: forward and perhaps backward."""
+        both = [self.forwards, self.backwards] if self.backwards else [self.forwards]
+        return [cast("tuple[Cell, ...]", layer) for layer in zip(*both, strict=True)]
+
     def forward(self, src: Tensor, src_lengths: Tensor) -> Encoded:
         """src (B, S), src_lengths (B,) -> Encoded."""
         batch, steps = src.shape
@@ -64,7 +71,7 @@ class Encoder(nn.Module):
         last = (src_lengths - 1).view(batch, 1, 1).expand(batch, 1, self.hidden)
         memory = self.embedding(src)
         ends = []
-        for cells in zip(self.forwards, self.backwards, strict=True) if self.backwards else zip(self.forwards, strict=True):
+        for cells in self.cells:
             memory = self.dropout(memory)
             outputs = self._run(cells, memory, src_lengths, mask)
             ends = [outputs[0].gather(1, last).squeeze(1), *(output[:, 0] for output in outputs[1:])]
@@ -75,20 +82,21 @@ class Encoder(nn.Module):
 
     @staticmethod
     def _run(cells: tuple[Cell, ...], inputs: Tensor, lengths: Tensor, mask: Tensor) -> list[Tensor]:
-        """The layer's cells, forward and perhaps backward, over inputs (B, S, .) -> outputs (B, S, H) of each."""
+        """A layer's cells, forward and perhaps backward, over inputs (B, S, .) -> outputs (B, S, H) of each."""
         if recurrence.is_fast(cells[0]):
             return _run_side_by_side(cells, inputs, mask)
-        forward = cells[0]
-        start = torch.zeros(len(inputs), forward.state_size, dtype=inputs.dtype, device=inputs.device)
-        outputs = [forward.output(run_cell(forward, forward.project(inputs), start))]
+        outputs = [_run_forward(cells[0], inputs)]
         for backward in cells[1:]:
             positions = reversal(lengths, inputs.shape[1]).unsqueeze(2)
-            there = positions.expand(-1, -1, inputs.shape[2])
-            back = positions.expand(-1, -1, backward.size)
-            outputs.append(
-                backward.output(run_cell(backward, backward.project(inputs.gather(1, there)), start)).gather(1, back)
-            )
+            turned = inputs.gather(1, positions.expand(-1, -1, inputs.shape[2]))
+            outputs.append(_run_forward(backward, turned).gather(1, positions.expand(-1, -1, backward.size)))
         return outputs
+
+
+def _run_forward(cell: Cell, inputs: Tensor) -> Tensor:
+    """inputs (B, S, .) -> outputs (B, S, H), from a state of zeros."""
+    start = torch.zeros(len(inputs), cell.state_size, dtype=inputs.dtype, device=inputs.device)
+    return cell.output(run_cell(cell, cell.project(inputs).transpose(0, 1), start)[1:]).transpose(0, 1)
 
 
 def _run_side_by_side(cells: tuple[Cell, ...], inputs: Tensor, mask: Tensor) -> list[Tensor]:

@@ -45,7 +45,8 @@ class Seq2Seq(nn.Module):
             if encoder.embedding.weight.shape != decoder.embedding.weight.shape:
                 raise ValueError(
                     "model.tie=three needs one vocabulary and one embedding width for both sides: set "
-                    "tokenizer.joint=true and model.encoder.embedding equal to model.decoder.embedding, or model.tie=two"
+                    "tokenizer.joint=true and model.encoder.embedding equal to model.decoder.embedding, "
+                    "or model.tie=two"
                 )
             encoder.embedding.weight = decoder.embedding.weight
 

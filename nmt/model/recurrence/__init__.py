@@ -1,4 +1,4 @@
-"""The loops over steps, fast: what ``nmt.model`` computes step by step, as autograd functions with hand-written backward.
+"""The loops over steps, fast: what ``nmt.model`` computes step by step, with a hand-written backward.
 
 The plain loops remain the reference; ``plain()`` goes back to them. A cell or score that has no tape runs plainly too.
 """
@@ -20,7 +20,7 @@ from nmt.model.attention import (
     ScaledDotAttention,
     Source,
 )
-from nmt.model.cells import Cell, GRUAfterCell, GRUCell, LSTMCell
+from nmt.model.cells import Cell, GRUAfterCell, GRUCell, LSTMCell, run_cell
 from nmt.model.recurrence.cells import CellTape, GRUAfterTape, GRUTape, LSTMTape
 from nmt.model.recurrence.loops import LookAtOnce, LookThenUpdate, RunCell, UpdateThenLook
 from nmt.model.recurrence.products import product_dtype
@@ -63,6 +63,8 @@ class Fed(NamedTuple):
 
 def run(cell: Cell, projected: Tensor, start: Tensor) -> Tensor:
     """projected (T, B, gates * H), start (B, state_size) -> states (T + 1, B, state_size), the first included."""
+    if not is_fast(cell):
+        return run_cell(cell, projected, start)
     dtype = product_dtype(projected, start)
     with torch.autocast(projected.device.type, enabled=False):
         states = RunCell.apply(_TAPES[type(cell)], dtype, projected, start, None, cell.weight, _bias(cell))
@@ -70,16 +72,16 @@ def run(cell: Cell, projected: Tensor, start: Tensor) -> Tensor:
 
 
 def run_directions(cells: Sequence[Cell], projected: Tensor, keep: Tensor) -> Tensor:
-    """As many cells side by side, from states of zeros: projected (D, T, B, gates * H), keep (D, T, B, 1) -> (D, T, B, H).
+    """Cells side by side, each on its own sequence, from states of zeros.
 
-    keep is 0 where a direction's step is padding, else 1.
+    projected (D, T, B, gates * H); keep (D, T, B, 1): 0 where a cell's step is padding, else 1 -> outputs (D, T, B, H).
     """
     cell = cells[0]
     dtype = product_dtype(projected, keep)
     start = keep.new_zeros(len(cells), projected.shape[2], cell.state_size)
     weight = torch.stack([cell.weight for cell in cells])
-    biases = [_bias(cell) for cell in cells]
-    bias = None if biases[0] is None else torch.stack(biases)
+    biases = [bias for bias in map(_bias, cells) if bias is not None]
+    bias = torch.stack(biases) if biases else None
     with torch.autocast(projected.device.type, enabled=False):
         states = RunCell.apply(_TAPES[type(cell)], dtype, projected, start, keep, weight, bias)
     return cell.output(states[:, 1:]).to(keep.dtype)
@@ -134,13 +136,13 @@ def update_then_look(
 
 
 def look_at_once(attention: AdditiveAttention, hidden: Tensor, source: Source) -> Look:
-    """Every look of hidden (T, B, H) -> contexts (T, B, M), weights (T, B, S), without the (B, T, S, A) of the plain path."""
+    """All looks of hidden (T, B, H) -> context (B, T, M), weights (B, T, S), without the plain path's (B, T, S, A)."""
     dtype = product_dtype(source.keys, hidden)
     with torch.autocast(hidden.device.type, enabled=False):
         contexts, weights = LookAtOnce.apply(
             *(dtype, hidden, source.memory, source.keys, source.mask, *_score_weights(attention))
         )
-    return Look(contexts.to(hidden.dtype), weights)
+    return Look(contexts.to(hidden.dtype).transpose(0, 1), weights.transpose(0, 1))
 
 
 def _bias(cell: Cell) -> Tensor | None:

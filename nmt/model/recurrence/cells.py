@@ -1,8 +1,8 @@
 """A cell's steps forward and backward by hand: the equations of ``nmt.model.cells`` and their derivatives.
 
-A tape is made for one batch. ``advance(t)`` goes from state t to t + 1; ``retreat(t, gradient)`` turns the gradient of state
-t + 1 into that of state t, in place, and leaves the gradient of step t's gates in ``d_gates``. What doesn't recur waits for
-``weight_gradients``, one product over all steps.
+A tape is made for one batch. ``advance(t)`` goes from state t to t + 1; ``retreat(t, gradient)`` turns the gradient
+of state t + 1 into that of state t, in place, and leaves the gradient of step t's gates in ``d_gates``. What doesn't
+recur waits for ``weight_gradients``, one product over all steps.
 
 Everything is time first. A leading dimension D (the two directions of an encoder) runs as many cells side by side: the
 time dimension is always the third from the end. Products run in `dtype`, states and gates in float32 (or wider).
@@ -16,11 +16,14 @@ from nmt.model.recurrence.products import add_product, sigmoid_backward, squash_
 
 
 class CellTape:
-    """gates (..., T, B, gates * H): what reaches the gates from outside, becomes what they are; weight (..., gates * H, H)
-    in the products' type; states (..., T + 1, B, state_size): the first is given, the others are made.
+    """One cell over one batch.
 
-    `narrow` (..., T + 1, B, H): h in the products' type where that is narrower than the state's, else None.
-    A tape is its buffers: autograd keeps `buffers` between forward and backward, and ``type(tape)(*buffers)`` is the tape.
+    weight (..., gates * H, H): in the products' type
+    gates (..., T, B, gates * H): what reaches the gates from outside; step by step it becomes what the gates are
+    states (..., T + 1, B, state_size): the first is given, the others are made
+    narrow (..., T + 1, B, H): h in the products' type where that is narrower than the state's, else None
+
+    A tape is its buffers: autograd keeps `buffers` between forward and backward, ``type(tape)(*buffers)`` is the tape.
     """
 
     def __init__(self, weight: Tensor, gates: Tensor, states: Tensor, narrow: Tensor | None, *more: Tensor):
@@ -41,12 +44,14 @@ class CellTape:
         return Asker(self.state[t][..., : self.size], self.operand[t])
 
     def asked(self, first: int) -> Asker:
-        """The T states that asked, (T, B, H): `first` is 0 where a step begins with its look and 1 where it ends with it."""
+        """The T states that asked, (T, B, H): `first` is 0 if a step begins with its look, 1 if it ends with it."""
         steps = slice(first, first + self.steps)
         return Asker(self.states[steps, :, : self.size], self.hidden[steps])
 
     @classmethod
-    def record(cls, weight: Tensor, bias: Tensor | None, gates: Tensor, start: Tensor, dtype: torch.dtype) -> "CellTape":
+    def record(
+        cls, weight: Tensor, bias: Tensor | None, gates: Tensor, start: Tensor, dtype: torch.dtype
+    ) -> "CellTape":
         """A fresh tape at state `start` (..., B, state_size); `bias` (..., H) is GRUAfterTape's."""
         size = weight.shape[-1]
         states = gates.new_empty(*gates.shape[:-3], gates.shape[-3] + 1, *start.shape[-2:])
@@ -144,7 +149,9 @@ class GRUTape(CellTape):
 class GRUAfterTape(CellTape):
     """z, r = sigmoid(x + U s);  s~ = tanh(x + r * (U s + b));  s' = s + z * (s~ - s)"""
 
-    def __init__(self, weight: Tensor, gates: Tensor, states: Tensor, narrow: Tensor | None, bias: Tensor, made: Tensor):
+    def __init__(
+        self, weight: Tensor, gates: Tensor, states: Tensor, narrow: Tensor | None, bias: Tensor, made: Tensor
+    ):
         super().__init__(weight, gates, states, narrow, bias, made)
         self.bias = bias.unsqueeze(-2)
         self.sigmoids = gates[..., : 2 * self.size].unbind(-3)

@@ -1,7 +1,7 @@
 """One look at the source, forward and backward by hand: the equations of ``nmt.model.attention`` and their derivatives.
 
-``advance(t, asker)`` fills contexts[t] and weights[t]; ``retreat(t, ...)`` adds to the gradient of who asked. Energies are not
-stored but recomputed, so memory grows with B T S and never with B T S A.
+``advance(t, asker)`` fills contexts[t] and weights[t]; ``retreat(t, ...)`` adds to the gradient of who asked.
+Energies are not stored but recomputed, so memory grows with B T S and never with B T S A.
 """
 
 import math
@@ -29,14 +29,18 @@ class ScoreGradients(NamedTuple):
 
 
 class LookTape:
-    """memory (B, S, M), bias (B, S): 0 on real tokens and -inf on padding; contexts (T, B, M), weights (T, B, S): to be made.
-    All in float32 or wider.
+    """One batch's looks. All in float32 or wider, but for `narrow`.
 
-    `narrow` (T, B, M): the contexts in the products' type where that is narrower, else None. As with cells, a tape is its
-    `buffers`.
+    memory (B, S, M); bias (B, S): 0 on real tokens and -inf on padding
+    contexts (T, B, M), weights (T, B, S): filled step by step
+    narrow (T, B, M): the contexts in the products' type where that is narrower, else None
+
+    As with cells, a tape is its `buffers`.
     """
 
-    def __init__(self, memory: Tensor, bias: Tensor, contexts: Tensor, weights: Tensor, narrow: Tensor | None, *more: Tensor):
+    def __init__(
+        self, memory: Tensor, bias: Tensor, contexts: Tensor, weights: Tensor, narrow: Tensor | None, *more: Tensor
+    ):
         self.buffers = (memory, bias, contexts, weights, narrow, *more)
         self.memory = memory
         self.bias = bias
@@ -68,7 +72,7 @@ class LookTape:
     def retreat(self, t: int, asker: Asker, d_state: Tensor) -> None:
         """With d_contexts[t] complete: adds this look's part to d_state (B, H), the asker's gradient."""
         weight = self.weight[t].squeeze(1)
-        # Row times matrix, not matrix times column: torch's batched product of the second kind is ten times as slow on CPU.
+        # Row times matrix, not matrix times column: torch takes ten times as long for the second on CPU.
         d_weight = torch.bmm(self.d_context[t].unsqueeze(1), self.memory.mT).squeeze(1)
         if self.d_weights is not None:
             d_weight += self.d_weights[t]
@@ -99,10 +103,10 @@ def exp_twice(x: Tensor) -> Tensor:
 class AdditiveTape(LookTape):
     """e = v . tanh(q + k), with q = W_a s.
 
-    Exp form: tanh(q + k) = 1 - 2 r with r = 1 / (1 + e^2q e^2k). The exponentials are made once per key and once per query,
-    which leaves one multiply-add and one reciprocal per (b, t, s, a); tanh takes ten times as long on a CPU. The
-    sum of v drops out of the softmax. |q| and |k| are clamped where e^2x would leave the type's normal numbers (43 in
-    float32); tanh of their sum is 1 to the last digit long before, unless the two are so large and cancel.
+    Exp form: tanh(q + k) = 1 - 2 r with r = 1 / (1 + e^2q e^2k). The exponentials are made once per key and once per
+    query, which leaves one multiply-add and one reciprocal per (b, t, s, a); tanh takes ten times as long on a CPU.
+    The sum of v drops out of the softmax. |q| and |k| are clamped where e^2x would leave the type's normal numbers
+    (43 in float32); tanh of their sum is 1 to the last digit long before, unless the two are so large and cancel.
     """
 
     def __init__(self, memory, bias, contexts, weights, narrow, exp_keys: Tensor, query: Tensor, v: Tensor):
@@ -174,7 +178,7 @@ class DotTape(LookTape):
 def record_look(
     memory: Tensor, keys: Tensor, mask: Tensor, query: Tensor | None, v: Tensor | None, steps: int, dtype, wide
 ) -> AdditiveTape | DotTape:
-    """A fresh tape for `steps` looks: additive where there are its weights query (A, H) and v (A,), else a dot product."""
+    """A fresh tape for `steps` looks: additive if its weights query (A, H) and v (A,) are given, else dot products."""
     batch, positions, width = memory.shape
     contexts = memory.new_empty(steps, batch, width, dtype=wide)
     weights = memory.new_empty(steps, batch, positions, dtype=wide)

@@ -1,7 +1,7 @@
 """Loops over steps as one autograd function each, with hand-written backward.
 
-In the loop of the backward stands only what recurs; whatever can wait is one product over all steps after it. The functions
-take and give time-major tensors.
+In the loop of the backward stands only what recurs; whatever can wait is one product over all steps after it. The
+functions take and give time-major tensors.
 """
 
 import torch
@@ -29,8 +29,9 @@ def _bias_gradient(cell: CellTape) -> Tensor | None:
 
 
 class RunCell(torch.autograd.Function):
-    """A cell over a sequence: projected (..., T, B, gates * H), start (..., B, state_size) -> states (..., T + 1, B, state_size).
+    """A cell over a sequence.
 
+    projected (..., T, B, gates * H), start (..., B, state_size) -> states (..., T + 1, B, state_size).
     keep (..., T, B, 1): a state is multiplied by it; 0 where the step is padding. Before a sentence the state so stays
     zero, which is how the backward direction reads it from its end.
     """
@@ -67,8 +68,9 @@ class RunCell(torch.autograd.Function):
 class LookThenUpdate(torch.autograd.Function):
     """Bahdanau's loop: attention asks with the state, the context enters the gates.
 
-    projected (T, B, gates * H): the words' part of the gates; start (B, state_size); memory (B, S, M), keys (B, S, A), mask
-    (B, S); context_weight (gates * H, M); query (A, H) and v (A,) of the additive score, or None
+    projected (T, B, gates * H): the words' part of the gates; start (B, state_size)
+    memory (B, S, M), keys (B, S, A), mask (B, S)
+    context_weight (gates * H, M); query (A, H) and v (A,) of the additive score, or None
     -> states (T + 1, B, state_size), contexts (T, B, M), weights (T, B, S).
     """
 
@@ -117,12 +119,13 @@ class LookThenUpdate(torch.autograd.Function):
 
 
 class UpdateThenLook(torch.autograd.Function):
-    """Luong's loop with input feeding: h~_{t-1} enters the bottom cell, the top state asks, h~_t = tanh(W_c [c_t; h_t]).
+    """Luong's loop with input feeding: h~_{t-1} enters the bottom cell, the top asks, h~_t = tanh(W_c [c_t; h_t]).
 
-    projected (T, B, gates * H): the words' part of the bottom gates; fed (B, H): the h~ before the first step; memory
-    (B, S, M), keys (B, S, A), mask (B, S); fed_weight (gates * H, H), combine_weight (H, M + H); query (A, H) and v (A,) of
-    the additive score, or None; drops (L - 1, T, B, H): what each upper layer's input is multiplied by, or None. Then for every layer
-    weight, bias, start, and for every upper one the weight and bias of its input
+    projected (T, B, gates * H): the words' part of the bottom gates; fed (B, H): the h~ before the first step
+    memory (B, S, M), keys (B, S, A), mask (B, S)
+    fed_weight (gates * H, H), combine_weight (H, M + H); query (A, H) and v (A,) of the additive score, or None
+    drops (L - 1, T, B, H): what each upper layer's input is multiplied by, or None
+    layers: of every layer weight, bias, start; then of every upper one the weight and bias of its input
     -> h~ (T + 1, B, H), the first included, and weights (T, B, S).
     """
 
@@ -252,7 +255,9 @@ class LookAtOnce(torch.autograd.Function):
         operands, *buffers = ctx.saved_tensors
         look: AdditiveTape = ctx.look_tape(*buffers)
         with torch.autocast(operands.device.type, enabled=False):
-            look.start_backward(torch.zeros_like(look.contexts) if d_contexts is None else d_contexts.contiguous(), d_weights)
+            look.start_backward(
+                torch.zeros_like(look.contexts) if d_contexts is None else d_contexts.contiguous(), d_weights
+            )
             d_states = torch.zeros_like(operands, dtype=look.contexts.dtype)
             for t in reversed(range(len(operands))):
                 look.retreat(t, Asker(operands[t], operands[t]), d_states[t])

@@ -36,7 +36,7 @@ def weight_gradient(gradients: Tensor, inputs: Tensor) -> Tensor:
 
 
 def squash_(x: Tensor) -> Tensor:
-    """tanh in place. On CPU as 2 sigmoid(2x) - 1: torch vectorises sigmoid, and its tanh takes several times as long."""
+    """tanh in place; on CPU as 2 sigmoid(2x) - 1, because torch's tanh takes several times as long as its sigmoid."""
     if x.device.type == "cpu":
         return x.mul_(2).sigmoid_().mul_(2).sub_(1)
     return x.tanh_()

@@ -1,0 +1,65 @@
+"""RNNencdec, the baseline without attention."""
+
+import torch
+from torch import Tensor, nn
+
+from nmt.model import recurrence
+from nmt.model.attention import Source
+from nmt.model.cells import CellKind
+from nmt.model.decoder.bridge import Bridge
+from nmt.model.decoder.readout import MaxoutReadout
+from nmt.model.decoder.seam import Decoder, Features, State, Step
+from nmt.model.encoder import Encoded
+
+
+class FixedVectorDecoder(Decoder):
+    """RNNencdec, the baseline without attention: c is the last state of a forward encoder, at every step.
+
+    # Cho et al. (2014); Bahdanau et al. (2015), 5.1. Nothing recurs but the cell.
+    """
+
+    has_attention = False
+
+    def __init__(
+        self,
+        vocabulary: int,
+        *,
+        embedding: int,
+        hidden: int,
+        readout: int,
+        memory: int,
+        bridge: Bridge,
+        layers: int = 1,
+        cell: CellKind = CellKind.gru,
+        dropout: float = 0.0,
+    ):
+        super().__init__(vocabulary, embedding, hidden, layers, cell, dropout)
+        self.features_size = readout
+        self.bridge = bridge
+        self.context = nn.Linear(memory, self.cell.gates * hidden, bias=False)
+        self.readout = MaxoutReadout(hidden, embedding, memory, readout)
+
+    def source(self, encoded: Encoded) -> Source:
+        """The memory is one position, the fixed vector (B, 1, M); there are no keys and nothing to look at."""
+        vector = torch.cat((encoded.forward_last, encoded.backward_first), 1).unsqueeze(1)
+        return Source(vector, vector[:, :, :0], encoded.mask[:, :0])
+
+    def start(self, encoded: Encoded) -> State:
+        return State(self.bridge(encoded), encoded.memory.new_zeros(len(encoded.memory), 0))
+
+    def step(self, tokens: Tensor, state: State, source: Source) -> Step:
+        embedded = self.embedding(tokens)
+        context = source.memory.expand(-1, len(tokens) // len(source.memory), -1).flatten(0, 1)
+        top = self.cells[-1].output(state.layers[-1])
+        features = self.readout(top, embedded, context)
+        bottom = self.cell(self.cell.project(embedded) + self.context(context), state.layers[0])
+        layers = self._climb(bottom, state.layers)
+        return Step(features, State(layers, state.attentional), features.new_zeros(len(tokens), 0))
+
+    def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
+        embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here
+        context = source.memory.transpose(0, 1)
+        states = recurrence.run(self.cell, self.cell.project(embedded) + self.context(context), state.layers[0])
+        hidden = self._top(states, state.layers)[:-1]
+        features = self.dropout(self.readout(hidden, embedded, context)).transpose(0, 1)
+        return Features(features, features.new_zeros(*tgt_in.shape, 0))

@@ -1,0 +1,43 @@
+"""What becomes of state, word and context before the vocabulary: the maxout layer of the published decoder."""
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+
+class Maxout(torch.autograd.Function):
+    """(..., 2 l) -> (..., l): the larger of j and j + l. Keeps one bit a pair for the backward, not the pairs."""
+
+    @staticmethod
+    def forward(ctx, pairs):
+        first, second = pairs.chunk(2, -1)
+        ctx.save_for_backward(first >= second)
+        return torch.maximum(first, second)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        (first_wins,) = ctx.saved_tensors
+        pairs = gradient.new_empty(*gradient.shape[:-1], 2 * gradient.shape[-1])
+        first, second = pairs.chunk(2, -1)
+        torch.mul(gradient, first_wins, out=first)
+        torch.sub(gradient, first, out=second)
+        return pairs
+
+
+class MaxoutReadout(nn.Module):
+    """t_i = max over pairs of U_o s_{i-1} + V_o E y_{i-1} + C_o c_i.  # Bahdanau et al. (2015), A.2.2
+
+    Unit j is paired with unit j + size: the paper's neighbours, numbered so that both halves lie together in memory.
+    """
+
+    def __init__(self, hidden: int, embedding: int, memory: int, size: int):
+        super().__init__()
+        self.state = nn.Linear(hidden, 2 * size)
+        self.word = nn.Linear(embedding, 2 * size, bias=False)
+        self.context = nn.Linear(memory, 2 * size, bias=False)
+
+    def forward(self, hidden: Tensor, embedded: Tensor, context: Tensor) -> Tensor:
+        """(..., H), (..., E), (..., M) -> (..., size)."""
+        pairs = self.state(hidden) + self.word(embedded) + self.context(context)
+        return Maxout.apply(pairs)
