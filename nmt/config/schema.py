@@ -40,6 +40,8 @@ class DecoderKind(Enum):
 
 MOST = 1_000_000  # units, layers, threads: whoever asks for more has slipped, and no machine would hold them
 
+MOST_LAYERS = 64  # a file from elsewhere must not make the program build a million of them
+
 
 def _between(low: float, high: float, values: dict[str, float | None]) -> None:
     for name, value in values.items():
@@ -141,8 +143,8 @@ class EncoderConfig:
         _size(
             model__encoder__embedding=self.embedding,
             model__encoder__hidden=self.hidden,
-            model__encoder__layers=self.layers,
         )
+        _between(1, MOST_LAYERS, {"model__encoder__layers": self.layers})
         _share(model__encoder__dropout=self.dropout)
 
 
@@ -162,9 +164,9 @@ class DecoderConfig:
         _size(
             model__decoder__embedding=self.embedding,
             model__decoder__hidden=self.hidden,
-            model__decoder__layers=self.layers,
             model__decoder__readout=self.readout,
         )
+        _between(1, MOST_LAYERS, {"model__decoder__layers": self.layers})
         _share(model__decoder__dropout=self.dropout)
 
 
