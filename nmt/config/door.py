@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+FROM_CHECKPOINT = ("model", "tokenizer")  # settled by the checkpoint where one is given
 
 
 def door(name: str, main: Callable[..., None], schema: type) -> None:
@@ -48,7 +49,7 @@ def door(name: str, main: Callable[..., None], schema: type) -> None:
     try:
         with tempfile.TemporaryDirectory(prefix="nmt-") as scratch:
             try:
-                _read_flags(scratch)
+                _read_flags(schema, scratch)
                 enter()
             finally:
                 sys.stdout.flush()
@@ -97,8 +98,8 @@ def _close_quietly() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _read_flags(scratch: str) -> None:
-    """Refuses unknown --flags in one line, where argparse prints a page, and keeps a sweep's own files out of the way.
+def _read_flags(schema: type, scratch: str) -> None:
+    """Refuses, in one line, flags that are not Hydra's and what a checkpoint settles; points a sweep's files elsewhere.
 
     The configuration of each job of a sweep is in its run folder; Hydra's folders would only repeat it.
     """
@@ -110,6 +111,10 @@ def _read_flags(scratch: str) -> None:
     parser = get_args_parser()
     parser.error = refuse  # pyright: ignore[reportAttributeAccessIssue]
     flags: argparse.Namespace = parser.parse_args()
+    for override in flags.overrides:
+        key = re.split("[=@]", override.lstrip("+~"))[0].replace("/", ".")
+        if key.split(".")[0] in FROM_CHECKPOINT and not _keys(schema, key.split(".")[0]):
+            raise ValueError(_unknown_key(key, schema))
     if flags.multirun:
         sys.argv.append(f"hydra.sweep.dir={scratch}")
 
@@ -150,6 +155,11 @@ def _explain_choice(said: str, schema: type) -> str:
         if bare[1] == "experiment" and "experiment" not in _keys(schema, "") and _keys(schema, "trainer"):
             return "experiment: write +experiment=NAME, with a plus"
         return _unknown_key(bare[1].replace("/", "."), schema)
+    if twice := re.search(r"Multiple values for (\S+)\.", said):
+        return f"+{twice[1]}: this group has a choice already; write {twice[1]}=CHOICE, without the plus"
+    if several := re.search(r"Ambiguous value for argument '([^=]+)=(.*?)'\n", said):
+        key, value = several.groups()
+        return f"{key}={value}: more than one value; write {key}=[{value}] for a list, or add --multirun to run each"
     if twice := re.search(r"Could not append to config\. An item is already at '([^']+)'", said):
         return f"+{twice[1]}: the key exists; write {twice[1]}=VALUE, without the plus"
     return ""
@@ -164,9 +174,11 @@ def _explain_key(said: str, schema: type) -> str:
 
 def _unknown_key(key: str, schema: type) -> str:
     parent, _, last = key.rpartition(".")
-    if key.split(".")[0] in ("model", "tokenizer") and not _keys(schema, key.split(".")[0]):
+    if key.split(".")[0] in FROM_CHECKPOINT and not _keys(schema, key.split(".")[0]):
         return f"{key} cannot be set here: model and tokenizer come from the checkpoint"
     legal = _keys(schema, parent)
+    if last in legal:
+        return f"{key}: cannot be replaced or taken away whole; set its keys: {', '.join(_under(schema, key))}"
     while parent and not legal:  # the parent may be the word that is wrong
         key = parent
         parent, _, last = key.rpartition(".")
@@ -199,7 +211,7 @@ def _explain_value(said: str, schema: type) -> str:
         return f"{key}=null: this key needs a value"
     if legal := _keys(schema, key):
         group = f", or {key.replace('.', '/')}=CHOICE" if (CONFIGS / key.replace(".", "/")).is_dir() else ""
-        return f"{key}: this is a section; set one of its keys ({', '.join(f'{key}.{each}' for each in legal)}){group}"
+        return f"{key}: this is a section; set one of its keys: {', '.join(_under(schema, key))}{group}"
     return ""
 
 
@@ -223,6 +235,10 @@ def _keys(schema: type, parent: str) -> list[str]:
             return []
         schema = found[0].type
     return [f.name for f in fields(schema)]
+
+
+def _under(schema: type, key: str) -> list[str]:
+    return [f"{key}.{name}" for name in _keys(schema, key)]
 
 
 def _leaves(schema: type, prefix: str = "") -> Iterator[str]:

@@ -319,6 +319,11 @@ class TrainConfig:
 
     def __post_init__(self):
         _between(0, 2**32 - 1, {"seed": self.seed})
+        if self.model.tie is Tie.three and not (self.tokenizer.joint or self.tokenizer.model):
+            raise ValueError(
+                "model.tie=three shares one table between the languages, which needs one vocabulary for both: "
+                "try tokenizer.joint=true, or model.tie=two"
+            )
         _size(threads=self.threads)
 
 
