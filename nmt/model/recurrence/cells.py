@@ -118,7 +118,7 @@ class GRUTape(CellTape):
         self.sigmoids[t].sigmoid_()
         torch.mul(self.reset[t], state, out=self.keep[t])
         add_product(candidate, self.keep[t], self.candidate_weight.mT)
-        torch.lerp(state, squash_(candidate), self.update[t], out=self.state[t + 1])
+        torch.lerp(state, squash_(candidate, self.weight.dtype), self.update[t], out=self.state[t + 1])
         self._keep(t + 1)
 
     def start_backward(self) -> None:
@@ -169,7 +169,7 @@ class GRUAfterTape(CellTape):
         self.sigmoids[t].add_(sigmoids).sigmoid_()
         torch.add(recurrent, self.bias, out=self.recurrent[t])
         candidate.addcmul_(self.reset[t], self.recurrent[t])
-        torch.lerp(state, squash_(candidate), self.update[t], out=self.state[t + 1])
+        torch.lerp(state, squash_(candidate, self.weight.dtype), self.update[t], out=self.state[t + 1])
         self._keep(t + 1)
 
     def start_backward(self) -> None:
@@ -223,9 +223,9 @@ class LSTMTape(CellTape):
         add_product(self.gate[t], self.operand[t], self.weight.mT)
         self.sigmoids[t].sigmoid_()
         torch.mul(self.forget[t], self.c[t], out=self.c[t + 1])
-        self.c[t + 1].addcmul_(self.take[t], squash_(self.candidate[t]))
+        self.c[t + 1].addcmul_(self.take[t], squash_(self.candidate[t], self.weight.dtype))
         self.squashed[t].copy_(self.c[t + 1])
-        torch.mul(self.show[t], squash_(self.squashed[t]), out=self.h[t + 1])
+        torch.mul(self.show[t], squash_(self.squashed[t], self.weight.dtype), out=self.h[t + 1])
         self._keep(t + 1)
 
     def start_backward(self) -> None:

@@ -76,9 +76,9 @@ class LookTape:
         d_weight = torch.bmm(self.d_context[t].unsqueeze(1), self.memory.mT).squeeze(1)
         if self.d_weights is not None:
             d_weight += self.d_weights[t]
-        # The softmax's derivative: alpha * (d - sum alpha d). Padding has alpha 0, and so gradient 0.
-        d_energies = d_weight.mul_(weight)
-        d_energies.addcmul_(weight, d_energies.sum(1, keepdim=True), value=-1)
+        # The softmax's derivative: alpha * (d - sum alpha d), in this order: the d have much in common, and what is
+        # left after subtracting it should not be the rounding of alpha * d. Padding has alpha 0, and so gradient 0.
+        d_energies = d_weight.sub_((weight * d_weight).sum(1, keepdim=True)).mul_(weight)
         self.retreat_energies(t, d_energies, asker, d_state)
 
     def retreat_energies(self, t: int, d_energies: Tensor, asker: Asker, d_state: Tensor) -> None:

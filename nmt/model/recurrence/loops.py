@@ -131,7 +131,20 @@ class UpdateThenLook(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, tape, dtype, projected, fed, memory, keys, mask, fed_weight, combine_weight, query, v, drops, *layers
+        ctx,
+        tape,
+        dtype,
+        projected,
+        fed,
+        memory,
+        keys,
+        mask,
+        fed_weight,
+        combine_weight,
+        query,
+        v,
+        drops,
+        *layers: Tensor,
     ):
         bottom = _gates(projected)
         wide, steps = bottom.dtype, len(bottom)
@@ -159,7 +172,7 @@ class UpdateThenLook(torch.autograd.Function):
             cells[0].advance(t)
             for layer in range(1, depth):
                 below = cells[layer - 1].operand[t + 1]
-                if dropped is not None:
+                if drops is not None and dropped is not None:
                     below = torch.mul(below, drops[layer - 1, t], out=dropped[layer - 1, t])
                 add_product(cells[layer].gate[t], below, inputs[layer - 1].t())
                 cells[layer].advance(t)
@@ -167,9 +180,9 @@ class UpdateThenLook(torch.autograd.Function):
             output = outputs[t + 1]
             output.copy_(torch.mm(look.operand[t], from_context.t()))
             add_product(output, top.operand[t + 1], from_hidden.t())
-            squash_(output)
+            squash_(output, dtype)
             if operands is not outputs:
-                operands[t + 1] = output
+                operands[t + 1].copy_(output)
         ctx.tapes = tape, depth, len(top.buffers), type(look)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(

@@ -35,8 +35,12 @@ def weight_gradient(gradients: Tensor, inputs: Tensor) -> Tensor:
     return gradients.flatten(0, -2).t() @ inputs.flatten(0, -2)
 
 
-def squash_(x: Tensor) -> Tensor:
-    """tanh in place; on CPU as 2 sigmoid(2x) - 1, because torch's tanh takes several times as long as its sigmoid."""
-    if x.device.type == "cpu":
+def squash_(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """tanh in place, among products in `dtype`.
+
+    On CPU torch's tanh takes several times as long as its sigmoid, so where products are rounded to half precision
+    anyway it is 2 sigmoid(2x) - 1, whose error is absolute: for a small tanh the full precision would be lost.
+    """
+    if x.device.type == "cpu" and dtype != x.dtype:
         return x.mul_(2).sigmoid_().mul_(2).sub_(1)
     return x.tanh_()

@@ -1,0 +1,150 @@
+import contextlib
+
+import pytest
+import torch
+
+from nmt.model import recurrence
+from nmt.model.attention import Score
+from nmt.model.cells import CellKind
+from nmt.model.decoder import Bridge, Start, State
+from nmt.model.decoder.readout import MaxoutReadout
+from nmt.model.encoder import Encoded
+
+KINDS = [
+    ("bahdanau", {}),
+    ("luong", {"input_feeding": True}),
+    ("luong", {"input_feeding": False}),
+    ("fixed", {}),
+]
+
+
+def step_by_step(model, sentences):
+    """logits (B, T, V) and weights (B, T, S) from T calls of `step`."""
+    source, state = model.encode(sentences.src, sentences.src_lengths)
+    logits, weights = [], []
+    for tokens in sentences.tgt_in.unbind(1):
+        step_logits, state, step_weights = model.step(tokens, state, source)
+        logits.append(step_logits)
+        weights.append(step_weights)
+    return torch.stack(logits, 1), torch.stack(weights, 1)
+
+
+def assert_steps_are_teacher_forcing(model, sentences):
+    logits, weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    expected, expected_weights = step_by_step(model, sentences)
+    torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(weights, expected_weights, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("path", [contextlib.nullcontext, recurrence.plain], ids=["fast", "plain"])
+@pytest.mark.parametrize(("decoder", "options"), KINDS)
+@pytest.mark.parametrize("cell", CellKind)
+@pytest.mark.parametrize("layers", [1, 3])
+def test_step_by_step_is_teacher_forcing(make, sentences, path, decoder, options, cell, layers):
+    model = make(decoder, cell=cell, layers=layers, **options)
+    with path():
+        assert_steps_are_teacher_forcing(model, sentences)
+
+
+@pytest.mark.parametrize("path", [contextlib.nullcontext, recurrence.plain], ids=["fast", "plain"])
+@pytest.mark.parametrize(("decoder", "options"), KINDS[:3])
+@pytest.mark.parametrize("score", Score)
+def test_step_by_step_is_teacher_forcing_for_every_score(make, sentences, path, decoder, options, score):
+    with path():
+        assert_steps_are_teacher_forcing(make(decoder, score=score, **options), sentences)
+
+
+@pytest.mark.parametrize(("decoder", "options"), KINDS)
+@pytest.mark.parametrize("start", Start)
+def test_step_by_step_is_teacher_forcing_from_every_start(make, sentences, decoder, options, start):
+    assert_steps_are_teacher_forcing(make(decoder, start=start, **options), sentences)
+
+
+@pytest.mark.parametrize(("decoder", "options"), KINDS)
+def test_hypotheses_of_one_source_never_copy_it(make, sentences, decoder, options):
+    model = make(decoder, **options)
+    source, state = model.encode(sentences.src, sentences.src_lengths)
+    rows = torch.arange(3).repeat_interleave(2)
+    tokens = torch.tensor([4, 5, 6, 7, 8, 9])
+    logits, _, weights = model.step(tokens, state.select(rows), source)
+    tiled, _, tiled_weights = model.step(tokens, state.select(rows), source.select(rows))
+    torch.testing.assert_close(logits, tiled)
+    torch.testing.assert_close(weights, tiled_weights)
+
+
+@pytest.mark.parametrize("path", [contextlib.nullcontext, recurrence.plain], ids=["fast", "plain"])
+@pytest.mark.parametrize(("decoder", "options"), KINDS[:3])
+def test_weights_sum_to_one_and_padding_gets_exactly_zero(make, sentences, path, decoder, options):
+    with path():
+        _, weights = make(decoder, **options)(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    torch.testing.assert_close(weights.sum(2), torch.ones(3, 6, dtype=torch.float64))
+    for row, length in enumerate(sentences.src_lengths):
+        assert (weights[row, :, length:] == 0).all()
+        assert (weights[row, :, :length] > 0).all()
+
+
+def test_the_first_weights_of_bahdanau_do_not_know_the_first_word(make, sentences):
+    """It looks before it updates; Luong's looks after."""
+    other = sentences.tgt_in.clone()
+    other[:, 0] = 4 + (other[:, 0] - 3) % 19
+    for decoder, same in (("bahdanau", True), ("luong", False)):
+        model = make(decoder)
+        first, second = (model(sentences.src, sentences.src_lengths, tgt)[1] for tgt in (sentences.tgt_in, other))
+        assert torch.equal(first[:, 0], second[:, 0]) == same
+
+
+def test_without_input_feeding_the_attention_leaves_no_trace_in_the_state(make, sentences):
+    model = make("luong", input_feeding=False)
+    source, state = model.encode(sentences.src, sentences.src_lengths)
+    blind = source._replace(memory=torch.randn_like(source.memory))
+    tokens = torch.tensor([4, 5, 6])
+    for seen, unseen in zip(model.step(tokens, state, source)[1], model.step(tokens, state, blind)[1], strict=True):
+        assert str(seen) == str(unseen)
+
+
+def test_maxout_takes_the_larger_of_each_pair():
+    readout = MaxoutReadout(1, 1, 1, 2)
+    with torch.no_grad():
+        readout.state.weight.copy_(torch.tensor([[1.0], [-2.0], [3.0], [4.0]]))
+        readout.state.bias.copy_(torch.tensor([0.5, 0.0, 0.0, 0.0]))
+        readout.word.weight.copy_(torch.tensor([[5.0], [0.0], [0.0], [-9.0]]))
+        readout.context.weight.copy_(torch.tensor([[0.0], [1.0], [2.0], [0.0]]))
+    one = torch.ones(1, 1)
+    # Pairs (1 + 0.5 + 5, 3 + 2) and (-2 + 1, 4 - 9): unit j with unit j + 2.
+    torch.testing.assert_close(readout(one, one, one), torch.tensor([[6.5, -1.0]]))
+
+
+def test_maxout_has_the_gradient_of_its_winner():
+    readout = MaxoutReadout(2, 2, 2, 3).double()
+    inputs = [torch.randn(4, 2, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    assert torch.autograd.gradcheck(readout, inputs)
+
+
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [(Start.last, [3.0, 4.0, 5.0, 6.0]), (Start.mean, [2.0, 3.0, 4.0, 5.0]), (Start.backward_first, [5.0, 6.0])],
+)
+def test_a_bridge_starts_from_what_its_word_says(start, expected):
+    memory = torch.tensor([[[1.0, 2.0, 5.0, 6.0], [3.0, 4.0, 3.0, 4.0], [0.0, 0.0, 0.0, 0.0]]])
+    encoded = Encoded(
+        memory, torch.tensor([[True, True, False]]), torch.tensor([[3.0, 4.0]]), torch.tensor([[5.0, 6.0]])
+    )
+    bridge = Bridge(start, 2, 2, [3, 2])
+    assert bridge.project is not None
+    summary = torch.tensor([expected])
+    states = bridge(encoded)
+    torch.testing.assert_close(torch.cat(states, 1), torch.tanh(bridge.project(summary)))
+    assert [state.shape for state in states] == [(1, 3), (1, 2)]
+
+
+def test_starting_from_a_backward_state_without_one_says_what_to_set():
+    with pytest.raises(ValueError, match=r"model\.encoder\.bidirectional=true, or try model\.decoder\.start=last"):
+        Bridge(Start.backward_first, 4, 1, [4])
+
+
+def test_selecting_rows_keeps_their_order():
+    state = State((torch.arange(3.0).unsqueeze(1), torch.arange(6.0).view(3, 2)), torch.zeros(3, 0))
+    picked = state.select(torch.tensor([2, 0, 2]))
+    assert picked.layers[0].flatten().tolist() == [2.0, 0.0, 2.0]
+    assert picked.layers[1].tolist() == [[4.0, 5.0], [0.0, 1.0], [4.0, 5.0]]
+    assert picked.attentional.shape == (3, 0)

@@ -1,0 +1,70 @@
+import pytest
+import torch
+from torch.nn import functional
+
+from nmt.model.loss import cross_entropy
+
+WORDS, WIDTH = 11, 6
+
+
+@pytest.fixture
+def parts():
+    torch.manual_seed(0)
+    features = torch.randn(3, 5, WIDTH, dtype=torch.float64, requires_grad=True)
+    weight = torch.randn(WORDS, WIDTH, dtype=torch.float64, requires_grad=True)
+    bias = torch.randn(WORDS, dtype=torch.float64, requires_grad=True)
+    targets = torch.randint(1, WORDS, (3, 5))
+    targets[0, 3:] = 0
+    targets[2, 1:] = 0
+    return features, weight, bias, targets
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
+@pytest.mark.parametrize("chunk", [1, 4, 100])
+def test_the_loss_and_its_gradients_are_torchs_cross_entropy(parts, smoothing, chunk):
+    features, weight, bias, targets = parts
+    loss = cross_entropy(features, weight, bias, targets, smoothing=smoothing, chunk=chunk)
+    logits = functional.linear(features, weight, bias).flatten(0, 1)
+    expected = functional.cross_entropy(
+        logits, targets.flatten(), ignore_index=0, reduction="sum", label_smoothing=smoothing
+    )
+    nll = functional.cross_entropy(logits, targets.flatten(), ignore_index=0, reduction="sum")
+    torch.testing.assert_close(loss.objective, expected)
+    torch.testing.assert_close(loss.nll, nll)
+    assert loss.tokens == 9
+    ours = torch.autograd.grad(loss.objective / 7, parts[:3])
+    for gradient, theirs in zip(ours, torch.autograd.grad(expected / 7, parts[:3]), strict=True):
+        torch.testing.assert_close(gradient, theirs)
+
+
+def test_the_likelihood_has_no_gradient(parts):
+    assert not cross_entropy(*parts).nll.requires_grad
+
+
+def test_a_batch_of_padding_costs_nothing(parts):
+    features, weight, bias, targets = parts
+    loss = cross_entropy(features, weight, bias, torch.zeros_like(targets), smoothing=0.1)
+    assert (loss.objective.item(), loss.nll.item(), loss.tokens) == (0.0, 0.0, 0)
+
+
+def test_huge_logits_stay_finite(parts):
+    features, weight, bias, targets = parts
+    loss = cross_entropy(features.detach().float() * 1e3, weight.detach().float(), bias.detach().float(), targets)
+    logits = functional.linear(features.detach() * 1e3, weight.detach(), bias.detach()).flatten(0, 1)
+    expected = functional.cross_entropy(logits, targets.flatten(), ignore_index=0, reduction="sum")
+    torch.testing.assert_close(loss.nll.double(), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_no_gradients_are_made_where_none_are_asked_for(parts):
+    with torch.no_grad():
+        assert not cross_entropy(*parts).objective.requires_grad
+
+
+def test_under_autocast_products_are_bf16_and_sums_float32(parts):
+    features, weight, bias = (part.detach().float() for part in parts[:3])
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = cross_entropy(features, weight, bias, parts[3], smoothing=0.1)
+    exact = cross_entropy(*parts, smoothing=0.1)
+    assert loss.objective.dtype is torch.float32
+    torch.testing.assert_close(loss.objective.double(), exact.objective, rtol=2e-2, atol=0)
+    assert loss.objective.double() != exact.objective

@@ -1,0 +1,154 @@
+import contextlib
+
+import pytest
+import torch
+from torch.nn import functional
+
+from nmt.model import recurrence
+from nmt.model.attention import Score
+from nmt.model.cells import CellKind
+from nmt.model.seq2seq import Tie
+
+CASES = [
+    ("bahdanau", {}),
+    ("bahdanau", {"cell": CellKind.lstm, "layers": 2}),
+    ("bahdanau", {"cell": CellKind.gru_after, "score": Score.general}),
+    ("luong", {"cell": CellKind.lstm, "layers": 2}),
+    ("luong", {"score": Score.dot}),
+    ("luong", {"input_feeding": False}),
+    ("fixed", {}),
+]
+PATHS = pytest.mark.parametrize("path", [contextlib.nullcontext, recurrence.plain], ids=["fast", "plain"])
+
+
+def gradients(model, sentences):
+    """The objective and the gradient of every weight, by name."""
+    loss = model.loss(sentences.src, sentences.src_lengths, sentences.tgt_in, sentences.tgt_out, 0.1).objective
+    names, weights = zip(*model.named_parameters(), strict=True)
+    return loss, dict(zip(names, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True))
+
+
+@PATHS
+@pytest.mark.parametrize(("decoder", "options"), CASES)
+def test_padding_changes_nothing(make, sentences, path, decoder, options):
+    """Neither more columns of it, nor in the loss, nor in any gradient."""
+    model = make(decoder, **options)
+    wider = sentences._replace(
+        src=functional.pad(sentences.src, (0, 3)),
+        tgt_in=functional.pad(sentences.tgt_in, (0, 2)),
+        tgt_out=functional.pad(sentences.tgt_out, (0, 2)),
+    )
+    with path():
+        (loss, slopes), (wide_loss, wide_slopes) = gradients(model, sentences), gradients(model, wider)
+    torch.testing.assert_close(loss, wide_loss, rtol=1e-12, atol=1e-12)
+    for name, slope in slopes.items():
+        torch.testing.assert_close(slope, wide_slopes[name], rtol=1e-12, atol=1e-12, msg=name)
+
+
+@PATHS
+@pytest.mark.parametrize(("decoder", "options"), CASES)
+def test_what_stands_in_the_padding_changes_nothing_bit_for_bit(make, sentences, path, decoder, options):
+    model = make(decoder, **options)
+    src_padding = torch.arange(7) >= sentences.src_lengths.unsqueeze(1)
+    other = sentences._replace(
+        src=sentences.src.masked_fill(src_padding, 9), tgt_in=sentences.tgt_in.masked_fill(sentences.tgt_out == 0, 9)
+    )
+    with path():
+        (loss, slopes), (other_loss, other_slopes) = gradients(model, sentences), gradients(model, other)
+    assert torch.equal(loss, other_loss)
+    for name, slope in slopes.items():
+        assert torch.equal(slope, other_slopes[name]), name
+
+
+@pytest.mark.parametrize(("decoder", "options"), CASES)
+def test_a_batch_is_as_many_batches_of_one(make, sentences, decoder, options):
+    model = make(decoder, **options)
+    logits, weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    for row, length in enumerate(sentences.src_lengths):
+        alone = model(sentences.src[[row], :length], length.unsqueeze(0), sentences.tgt_in[[row]])
+        torch.testing.assert_close(logits[[row]], alone[0], rtol=1e-12, atol=1e-12)
+        if model.has_attention:
+            torch.testing.assert_close(weights[[row], :, :length], alone[1], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(("decoder", "options"), CASES)
+def test_the_chunked_loss_is_the_cross_entropy_of_the_logits(make, sentences, decoder, options):
+    model = make(decoder, **options)
+    logits, _ = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    expected = functional.cross_entropy(
+        logits.flatten(0, 1), sentences.tgt_out.flatten(), ignore_index=0, reduction="sum", label_smoothing=0.1
+    )
+    torch.testing.assert_close(gradients(model, sentences)[0], expected)
+
+
+def test_every_weight_has_a_gradient(make, sentences):
+    for decoder, options in CASES:
+        _, slopes = gradients(make(decoder, **options), sentences)
+        # A bias of the keys drops out of softmax only where it is the same for all keys' energies, which it never is.
+        assert all(slope.abs().sum() > 0 for slope in slopes.values()), decoder
+
+
+def test_only_the_fixed_vector_has_no_attention(make, sentences):
+    assert make("bahdanau").has_attention
+    assert make("luong").has_attention
+    model = make("fixed")
+    assert not model.has_attention
+    assert model(sentences.src, sentences.src_lengths, sentences.tgt_in)[1].shape == (3, 6, 0)
+
+
+def test_dropout_is_off_in_evaluation_and_differs_between_batches_in_training(make, sentences):
+    for decoder, options in CASES:
+        model = make(decoder, dropout=0.5, **options)
+        inputs = (sentences.src, sentences.src_lengths, sentences.tgt_in)
+        assert not torch.equal(model(*inputs)[0], model(*inputs)[0])
+        model.eval()
+        assert torch.equal(model(*inputs)[0], model(*inputs)[0])
+
+
+def test_tied_matrices_are_one(make):
+    model = make(tie=Tie.three)
+    assert model.output.weight is model.decoder.embedding.weight is model.encoder.embedding.weight
+    assert make(tie=Tie.two).encoder.embedding.weight is not model.output.weight
+
+
+def test_tying_different_widths_says_what_to_set():
+    from nmt.model.attention import build_attention
+    from nmt.model.decoder import Bridge, LuongDecoder, Start
+    from nmt.model.encoder import Encoder
+    from nmt.model.seq2seq import Seq2Seq
+
+    decoder = LuongDecoder(
+        9,
+        embedding=4,
+        hidden=6,
+        memory=6,
+        attention=build_attention(Score.general, 6, 6, 0),
+        bridge=Bridge(Start.zero, 3, 2, [12]),
+    )
+    encoder = Encoder(9, embedding=4, hidden=3)
+    with pytest.raises(ValueError, match=r"model\.tie=two .* set model\.tie=none") as error:
+        Seq2Seq(encoder, decoder, tie=Tie.two)
+    assert "\n" not in str(error.value)
+
+
+def test_tying_two_vocabularies_says_what_to_set(make):
+    from nmt.model.encoder import Encoder
+    from nmt.model.seq2seq import Seq2Seq
+
+    decoder = make().decoder
+    with pytest.raises(ValueError, match=r"tokenizer\.joint=true .* or model\.tie=two") as error:
+        Seq2Seq(Encoder(5, embedding=8, hidden=4), decoder, tie=Tie.three)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("decoder", "options"), CASES)
+def test_bf16_products_leave_results_and_weights_sound(make, sentences, decoder, options):
+    model = make(decoder, dtype=torch.float32, **options)
+    exact, weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, narrow_weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    torch.testing.assert_close(logits.float(), exact, rtol=0.05, atol=0.1)
+    if model.has_attention:
+        assert narrow_weights.dtype is torch.float32
+        torch.testing.assert_close(narrow_weights.sum(2), torch.ones(3, 6))
+        assert torch.equal(narrow_weights == 0, weights == 0)
