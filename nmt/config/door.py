@@ -1,6 +1,7 @@
 """From the command line to a configuration, and every mistake on it to one clear line."""
 
 import argparse
+import contextlib
 import difflib
 import os
 import re
@@ -24,8 +25,8 @@ FROM_CHECKPOINT = ("model", "tokenizer")  # settled by the checkpoint where one 
 def door(name: str, main: Callable[..., None], schema: type) -> None:
     """Reads the command line with configs/NAME.yaml and calls main(config, overrides), once for each job of --multirun.
 
-    A person's mistake (ValueError, OSError, anything Hydra refuses) is one line on standard error and exit code 2; Ctrl-C
-    is exit code 130. NMT_TRACEBACK=1 shows where it came from.
+    A person's mistake (ValueError, OSError, anything Hydra refuses) is one line on standard error and exit code 2;
+    Ctrl-C is exit code 130. NMT_TRACEBACK=1 shows where it came from.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -47,12 +48,11 @@ def door(name: str, main: Callable[..., None], schema: type) -> None:
             refused += 1
 
     try:
-        with tempfile.TemporaryDirectory(prefix="nmt-") as scratch:
+        with _read_flags(schema):
             try:
-                _read_flags(schema, scratch)
                 enter()
             finally:
-                sys.stdout.flush()
+                sys.stdout.flush()  # here, and not at exit, where a closed pipe could not be answered
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
@@ -98,7 +98,8 @@ def _close_quietly() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _read_flags(schema: type, scratch: str) -> None:
+@contextlib.contextmanager
+def _read_flags(schema: type) -> Iterator[None]:
     """Refuses, in one line, flags that are not Hydra's and what a checkpoint settles; points a sweep's files elsewhere.
 
     The configuration of each job of a sweep is in its run folder; Hydra's folders would only repeat it.
@@ -115,8 +116,11 @@ def _read_flags(schema: type, scratch: str) -> None:
         key = re.split("[=@]", override.lstrip("+~"))[0].replace("/", ".")
         if key.split(".")[0] in FROM_CHECKPOINT and not _keys(schema, key.split(".")[0]):
             raise ValueError(_unknown_key(key, schema))
-    if flags.multirun:
-        sys.argv.append(f"hydra.sweep.dir={scratch}")
+    with contextlib.ExitStack() as stack:
+        if flags.multirun:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="nmt-"))
+            sys.argv = [*sys.argv, f"hydra.sweep.dir={scratch}"]
+        yield
 
 
 def explain(error: BaseException, schema: type) -> str:
@@ -133,7 +137,9 @@ def explain(error: BaseException, schema: type) -> str:
     while (cause := chain[-1].__cause__ or chain[-1].__context__) is not None and len(chain) < 8:
         chain.append(cause)
     said = "\n".join(str(each) for each in chain)
-    return _explain_choice(said, schema) or _explain_key(said, schema) or _explain_value(said, schema) or _one_line(error)
+    return (
+        _explain_choice(said, schema) or _explain_key(said, schema) or _explain_value(said, schema) or _one_line(error)
+    )
 
 
 def _explain_syntax(error: OverrideParseException) -> str:
@@ -146,7 +152,9 @@ def _explain_syntax(error: OverrideParseException) -> str:
 
 def _explain_choice(said: str, schema: type) -> str:
     """For a group option that does not exist, and a group chosen in the wrong way."""
-    if missing := re.search(r"Could not find '([^']+?)'\s+Available options in '([^']+)':(.*?)\n(?:Config|$)", said, re.S):
+    if missing := re.search(
+        r"Could not find '([^']+?)'\s+Available options in '([^']+)':(.*?)\n(?:Config|$)", said, re.S
+    ):
         options = sorted(word for word in missing[3].split() if word)
         group, _, word = missing[1].rpartition("/")
         plus = "+" if group == "experiment" else ""
@@ -209,7 +217,7 @@ def _explain_value(said: str, schema: type) -> str:
         return f"{key}={number[1]}: give {kinds.get(number[2], number[2])}"
     if re.search(r"not Optional|non-optional|Non optional", said):
         return f"{key}=null: this key needs a value"
-    if legal := _keys(schema, key):
+    if _keys(schema, key):
         group = f", or {key.replace('.', '/')}=CHOICE" if (CONFIGS / key.replace(".", "/")).is_dir() else ""
         return f"{key}: this is a section; set one of its keys: {', '.join(_under(schema, key))}{group}"
     return ""
@@ -217,7 +225,8 @@ def _explain_value(said: str, schema: type) -> str:
 
 def _out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError) and bool(re.search("out of memory|(can't|not enough|to) allocate|not enough memory", str(error)))
+        isinstance(error, RuntimeError)
+        and bool(re.search("out of memory|(can't|not enough|to) allocate|not enough memory", str(error)))
     )
 
 

@@ -262,8 +262,6 @@ class TrainerConfig:
     tensorboard: bool = True
 
     def __post_init__(self):
-        if self.max_updates is None and self.max_epochs is None and self.max_minutes is None and not self.patience:
-            raise ValueError("nothing would end this run: set trainer.max_updates, max_epochs, max_minutes or patience")
         _at_least(1, trainer__accumulate=self.accumulate, trainer__max_updates=self.max_updates)
         _at_least(1, trainer__most_skipped=self.most_skipped, trainer__valid_beam=self.valid_beam)
         _at_least(1, trainer__valid_sentences=self.valid_sentences)
@@ -307,7 +305,7 @@ class TrainConfig:
     batch: BatchConfig = field(default_factory=BatchConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
-    trainer: TrainerConfig = field(default_factory=lambda: TrainerConfig(max_epochs=10))
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     run: str | None = None
     resume: str | None = None
@@ -319,6 +317,9 @@ class TrainConfig:
 
     def __post_init__(self):
         _between(0, 2**32 - 1, {"seed": self.seed})
+        limits = (self.trainer.max_updates, self.trainer.max_epochs, self.trainer.max_minutes)
+        if limits == (None, None, None) and not self.trainer.patience:
+            raise ValueError("nothing would end this run: set trainer.max_updates, max_epochs, max_minutes or patience")
         if self.model.tie is Tie.three and not (self.tokenizer.joint or self.tokenizer.model):
             raise ValueError(
                 "model.tie=three shares one table between the languages, which needs one vocabulary for both: "
