@@ -57,12 +57,14 @@ def main(config: TrainConfig, overrides: list[str]) -> None:
             log.info(f"{start.folder.path}: finished at update {state['update']} by {state['finished']}")
             return
         trainer = _build(start, ranks)
-        ranks.decide(lambda: _settle(start, trainer, stack))
         if start.kept:
             trainer.restore(start.kept.snapshot)
+        ranks.decide(lambda: _settle(start, trainer, stack))
+        if start.kept:
             if ranks.first:
                 trainer.mend(start.kept.place)
             log.info(f"resumed from {start.kept.place}, update {trainer.progress.update}")
+            start = start._replace(kept=None)  # a copy of all weights and of the optimiser's state
         elif start.going_on:
             log.info(f"resume={start.folder.path}: no checkpoint yet, starting from the beginning")
         _introduce(trainer)

@@ -1,6 +1,7 @@
 """The loop: next batches, update, maybe log, maybe validate, maybe save."""
 
 import contextlib
+import errno
 import logging
 import math
 import time
@@ -30,6 +31,7 @@ log = logging.getLogger("nmt")
 
 # Ctrl-C reaches a rank twice, once from the terminal and once from torchrun.
 SETTLE = 5.0
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class BestBy(Enum):
@@ -249,9 +251,14 @@ class Trainer:
             self.journal = Journal(self.run, self.progress, tensorboard=self.tensorboard)
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             with contextlib.suppress(OSError):
                 self.journal.close()
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise OSError(
+                    f"{self.run.path}: could not be written ({error.strerror}); its checkpoints are kept; make room "
+                    f"and try resume={self.run.path}"
+                ) from None
             raise
         self.journal.close()
 

@@ -68,11 +68,19 @@ def likelihood(
 
 
 def translate_together(
-    model, translator: Translator, lines: list[str], device: Device, ranks: Ranks, stopped: Callable[[], bool] = never
+    model,
+    translator: Translator,
+    lines: list[str],
+    device: Device,
+    ranks: Ranks,
+    stopped: Callable[[], bool] = never,
+    *,
+    attention: bool = False,
 ) -> list[Translation]:
     """The best translation of each line by `translator`, whose model is `model`, on every rank; the work is shared out.
 
-    Attention comes with the lines that this rank translated; the others have (T, 0). Raises Abandoned.
+    attention: of all lines; without it only those that this rank translated have theirs, and the others (T, 0). Raises
+    Abandoned.
     """
     training = model.training
     model.eval()
@@ -83,7 +91,7 @@ def translate_together(
         for best in translator.translate(_until(mine, stopped), window=4 * translator.batch_size):
             own.append(best[0])
     model.train(training)
-    shares = ranks.gather([each._replace(weights=each.weights[:, :0]) for each in own])
+    shares = ranks.gather(own if attention else [each._replace(weights=each.weights[:, :0]) for each in own])
     if sum(map(len, shares)) < len(lines):
         raise Abandoned
     shares[ranks.rank] = own

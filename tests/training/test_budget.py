@@ -1,0 +1,45 @@
+"""Budgets: which of them ends a run and when, and how much is spent."""
+
+import pytest
+
+from nmt.training.budget import Budget
+
+
+def test_the_budget_most_spent_counts():
+    budget = Budget(100, 4.0, 10.0, started=1000.0)
+    assert budget.spent(50, 1.0, 1060.0) == 0.5
+    assert budget.spent(50, 3.0, 1060.0) == 0.75
+    assert budget.spent(50, 1.0, 1540.0) == 0.9
+    assert budget.spent(500, 9.0, 9999.0) == 1.0
+
+
+def test_no_budget_is_never_spent():
+    assert Budget(None, None, None, started=0.0).spent(10**9, 1e9, 1e9) == 0.0
+
+
+def test_updates_and_epochs_end_a_run_by_name():
+    budget = Budget(100, 2.0, None, started=0.0)
+    assert budget.ended_by(99, 1.99) == ""
+    assert budget.ended_by(100, 1.0) == "trainer.max_updates"
+    assert budget.ended_by(99, 2.0) == "trainer.max_epochs"
+
+
+def test_time_is_up_early_enough_for_what_comes_last():
+    budget = Budget(None, None, 10.0, started=1000.0, reserve=60.0)
+    assert not budget.time_is_up(1539.0)
+    assert budget.time_is_up(1540.0)
+    assert budget.spent(0, 0.0, 1270.0) == 0.5
+
+
+def test_the_minutes_of_a_run_go_on_where_an_earlier_process_left_off():
+    budget = Budget(None, None, 10.0, started=1000.0, before=540.0)
+    assert budget.seconds(1030.0) == 570.0
+    assert budget.spent(0, 0.0, 1030.0) == pytest.approx(0.95)
+    assert budget.time_is_up(1060.0)
+
+
+def test_a_quarter_of_the_minutes_may_pass_before_the_first_validation():
+    budget = Budget(None, None, 10.0, started=0.0)
+    assert not budget.needs_a_measure(149.0)
+    assert budget.needs_a_measure(150.0)
+    assert not Budget(100, None, None, started=0.0).needs_a_measure(1e9)

@@ -1,0 +1,210 @@
+"""Whatever a person or a stranger hands in gives an answer or one line: NMT_FUZZ=10000 tries so many checkpoints."""
+
+import contextlib
+import os
+import random
+import resource
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mutations import mutate, odd_json
+
+from nmt import build
+from nmt.config.door import CONFIGS, explain
+from nmt.config.plain import from_plain, to_plain
+from nmt.config.schema import TrainConfig, TranslateConfig
+from nmt.data.corpus import Blank, read_files
+from nmt.data.encoded import encode_corpus
+from nmt.decoding.translator import Translator
+from nmt.training import checkpoint
+from nmt.training.run_folder import locate
+
+COUNT = int(os.environ.get("NMT_FUZZ", "120"))
+MOST_MEMORY = 300 << 20
+MOST_SECONDS = 20
+NO_LIMIT = settings(
+    max_examples=COUNT, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+)
+
+
+def one_line(error: Exception) -> str:
+    message = explain(error, TrainConfig)
+    assert isinstance(error, ValueError | OSError) or type(error).__module__.startswith(("hydra", "omegaconf")), repr(
+        error
+    )
+    assert len(message.splitlines()) == 1, message
+    assert 0 < len(message.encode("utf-8", "replace")) < 3000, message
+    return message
+
+
+@contextlib.contextmanager
+def no_hang():
+    def late(*_):
+        raise AssertionError(f"still at it after {MOST_SECONDS} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(MOST_SECONDS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+@pytest.fixture(scope="module")
+def run(tiny, tmp_path_factory) -> Path:
+    """A run with the settings that its model has."""
+    folder = tmp_path_factory.mktemp("fuzz") / "run"
+    config = composed(tiny.settings(folder))
+    torch.manual_seed(1)
+    model = build.new_model(config, tiny.tokenizer, torch.device("cpu"))
+    trainer = tiny.trainer(folder, updates=2, model=model, average=0.9)
+    trainer.config = to_plain(config)
+    trainer.train()
+    return folder
+
+
+def composed(overrides: list[str], name: str = "train"):
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+    from omegaconf import OmegaConf
+
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return OmegaConf.to_object(compose(name, overrides))
+
+
+def test_a_mutated_checkpoint_translates_and_trains_on_or_is_refused_in_one_line(tiny, run, tmp_path):
+    before, refused = None, 0
+    for seed in range(COUNT):
+        mutant = tmp_path / "mutant"
+        shutil.copytree(run / "checkpoints" / "last", mutant)
+        mutate(mutant, random.Random(seed))
+        for what in (translate, go_on):
+            try:
+                with no_hang():
+                    what(tiny, mutant, tmp_path)
+            except (ValueError, OSError) as error:
+                one_line(error)
+                refused += 1
+            except Exception as error:
+                raise AssertionError(f"seed {seed}, {what.__name__}: {error!r}") from error
+        shutil.rmtree(mutant)
+        shutil.rmtree(tmp_path / "other", ignore_errors=True)
+        before = before or peak()
+    assert refused > COUNT / 2
+    assert before
+    assert peak() - before < MOST_MEMORY
+
+
+def translate(tiny, mutant: Path, _: Path) -> None:
+    loaded = build.load(str(locate(mutant)), torch.device("cpu"))
+    translator = Translator(loaded.model, loaded.tokenizer, beam=1, max_length=3)
+    assert len(list(translator.translate(["der hund", ""]))) == 2
+
+
+def go_on(tiny, mutant: Path, folder: Path) -> None:
+    snapshot = checkpoint.read(mutant, weights_only=False)
+    config = from_plain(TrainConfig, snapshot.config)
+    with torch.device("meta"):
+        checkpoint.check_fit(
+            mutant, build.build_model(config.model, len(tiny.tokenizer.src), len(tiny.tokenizer.tgt)).state_dict()
+        )
+    model = build.new_model(config, tiny.tokenizer, torch.device("cpu"))
+    trainer = tiny.trainer(folder / "other", updates=3, model=model, average=0.9)
+    trainer.restore(snapshot)
+    trainer.order = trainer.batches.epoch(trainer.progress.epoch)
+    trainer._update()
+
+
+def test_a_mutated_configuration_is_one_or_is_refused_in_one_line(tiny, tmp_path):
+    plain = to_plain(composed(tiny.settings(tmp_path)))
+    for seed in range(COUNT):
+        dice = random.Random(seed)
+        mutant: object = plain
+        for _ in range(dice.randint(1, 3)):
+            mutant = odd_json(mutant, dice)
+        if not isinstance(mutant, dict):
+            continue
+        try:
+            with no_hang():
+                assert isinstance(from_plain(TrainConfig, mutant), TrainConfig)
+        except ValueError as error:
+            one_line(error)
+
+
+def keys(schema: type) -> list[str]:
+    def leaves(plain: dict, prefix: str = ""):
+        for key, value in plain.items():
+            yield from leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
+
+    return list(leaves(to_plain(schema())))
+
+
+WORDS = st.sampled_from(
+    ["1e-3", "gruu", "-1", "0", "nan", "inf", "null", "", "[1,2]", "{a: 1}", "true", "x", "1e999", "???"]
+)
+ANY = WORDS | st.integers().map(str) | st.text(st.characters(codec="utf-8"), max_size=12)
+KEYS = st.sampled_from(keys(TrainConfig)) | st.sampled_from(
+    ["+experiment", "data", "size", "hiden_size", "~data", "a.b"]
+)
+
+
+@NO_LIMIT
+@given(st.lists(st.tuples(KEYS, ANY), min_size=1, max_size=2))
+def test_an_odd_command_line_composes_or_is_refused_in_one_line(pairs):
+    overrides = [f"{key}={value}" for key, value in pairs]
+    try:
+        with no_hang():
+            composed(overrides)
+    except Exception as error:
+        one_line(error)
+
+
+BYTES = st.binary(max_size=60)
+LINE = st.text(st.characters(), max_size=30) | st.text("ab .,!?\t\r\u2028\u0085\x00\x1b\U0001f600é日", max_size=40)
+
+
+@NO_LIMIT
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=40), max_size=12))
+def test_one_line_comes_out_for_one_that_goes_in(tiny, lines):
+    torch.manual_seed(0)
+    translator = Translator(tiny.model().eval(), tiny.tokenizer, beam=2, nbest=2, batch_size=3, max_length=6)
+    found = list(translator.translate(lines))
+    assert len(found) == len(lines)
+    assert all(len(each.text.splitlines()) <= 1 and "\n" not in each.text for nbest in found for each in nbest)
+
+
+@NO_LIMIT
+@given(
+    st.binary(max_size=60) | LINE.map(lambda text: text.encode("utf-8", "replace")),
+    st.binary(max_size=60),
+    st.sampled_from(Blank),
+)
+def test_an_odd_corpus_is_read_or_refused_in_one_line(tiny, tmp_path_factory, src, tgt, blank):
+    folder = tmp_path_factory.mktemp("odd")
+    (folder / "c.de").write_bytes(src)
+    (folder / "c.en").write_bytes(tgt)
+    try:
+        with no_hang():
+            corpus = read_files([folder / "c"], "de", "en", blank=blank)
+            encoded = encode_corpus(corpus, tiny.tokenizer, max_length=5, skip=True, cache=folder / "cache")
+            assert len(encoded) + sum(encoded.skipped) == len(list(corpus))
+    except ValueError as error:
+        one_line(error)
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_the_schema_of_translating_has_its_keys():
+    assert composed(["in=a", "out=b", "append=true"], "translate").source == "a"
+    assert isinstance(composed([], "translate"), TranslateConfig)

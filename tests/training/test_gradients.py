@@ -1,0 +1,90 @@
+"""Gradients of an update do not depend on how its pairs are divided into batches, nor on how often memory ran out."""
+
+import numpy as np
+import pytest
+import torch
+
+from nmt.config.schema import DecoderKind
+from nmt.data.batches import Batches, Unit
+from nmt.training.device import Device, Ranks
+from nmt.training.gradients import Gradients, Word
+
+
+def gradients(model) -> dict[str, torch.Tensor]:
+    return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+
+
+def filler(tiny, model, smoothing: float = 0.1) -> Gradients:
+    device = Device(torch.device("cpu"), torch.float32, "for tests")
+    batches = Batches(tiny.encoded, budget=60, unit=Unit.tokens)
+    return Gradients(model, batches, smoothing=smoothing, device=device, ranks=Ranks())
+
+
+@pytest.mark.parametrize("kind", DecoderKind)
+def test_half_batches_accumulate_to_the_whole(tiny, kind):
+    model = tiny.model(kind=kind).double()
+    rows = np.arange(20)
+    fill = filler(tiny, model)
+    nll, tokens, _ = fill.fill([rows], Word())
+    whole = gradients(model)
+    halves, same_tokens, _ = fill.fill([rows[:3], rows[3:11], rows[11:]], Word())
+    assert same_tokens == tokens == int(tiny.encoded.tgt_lengths[:20].sum())
+    assert halves == pytest.approx(nll, rel=1e-12)
+    for name, gradient in gradients(model).items():
+        torch.testing.assert_close(gradient, whole[name], rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_split_and_counted(tiny, monkeypatch):
+    model = tiny.model().double()
+    fill = filler(tiny, model)
+    whole_nll, _, _ = fill.fill([np.arange(20)], Word())
+    whole = gradients(model)
+    loss = model.loss
+
+    def limited(src, *rest):
+        if len(src) > 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate a lot")
+        return loss(src, *rest)
+
+    monkeypatch.setattr(model, "loss", limited)
+    nll, _, word = fill.fill([np.arange(20)], Word())
+    assert word.splits == 2
+    assert nll == pytest.approx(whole_nll, rel=1e-12)
+    for name, gradient in gradients(model).items():
+        torch.testing.assert_close(gradient, whole[name], rtol=1e-9, atol=1e-12, msg=name)
+
+
+def test_memory_that_runs_out_for_real_is_recognised(tiny, monkeypatch):
+    model = tiny.model()
+    fill = filler(tiny, model)
+    loss = model.loss
+
+    def hungry(src, *rest):
+        if len(src) > 10:
+            torch.empty(2**60)
+        return loss(src, *rest)
+
+    monkeypatch.setattr(model, "loss", hungry)
+    assert fill.fill([np.arange(20)], Word())[2].splits == 1
+
+
+def test_a_single_pair_that_does_not_fit_is_said(tiny, monkeypatch):
+    model = tiny.model()
+
+    def never(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(model, "loss", never)
+    with pytest.raises(ValueError, match=r"one sentence pair alone .* try a smaller data.max_length"):
+        filler(tiny, model).fill([np.arange(7)], Word())
+
+
+def test_an_error_of_ours_is_no_lack_of_memory(tiny, monkeypatch):
+    model = tiny.model()
+
+    def broken(*_):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(model, "loss", broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        filler(tiny, model).fill([np.arange(7)], Word())

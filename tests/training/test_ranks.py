@@ -1,0 +1,128 @@
+"""More ranks change the speed and nothing else, and a rank that dies costs what came after the last checkpoint."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from nmt.training import checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+EXACT = {"model__encoder__dropout": 0, "model__decoder__dropout": 0, "trainer__accumulate": 1}
+KINDS = {
+    "bahdanau": {},
+    "luong": {"model__decoder__kind": "luong", "model__decoder__start": "last", "model__decoder__hidden": 8},
+    "fixed_vector": {"model__decoder__kind": "fixed_vector", "model__decoder__start": "last"},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_ranks_are_one_with_the_same_batch(tiny, door, two_ranks, tmp_path, losses, kind):
+    own = {**EXACT, **KINDS[kind], "trainer__max_updates": 50, "trainer__save_every": 0, "trainer__validate_every": 25}
+    assert door("train", tiny.settings(tmp_path / "one", **own)).wait() == 0
+    children = two_ranks(tiny.settings(tmp_path / "two", **own))
+    assert [child.wait() for child in children] == [0, 0], children[0].errors()
+    for what in ("train", "valid"):
+        one, two = losses(tmp_path / "one", what), losses(tmp_path / "two", what)
+        assert [update for update, _ in one] == [update for update, _ in two]
+        for (update, loss), (_, other) in zip(one, two, strict=True):
+            assert other == pytest.approx(loss, rel=1e-5), update
+    assert len(losses(tmp_path / "two")) == 50
+    assert children[1].errors() == ""
+
+
+def test_a_run_may_go_on_with_other_numbers_of_ranks(tiny, door, two_ranks, tmp_path, losses):
+    settings = {**EXACT, "trainer__save_every": 0}
+    assert door("train", tiny.settings(tmp_path / "one", trainer__max_updates=9, **settings)).wait() == 0
+    run = tmp_path / "more"
+    assert door("train", tiny.settings(run, trainer__max_updates=3, **settings)).wait() == 0
+    assert [child.wait() for child in two_ranks([f"resume={run}", "trainer.max_updates=6"])] == [0, 0]
+    assert door("train", [f"resume={run}", "trainer.max_updates=9"]).wait() == 0
+    for (update, loss), (same, other) in zip(losses(tmp_path / "one"), losses(run), strict=True):
+        assert (same, other) == (update, pytest.approx(loss, rel=1e-5))
+
+
+def test_each_rank_drops_out_units_of_its_own(tiny, two_ranks, tmp_path, everything):
+    run = tmp_path / "run"
+    assert [child.wait() for child in two_ranks(tiny.settings(run, trainer__max_updates=1))] == [0, 0]
+    states = everything(run)["training"]
+    assert not torch.equal(states["random.0.cpu"], states["random.1.cpu"])
+
+
+def test_a_mistake_is_said_once_and_ends_all_ranks(tiny, two_ranks, tmp_path):
+    children = two_ranks(tiny.settings(tmp_path / "run", resume=tmp_path / "none"))
+    assert [child.wait(60) for child in children] == [2, 2]
+    assert children[0].errors().count("error: ") == 1
+    assert children[1].errors() == ""
+
+
+def test_a_signal_to_one_rank_saves_and_ends_all(tiny, two_ranks, tmp_path):
+    run = tmp_path / "run"
+    children = two_ranks(tiny.settings(run, trainer__max_updates=100_000, trainer__save_every=0))
+    wait_for(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size)
+    children[1].kill(signal.SIGUSR1)
+    assert [child.wait(60) for child in children] == [0, 0]
+    assert "saving at update" in children[0].errors()
+    assert checkpoint.read_update(run / "checkpoints" / "last") > 0
+
+
+def test_a_rank_that_dies_ends_the_others(tiny, two_ranks, tmp_path):
+    run = tmp_path / "run"
+    children = two_ranks(tiny.settings(run, trainer__max_updates=100_000, trainer__save_every=0))
+    wait_for(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size)
+    children[1].kill()
+    assert children[0].wait(60) == 2
+    assert "error: rank 0 lost the other ranks: " in children[0].errors()
+    assert "Traceback" not in children[0].errors()
+
+
+def test_torchrun_restarts_after_a_kill_and_ends_as_if_undisturbed(tiny, two_ranks, tmp_path, assert_same):
+    own = {"trainer__max_updates": 60, "trainer__save_every": 10}
+    assert [child.wait() for child in two_ranks(tiny.settings(tmp_path / "whole", **own))] == [0, 0]
+    run = tmp_path / "killed"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=2"]
+    command += ["-m", "nmt.train", "resume=auto"]
+    torchrun = subprocess.Popen(
+        [*command, *map(str, tiny.settings(run, **own))],
+        cwd=ROOT,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        wait_for(lambda: (run / "checkpoints" / "step-10").exists() and torchrun.poll() is None)
+        os.kill(worker(torchrun.pid, 1), signal.SIGKILL)
+        _, errors = torchrun.communicate(timeout=300)
+    finally:
+        if torchrun.poll() is None:
+            os.killpg(torchrun.pid, signal.SIGKILL)
+    assert torchrun.returncode == 0, errors
+    assert "resumed from " in (run / "train.log").read_text()
+    assert_same(tmp_path / "whole", run)
+
+
+def worker(parent: int, rank: int) -> int:
+    """The process of that rank among the children of torchrun."""
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(status.read_text().rsplit(")", 1)[1].split()[1]) != parent:
+                continue
+            environment = (status.parent / "environ").read_bytes().split(b"\0")
+        except (OSError, IndexError):
+            continue
+        if f"RANK={rank}".encode() in environment:
+            return int(status.parent.name)
+    raise AssertionError(f"torchrun has no worker of rank {rank}")
+
+
+def wait_for(what, seconds: float = 200) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.005)

@@ -1,0 +1,280 @@
+"""Going on with a run, by the door: what it says, what may change, and what faults leave on disk."""
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nmt.training import checkpoint
+from nmt.training.run_folder import RunFolder
+
+
+def lines_of(run: Path) -> int:
+    metrics = run / "metrics.jsonl"
+    return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+
+
+def wait_until(what, child, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < end, "waited in vain"
+        pid, status = os.waitpid(child.pid, os.WNOHANG)
+        if pid:
+            child.code = os.waitstatus_to_exitcode(status)
+            raise AssertionError(f"ended with {child.code}: {child.errors()}")
+        time.sleep(0.001)
+
+
+def one_line(child) -> str:
+    """The one line that an error is; what was logged before it is not."""
+    errors = [line for line in child.errors().splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, child.errors()
+    assert "Traceback" not in child.errors()
+    return errors[0]
+
+
+@pytest.fixture(scope="module")
+def whole(tiny, tmp_path_factory):
+    """A run of 12 updates that was never stopped."""
+    from nmt.config.door import door
+    from nmt.config.schema import TrainConfig
+
+    run = tmp_path_factory.mktemp("whole") / "run"
+    pid = os.fork()
+    if not pid:
+        import sys
+
+        import nmt.train
+
+        try:
+            sys.argv = ["nmt.train", *tiny.settings(run)]
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+            door("train", nmt.train.main, TrainConfig)
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert checkpoint.read_update(run / "checkpoints" / "last") == 12
+    return run
+
+
+def test_killed_at_random_moments_a_run_ends_as_if_it_had_never_been(tiny, door, tmp_path, whole, assert_same):
+    """The small sister of scripts/torture_resume.py."""
+    dice = random.Random(1)
+    run = tmp_path / "run"
+    command = ["resume=auto", *tiny.settings(run)]
+    for kill in range(6):
+        child = door("train", command)
+        if kill % 2:  # while a checkpoint is being written
+            wait_until(lambda: list(run.glob("checkpoints/.*partial*")) or lines_of(run) >= 12, child)
+            time.sleep(dice.random() * 0.01)
+        else:
+            target = lines_of(run) + dice.randint(1, 4)
+            wait_until(lambda target=target: lines_of(run) >= min(12, target), child)
+        child.kill()
+        child.wait()
+    assert door("train", command).wait() == 0
+    assert_same(whole, run)
+
+
+def test_a_finished_run_says_so_and_ends_well(door, whole):
+    before = sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*.safetensors"))
+    child = door("train", [f"resume={whole}"])
+    assert child.wait() == 0
+    assert f"{whole}: finished at update 12 by trainer.max_updates" in child.errors()
+    assert sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*.safetensors")) == before
+
+
+def test_more_updates_go_on_from_the_end_and_are_kept_in_the_settings(tiny, door, tmp_path, losses):
+    run = tmp_path / "run"
+    assert door("train", tiny.settings(run, trainer__max_updates=4)).wait() == 0
+    assert door("train", [f"resume={run}", "trainer.max_updates=6"]).wait() == 0
+    assert [update for update, _ in losses(run)] == [1, 2, 3, 4, 5, 6]
+    assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_updates"] == 6
+    child = door("train", [f"resume={run}"])
+    assert child.wait() == 0
+    assert "finished at update 6" in child.errors()
+
+
+def test_other_settings_are_refused_with_both_values(tiny, door, whole):
+    child = door("train", [f"resume={whole}", "optim.lr=0.5"])
+    assert child.wait() == 2
+    assert "optim.lr is 0.01 in the run and 0.5 on the command line" in one_line(child)
+    assert "trainer.max_updates" in one_line(child)
+    child = door("train", ["resume=auto", *tiny.settings(whole, model__encoder__hidden=9)])
+    assert child.wait() == 2
+    assert "model.encoder.hidden is 8 in the run and 9 on the command line" in one_line(child)
+
+
+def test_settings_changed_by_hand_in_the_folder_are_refused(tiny, door, tmp_path):
+    run = tmp_path / "run"
+    assert door("train", tiny.settings(run, trainer__max_updates=2)).wait() == 0
+    text = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(text.replace("lr: 0.01", "lr: 0.02"))
+    child = door("train", [f"resume={run}", "trainer.max_updates=3"])
+    assert child.wait() == 2
+    assert "optim.lr is 0.01 in the checkpoint and 0.02 in the run's config.yaml" in one_line(child)
+
+
+def test_a_run_without_a_checkpoint_resumes_from_its_start(tiny, door, tmp_path, whole, assert_same):
+    run = tmp_path / "run"
+    child = door("train", tiny.settings(run))
+    wait_until(lambda: lines_of(run) >= 2, child)
+    child.kill()
+    child.wait()
+    if list(run.glob("checkpoints/*")):
+        pytest.skip("the machine was too slow to kill it before the first checkpoint")
+    child = door("train", [f"resume={run}"])
+    assert child.wait() == 0
+    assert "no checkpoint yet, starting from the beginning" in child.errors()
+    assert_same(whole, run)
+
+
+def test_what_resume_needs_is_said(tiny, door, tmp_path):
+    for arguments, expected in (
+        ([f"resume={tmp_path / 'none'}"], "holds no run"),
+        (["resume=auto"], "give run=FOLDER as well"),
+    ):
+        child = door("train", [*arguments])
+        assert child.wait() == 2
+        assert expected in one_line(child)
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_changed_corpus_is_refused(tiny, door, tmp_path):
+    for path in tiny.folder.glob("*.[de][en]"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    run = tmp_path / "run"
+    own = {"data__train": tmp_path / "train", "data__valid": tmp_path / "valid"}
+    assert door("train", tiny.settings(run, trainer__max_updates=2, **own)).wait() == 0
+    for language in ("de", "en"):
+        with open(tmp_path / f"train.{language}", "a") as file:
+            file.write("haus\n")
+    child = door("train", [f"resume={run}", "trainer.max_updates=3"])
+    assert child.wait() == 2
+    assert "the training corpus is not the one" in one_line(child)
+
+
+def test_the_last_checkpoint_damaged_the_one_before_is_used_with_a_warning(tiny, door, tmp_path, whole, assert_same):
+    run = tmp_path / "run"
+    child = door("train", tiny.settings(run, trainer__keep=0))
+    assert child.wait() == 0
+    for path in (run / "checkpoints" / "last", run / "checkpoints" / "step-12", run / "checkpoints" / "best"):
+        weights = path / "training.safetensors"
+        data = bytearray(weights.read_bytes())
+        data[len(data) // 2] ^= 1  # once in each: they are one file by several names
+        weights.unlink()
+        weights.write_bytes(data)
+    child = door("train", [f"resume={run}"])
+    assert child.wait() == 0
+    assert "training.safetensors: damaged" in child.errors()
+    assert f"resumed from {run / 'checkpoints' / 'step-8'}, update 8" in child.errors()
+    assert_same(whole, run)
+
+
+def test_a_second_run_in_the_folder_is_refused_and_harms_nothing(tiny, door, tmp_path, whole, assert_same):
+    run = tmp_path / "run"
+    first = door("train", tiny.settings(run))
+    wait_until(lambda: lines_of(run) >= 1, first)
+    first.kill(signal.SIGSTOP)
+    try:
+        fresh = door("train", tiny.settings(run))
+        assert fresh.wait() == 2
+        assert "already holds a run" in one_line(fresh)
+        other = door("train", [f"resume={run}"])
+        assert other.wait() == 2
+        assert f"process {first.pid} on " in one_line(other)
+    finally:
+        first.kill(signal.SIGCONT)
+    assert first.wait() == 0
+    assert_same(whole, run)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_saves_and_ends_well(tiny, door, tmp_path, whole, assert_same, number):
+    run = tmp_path / "run"
+    child = door("train", tiny.settings(run, trainer__save_every=0))
+    wait_until(lambda: lines_of(run) >= 2, child)
+    child.kill(number)
+    assert child.wait() == 0
+    assert f"{number.name}: saving at update" in child.errors()
+    assert "Traceback" not in child.errors()
+    update = checkpoint.read_update(run / "checkpoints" / "last")
+    assert os.listdir(run / "checkpoints") == ["last"]
+    assert lines_of(run) == update
+    assert door("train", [f"resume={run}", "trainer.save_every=4"]).wait() == 0
+    assert_same(whole, run)
+
+
+def limit_files(size: int):
+    def prepare() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+    return prepare
+
+
+def test_a_file_that_may_not_grow_ends_the_run_in_one_line(tiny, door, tmp_path, whole, assert_same):
+    run = tmp_path / "run"
+    assert door("train", tiny.settings(run, trainer__max_updates=4)).wait() == 0
+    size = (run / "checkpoints" / "last" / "model.safetensors").stat().st_size
+    child = door("train", [f"resume={run}", "trainer.max_updates=12"], prepare=limit_files(size - 1))
+    assert child.wait() == 2
+    assert "could not be written (" in one_line(child)
+    assert checkpoint.read_update(run / "checkpoints" / "last") == 4
+    assert not list(run.glob("checkpoints/.*"))
+    checkpoint.verify(run / "checkpoints" / "last")
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_the_last_good_checkpoint_goes_on(
+    tiny, door, tmp_path, whole, assert_same
+):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a small tmpfs: {mounted.stderr.decode().strip()}")
+    try:
+        run = disk / "run"
+        child = door("train", tiny.settings(run))
+        wait_until(lambda: (run / "checkpoints" / "step-4").exists(), child)
+        child.kill(signal.SIGSTOP)
+        before = RunFolder(run).newest_whole()
+        assert before is not None
+        with open(disk / "filler", "wb", buffering=0) as filler:
+            while True:
+                try:
+                    filler.write(bytes(4096))
+                except OSError:
+                    break
+        child.kill(signal.SIGCONT)
+        assert child.wait() == 2
+        assert "No space left on device" in one_line(child)
+        assert RunFolder(run).newest_whole() == before
+        (disk / "filler").unlink()
+        assert door("train", [f"resume={run}"]).wait() == 0
+        assert_same(whole, run)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_what_a_run_holds_while_it_is_started_is_always_a_run_or_none(tiny, door, tmp_path, whole, assert_same):
+    run = tmp_path / "run"
+    command = ["resume=auto", *tiny.settings(run)]
+    for moment in (".lock", "config.yaml", "train.log"):
+        child = door("train", command)
+        wait_until(lambda moment=moment: (run / moment).exists(), child)
+        child.kill()
+        child.wait()
+    assert door("train", command).wait() == 0
+    assert_same(whole, run)
+
+
+def test_a_checkpoint_tells_its_settings_as_plain_data(whole):
+    config = json.loads((whole / "checkpoints" / "last" / "config.json").read_text())
+    assert config["model"]["encoder"]["hidden"] == 8

@@ -1,0 +1,254 @@
+"""The loop: stopping and going on changes nothing, bad numbers are left out, and it ends when it should."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+import torch
+
+from nmt.training import checkpoint
+from nmt.training.optim import OptimiserName, ScheduleName
+from nmt.training.trainer import BestBy
+
+
+def stop_and_go_on(tiny, folder, stops: list[int], updates: int, **how):
+    """Trains in as many processes, so to say, as there are stops and one more."""
+    for limit in (*stops, updates):
+        trainer = tiny.trainer(folder, updates=limit, **how)
+        if limit != (*stops, updates)[0]:
+            torch.manual_seed(99)
+            trainer.restore(checkpoint.read(trainer.run.last, weights_only=False))
+        trainer.train()
+    return trainer
+
+
+# The tiny corpus has about 20 batches an epoch: 25 updates of 2 batches cross the ends of two epochs.
+@pytest.mark.parametrize("stops", [[1], [7], [10, 11], [3, 13, 20]])
+def test_stopping_and_going_on_is_never_having_stopped(tiny, tmp_path, assert_same, stops):
+    how = {"accumulate": 2, "log_every": 3, "schedule": ScheduleName.inverse_sqrt, "average": 0.9}
+    tiny.trainer(tmp_path / "whole", updates=25, **how).train()
+    stop_and_go_on(tiny, tmp_path / "parts", stops, 25, **how)
+    # The last validations of the parts are theirs alone.
+    for run in (tmp_path / "whole", tmp_path / "parts"):
+        lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+        (run / "metrics.jsonl").write_text("".join(line for line in lines if '"train"' in line))
+        forget_validations(run)
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def forget_validations(run) -> None:
+    """Takes out of `last` what a validation at the end of each part leaves there."""
+    snapshot = checkpoint.read(run / "checkpoints" / "last", weights_only=False)
+    for key in ("best", "best_update", "validated", "finished"):
+        snapshot.state.pop(key)
+    checkpoint.write(run / "checkpoints" / "last", snapshot, Nothing())
+
+
+class Nothing:
+    def save(self, folder): ...
+
+
+@pytest.mark.parametrize("optimiser", OptimiserName)
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_each_update_can_be_gone_on_from(tiny, tmp_path, assert_same, optimiser, average):
+    how = {
+        "optimiser": optimiser,
+        "average": average,
+        "save_every": 5,
+        "validate_every": 3,
+        "schedule": ScheduleName.plateau,
+    }
+    tiny.trainer(tmp_path / "whole", updates=10, **how).train()
+    other = tiny.trainer(tmp_path / "other", updates=10, **how)
+    other.restore(checkpoint.read(tmp_path / "whole" / "checkpoints" / "step-5", weights_only=False))
+    (tmp_path / "other" / "metrics.jsonl").write_bytes((tmp_path / "whole" / "metrics.jsonl").read_bytes())
+    other.train()
+    assert_same(tmp_path / "whole", tmp_path / "other")
+
+
+def test_the_memory_of_a_plateau_and_of_patience_is_kept(tiny, tmp_path, everything):
+    how = {
+        "schedule": ScheduleName.plateau,
+        "lr": 1.0,
+        "optimiser": OptimiserName.sgd,
+        "patience": 9,
+        "validate_every": 1,
+    }
+    trainer = tiny.trainer(tmp_path, updates=6, best_by=BestBy.loss, **how)
+    trainer.train()
+    other = tiny.trainer(tmp_path, updates=6, best_by=BestBy.loss, **how)
+    other.restore(checkpoint.read(trainer.run.last, weights_only=False))
+    assert other.schedule == trainer.schedule
+    assert (other.progress.waited, other.progress.best) == (trainer.progress.waited, trainer.progress.best)
+
+
+def poisoned(model, when):
+    """The model's loss, not a number where when() says so."""
+    loss = model.loss
+
+    def bad(*arguments):
+        found = loss(*arguments)
+        return found._replace(objective=found.objective * float("nan")) if model.training and when() else found
+
+    model.loss = bad
+    return model
+
+
+def test_a_batch_that_is_not_a_number_changes_nothing_and_is_counted(tiny, tmp_path):
+    model = tiny.model()
+    trainer = tiny.trainer(tmp_path, updates=4, model=model, average=0.9)
+    seen = {}
+
+    def now() -> bool:
+        seen[trainer.progress.update] = [
+            w.detach().clone() for w in (*model.parameters(), *trainer.average.own.values())
+        ]
+        return trainer.progress.update == 2
+
+    poisoned(model, now)
+    at = trainer.train()
+    assert all(torch.equal(one, two) for one, two in zip(seen[2], seen[3], strict=True))
+    assert not all(torch.equal(one, two) for one, two in zip(seen[1], seen[2], strict=True))
+    assert (at.update, at.skipped, at.skipped_in_row) == (4, 1, 0)
+    assert '"skipped": 1' in (tmp_path / "metrics.jsonl").read_text().splitlines()[-2]
+
+
+def test_bad_numbers_without_end_stop_the_run_and_keep_its_last_good_checkpoint(tiny, tmp_path):
+    model = tiny.model()
+    trainer = tiny.trainer(tmp_path, updates=50, model=model, most_skipped=3, save_every=2)
+    poisoned(model, lambda: trainer.progress.update >= 5)
+    with pytest.raises(ValueError, match=r"not finite in 3 updates in a row, up to update 8: try init=.* last good"):
+        trainer.train()
+    assert checkpoint.read_update(trainer.run.last) == 6  # weights of 5, and one update left out
+    assert trainer.run.newest_whole() == trainer.run.last
+    assert all(
+        weight.isfinite().all() for weight in checkpoint.read(trainer.run.last, weights_only=True).model.values()
+    )
+
+
+def test_patience_ends_a_run(tiny, tmp_path):
+    trainer = tiny.trainer(tmp_path, updates=50, lr=1e-9, validate_every=2, patience=3, best_by=BestBy.bleu)
+    at = trainer.train()
+    assert at.finished == "trainer.patience"
+    assert at.update == 8  # the first is the best, three are not
+    assert checkpoint.read_update(trainer.run.best) == 2
+
+
+def test_the_best_is_kept_by_loss_too(tiny, tmp_path):
+    trainer = tiny.trainer(tmp_path, updates=6, validate_every=1, best_by=BestBy.loss)
+    at = trainer.train()
+    found = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    lowest = min((line["loss"], line["update"]) for line in found if line["kind"] == "valid")
+    assert (-at.best, at.best_update) == lowest
+    assert checkpoint.read_update(trainer.run.best) == lowest[1]
+
+
+def test_the_minutes_include_the_last_validation_and_the_saving(tiny, tmp_path, monkeypatch):
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    trainer = tiny.trainer(tmp_path, updates=None, minutes=5)
+    loss, validate = trainer.model.loss, trainer.validator.validate
+
+    def slow_loss(*arguments):
+        now[0] += 2.0 if trainer.model.training else 0.0
+        return loss(*arguments)
+
+    def slow_validation(*arguments):
+        now[0] += 60.0
+        return validate(*arguments)
+
+    trainer.model.loss, trainer.validator.validate = slow_loss, slow_validation
+    at = trainer.train()
+    assert at.finished == "trainer.max_minutes"
+    assert 290 < now[0] - 1000.0 <= 300
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    valid = [line["update"] for line in lines if line["kind"] == "valid"]
+    assert len(valid) == 2  # after a quarter, to know how long it takes, and at the end
+    assert valid[0] == pytest.approx(75 / 2, abs=2)
+    assert valid[1] == at.update
+
+
+def test_so_many_step_checkpoints_are_kept(tiny, tmp_path):
+    trainer = tiny.trainer(tmp_path, updates=7, save_every=2, keep=2)
+    trainer.train()
+    assert [place.name for place in trainer.run.steps()] == ["step-4", "step-6"]
+
+
+def test_minutes_alone_save_too(tiny, tmp_path):
+    trainer = tiny.trainer(tmp_path, updates=4, save_minutes=1e-9)
+    trainer.train()
+    assert [place.name for place in trainer.run.steps()] == ["step-1", "step-2", "step-3", "step-4"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_in_mid_update_saves_and_the_rest_is_as_if_it_had_not_come(tiny, tmp_path, assert_same, number):
+    how = {"accumulate": 2, "validate_every": 2, "updates": 6}
+    tiny.trainer(tmp_path / "whole", **how).train()
+    model = tiny.model(dropout=0.3)
+    trainer = tiny.trainer(tmp_path / "parts", model=model, **how)
+    loss = model.loss
+
+    def asked(*arguments):
+        if model.training and trainer.progress.update == 3:
+            os.kill(os.getpid(), number)
+        return loss(*arguments)
+
+    model.loss = asked
+    at = trainer.train()
+    assert at.update < 6
+    assert not at.finished
+    assert os.listdir(trainer.run.checkpoints) == ["last"] or trainer.run.best.is_dir()
+    again = tiny.trainer(tmp_path / "parts", **how)
+    again.restore(checkpoint.read(again.run.last, weights_only=False))
+    again.train()
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_signal_in_mid_validation_abandons_it_and_it_is_made_up_for(tiny, tmp_path, assert_same):
+    how = {"validate_every": 2, "updates": 6, "average": 0.9}
+    tiny.trainer(tmp_path / "whole", **how).train()
+    model = tiny.model(dropout=0.3)
+    trainer = tiny.trainer(tmp_path / "parts", model=model, **how)
+    encode = model.encode
+
+    def asked(*arguments):
+        if not model.training and trainer.progress.update == 4 and not trainer.stop.requested:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return encode(*arguments)
+
+    model.encode = asked
+    at = trainer.train()
+    assert (at.update, at.validated) == (4, 2)
+    again = tiny.trainer(tmp_path / "parts", **how)
+    again.restore(checkpoint.read(again.run.last, weights_only=False))
+    again.train()
+    assert_same(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_what_a_kill_left_undone_after_writing_is_made_up_for(tiny, tmp_path):
+    trainer = tiny.trainer(tmp_path, updates=4, validate_every=4, save_every=4)
+    trainer.train()
+    checkpoint.discard(trainer.run.best)
+    checkpoint.discard(trainer.run.step(4))
+    again = tiny.trainer(tmp_path, updates=4, validate_every=4, save_every=4)
+    again.restore(checkpoint.read(again.run.last, weights_only=False))
+    again.mend(again.run.last)
+    assert checkpoint.read_update(again.run.best) == checkpoint.read_update(again.run.step(4)) == 4
+
+
+def test_another_corpus_is_refused(tiny, tmp_path):
+    trainer = tiny.trainer(tmp_path, updates=1)
+    trainer.train()
+    trainer.memory.corpus = "another"
+    with pytest.raises(ValueError, match="the training corpus is not the one"):
+        trainer.restore(checkpoint.read(trainer.run.last, weights_only=False))
+
+
+def test_the_weights_of_a_checkpoint_are_the_average(tiny, tmp_path):
+    trainer = tiny.trainer(tmp_path, updates=3, average=0.9)
+    trainer.train()
+    kept = checkpoint.read(trainer.run.last, weights_only=True).model
+    assert all(torch.equal(kept[name], weight) for name, weight in trainer.average.weights.items())
+    assert not torch.equal(kept["output.weight"], trainer.model.output.weight)
