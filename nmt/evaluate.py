@@ -14,19 +14,25 @@ from nmt.analysis.metrics import length_table
 from nmt.config.door import door
 from nmt.config.schema import DataConfig, DataKind, EvaluateConfig, TestConfig
 from nmt.decoding.forced import force
-from nmt.training.device import Ranks, choose_device
+from nmt.decoding.translator import Translator
+from nmt.training.device import Device, Ranks, choose_device, join_ranks
 from nmt.training.journal import start_log
 from nmt.training.run_folder import run_of
-from nmt.training.validation import likelihood
+from nmt.training.validation import likelihood, translate_together
 
 log = logging.getLogger("nmt")
 
 
 def main(config: EvaluateConfig, _overrides: list[str]) -> None:
-    start_log(None)
+    with join_ranks() as ranks:
+        _evaluate(config, ranks)
+
+
+def _evaluate(config: EvaluateConfig, ranks: Ranks) -> None:
+    start_log(None, quiet=not ranks.first)
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = choose_device(config.device, config.precision)
+    device = choose_device(config.device, config.precision, ranks)
     loaded = build.load(config.checkpoint, device.device)
     data = _test_of(loaded.config.data, config.data)
     corpus = build.read_corpus(data, "test")
@@ -34,16 +40,21 @@ def main(config: EvaluateConfig, _overrides: list[str]) -> None:
     folder = Path(config.out) if config.out else run_of(loaded.folder).evaluation(corpus.name)
     log.info(f"checkpoint {loaded.folder}; {len(pairs)} sentences of {corpus.name}; precision {device.reason}")
 
-    encoded = build.encode(corpus, loaded.tokenizer, data, skip=False)
+    with ranks.first_alone():
+        encoded = build.encode(corpus, loaded.tokenizer, data, skip=False)
     batches = build.build_batches(loaded.config, encoded, training=False)
-    loss = likelihood(loaded.model, batches, device, Ranks()).loss
+    loss = likelihood(loaded.model, batches, device, ranks).loss
     translator = build.build_translator(loaded.model, loaded.tokenizer, config.decode)
+    found = _translations(loaded.model, translator, [pair.src for pair in pairs], device, ranks)
+    if not ranks.first:
+        list(found)
+        return
     gold = _gold(data) if loaded.model.has_attention else None
     with device.autocast():
         alignment = agreement(force(loaded.model, loaded.tokenizer, pairs), gold) if gold else None
         report = write_evaluation(
             folder,
-            (nbest[0] for nbest in translator.translate(pair.src for pair in pairs)),
+            found,
             [pair.tgt for pair in pairs],
             tgt=build.languages(data).tgt,
             perplexity=math.exp(min(loss, 700.0)),
@@ -52,6 +63,14 @@ def main(config: EvaluateConfig, _overrides: list[str]) -> None:
             alignment=alignment,
         )
     _print(report, folder)
+
+
+def _translations(model, translator: Translator, lines: list[str], device: Device, ranks: Ranks):
+    """The best translation of each line, as they are made; by several ranks, together."""
+    if ranks.size == 1:
+        yield from (nbest[0] for nbest in translator.translate(lines))
+    else:
+        yield from translate_together(model, translator, lines, device, ranks, attention=True)
 
 
 def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:

@@ -48,8 +48,7 @@ def main(config: TranslateConfig, _overrides: list[str]) -> None:
             out.write(_text(nbest, number, config.decode.nbest).encode("utf-8"))
             out.flush()  # whoever reads it, or goes on with it after a kill, has all that there is
             if aligned:
-                links = word_links(nbest[0]) if nbest[0].weights.size else []
-                aligned.write((pharaoh(links) + "\n").encode("utf-8"))
+                aligned.write((pharaoh(word_links(nbest[0])) + "\n").encode("utf-8"))
                 aligned.flush()
             if pictures and nbest[0].weights.size:
                 draw_translation(nbest[0], pictures / f"{number}.png", pieces=config.pieces)

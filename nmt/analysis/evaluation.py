@@ -38,7 +38,11 @@ class Translated(Protocol):
 
 
 def word_attention(translation: Translated) -> WordAttention:
-    """Attention of target words over source words, pieces merged on both sides."""
+    """Attention of target words over source words, pieces merged on both sides; all of it on no word where none was kept
+    (the translator leaves that of very long lines behind)."""
+    if not translation.weights.size:
+        shape = (len(translation.tgt_words), len(translation.src_words))
+        return WordAttention(np.zeros(shape, np.float32), np.ones(shape[0], np.float32))
     return merge(
         translation.weights,
         translation.tgt_word_of,
