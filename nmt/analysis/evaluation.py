@@ -38,8 +38,10 @@ class Translated(Protocol):
 
 
 def word_attention(translation: Translated) -> WordAttention:
-    """Attention of target words over source words, pieces merged on both sides; all of it on no word where none was kept
-    (the translator leaves that of very long lines behind)."""
+    """Attention of target words over source words, pieces merged on both sides.
+
+    All of it is on no word where none was kept: the translator leaves that of very long lines behind.
+    """
     if not translation.weights.size:
         shape = (len(translation.tgt_words), len(translation.src_words))
         return WordAttention(np.zeros(shape, np.float32), np.ones(shape[0], np.float32))
@@ -115,7 +117,8 @@ def write_evaluation(
     """Writes hypotheses.txt, alignments.txt, attention.npz, heatmaps/N.png and scores.json into `folder`.
 
     `translations` are read as they are made; what stood in the folder from an earlier evaluation is replaced. Without
-    `attention` (a model that has none) there are no alignments, matrices or pictures. `alignment` goes into the report as it is.
+    `attention` (a model that has none) there are no alignments, matrices or pictures. `alignment` goes into the report as it
+    is.
     """
     begun = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
