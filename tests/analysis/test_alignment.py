@@ -75,6 +75,16 @@ def test_a_target_word_that_looked_mostly_at_the_end_is_not_linked():
     assert links(np.array([[0.4, 0.1], [0.3, 0.6]]), np.array([0.5, 0.1])) == [(1, 1)]
 
 
+def test_a_word_that_looks_at_two_is_linked_to_the_one_that_nobody_else_claims():
+    weights = np.array([[0.45, 0.55], [0.0, 0.9]])  # "une fleur" for "a flower"
+    assert links(weights, np.zeros(2)) == [(0, 0), (1, 1)]
+
+
+def test_source_words_that_were_noticed_share_the_word_that_looked_at_them():
+    assert links(np.array([[0.5, 0.35, 0.1, 0.05]]), np.zeros(1)) == [(0, 0), (1, 0), (2, 0)]
+
+
+
 def test_a_threshold_links_each_pair_that_reaches_it():
     assert links(np.array([[0.5, 0.4], [0.1, 0.2]]), np.array([0.1, 0.7]), threshold=0.4) == [(0, 0), (1, 0)]
 
