@@ -117,8 +117,7 @@ def write_evaluation(
     """Writes hypotheses.txt, alignments.txt, attention.npz, heatmaps/N.png and scores.json into `folder`.
 
     `translations` are read as they are made; what stood in the folder from an earlier evaluation is replaced. Without
-    `attention` (a model that has none) there are no alignments, matrices or pictures. `alignment` goes into the report as it
-    is.
+    `attention` (a model that has none) there are no alignments, matrices or pictures. `alignment` goes into the report.
     """
     begun = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
