@@ -21,7 +21,7 @@ demo: setup
 	$(BIN)/python -m nmt.evaluate checkpoint=$(RUN)
 
 test: setup
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto
 
 check: setup
 	$(BIN)/ruff format --check .
