@@ -42,7 +42,7 @@ def one_line(child) -> str:
 
 @pytest.fixture(scope="module")
 def whole(tiny, tmp_path_factory):
-    """A run of 12 updates that was never stopped."""
+    """A run of 40 updates, with a checkpoint every 10, that was never stopped."""
     from nmt.config.door import door
     from nmt.config.schema import TrainConfig
 
@@ -60,7 +60,7 @@ def whole(tiny, tmp_path_factory):
         finally:
             os._exit(0)
     os.waitpid(pid, 0)
-    assert checkpoint.read_update(run / "checkpoints" / "last") == 12
+    assert checkpoint.read_update(run / "checkpoints" / "last") == 40
     return run
 
 
@@ -72,11 +72,11 @@ def test_killed_at_random_moments_a_run_ends_as_if_it_had_never_been(tiny, door,
     for kill in range(6):
         child = door("train", command)
         if kill % 2:  # while a checkpoint is being written
-            wait_until(lambda: list(run.glob("checkpoints/.*partial*")) or lines_of(run) >= 12, child)
+            wait_until(lambda: list(run.glob("checkpoints/.*partial*")) or lines_of(run) >= 40, child)
             time.sleep(dice.random() * 0.01)
         else:
-            target = lines_of(run) + dice.randint(1, 4)
-            wait_until(lambda target=target: lines_of(run) >= min(12, target), child)
+            target = lines_of(run) + dice.randint(1, 14)
+            wait_until(lambda target=target: lines_of(run) >= min(40, target), child)
         child.kill()
         child.wait()
     assert door("train", command).wait() == 0
@@ -87,7 +87,7 @@ def test_a_finished_run_says_so_and_ends_well(door, whole):
     before = sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*.safetensors"))
     child = door("train", [f"resume={whole}"])
     assert child.wait() == 0
-    assert f"{whole}: finished at update 12 by trainer.max_updates" in child.errors()
+    assert f"{whole}: finished at update 40 by trainer.max_updates" in child.errors()
     assert sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*.safetensors")) == before
 
 
@@ -165,7 +165,7 @@ def test_the_last_checkpoint_damaged_the_one_before_is_used_with_a_warning(tiny,
     run = tmp_path / "run"
     child = door("train", tiny.settings(run, trainer__keep=0))
     assert child.wait() == 0
-    for path in (run / "checkpoints" / "last", run / "checkpoints" / "step-12", run / "checkpoints" / "best"):
+    for path in (run / "checkpoints" / "last", run / "checkpoints" / "step-40", run / "checkpoints" / "best"):
         weights = path / "training.safetensors"
         data = bytearray(weights.read_bytes())
         data[len(data) // 2] ^= 1  # once in each: they are one file by several names
@@ -174,7 +174,7 @@ def test_the_last_checkpoint_damaged_the_one_before_is_used_with_a_warning(tiny,
     child = door("train", [f"resume={run}"])
     assert child.wait() == 0
     assert "training.safetensors: damaged" in child.errors()
-    assert f"resumed from {run / 'checkpoints' / 'step-8'}, update 8" in child.errors()
+    assert f"resumed from {run / 'checkpoints' / 'step-30'}, update 30" in child.errors()
     assert_same(whole, run)
 
 
@@ -208,7 +208,7 @@ def test_a_signal_saves_and_ends_well(tiny, door, tmp_path, whole, assert_same, 
     update = checkpoint.read_update(run / "checkpoints" / "last")
     assert os.listdir(run / "checkpoints") == ["last"]
     assert lines_of(run) == update
-    assert door("train", [f"resume={run}", "trainer.save_every=4"]).wait() == 0
+    assert door("train", [f"resume={run}", "trainer.save_every=10"]).wait() == 0
     assert_same(whole, run)
 
 
@@ -223,7 +223,7 @@ def test_a_file_that_may_not_grow_ends_the_run_in_one_line(tiny, door, tmp_path,
     run = tmp_path / "run"
     assert door("train", tiny.settings(run, trainer__max_updates=4)).wait() == 0
     size = (run / "checkpoints" / "last" / "model.safetensors").stat().st_size
-    child = door("train", [f"resume={run}", "trainer.max_updates=12"], prepare=limit_files(size - 1))
+    child = door("train", [f"resume={run}", "trainer.max_updates=40"], prepare=limit_files(size - 1))
     assert child.wait() == 2
     assert "could not be written (" in one_line(child)
     assert checkpoint.read_update(run / "checkpoints" / "last") == 4
@@ -242,7 +242,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_last_good_checkpoint_goes_
     try:
         run = disk / "run"
         child = door("train", tiny.settings(run))
-        wait_until(lambda: (run / "checkpoints" / "step-4").exists(), child)
+        wait_until(lambda: (run / "checkpoints" / "step-10").exists(), child)
         child.kill(signal.SIGSTOP)
         before = RunFolder(run).newest_whole()
         assert before is not None
