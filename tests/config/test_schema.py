@@ -1,0 +1,172 @@
+"""Impossible numbers, and settings that do not fit together, are refused by name."""
+
+import math
+
+import pytest
+
+from nmt.config.schema import (
+    AttentionConfig,
+    BatchConfig,
+    DataConfig,
+    DecodeConfig,
+    DecoderConfig,
+    EncoderConfig,
+    EvaluateConfig,
+    ModelConfig,
+    OptimConfig,
+    ScheduleConfig,
+    TokenizerConfig,
+    TrainConfig,
+    TrainerConfig,
+    TranslateConfig,
+)
+from nmt.model.attention import Score
+from nmt.model.seq2seq import Tie
+from nmt.training.optim import ScheduleName
+
+LIMIT = TrainerConfig(max_updates=1)
+
+
+@pytest.mark.parametrize("value", [0, -1, 10**12])
+@pytest.mark.parametrize(
+    ("section", "prefix", "names"),
+    [
+        (EncoderConfig, "model.encoder", ["embedding", "hidden", "layers"]),
+        (DecoderConfig, "model.decoder", ["embedding", "hidden", "layers", "readout"]),
+        (AttentionConfig, "model.attention", ["size"]),
+        (TokenizerConfig, "tokenizer", ["size", "src_size", "tgt_size"]),
+        (DecodeConfig, "decode", ["beam", "batch_size", "max_length"]),
+    ],
+)
+def test_a_size_is_at_least_one_and_no_slip_of_the_finger(section, prefix, names, value):
+    for name in names:
+        with pytest.raises(ValueError, match=rf"{prefix}\.{name}={value} is impossible: the (least|most) is"):
+            section(**{name: value})
+
+
+@pytest.mark.parametrize("section", [EncoderConfig, DecoderConfig])
+@pytest.mark.parametrize("value", [1.0, 1.5, -0.1, math.nan])
+def test_dropout_is_a_share(section, value):
+    with pytest.raises(ValueError, match=r"dropout=.* is impossible: give a share of at least 0 and below 1"):
+        section(dropout=value)
+
+
+@pytest.mark.parametrize("name", ["beta1", "beta2", "rho", "momentum", "smoothing", "average"])
+@pytest.mark.parametrize("value", [1.0, -0.1, math.nan])
+def test_decays_and_smoothing_are_shares(name, value):
+    with pytest.raises(ValueError, match=rf"optim\.{name}=.* is impossible"):
+        OptimConfig(**{name: value})
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
+def test_a_learning_rate_is_above_zero_and_finite(value):
+    with pytest.raises(ValueError, match=r"optim\.lr=.* is impossible: give a number above 0"):
+        OptimConfig(lr=value)
+
+
+@pytest.mark.parametrize("name", ["eps", "weight_decay", "clip"])
+@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
+def test_other_numbers_of_the_optimiser_are_at_least_zero_and_finite(name, value):
+    with pytest.raises(ValueError, match=rf"optim\.{name}=.* is impossible"):
+        OptimConfig(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("max_updates", 0), ("max_epochs", 0.0), ("max_minutes", -1.0)])
+def test_a_budget_allows_something(name, value):
+    with pytest.raises(ValueError, match=rf"trainer\.{name}={value} is impossible"):
+        TrainerConfig(**{name: value})
+
+
+@pytest.mark.parametrize("name", ["max_epochs", "max_minutes"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_budget_ends(name, value):
+    with pytest.raises(ValueError, match="is impossible"):
+        TrainerConfig(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("accumulate", 0), ("validate_every", -1), ("save_every", -1), ("keep", -1)])
+def test_intervals_and_counts_are_possible(name, value):
+    with pytest.raises(ValueError, match=rf"trainer\.{name}={value} is impossible"):
+        TrainerConfig(**{name: value})
+
+
+def test_a_run_without_an_end_is_refused():
+    with pytest.raises(ValueError, match=r"nothing would end this run: set trainer\.max_updates, max_epochs"):
+        TrainConfig(trainer=TrainerConfig())
+
+
+@pytest.mark.parametrize("limit", [{"max_updates": 1}, {"max_epochs": 0.5}, {"max_minutes": 1.0}, {"patience": 2}])
+def test_one_limit_is_enough(limit):
+    assert TrainConfig(trainer=TrainerConfig(**limit)).trainer.max_updates == limit.get("max_updates")
+
+
+def test_more_hypotheses_than_the_beam_holds_are_refused():
+    with pytest.raises(ValueError, match=r"decode\.nbest=6 is more than the 5 of decode\.beam: try decode\.beam=6"):
+        DecodeConfig(nbest=6)
+
+
+@pytest.mark.parametrize("score", [Score.additive, Score.concat])
+def test_a_score_with_a_width_of_its_own_asks_for_it(score):
+    with pytest.raises(ValueError, match=rf"model\.attention\.size is needed by {score.value} attention; try model"):
+        AttentionConfig(score)
+
+
+@pytest.mark.parametrize("score", [Score.dot, Score.scaled_dot, Score.general])
+def test_a_score_without_a_width_does_not(score):
+    assert AttentionConfig(score).size is None
+
+
+def test_three_ties_need_one_vocabulary():
+    with pytest.raises(ValueError, match=r"model\.tie=three .* try tokenizer\.joint=true, or model\.tie=two"):
+        TrainConfig(model=ModelConfig(tie=Tie.three), trainer=LIMIT)
+    assert TrainConfig(model=ModelConfig(tie=Tie.three), tokenizer=TokenizerConfig(joint=True), trainer=LIMIT)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.9, 1.1, math.nan])
+def test_character_coverage_is_what_sentencepiece_takes(value):
+    with pytest.raises(ValueError, match=r"tokenizer\.character_coverage"):
+        TokenizerConfig(character_coverage=value)
+
+
+def test_two_models_of_ones_own_go_together():
+    with pytest.raises(ValueError, match=r"tokenizer\.src_model and tokenizer\.tgt_model go together"):
+        TokenizerConfig(src_model="a.model")
+
+
+def test_a_batch_holds_something():
+    with pytest.raises(ValueError, match=r"batch\.size=0 is impossible: the least is 1"):
+        BatchConfig(size=0)
+
+
+@pytest.mark.parametrize("name", ["hold", "floor", "factor"])
+@pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
+def test_shares_of_a_schedule_are_shares(name, value):
+    with pytest.raises(ValueError, match=rf"optim\.schedule\.{name}=.* is impossible"):
+        ScheduleConfig(**{name: value})
+
+
+def test_an_inverse_root_falls_from_somewhere():
+    with pytest.raises(ValueError, match=r"try optim\.schedule\.warmup=1000"):
+        ScheduleConfig(name=ScheduleName.inverse_sqrt)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_is_one_that_every_generator_takes(seed):
+    with pytest.raises(ValueError, match=rf"seed={seed} is impossible"):
+        TrainConfig(seed=seed, trainer=LIMIT)
+
+
+@pytest.mark.parametrize("config", [EvaluateConfig, TranslateConfig])
+def test_some_thread_has_to_work(config):
+    with pytest.raises(ValueError, match="threads=0 is impossible: the least is 1"):
+        config(threads=0)
+
+
+@pytest.mark.parametrize("train", [3, [1], {"a": "b"}, ["a", None]])
+def test_training_texts_are_paths(train):
+    with pytest.raises(ValueError, match=r"data\.train=.*: give a path without its language suffix"):
+        DataConfig(train=train)
+
+
+def test_one_training_text_is_a_list_of_one():
+    assert DataConfig(train="a").train == ["a"]
