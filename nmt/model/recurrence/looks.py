@@ -94,10 +94,10 @@ class LookTape:
         return torch.bmm(self.weights.permute(1, 2, 0), self.d_contexts.transpose(0, 1))
 
 
-def exp_twice(x: Tensor) -> Tensor:
-    """e^2x in place, within the type's normal numbers."""
-    limit = math.floor(-math.log(torch.finfo(x.dtype).tiny) / 2)
-    return x.clamp_(-limit, limit).mul_(2).exp_()
+def bounded_exp_(x: Tensor) -> Tensor:
+    """e^x in place, within the type's normal numbers."""
+    limit = math.floor(-math.log(torch.finfo(x.dtype).tiny))
+    return x.clamp_(-limit, limit).exp_()
 
 
 class AdditiveTape(LookTape):
@@ -113,6 +113,7 @@ class AdditiveTape(LookTape):
         super().__init__(memory, bias, contexts, weights, narrow, exp_keys, query, v)
         self.exp_keys = exp_keys
         self.query = query
+        self.query_twice = 2 * query
         self.v = v
         self.one = v.new_ones(())
         self.slope = -2 * v
@@ -122,7 +123,7 @@ class AdditiveTape(LookTape):
 
     def _reciprocals(self, asker: Asker) -> Tensor:
         """r (B, S, A), in room that the next call overwrites."""
-        query = exp_twice(torch.mm(asker.operand, self.query.t()).to(self.v.dtype)).unsqueeze(1)
+        query = bounded_exp_(torch.mm(asker.operand, self.query_twice.t()).to(self.v.dtype)).unsqueeze(1)
         return torch.addcmul(self.one, self.exp_keys, query, out=self.room).reciprocal_()
 
     def energies(self, asker: Asker) -> Tensor:
@@ -187,4 +188,4 @@ def record_look(
     shared = (memory.to(wide), bias, contexts, weights, narrow)
     if query is None or v is None:
         return DotTape(*shared, keys.to(wide))
-    return AdditiveTape(*shared, exp_twice(keys.to(wide, copy=True)), query.to(dtype), v.to(wide))
+    return AdditiveTape(*shared, bounded_exp_(2 * keys.to(wide)), query.to(dtype), v.to(wide))
