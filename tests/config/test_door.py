@@ -6,7 +6,10 @@ import pytest
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("hiden_size=3", "hiden_size: no such key, did you mean model.encoder.hidden or model.decoder.hidden; legal are"),
+        (
+            "hiden_size=3",
+            "hiden_size: no such key, did you mean model.encoder.hidden or model.decoder.hidden; legal are",
+        ),
         ("model.hiden_size=3", "legal under model are encoder, decoder, attention, tie, init"),
         ("model.encoder.hiden=3", "did you mean hidden; legal under model.encoder are cell, embedding, hidden, layers"),
         ("model.encodr.hidden=3", "model.encodr: no such key, did you mean encoder"),
@@ -24,12 +27,18 @@ def test_an_unknown_key_is_refused_at_any_depth_with_the_legal_ones(refusal, wor
 @pytest.mark.parametrize(
     ("word", "said"),
     [
-        ("model.encoder.cell=gruu", "model.encoder.cell=gruu: no such word, did you mean gru; legal are gru, gru_after"),
+        (
+            "model.encoder.cell=gruu",
+            "model.encoder.cell=gruu: no such word, did you mean gru; legal are gru, gru_after",
+        ),
         ("model.attention.score=global_atention", "legal are additive, dot, scaled_dot, general, concat"),
         ("model/attention=global_atention", "legal are additive, concat, dot, general, scaled_dot"),
         ("data=fils", "data=fils: no such choice, did you mean files; legal are demo, files, hub"),
         ("size=papr", "size=papr: no such choice, did you mean paper"),
-        ("+experiment=bahdanu", "+experiment=bahdanu: no such choice, did you mean bahdanau; legal are bahdanau, luong"),
+        (
+            "+experiment=bahdanu",
+            "+experiment=bahdanu: no such choice, did you mean bahdanau; legal are bahdanau, luong",
+        ),
         ("experiment=bahdanau", "write +experiment=NAME, with a plus"),
         ("model.attention=dot", "or model/attention=CHOICE"),
         ("device=gpu", "legal are auto, cpu, cuda"),
@@ -109,7 +118,9 @@ def test_a_mistake_in_ones_own_yaml_file_is_refused(refusal, tmp_path_factory, t
 
 
 @pytest.mark.parametrize("verb", ["evaluate", "translate"])
-@pytest.mark.parametrize("word", ["model.encoder.hidden=3", "+model.tie=two", "model/attention=dot", "tokenizer.size=9"])
+@pytest.mark.parametrize(
+    "word", ["model.encoder.hidden=3", "+model.tie=two", "model/attention=dot", "tokenizer.size=9"]
+)
 def test_model_and_tokenizer_come_from_the_checkpoint(refusal, verb, word):
     assert "model and tokenizer come from the checkpoint" in refusal(verb, "checkpoint=x", word)
 

@@ -84,7 +84,9 @@ def test_a_budget_ends(name, value):
         TrainerConfig(**{name: value})
 
 
-@pytest.mark.parametrize(("name", "value"), [("accumulate", 0), ("validate_every", -1), ("save_every", -1), ("keep", -1)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("accumulate", 0), ("validate_every", -1), ("save_every", -1), ("keep", -1)]
+)
 def test_intervals_and_counts_are_possible(name, value):
     with pytest.raises(ValueError, match=rf"trainer\.{name}={value} is impossible"):
         TrainerConfig(**{name: value})

@@ -1,0 +1,228 @@
+"""Every experiment, size and corpus composes into a model that can be built; the published ones have the published sizes."""
+
+import json
+import random
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from nmt import build, train
+from nmt.config.door import CONFIGS, door
+from nmt.config.schema import DataKind, DecoderKind, TrainConfig
+from nmt.data.batches import Unit
+from nmt.data.tokenizer import Kind
+from nmt.model.attention import Score
+from nmt.model.cells import CellKind
+from nmt.model.decoder import Start
+from nmt.model.init import Init, initialise
+from nmt.training.optim import OptimiserName, ScheduleName
+
+EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
+CORPORA = sorted(path.stem for path in (CONFIGS / "data").glob("*.yaml"))
+SIZES = sorted(path.stem for path in (CONFIGS / "size").glob("*.yaml"))
+LUONG = ["luong_concat", "luong_dot", "luong_general"]
+
+
+def composed(*overrides: str) -> TrainConfig:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = OmegaConf.to_object(compose("train", overrides=list(overrides)))
+    assert isinstance(config, TrainConfig)
+    return config
+
+
+def shapes(config: TrainConfig, src: int = 100, tgt: int = 100) -> dict[str, tuple[int, ...]]:
+    """The shape of each weight, without the weights."""
+    with torch.device("meta"):
+        model = build.build_model(config.model, src, tgt)
+    return {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+
+
+def test_the_experiments_are_these():
+    assert EXPERIMENTS == ["bahdanau", "luong_concat", "luong_dot", "luong_general", "multi30k", "rnnencdec"]
+
+
+def test_the_corpora_are_these():
+    assert CORPORA == ["demo", "files", "hub", "iwslt17", "multi30k", "wmt14_ende", "wmt14_enfr"]
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_an_experiment_composes_builds_and_bears_its_name(experiment):
+    config = composed(f"+experiment={experiment}")
+    assert config.name == experiment
+    assert shapes(config)
+    claim = (CONFIGS / "experiment" / f"{experiment}.yaml").read_text()
+    assert "# Claim: " in claim
+
+
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize("size", ["base", "large", "paper", "luong"])
+def test_an_experiment_can_have_another_size(experiment, size):
+    if experiment == "multi30k" and size != "base":
+        pytest.skip("multi30k ties three tables, which only a joint vocabulary allows")
+    assert shapes(composed(f"+experiment={experiment}", f"size={size}"))
+
+
+@pytest.mark.parametrize("corpus", CORPORA)
+def test_a_corpus_composes_with_a_size_that_fits_it(corpus):
+    config = composed(f"data={corpus}")
+    assert shapes(config)
+    assert config.trainer.max_epochs or config.trainer.max_updates or config.trainer.max_minutes
+    assert config == composed(f"data={corpus}", f"size={corpus}")
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_size_stands_alone(size):
+    joint = ["tokenizer.joint=true"] if size == "multi30k" else []
+    assert shapes(composed(f"size={size}", *joint))
+
+
+@pytest.mark.parametrize(
+    ("corpus", "name", "config", "languages"),
+    [
+        ("multi30k", "bentrevett/multi30k", None, ("de", "en")),
+        ("iwslt17", "IWSLT/iwslt2017", "iwslt2017-de-en", ("de", "en")),
+        ("wmt14_ende", "wmt/wmt14", "de-en", ("en", "de")),
+        ("wmt14_enfr", "wmt/wmt14", "fr-en", ("en", "fr")),
+    ],
+)
+def test_a_preset_names_its_corpus_on_the_hub(corpus, name, config, languages):
+    data = composed(f"data={corpus}").data
+    assert (data.kind, data.name, data.config) == (DataKind.hub, name, config)
+    assert (data.src, data.tgt) == languages
+    assert (data.train, data.valid, data.test) == (["train"], "validation", "test")
+
+
+@pytest.mark.parametrize("score", list(Score))
+def test_the_width_of_attention_is_that_of_the_size_whatever_the_score(score):
+    config = composed(f"model/attention={score.value}", "size=paper", "model.decoder.hidden=2000")
+    assert config.model.attention.size == (1000 if score in (Score.additive, Score.concat) else None)
+
+
+def test_bahdanau_has_the_published_sizes():
+    config = composed("+experiment=bahdanau", "data=files", "size=paper")
+    encoder, decoder = config.model.encoder, config.model.decoder
+    assert (encoder.embedding, encoder.hidden, encoder.layers, encoder.bidirectional) == (620, 1000, 1, True)
+    assert (decoder.embedding, decoder.hidden, decoder.layers, decoder.readout) == (620, 1000, 1, 500)
+    assert (encoder.cell, decoder.cell) == (CellKind.gru, CellKind.gru)
+    assert (decoder.kind, decoder.start) == (DecoderKind.bahdanau, Start.backward_first)
+    assert (config.model.attention.score, config.model.attention.size) == (Score.additive, 1000)
+    assert (config.tokenizer.kind, config.tokenizer.joint, config.tokenizer.size) == (Kind.word, False, 30_000)
+    assert (config.data.max_length, config.batch.size, config.batch.unit) == (50, 80, Unit.sentences)
+
+
+def test_bahdanau_is_trained_as_published():
+    config = composed("+experiment=bahdanau", "data=files", "size=paper")
+    optim = config.optim
+    assert (optim.name, optim.rho, optim.eps, optim.clip) == (OptimiserName.adadelta, 0.95, 1e-6, 1.0)
+    assert (optim.lr, optim.smoothing, optim.average, optim.weight_decay) == (1.0, 0.0, 0.0, 0.0)
+    assert optim.schedule.name is ScheduleName.constant
+    assert config.trainer.max_epochs is None
+
+
+def test_bahdanaus_weights_have_the_published_shapes():
+    found = shapes(composed("+experiment=bahdanau", "size=paper"), 30_000, 30_000)
+    assert found["encoder.embedding.weight"] == found["decoder.embedding.weight"] == (30_000, 620)
+    assert found["output.weight"] == (30_000, 500)
+    assert found["decoder.readout.state.weight"] == (1000, 1000)  # two pieces for each of 500 maxout units
+    assert found["decoder.readout.context.weight"] == (1000, 2000)
+    assert found["decoder.attention.query.weight"] == (1000, 1000)
+    assert found["decoder.attention.key.weight"] == (1000, 2000)
+    assert found["decoder.attention.v"] == (1000,)
+
+
+def test_bahdanaus_weights_begin_as_published():
+    config = composed("+experiment=bahdanau", "size=paper")
+    assert config.model.init is Init.bahdanau
+    torch.manual_seed(1)
+    model = build.build_model(config.model, 40, 40)
+    initialise(model, config.model.init)
+    weights = model.state_dict()
+    assert weights["output.weight"].std().item() == pytest.approx(0.01, rel=0.05)
+    assert weights["decoder.readout.context.weight"].std().item() == pytest.approx(0.01, rel=0.05)
+    assert weights["decoder.attention.key.weight"].std().item() == pytest.approx(0.001, rel=0.05)
+    assert not weights["decoder.attention.v"].any()
+    assert not weights["output.bias"].any()
+
+
+@pytest.mark.parametrize("experiment", LUONG)
+def test_luong_has_the_published_sizes(experiment):
+    config = composed(f"+experiment={experiment}", "data=files", "size=luong")
+    encoder, decoder = config.model.encoder, config.model.decoder
+    assert (encoder.embedding, encoder.hidden, encoder.layers, encoder.bidirectional) == (1000, 1000, 4, False)
+    assert (decoder.embedding, decoder.hidden, decoder.layers) == (1000, 1000, 4)
+    assert (encoder.cell, decoder.cell) == (CellKind.lstm, CellKind.lstm)
+    assert (encoder.dropout, decoder.dropout) == (0.2, 0.2)
+    assert (decoder.kind, decoder.start, decoder.input_feeding) == (DecoderKind.luong, Start.last, True)
+    assert config.model.attention.score.value == experiment.removeprefix("luong_")
+    assert (config.tokenizer.kind, config.tokenizer.size, config.model.init) == (Kind.word, 50_000, Init.luong)
+
+
+@pytest.mark.parametrize("experiment", LUONG)
+def test_luong_is_trained_as_published(experiment):
+    config = composed(f"+experiment={experiment}", "data=files", "size=luong")
+    assert (config.optim.name, config.optim.lr, config.optim.clip) == (OptimiserName.sgd, 1.0, 5.0)
+    assert (config.batch.size, config.batch.unit) == (128, Unit.sentences)
+    assert config.trainer.max_epochs == 12
+    schedule = config.optim.schedule
+    assert (schedule.name, schedule.halvings) == (ScheduleName.halving, 4)
+    assert round(12 * schedule.hold) == 8
+
+
+def test_the_fixed_vector_is_as_wide_as_the_decoder_and_has_no_attention():
+    config = composed("+experiment=rnnencdec", "size=paper")
+    assert (config.model.encoder.hidden, config.model.encoder.bidirectional) == (1000, False)
+    with torch.device("meta"):
+        assert not build.build_model(config.model, 50, 50).has_attention
+
+
+@pytest.mark.parametrize("corpus", ["files", "multi30k"])
+def test_the_multi30k_recipe_takes_files_or_the_hubs_copy(corpus):
+    config = composed("+experiment=multi30k", f"data={corpus}")
+    assert config.trainer.max_minutes == 30
+    assert config.trainer.max_epochs is None
+    assert shapes(config)
+
+
+def sentence(dice: random.Random) -> tuple[str, str]:
+    words = [dice.choice(["ab", "ba", "abba", "baab", "aab", "bba"]) for _ in range(dice.randint(2, 6))]
+    return " ".join(words), " ".join(word[::-1] for word in words)
+
+
+def write_hub_corpus(folder: Path, src: str, tgt: str, *, nested: bool) -> None:
+    """Three splits of JSON lines: {"translation": {src: ..., tgt: ...}} as of WMT and IWSLT, or flat as of Multi30k."""
+    dice = random.Random(1)
+    folder.mkdir()
+    for split, count in (("train", 60), ("validation", 6), ("test", 6)):
+        with (folder / f"{split}.jsonl").open("w") as file:
+            for _ in range(count):
+                pair = dict(zip((src, tgt), sentence(dice), strict=True))
+                file.write(json.dumps({"translation": pair} if nested else pair) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("corpus", "src", "tgt", "nested"),
+    [
+        ("multi30k", "de", "en", False),
+        ("iwslt17", "de", "en", True),
+        ("wmt14_ende", "en", "de", True),
+        ("wmt14_enfr", "en", "fr", True),
+    ],
+)
+def test_a_preset_trains_on_local_data_of_its_shape(tmp_path, monkeypatch, corpus, src, tgt, nested):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    write_hub_corpus(tmp_path / "local", src, tgt, nested=nested)
+    small = ["model.encoder.hidden=4", "model.encoder.embedding=4", "model.attention.size=4"]
+    small += ["model.decoder.hidden=8", "model.decoder.embedding=4", "model.decoder.readout=4"]
+    words = [f"data={corpus}", "data.name=local", "data.config=null", "run=run", *small]
+    words += ["tokenizer.kind=char", "tokenizer.size=8", "tokenizer.byte_fallback=false", "device=cpu"]
+    words += ["trainer.max_updates=2", "trainer.tensorboard=false", "optim.schedule.warmup=1"]
+    monkeypatch.setattr(sys, "argv", ["nmt.train", *words])
+    door("train", train.main, TrainConfig)
+    assert (tmp_path / "run" / "checkpoints" / "last" / "model.safetensors").is_file()
+    assert "60 training pairs" in (tmp_path / "run" / "train.log").read_text()
