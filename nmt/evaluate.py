@@ -23,17 +23,21 @@ from nmt.training.validation import likelihood, translate_together
 log = logging.getLogger("nmt")
 
 
-def main(config: EvaluateConfig, _overrides: list[str]) -> None:
+def main(config: EvaluateConfig, overrides: list[str]) -> None:
     with join_ranks() as ranks:
-        _evaluate(config, ranks)
+        _evaluate(config, ranks, pictures_asked_for=any(each.startswith("heatmaps=") for each in overrides))
 
 
-def _evaluate(config: EvaluateConfig, ranks: Ranks) -> None:
+def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool) -> None:
     start_log(None, quiet=not ranks.first)
     if config.threads:
         torch.set_num_threads(config.threads)
     device = choose_device(config.device, config.precision, ranks)
     loaded = build.load(config.checkpoint, device.device)
+    if pictures_asked_for and config.heatmaps and not loaded.model.has_attention:
+        raise ValueError(
+            f"heatmaps={config.heatmaps} needs attention, which this model ({loaded.config.name}) does not have"
+        )
     data = _test_of(loaded.config.data, config.data)
     corpus = build.read_corpus(data, "test")
     pairs = list(corpus)

@@ -1,4 +1,4 @@
-"""Every experiment, size and corpus composes into a model that can be built; the published ones have the published sizes."""
+"""Every experiment, size and corpus composes into a model; the published ones have the published sizes."""
 
 import json
 import random

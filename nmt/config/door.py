@@ -43,6 +43,9 @@ def door(name: str, main: Callable[..., None], schema: type) -> None:
             overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)  # as written: a=${b} stays so
             _check_keys(composed, schema)
             main(OmegaConf.to_object(composed), overrides)
+        except BrokenPipeError:
+            _close_quietly()
+            sys.exit(0)
         except Exception as error:
             _report(error, schema)
             refused += 1
@@ -88,7 +91,7 @@ def _report(error: Exception, schema: type) -> None:
     """The line that says what went wrong, if it is a person's mistake; ours is raised."""
     mistake = isinstance(error, (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError, MemoryError))
     mistake = mistake or (isinstance(error, RuntimeError) and _out_of_memory(error))
-    if not mistake or isinstance(error, BrokenPipeError) or os.environ.get("NMT_TRACEBACK"):
+    if not mistake or os.environ.get("NMT_TRACEBACK"):
         raise error
     print(f"error: {explain(error, schema)}", file=sys.stderr)
 
@@ -202,6 +205,9 @@ def _unknown_key(key: str, schema: type) -> str:
 
 def _explain_value(said: str, schema: type) -> str:
     """For a word, a number or a section that does not fit its key."""
+    merged = r"In '([^']+)'.*?Merge error: \w+ is not a subclass of (\w+)Config\. value: ([^\n]*)"
+    if merged := re.search(merged, said, re.S):
+        return f"{merged[1]}: {merged[3]} stands where the keys of {merged[2].lower()} belong"
     if not (at := re.search(r"full_key: (\S+)", said)):
         return ""
     key = at[1]

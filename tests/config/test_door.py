@@ -1,5 +1,7 @@
 """Every mistake on a command line gets one line that says what, where and what to try."""
 
+from pathlib import Path
+
 import pytest
 
 
@@ -106,8 +108,8 @@ def test_an_exponent_in_a_yaml_file_is_a_number_though_yaml_reads_it_as_text(ask
         ("model: {encoder: {hiden: 3}}", "model.encoder.hiden: no such key, did you mean hidden"),
         ("model: {encoder: {cell: gruu}}", "model.encoder.cell=gruu: no such word, did you mean gru"),
         ("nam: x", "nam: no such key, did you mean name"),
-        ("a: [", "experiment"),
-        ("optim: 3", "optim"),
+        ("a: [", "mine.yaml"),
+        ("optim: 3", "experiment/mine: 3 stands where the keys of optim belong"),
     ],
 )
 def test_a_mistake_in_ones_own_yaml_file_is_refused(refusal, tmp_path_factory, text, said):
@@ -145,7 +147,7 @@ def test_the_other_doors_speak_the_same_way(refusal, verb, word, said):
 
 def test_a_file_that_cannot_be_opened_is_named_with_the_reason(refusal):
     def miss(_config):
-        open("nowhere/x")
+        Path("nowhere/x").read_text()
 
     assert refusal("train", main=miss) == "nowhere/x: No such file or directory"
 
