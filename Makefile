@@ -21,7 +21,7 @@ demo: setup
 	$(BIN)/python -m nmt.evaluate checkpoint=$(RUN)
 
 test: setup
-	$(BIN)/python -m pytest -q -n auto
+	$(BIN)/python -m pytest -q
 
 check: setup
 	$(BIN)/ruff format --check .

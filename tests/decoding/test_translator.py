@@ -202,7 +202,7 @@ def tokenizer():
     pairs = [Pair(*(" ".join(draw.choices(words, k=6)) for _ in range(2))) for _ in range(200)]
     return train_tokenizer(
         pairs,
-        kind=Kind.UNIGRAM,
+        kind=Kind.unigram,
         joint=True,
         src_size=290,
         tgt_size=0,

@@ -150,7 +150,7 @@ def keys(schema: type) -> list[str]:
         for key, value in plain.items():
             yield from leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
 
-    return list(leaves(to_plain(schema())))
+    return list(leaves(OmegaConf.to_container(OmegaConf.structured(schema))))
 
 
 WORDS = st.sampled_from(

@@ -69,7 +69,7 @@ def test_a_folder_that_holds_a_run_is_refused_and_left_as_it_is(tmp_path, name):
 
 def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "run").write_text("x")
-    assert "is a file" in refusal(RunFolder(tmp_path / "run").create)
+    assert "is a file" in refusal(RunFolder(tmp_path / "run").check_free)
     assert "is a file" in refusal(lambda: RunFolder(tmp_path / "run").lock().__enter__())
 
 
