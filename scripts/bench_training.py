@@ -6,7 +6,7 @@
     python scripts/bench_training.py --size paper --device cuda --precision bf16
 
 Variants, on the same weights, with equal loss and gradients (checked first, in float64):
-  naive   everything in the loop: keys projected again at every step, gates, readout and vocabulary product too
+  naive   everything in the loop: query and memory joined and projected again at every step, the vocabulary product too
   keys    keys once a sentence and one vocabulary product after the loop; the rest as above
   plain   the readable path of nmt.model, differentiated by autograd
   fast    what training runs
@@ -54,8 +54,8 @@ class Size(NamedTuple):
 
 SIZES = {
     "tiny": Size(8, 8, 16, 12, 8, 40, 3, 5),  # for the script's own check and tests
-    "small": Size(128, 128, 256, 256, 128, 4000, 32, 20),
-    "base": Size(256, 256, 512, 512, 256, 8000, 64, 30),
+    "small": Size(128, 128, 256, 256, 256, 4000, 32, 20),
+    "base": Size(256, 256, 512, 512, 512, 8000, 64, 30),
     "paper": Size(620, 1000, 1000, 1000, 500, 30000, 80, 50),
 }
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -157,10 +157,8 @@ def loop_loss(model: Seq2Seq, batch: Batch, keys_once: bool) -> Tensor:
     memory, mask, state = loop_encode(model, batch)
     decoder = two_decoders(model)
     outputs = []
-    keys = decoder.attention.project_keys(memory)
+    keys = decoder.attention.project_keys(memory) if keys_once else None
     for t in range(batch.tgt_in.shape[1]):
-        if not keys_once:
-            keys = decoder.attention.project_keys(memory)
         embedded = decoder.embedding(batch.tgt_in[:, t])
         if isinstance(decoder, LuongDecoder):
             state = gru_step(decoder.cell, embedded, 0.0, state)
@@ -177,13 +175,18 @@ def loop_loss(model: Seq2Seq, batch: Batch, keys_once: bool) -> Tensor:
     return functional.cross_entropy(logits.flatten(0, 1), batch.tgt_out.flatten(), ignore_index=0, reduction="sum")
 
 
-def loop_look(attention: Attention, state: Tensor, keys: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
-    """state (B, H) -> context (B, M)."""
-    query = attention.project_query(state).unsqueeze(1)
+def loop_look(attention: Attention, state: Tensor, keys: Tensor | None, memory: Tensor, mask: Tensor) -> Tensor:
+    """state (B, H) -> context (B, M); without keys (B, S, A) they are made here."""
     if isinstance(attention, AdditiveAttention):
-        energies = torch.tanh(query + keys) @ attention.v
+        if keys is None:
+            joined = torch.cat((state.unsqueeze(1).expand(-1, memory.shape[1], -1), memory), 2)
+            both = torch.cat((attention.query.weight, attention.key.weight), 1)
+            energies = torch.tanh(functional.linear(joined, both, attention.key.bias)) @ attention.v
+        else:
+            energies = torch.tanh(attention.project_query(state).unsqueeze(1) + keys) @ attention.v
     else:
-        energies = (keys @ query.transpose(1, 2)).squeeze(2)
+        keys = attention.project_keys(memory) if keys is None else keys
+        energies = (keys @ attention.project_query(state).unsqueeze(2)).squeeze(2)
     weights = energies.masked_fill(~mask, -1e4).softmax(1)
     return (weights.unsqueeze(1) @ memory).squeeze(1)
 
