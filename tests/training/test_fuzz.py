@@ -13,6 +13,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import mutate, odd_json
+from omegaconf import OmegaConf
 
 from nmt import build
 from nmt.config.door import CONFIGS, explain
