@@ -74,8 +74,9 @@ def read_corpus(data: DataConfig, split: str) -> Corpus:
 
 def build_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> Tokenizer:
     """One's own models where they are named, else trained on `corpus`."""
-    if tokenizer.model or tokenizer.src_model:
-        return Tokenizer.from_files(tokenizer.src_model or tokenizer.model, tokenizer.tgt_model or tokenizer.model)
+    src_model, tgt_model = tokenizer.src_model or tokenizer.model, tokenizer.tgt_model or tokenizer.model
+    if src_model and tgt_model:
+        return Tokenizer.from_files(src_model, tgt_model)
     if tokenizer.joint:
         sizes = (tokenizer.size, 0)
     else:
@@ -102,7 +103,7 @@ def encode(corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, *, skip: bool
 
 def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
     """A model for vocabularies of these sizes. Raises ValueError where its parts don't fit together."""
-    enc, dec = model.encoder, model.decoder
+    enc = model.encoder
     encoder = Encoder(
         src_size,
         embedding=enc.embedding,
@@ -117,7 +118,13 @@ def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
 
 def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
     enc, dec, attention = model.encoder, model.decoder, model.attention
-    widths = dict(embedding=dec.embedding, hidden=dec.hidden, layers=dec.layers, cell=dec.cell, dropout=dec.dropout)
+    widths = {
+        "embedding": dec.embedding,
+        "hidden": dec.hidden,
+        "layers": dec.layers,
+        "cell": dec.cell,
+        "dropout": dec.dropout,
+    }
     state_size = dec.hidden * (2 if dec.cell.value == "lstm" else 1)
     bridge = Bridge(dec.start, enc.hidden, 2 if enc.bidirectional else 1, [state_size] * dec.layers)
     if dec.kind is DecoderKind.fixed_vector:
@@ -161,7 +168,7 @@ def load(place: str | None, device: torch.device) -> Loaded:
 
 
 def inherit(config: TrainConfig, folder: Path) -> tuple[TrainConfig, Tokenizer, dict[str, torch.Tensor]]:
-    """`init=`: the configuration with the model and tokenizer settings of checkpoint `folder`, its tokenizer and weights.
+    """`init=`: the configuration with the model and tokenizer settings of `folder`; that one's tokenizer and weights.
 
     Dropout stays as configured.
     """
@@ -215,7 +222,9 @@ def build_optim(config: TrainConfig, model: Seq2Seq) -> tuple[torch.optim.Optimi
 
 def build_batches(config: TrainConfig, encoded: Encoded, *, training: bool) -> Batches:
     batch = config.batch
-    return Batches(encoded, budget=batch.size, unit=batch.unit, pool=batch.pool, seed=config.seed, shuffle=training, sort=True)
+    return Batches(
+        encoded, budget=batch.size, unit=batch.unit, pool=batch.pool, seed=config.seed, shuffle=training, sort=True
+    )
 
 
 def habits(config: TrainConfig) -> Habits:

@@ -20,21 +20,28 @@ from nmt.analysis.alignment import (
     merge,
     pharaoh,
 )
-from nmt.analysis.heatmap import draw
 from nmt.analysis.metrics import LengthRow, Score, bleu, by_length, chrf, ter
 
 
 class Translated(Protocol):
     """A translation with the attention that made it; see nmt.decoding.translator.Translation."""
 
-    text: str
-    src_words: list[str]
-    tgt_words: list[str]
-    src_pieces: list[str]
-    tgt_pieces: list[str]
-    weights: np.ndarray
-    src_word_of: list[int]
-    tgt_word_of: list[int]
+    @property
+    def text(self) -> str: ...
+    @property
+    def src_words(self) -> list[str]: ...
+    @property
+    def tgt_words(self) -> list[str]: ...
+    @property
+    def src_pieces(self) -> list[str]: ...
+    @property
+    def tgt_pieces(self) -> list[str]: ...
+    @property
+    def weights(self) -> np.ndarray: ...
+    @property
+    def src_word_of(self) -> list[int]: ...
+    @property
+    def tgt_word_of(self) -> list[int]: ...
 
 
 def word_attention(translation: Translated) -> WordAttention:
@@ -62,6 +69,8 @@ def word_links(translation: Translated) -> list[Link]:
 
 def draw_translation(translation: Translated, path: Path, *, pieces: bool = False) -> None:
     """The heatmap of one translation, by word or by piece; nothing for an empty one."""
+    from nmt.analysis.heatmap import draw  # matplotlib is slow to import, and a translation can do without
+
     if pieces and translation.weights.size:
         draw(translation.weights, translation.src_pieces, translation.tgt_pieces, path)
     elif translation.weights.size and translation.tgt_words:
