@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from nmt.data.symbols import PAD
 from nmt.model import recurrence
 from nmt.model.cells import Cell, CellKind, build_cell, run_cell
+from nmt.model.dropout import Dropout
 
 
 class Encoded(NamedTuple):
@@ -53,7 +54,7 @@ class Encoder(nn.Module):
         self.hidden = hidden
         self.size = directions * hidden
         self.embedding = nn.Embedding(vocabulary, embedding, padding_idx=PAD)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         widths = [embedding] + [self.size] * (layers - 1)
         self.forwards = nn.ModuleList(build_cell(cell, width, hidden) for width in widths)
         self.backwards = nn.ModuleList(build_cell(cell, width, hidden) for width in widths if bidirectional)
@@ -75,14 +76,14 @@ class Encoder(nn.Module):
             memory = self.dropout(memory)
             outputs = self._run(cells, memory, src_lengths, mask)
             ends = [outputs[0].gather(1, last).squeeze(1), *(output[:, 0] for output in outputs[1:])]
-            memory = torch.cat(outputs, 2) * mask.unsqueeze(2)
+            memory = torch.cat(outputs, 2)
         if not self.backwards:
             ends.append(memory.new_zeros(batch, 0))
         return Encoded(self.dropout(memory), mask, *ends)
 
     @staticmethod
     def _run(cells: tuple[Cell, ...], inputs: Tensor, lengths: Tensor, mask: Tensor) -> list[Tensor]:
-        """A layer's cells, forward and perhaps backward, over inputs (B, S, .) -> outputs (B, S, H) of each."""
+        """The cells of a layer, each over inputs (B, S, .) -> outputs (B, S, H) of each: 0 on padding."""
         if recurrence.is_fast(cells[0]):
             return _run_side_by_side(cells, inputs, mask)
         outputs = [_run_forward(cells[0], inputs)]
@@ -90,7 +91,7 @@ class Encoder(nn.Module):
             positions = reversal(lengths, inputs.shape[1]).unsqueeze(2)
             turned = inputs.gather(1, positions.expand(-1, -1, inputs.shape[2]))
             outputs.append(_run_forward(backward, turned).gather(1, positions.expand(-1, -1, backward.size)))
-        return outputs
+        return [output * mask.unsqueeze(2) for output in outputs]
 
 
 def _run_forward(cell: Cell, inputs: Tensor) -> Tensor:

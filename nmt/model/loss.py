@@ -1,5 +1,6 @@
 """Cross-entropy of the vocabulary, summed over real tokens, in chunks: a (B T, V) tensor never exists at once."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -38,10 +39,11 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             grad_features = torch.empty(features.shape, dtype=wide, device=features.device)
             grad_weight = torch.zeros_like(weight, dtype=wide)
             grad_bias = torch.zeros_like(bias, dtype=wide)
-        # One chunk's room, used again for each: fresh pages cost a CPU more than what is computed in them.
-        logits_room = torch.empty(chunk, len(weight), dtype=dtype, device=features.device)
+        # Equal chunks, in one room: for a CPU fresh pages cost more than what is computed in them.
+        chunk = math.ceil(len(targets) / max(1, math.ceil(len(targets) / chunk)))
         wide_room = torch.empty(chunk, len(weight), dtype=wide, device=features.device)
-        for start in range(0, len(targets), chunk):
+        logits_room = wide_room if dtype == wide else torch.empty_like(wide_room, dtype=dtype)
+        for start in range(0, len(targets), max(1, chunk)):
             operand = operands[start : start + chunk]
             gold = targets[start : start + chunk].unsqueeze(1)
             logits, grad = logits_room[: len(gold)], wide_room[: len(gold)]
@@ -50,7 +52,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             # torch's softmax is several times as fast as its exp and logsumexp on CPU, so the normaliser is read off
             # the likeliest word: lse = logit - log p. Its p is at least 1 / V, so the logarithm is safe.
             highest = logits.amax(1).to(wide)
-            torch.softmax(logits, 1, dtype=wide, out=grad)
+            torch.softmax(grad.copy_(logits), 1, out=grad)
             lse_sum += (highest - grad.amax(1).log_()).sum()
             if need:
                 grad.scatter_add_(1, gold, grad.new_full(gold.shape, smoothing - 1.0))
@@ -73,6 +75,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 grad_bias -= len(features) * (smoothing / words)
         if need:
             ctx.save_for_backward(grad_features, grad_weight, grad_bias)
+        ctx.spent = False
         nll = lse_sum - gold_sum
         ctx.mark_non_differentiable(nll)
         return objective, nll
@@ -80,11 +83,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_objective, _grad_nll):
-        return *(grad * grad_objective for grad in ctx.saved_tensors), None, None, None, None
+        if ctx.spent:
+            raise RuntimeError("the loss can be differentiated once: its gradients are scaled where they lie")
+        ctx.spent = True
+        return *(grad.mul_(grad_objective) for grad in ctx.saved_tensors), None, None, None, None
 
 
 def cross_entropy(
-    features: Tensor, weight: Tensor, bias: Tensor, tgt_out: Tensor, *, smoothing: float = 0.0, chunk: int = 256
+    features: Tensor, weight: Tensor, bias: Tensor, tgt_out: Tensor, *, smoothing: float = 0.0, chunk: int = 512
 ) -> Loss:
     """features (B, T, R), weight (V, R), bias (V,), tgt_out (B, T) -> sums over the tokens that are not padding.
 

@@ -68,3 +68,10 @@ def test_under_autocast_products_are_bf16_and_sums_float32(parts):
     assert loss.objective.dtype is torch.float32
     torch.testing.assert_close(loss.objective.double(), exact.objective, rtol=2e-2, atol=0)
     assert loss.objective.double() != exact.objective
+
+
+def test_differentiating_twice_is_refused_rather_than_wrong(parts):
+    loss = cross_entropy(*parts)
+    torch.autograd.grad(loss.objective, parts[:3], retain_graph=True)
+    with pytest.raises(RuntimeError, match="once"):
+        torch.autograd.grad(loss.objective, parts[:3])

@@ -71,7 +71,7 @@ class LuongDecoder(Decoder):
             return recurrence.update_then_look(
                 *(self.cells, self.attention, self.fed.weight, self.combine.weight),
                 *(projected, state.layers, state.attentional, source),
-                dropout=self.dropout.p if self.training else 0.0,
+                dropout=self.dropout.probability if self.training else 0.0,
             )
         steps = []
         for word in projected:

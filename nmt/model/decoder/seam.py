@@ -8,6 +8,7 @@ from nmt.data.symbols import PAD
 from nmt.model import recurrence
 from nmt.model.attention import Source
 from nmt.model.cells import Cell, CellKind, build_cell
+from nmt.model.dropout import Dropout
 from nmt.model.encoder import Encoded
 
 
@@ -52,7 +53,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.hidden = hidden
         self.embedding = nn.Embedding(vocabulary, embedding, padding_idx=PAD)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.cell = build_cell(cell, embedding, hidden)
         self.upper = nn.ModuleList(build_cell(cell, hidden, hidden) for _ in range(layers - 1))
 

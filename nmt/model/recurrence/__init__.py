@@ -21,6 +21,7 @@ from nmt.model.attention import (
     Source,
 )
 from nmt.model.cells import Cell, GRUAfterCell, GRUCell, LSTMCell, run_cell
+from nmt.model.dropout import Keep
 from nmt.model.recurrence.cells import CellTape, GRUAfterTape, GRUTape, LSTMTape
 from nmt.model.recurrence.loops import LookAtOnce, LookThenUpdate, RunCell, UpdateThenLook
 from nmt.model.recurrence.products import product_dtype
@@ -125,7 +126,8 @@ def update_then_look(
         layers += [cell.project.weight, cell.project.bias]
     drops = None
     if dropout and len(cells) > 1:
-        drops = fed.new_empty(len(cells) - 1, len(projected), *fed.shape).bernoulli_(1 - dropout).div_(1 - dropout)
+        keep = Keep(torch.Size((len(cells) - 1, len(projected), *fed.shape)), dropout, fed.device)
+        drops = keep.mask.to(fed.dtype).mul_(keep.scale)
     with torch.autocast(projected.device.type, enabled=False):
         outputs, weights = UpdateThenLook.apply(
             *(_TAPES[type(cells[0])], dtype, projected, fed),
