@@ -4,6 +4,8 @@ import contextlib
 import datetime
 import os
 import random
+import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -186,11 +188,18 @@ class Ranks:
 
     @contextlib.contextmanager
     def _connected(self):
-        try:
+        with connected(self.rank):
             yield
-        except RuntimeError as error:  # gloo's and NCCL's, when a rank dies
-            reason = str(error).splitlines()[0][:200]
-            raise ConnectionError(f"rank {self.rank} lost the other ranks: {reason}") from error
+
+
+@contextlib.contextmanager
+def connected(rank: int):
+    """Gloo's and NCCL's errors, when another rank dies, in one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0][:200]
+        raise ConnectionError(f"rank {rank} lost the other ranks: {reason}") from error
 
 
 @contextlib.contextmanager
@@ -204,10 +213,42 @@ def join_ranks():
     cuda = torch.cuda.is_available()
     if cuda and local < torch.cuda.device_count():
         torch.cuda.set_device(local)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
+    store, rank, size = next(iter(dist.rendezvous("env://", timeout=PATIENCE)))
+    with connected(rank):
+        own = _fresh(store, rank, size)
+        dist.init_process_group(
+            "cpu:gloo,cuda:nccl" if cuda else "gloo", store=own, rank=rank, world_size=size, timeout=PATIENCE
+        )
     # After an error nothing is torn down, which could wait for the others: the end of the process cuts the connection.
-    yield Ranks(dist.get_rank(), size, local)
+    yield Ranks(rank, size, local)
     dist.destroy_process_group()
+
+
+def _fresh(store: dist.Store, rank: int, size: int) -> dist.Store:
+    """A part of `store` that is used by the ranks of this start alone.
+
+    torchrun keeps its store when it restarts the ranks (on several machines their counts of restarts differ), and with
+    it the addresses of those that died, which the others would try to reach. So each rank asks under a name that was
+    never used before, and rank 0 answers whoever asks until all have joined.
+    """
+    name = uuid.uuid4().hex
+    if rank:
+        store.set(f"nmt/asks/{rank}", name)
+        common = store.get(f"nmt/answer/{name}").decode()
+        store.set(f"nmt/joined/{common}/{rank}", "yes")
+        return dist.PrefixStore(common, store)
+    missing = set(range(1, size))
+    end = time.monotonic() + PATIENCE.total_seconds()
+    while missing:
+        if time.monotonic() > end:
+            raise RuntimeError(f"waited in vain for ranks {sorted(missing)}")
+        for other in sorted(missing):
+            if store.check([f"nmt/asks/{other}"]):
+                store.set(f"nmt/answer/{store.get(f'nmt/asks/{other}').decode()}", name)
+            if store.check([f"nmt/joined/{name}/{other}"]):
+                missing.discard(other)
+        time.sleep(0.02)
+    return dist.PrefixStore(name, store)
 
 
 def seed_everything(seed: int) -> None:
