@@ -1,0 +1,42 @@
+"""The error of links against those that people made."""
+
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+
+class Agreement(NamedTuple):
+    """How links agree with gold links, each from 0 to 1. A small `aer` is good, a large precision and recall are."""
+
+    aer: float
+    precision: float
+    recall: float
+
+
+def alignment_error_rate(
+    hypothesis: Sequence[Collection[tuple[int, int]]],
+    sure: Sequence[Collection[tuple[int, int]]],
+    possible: Sequence[Collection[tuple[int, int]]],
+) -> Agreement:
+    """Compare links A with sure links S and possible links P, counted over the whole corpus.
+
+    AER = 1 - (|A & S| + |A & P|) / (|A| + |S|), precision = |A & P| / |A|, recall = |A & S| / |S| (Och & Ney, 2003).
+    Sure links count as possible whether `possible` repeats them or not. A ratio of nothing to nothing is perfect.
+    Each argument holds one collection of links a sentence; raises ValueError where their numbers differ.
+    """
+    if not len(hypothesis) == len(sure) == len(possible):
+        raise ValueError(
+            f"links for {len(hypothesis)} sentences cannot be compared with gold links for {len(sure)} (sure) and "
+            f"{len(possible)} (possible); give one line for each sentence pair, an empty one where nothing is linked"
+        )
+    n_links = n_sure = in_sure = in_possible = 0
+    for a, s, p in zip(hypothesis, sure, possible, strict=True):
+        found, certain = set(a), set(s)
+        n_links += len(found)
+        n_sure += len(certain)
+        in_sure += len(found & certain)
+        in_possible += len(found & (certain | set(p)))
+    return Agreement(
+        aer=1 - (in_sure + in_possible) / (n_links + n_sure) if n_links + n_sure else 0.0,
+        precision=in_possible / n_links if n_links else 1.0,
+        recall=in_sure / n_sure if n_sure else 1.0,
+    )

@@ -1,0 +1,46 @@
+"""From attention between words to links: which words belong together."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Link(NamedTuple):
+    """Source word `src` and target word `tgt` translate each other; both count from 0. Equal to the plain pair."""
+
+    src: int
+    tgt: int
+
+
+NOTICED = 0.1  # the least weight by which a source word is linked to the target word that looked at it most
+
+
+def links(weights: np.ndarray, eos: np.ndarray, *, threshold: float | None = None) -> list[Link]:
+    """Decide which words are linked, sorted by source word, then target word.
+
+    Without a threshold words compete, both ways. A target word is linked to the source word with the largest
+    w^2 / (all the attention that this source word gets): one that looks at "a" and, for its gender, at the noun after it
+    belongs to "a", since the noun has a word of its own that looks at it. And a source word that gets a weight of at
+    least `NOTICED` anywhere is linked to the target word that looked at it most, so that "is looking for" can share one.
+    A target word that looked most at the end of sentence stays without links: the model itself says that none was needed.
+    Of equals the first is taken. With a threshold, 0 < threshold <= 1, each pair with at least that weight is linked.
+
+    weights: (Tw, Sw), eos: (Tw,), as in `WordAttention`. Raises ValueError for a threshold outside its range.
+    """
+    assert eos.shape == weights.shape[:1], "eos holds one mass for each target word"
+    if threshold is not None:
+        if not 0 < threshold <= 1:
+            raise ValueError(
+                f"a link threshold of {threshold} makes no sense; try one above 0 and up to 1, such as 0.2"
+            )
+        found = zip(*np.nonzero(weights >= threshold), strict=True)
+    elif weights.size:
+        linked = weights.max(axis=1) >= eos
+        attended = weights.sum(axis=0)
+        claims = np.divide(weights**2, attended, out=np.zeros_like(weights), where=attended > 0)
+        found = {(tgt, src) for tgt, src in enumerate(claims.argmax(axis=1)) if linked[tgt]}
+        looked = weights.argmax(axis=0)
+        found |= {(tgt, src) for src, tgt in enumerate(looked) if linked[tgt] and weights[tgt, src] >= NOTICED}
+    else:
+        return []
+    return sorted(Link(int(src), int(tgt)) for tgt, src in found)

@@ -1,0 +1,47 @@
+"""Matrices of attention on disk, one a sentence."""
+
+import os
+import zipfile
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+
+class AttentionWriter:
+    """Writes one matrix a sentence into an .npz that `np.load` opens, each as it comes, under its line number from "0".
+
+        with AttentionWriter(path) as writer:
+            writer.write(weights)
+
+    Memory holds one matrix and a small directory entry for each earlier one. The file is written beside its place and
+    takes it at the end; after an error what was there before is untouched. Equal matrices give equal bytes.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        self.lines = 0
+        self._beside = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+
+    def __enter__(self) -> "AttentionWriter":
+        self._archive = zipfile.ZipFile(self._beside, "w", zipfile.ZIP_STORED)
+        return self
+
+    def write(self, weights: np.ndarray) -> None:
+        """Add the next line's matrix (Tw, Sw), stored as float32; 0x0 for an empty line keeps the numbering."""
+        # ZipInfo's own default date, 1980, keeps the file free of the clock.
+        entry = zipfile.ZipInfo(f"{self.lines}.npy")
+        with self._archive.open(entry, "w", force_zip64=True) as file:
+            np.lib.format.write_array(file, np.asarray(weights, dtype=np.float32), allow_pickle=False)
+        self.lines += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # close() writes the archive's directory, which fails too where the disk is full.
+        try:
+            self._archive.close()
+            if kind is None:
+                os.replace(self._beside, self.path)
+        finally:
+            self._beside.unlink(missing_ok=True)

@@ -1,0 +1,44 @@
+"""Attention between pieces made into attention between words."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+
+class WordAttention(NamedTuple):
+    """What each target word looked at, in source words: `weights.sum(1) + eos == 1`.
+
+    weights: (Tw, Sw) float32. eos: (Tw,) float32, the mass on the end of sentence and on whatever else is no word.
+    """
+
+    weights: np.ndarray
+    eos: np.ndarray
+
+
+def merge(
+    weights: np.ndarray, tgt_word_of: Sequence[int], src_word_of: Sequence[int], n_tgt: int, n_src: int
+) -> WordAttention:
+    """Turn weights between pieces into weights between words.
+
+    The rule: a target word's attention is the *mean* of its pieces' rows, and a source word's share of it is the *sum*
+    of its pieces' columns, so that each row still sums to one. Columns of -1 (the end of sentence) are summed apart,
+    rows of -1 are left out. A target word that got no piece (normalisation can empty a word) looked at no word:
+    its row is zero and its eos mass one. A source word that got no piece has a column of zeros.
+
+    weights: (T, S), rows sum to 1. tgt_word_of, src_word_of: for each of the T and S pieces the word it belongs to,
+    or -1. n_tgt, n_src: the numbers of words Tw and Sw.
+    """
+    assert weights.shape == (len(tgt_word_of), len(src_word_of)), "one word index for each row and each column"
+    tgt_of = np.asarray(tgt_word_of, dtype=np.int64)
+    src_of = np.asarray(src_word_of, dtype=np.int64)
+    # The last row and the last column collect what is no word; sums in float64 keep long sentences exact.
+    columns = np.zeros((len(tgt_of), n_src + 1))
+    np.add.at(columns.T, np.where(src_of < 0, n_src, src_of), np.asarray(weights, dtype=np.float64).T)
+    rows = np.zeros((n_tgt + 1, n_src + 1))
+    owner = np.where(tgt_of < 0, n_tgt, tgt_of)
+    np.add.at(rows, owner, columns)
+    pieces = np.bincount(owner, minlength=n_tgt + 1)
+    rows[:, n_src][pieces == 0] = 1.0
+    words = (rows / np.maximum(pieces, 1)[:, None])[:n_tgt].astype(np.float32)
+    return WordAttention(np.ascontiguousarray(words[:, :n_src]), words[:, n_src].copy())
