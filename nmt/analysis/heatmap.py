@@ -6,6 +6,7 @@ The same picture of pieces is the same call with the pieces as labels.
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib.style
 import numpy as np
@@ -24,6 +25,7 @@ LONGEST_SIDE = 200
 _FONT_POINTS = 9
 _CELL = 0.25  # inches a word: two lines of 9 points, which keeps slanted labels apart
 _GAP = 0.4  # cells between the last word and the end of sentence
+_BETWEEN = 0.35  # inches between matrices side by side
 _EDGE = 0.12  # inches of white around everything
 _BAR_HEIGHT = 1.5  # inches: five words need a readable colour bar too
 _LONGEST_TITLE = 120
@@ -32,6 +34,19 @@ _EOS_LABEL = "⟨end⟩"
 # White is 0 and nearly black is 1, lightness falling evenly, so that it prints in grey; the hue sets cells off from the
 # grid.
 _COLOURS = LinearSegmentedColormap.from_list("attention", ["#ffffff", "#b5d2ea", "#5a9bd0", "#1f5fa6", "#08254d"])
+
+
+class Panel(NamedTuple):
+    """One matrix of a picture.
+
+    weights: (T, S) from 0 to `largest`, where the colour is darkest. eos: (T,), the mass on the end of sentence, drawn
+    as a last column apart; None where the labels already hold it. caption: what stands under the matrix.
+    """
+
+    weights: np.ndarray
+    eos: np.ndarray | None = None
+    largest: float = 1.0
+    caption: str = ""
 
 
 def draw(
@@ -52,6 +67,22 @@ def draw(
     column apart; None where the labels already hold it. measure: what the colour bar is labelled with.
     Raises ValueError for another suffix and for a matrix without a row or a column.
     """
+    draw_panels([Panel(weights, eos, largest)], src_labels, tgt_labels, path, title=title, measure=measure)
+
+
+def draw_panels(
+    panels: Sequence[Panel],
+    src_labels: Sequence[str],
+    tgt_labels: Sequence[str],
+    path: Path,
+    *,
+    title: str = "",
+    measure: str = "attention weight",
+) -> None:
+    """The same for several matrices of one sentence, side by side.
+
+    Where they don't share one `largest`, the colour bar runs from 0 to 1, as a part of the largest of each.
+    """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -62,7 +93,7 @@ def draw(
     metadata = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}[suffix]
     buffer = io.BytesIO()
     with matplotlib.style.context(["default", settings]):
-        figure = _figure(weights, src_labels, tgt_labels, title, eos, measure, largest)
+        figure = _figure(panels, src_labels, tgt_labels, title, measure)
         figure.savefig(buffer, format=suffix[1:], metadata=metadata)
     # Written at once, so that a picture that could not be drawn leaves no half of a file.
     path.write_bytes(buffer.getvalue())
@@ -78,53 +109,54 @@ def attention_image(
 ) -> np.ndarray:
     """The picture that `draw` makes as pixels (height, width, 3), uint8, for TensorBoard."""
     with matplotlib.style.context("default"):
-        figure = _figure(weights, src_labels, tgt_labels, title, eos, "attention weight", 1.0)
+        figure = _figure([Panel(weights, eos)], src_labels, tgt_labels, title, "attention weight")
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         return np.asarray(canvas.buffer_rgba())[:, :, :3].copy()
 
 
 def _figure(
-    weights: np.ndarray,
-    src_labels: Sequence[str],
-    tgt_labels: Sequence[str],
-    title: str,
-    eos: np.ndarray | None,
-    measure: str,
-    largest: float,
+    panels: Sequence[Panel], src_labels: Sequence[str], tgt_labels: Sequence[str], title: str, measure: str
 ) -> Figure:
     """Lay the picture out in inches: labels are measured first, then everything gets exactly the room that it needs."""
-    assert weights.shape == (len(tgt_labels), len(src_labels)), "one label for each row and each column"
-    assert eos is None or eos.shape == (len(tgt_labels),), "the end of sentence has one mass a row"
-    if not weights.size:
+    for weights, eos, *_ in panels:
+        assert weights.shape == (len(tgt_labels), len(src_labels)), "one label for each row and each column"
+        assert eos is None or eos.shape == (len(tgt_labels),), "the end of sentence has one mass a row"
+    if not (src_labels and tgt_labels):
         raise ValueError(
             f"an attention of {len(tgt_labels)} target by {len(src_labels)} source words cannot be drawn; "
             "it takes at least one word a side"
         )
-    title = _titled(title, weights)
-    weights, eos = weights[:LONGEST_SIDE, :LONGEST_SIDE], None if eos is None else eos[:LONGEST_SIDE]
-    rows, columns = weights.shape
-    tops = [_label(word) for word in src_labels[:columns]] + ([] if eos is None else [_EOS_LABEL])
+    title = _titled(title, panels[0].weights)
+    rows, columns = min(len(tgt_labels), LONGEST_SIDE), min(len(src_labels), LONGEST_SIDE)
+    apart = panels[0].eos is not None
+    tops = [_label(word) for word in src_labels[:columns]] + [_EOS_LABEL] * apart
     sides = [_label(word) for word in tgt_labels[:rows]]
-    places = [k + 0.5 for k in range(columns)] + ([] if eos is None else [columns + _GAP + 0.5])
+    places = [k + 0.5 for k in range(columns)] + [columns + _GAP + 0.5] * apart
     width, height = (places[-1] + 0.5) * _CELL, rows * _CELL
 
     figure = Figure(figsize=(1, 1), dpi=120)
-    style = {"fontsize": _FONT_POINTS, "fontfamily": fonts.families([*tops, *sides, title]), "parse_math": False}
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, width / _CELL), ylim=(rows, 0))
-    axes.set_xticks(places, tops, rotation=45, ha="left", va="baseline", rotation_mode="anchor", **style)
-    axes.set_yticks(np.arange(rows) + 0.5, sides, **style)
-    axes.tick_params(length=0, pad=3, top=True, labeltop=True, bottom=False, labelbottom=False)
-    axes.spines[:].set_visible(False)
-    norm = Normalize(0, largest)
-    cells = {"cmap": _COLOURS, "norm": norm, "edgecolors": "0.85", "linewidth": 0.5, "clip_on": False}
-    axes.pcolormesh(np.arange(columns + 1), np.arange(rows + 1), weights, **cells)
-    if eos is not None:
-        axes.pcolormesh([columns + _GAP, columns + _GAP + 1], np.arange(rows + 1), eos[:, None], **cells)
-
+    texts = [*tops, *sides, title, *(panel.caption for panel in panels)]
+    style = {"fontsize": _FONT_POINTS, "fontfamily": fonts.families(texts), "parse_math": False}
+    drawn = []
+    for panel in panels:
+        axes = figure.add_axes((0, 0, 1, 1), label=f"panel {len(drawn)}")
+        axes.set(xlim=(0, width / _CELL), ylim=(rows, 0))
+        axes.set_xticks(places, tops, rotation=45, ha="left", va="baseline", rotation_mode="anchor", **style)
+        axes.set_yticks(np.arange(rows) + 0.5, [] if drawn else sides, **style)
+        axes.tick_params(length=0, pad=3, top=True, labeltop=True, bottom=False, labelbottom=False)
+        axes.spines[:].set_visible(False)
+        cells = {"cmap": _COLOURS, "norm": Normalize(0, panel.largest), "edgecolors": "0.85"}
+        cells |= {"linewidth": 0.5, "clip_on": False}
+        axes.pcolormesh(np.arange(columns + 1), np.arange(rows + 1), panel.weights[:rows, :columns], **cells)
+        if panel.eos is not None:
+            axes.pcolormesh([columns + _GAP, columns + _GAP + 1], np.arange(rows + 1), panel.eos[:rows, None], **cells)
+        drawn.append(axes)
     # Titles are set over the labels by hand: matplotlib's own place for them does not know slanted labels' true height.
     heading = figure.text(0, 0, title, fontweight="bold", ha="left", va="top", **style)
+    captions = [figure.text(0, 0, panel.caption, ha="left", va="top", **style) for panel in panels]
+    scales = {panel.largest for panel in panels}
+    norm = Normalize(0, scales.pop() if len(scales) == 1 else 1.0)
     bar = figure.add_axes((0, 0, 1, 1))
     figure.colorbar(ScalarMappable(norm, _COLOURS), cax=bar).set_label(measure, fontsize=_FONT_POINTS)
     bar.tick_params(labelsize=_FONT_POINTS - 1)
@@ -133,22 +165,28 @@ def _figure(
         box = text.get_window_extent(FigureCanvasAgg(figure).get_renderer())
         return box.width / figure.dpi, box.height / figure.dpi
 
-    slanted = [inches(label) for label in axes.get_xticklabels()]
-    left = _EDGE + 0.05 + max(inches(label)[0] for label in axes.get_yticklabels())
+    slanted = [inches(label) for label in drawn[0].get_xticklabels()]
+    left = _EDGE + 0.05 + max(inches(label)[0] for label in drawn[0].get_yticklabels())
     above = 0.05 + max(tall for _, tall in slanted)
     overhang = max(place * _CELL + wide - width for place, (wide, _) in zip(places, slanted, strict=True))
     heading_wide, heading_tall = inches(heading) if title else (0.0, -_EDGE)
-    bar_at, bar_room = left + width + 0.25, 0.75
+    below = max((_EDGE + inches(text)[1] for text in captions if text.get_text()), default=0.0)
+    widest = max(width, *(inches(text)[0] for text in captions))
+    lefts = [left + number * (widest + _BETWEEN) for number in range(len(panels))]
+    right = lefts[-1] + width
+    bar_at, bar_room = lefts[-1] + widest + 0.25, 0.75
     # The colour bar stands below the labels that lean over it, or beside the matrix where that is taller.
-    body = max(height, _BAR_HEIGHT)
+    body = max(height + below, _BAR_HEIGHT)
     total = (
-        max(bar_at + bar_room, left + width + overhang + _EDGE, _EDGE + heading_wide + _EDGE),
+        max(bar_at + bar_room, right + overhang + _EDGE, _EDGE + heading_wide + _EDGE),
         _EDGE + heading_tall + _EDGE + above + body + _EDGE,
     )
     figure.set_size_inches(total)
-    floor = total[1] - (_EDGE + heading_tall + _EDGE + above)  # the matrix hangs from here
-    axes.set_position((left / total[0], (floor - height) / total[1], width / total[0], height / total[1]))
-    bar_tall = min(body, 3.0)
+    floor = total[1] - (_EDGE + heading_tall + _EDGE + above)  # the matrices hang from here
+    for at, axes, text in zip(lefts, drawn, captions, strict=True):
+        axes.set_position((at / total[0], (floor - height) / total[1], width / total[0], height / total[1]))
+        text.set_position((at / total[0], (floor - height - _EDGE) / total[1]))
+    bar_tall = min(max(height, _BAR_HEIGHT), 3.0)
     bar.set_position((bar_at / total[0], (floor - bar_tall) / total[1], 0.14 / total[0], bar_tall / total[1]))
     heading.set_position((_EDGE / total[0], 1 - _EDGE / total[1]))
     return figure

@@ -117,7 +117,9 @@ def likeness(sentences: Sequence[dict[str, np.ndarray]]) -> dict[tuple[str, str]
     # Jain and Wallace (2019), 4.1, who compare whole attentions and gradients so
     """
     names = list(sentences[0]) if sentences else []
-    return {pair: _mean_likeness((each[pair[0]], each[pair[1]]) for each in sentences) for pair in combinations(names, 2)}
+    return {
+        pair: _mean_likeness((each[pair[0]], each[pair[1]]) for each in sentences) for pair in combinations(names, 2)
+    }
 
 
 def _mean_likeness(matrices: Iterable[tuple[np.ndarray, np.ndarray]]) -> Likeness:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nmt.analysis import heatmap
-from nmt.analysis.heatmap import attention_image, draw
+from nmt.analysis.heatmap import Panel, attention_image, draw, draw_panels
 
 WORDS = ["Zwei", "junge", "Männer"]
 
@@ -66,7 +66,7 @@ def test_nothing_touches_the_edge_of_the_picture(count, title):
 
 
 def test_labels_do_not_overlap_at_fifty_words():
-    figure = heatmap._figure(np.zeros((50, 50)), words(50), words(50), "", np.zeros(50), "weight", 1.0)
+    figure = heatmap._figure([Panel(np.zeros((50, 50)), np.zeros(50))], words(50), words(50), "", "weight")
     renderer = heatmap.FigureCanvasAgg(figure).get_renderer()
     boxes = [label.get_window_extent(renderer) for label in figure.axes[0].get_yticklabels()]
     assert all(upper.y0 >= lower.y1 for upper, lower in pairwise(boxes))
@@ -103,3 +103,37 @@ def test_settings_of_matplotlib_leave_the_picture_alone():
 def test_drawing_needs_no_pyplot():
     code = "import nmt.analysis.heatmap, nmt.analysis.curves, sys; sys.exit('matplotlib.pyplot' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def panels(count):
+    return [Panel(np.eye(3) / (k + 1), np.zeros(3), 1 / (k + 1), f"number {k}\nand more") for k in range(count)]
+
+
+def test_panels_stand_side_by_side_under_the_same_words(tmp_path):
+    figure = heatmap._figure(panels(3), WORDS, WORDS, "title", "weight")
+    *drawn, _ = figure.axes
+    boxes = [axes.get_position() for axes in drawn]
+    assert all(one.x1 < other.x0 and one.y0 == other.y0 for one, other in pairwise(boxes))
+    assert [[label.get_text() for label in axes.get_yticklabels()] for axes in drawn] == [WORDS, [""] * 3, [""] * 3]
+
+
+def test_each_panel_is_darkest_at_its_own_largest():
+    figure = heatmap._figure(panels(2), WORDS, WORDS, "", "weight")
+    colours = [axes.collections[0].to_rgba(1 / (k + 1)) for k, axes in enumerate(figure.axes[:2])]
+    assert colours[0] == colours[1]
+
+
+def test_captions_neither_touch_each_other_nor_leave_the_picture():
+    wide = [panel._replace(caption=f"{k} is wider than its three words") for k, panel in enumerate(panels(3))]
+    figure = heatmap._figure(wide, WORDS, WORDS, "", "weight")
+    renderer = heatmap.FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in figure.texts if text.get_text()]
+    assert len(boxes) == 3
+    assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
+    assert all(box.y0 > 0 and box.x1 < figure.bbox.width for box in boxes)
+
+
+def test_a_picture_of_one_panel_is_the_plain_picture(tmp_path):
+    draw(np.eye(3), WORDS, WORDS, tmp_path / "one.png", eos=np.zeros(3))
+    draw_panels([Panel(np.eye(3), np.zeros(3))], WORDS, WORDS, tmp_path / "other.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "other.png").read_bytes()
