@@ -55,7 +55,7 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
         return
     gold = _gold(data) if loaded.model.has_attention else None
     with device.autocast():
-        alignment = agreement(force(loaded.model, loaded.tokenizer, pairs), gold) if gold else None
+        alignment = agreement(force(loaded.model, loaded.tokenizer, pairs, score=False), gold) if gold else None
         report = write_evaluation(
             folder,
             found,

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "nmt"
-VERBS = {"train", "evaluate", "translate"}
+VERBS = {"train", "evaluate", "translate", "align"}
 
 # A room may import from itself and from the rooms named here.
 ARROWS = {
@@ -16,7 +16,7 @@ ARROWS = {
     "analysis": {"data"},
     "decoding": {"data", "model"},
     "training": {"data", "model", "analysis", "decoding"},
-    "config": {"data", "model", "decoding", "training"},
+    "config": {"data", "model", "analysis", "decoding", "training"},
     "build": {"data", "model", "decoding", "training", "config"},
 }
 

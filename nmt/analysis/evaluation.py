@@ -5,66 +5,18 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
 
 from nmt.analysis.alignment import (
     Agreement,
     AttentionWriter,
     GoldLinks,
-    Link,
-    WordAttention,
+    Translated,
     alignment_error_rate,
-    links,
-    merge,
     pharaoh,
+    word_attention,
+    word_links,
 )
 from nmt.analysis.metrics import LengthRow, Score, bleu, by_length, chrf, ter
-
-
-class Translated(Protocol):
-    """A translation with the attention that made it; see nmt.decoding.translator.Translation."""
-
-    @property
-    def text(self) -> str: ...
-    @property
-    def src_words(self) -> list[str]: ...
-    @property
-    def tgt_words(self) -> list[str]: ...
-    @property
-    def src_pieces(self) -> list[str]: ...
-    @property
-    def tgt_pieces(self) -> list[str]: ...
-    @property
-    def weights(self) -> np.ndarray: ...
-    @property
-    def src_word_of(self) -> list[int]: ...
-    @property
-    def tgt_word_of(self) -> list[int]: ...
-
-
-def word_attention(translation: Translated) -> WordAttention:
-    """Attention of target words over source words, pieces merged on both sides.
-
-    All of it is on no word where none was kept: the translator leaves that of very long lines behind.
-    """
-    if not translation.weights.size:
-        shape = (len(translation.tgt_words), len(translation.src_words))
-        return WordAttention(np.zeros(shape, np.float32), np.ones(shape[0], np.float32))
-    return merge(
-        translation.weights,
-        translation.tgt_word_of,
-        translation.src_word_of,
-        len(translation.tgt_words),
-        len(translation.src_words),
-    )
-
-
-def word_links(translation: Translated) -> list[Link]:
-    """Hard links of a translation's words; none for an empty one."""
-    attention = word_attention(translation)
-    return links(attention.weights, attention.eos) if attention.weights.size else []
 
 
 def draw_translation(translation: Translated, path: Path, *, pieces: bool = False) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
+from nmt.analysis.alignment import Symmetrise
 from nmt.data.batches import Unit
 from nmt.data.corpus import Blank
 from nmt.data.tokenizer import Kind
@@ -393,5 +394,67 @@ class TranslateConfig:
         return getattr(self, "in")
 
 
-for _name, _schema in (("train", TrainConfig), ("evaluate", EvaluateConfig), ("translate", TranslateConfig)):
+@dataclass
+class ForcedConfig:
+    """Of decoding where the words are given: only how many pairs go together."""
+
+    batch_size: int = 64
+
+    def __post_init__(self):
+        _size(decode__batch_size=self.batch_size)
+
+
+@dataclass
+class AlignConfig:
+    """What `python -m nmt.align` takes."""
+
+    checkpoint: str | None = None
+    src: str | None = None
+    tgt: str | None = None
+    out: str | None = None
+    score: bool = False
+    soft: str | None = None
+    heatmaps: str | None = None
+    threshold: float | None = None
+    reverse: str | None = None
+    symmetrise: Symmetrise | None = None
+    gold: str | None = None
+    gold_reversed: bool = False
+    links: str | None = None
+    decode: ForcedConfig = field(default_factory=ForcedConfig)
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        _size(threads=self.threads)
+        if self.threshold is not None and not 0 < self.threshold <= 1:
+            raise ValueError(
+                f"threshold={self.threshold} makes no sense: give a weight above 0 and up to 1, such as 0.2"
+            )
+        if self.symmetrise and not self.reverse:
+            raise ValueError(
+                f"symmetrise={self.symmetrise.value} joins two directions: give reverse=RUN, a model of the other one"
+            )
+        if self.gold_reversed and not self.gold:
+            raise ValueError("gold_reversed=true is about the links of gold=: give gold=FILE as well")
+        if self.links:
+            self._check_links()
+        elif not self.src or not self.tgt:
+            missing = " and ".join(f"{name}=" for name in ("src", "tgt") if not getattr(self, name))
+            raise ValueError(f"{missing} not set: src=FILE and tgt=FILE hold the pairs to align, line by line")
+
+    def _check_links(self):
+        """What goes with links that are only to be scored."""
+        if not self.gold:
+            raise ValueError(f"links={self.links} are scored against hand-made ones: give gold=FILE as well")
+        for name in ("checkpoint", "src", "tgt", "out", "score", "soft", "heatmaps", "threshold", "reverse"):
+            if value := getattr(self, name):
+                raise ValueError(
+                    f"links={self.links} are scored as they are, without a model: leave {name}={value} away"
+                )
+
+
+_DOORS = {"train": TrainConfig, "evaluate": EvaluateConfig, "translate": TranslateConfig, "align": AlignConfig}
+for _name, _schema in _DOORS.items():
     ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)

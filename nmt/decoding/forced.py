@@ -1,53 +1,150 @@
-"""Forced decoding: the model is led through a given translation, which shows where it looks and how likely it finds it."""
+"""Forced decoding: the model is led through a given translation; where does it look, how likely does it find it?"""
 
+import math
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from nmt.data.corpus import Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD
-from nmt.decoding.translator import Translation
+from nmt.decoding.translator import BATCH_PIECES, WINDOW_WEIGHTS, Translation
+
+# Rows of the vocabulary product at once: with 30,000 words 512 rows are 60 MB.
+CHUNK = 512
+
+
+class _Given(NamedTuple):
+    """A pair in ids, EOS last on both sides; for each piece the word it belongs to, -1 for EOS."""
+
+    pair: Pair
+    src: list[int]
+    src_word_of: list[int]
+    tgt: list[int]
+    tgt_word_of: list[int]
+
+    @property
+    def blank(self) -> bool:
+        return len(self.src) == len(self.tgt) == 1
+
+    @property
+    def longer(self) -> int:
+        return max(len(self.src), len(self.tgt))
+
+    @property
+    def weights(self) -> int:
+        return len(self.src) * len(self.tgt)
 
 
 @torch.inference_mode()
-def force(model, tokenizer, pairs: Iterable[Pair], *, batch_size: int = 64) -> Iterator[Translation]:
-    """The given pairs as if they had been translated so, in order, `batch_size` at a time.
+def force(
+    model, tokenizer, pairs: Iterable[Pair], *, batch_size: int = 64, score: bool = True
+) -> Iterator[Translation]:
+    """The given pairs as if they had been translated so, in order; `model` is in eval mode.
 
-    weights row t is where the model looked when it was to predict piece t; log_prob sums over the target's pieces.
+    weights row t is where the model looked when it was to predict piece t; log_prob sums over the target's pieces. A
+    pair blank on both sides is an empty translation. score=False spares the products with the vocabulary, which are
+    most of the work: score and log_prob are then not numbers. So they are, and weights are (T, 0), for a pair of more
+    than WINDOW_WEIGHTS pieces times pieces, which would not fit into memory.
+
+    Pairs of like length go together, inside a window of at most 32 batches and WINDOW_WEIGHTS numbers of attention.
     """
-    pairs = iter(pairs)
-    while batch := list(islice(pairs, batch_size)):
-        src = [tokenizer.src.encode_words(pair.src) for pair in batch]
-        tgt = [tokenizer.tgt.encode_words(pair.tgt) for pair in batch]
-        src_ids, src_lengths = _pad([[*ids, EOS] for ids, _ in src])
-        tgt_in, _ = _pad([[BOS, *ids] for ids, _ in tgt])
-        tgt_out, tgt_lengths = _pad([[*ids, EOS] for ids, _ in tgt])
-        device = model.device
-        logits, weights = model(src_ids.to(device), src_lengths.to(device), tgt_in.to(device))
-        log_probs = logits.float().log_softmax(-1).gather(2, tgt_out.to(device).unsqueeze(2)).squeeze(2).cpu()
-        weights = weights.float().cpu().numpy()
-        for row, pair in enumerate(batch):
-            steps, width = int(tgt_lengths[row]), int(src_lengths[row])
-            total = float(log_probs[row, :steps].sum())
-            yield Translation(
-                text=pair.tgt,
-                score=total / steps,
-                log_prob=total,
-                src_words=pair.src.split(),
-                tgt_words=pair.tgt.split(),
-                src_pieces=[*tokenizer.src.pieces(src[row][0]), NAMES[EOS]],
-                tgt_pieces=[*tokenizer.tgt.pieces(tgt[row][0]), NAMES[EOS]],
-                weights=np.ascontiguousarray(weights[row, :steps, :width]),
-                src_word_of=[*src[row][1], -1],
-                tgt_word_of=[*tgt[row][1], -1],
-            )
+    assert not model.training, "dropout would change what is found: call model.eval() first"
+    for window in _windows((_encode(tokenizer, pair) for pair in pairs), 32 * batch_size):
+        found = [_without_weights(tokenizer, given) for given in window]
+        for rows in _batches(window, batch_size):
+            for row, forced in zip(rows, _force(model, tokenizer, [window[row] for row in rows], score), strict=True):
+                found[row] = forced
+        yield from found
 
 
-def _pad(rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _encode(tokenizer, pair: Pair) -> _Given:
+    src, src_word_of = tokenizer.src.encode_words(pair.src)
+    tgt, tgt_word_of = tokenizer.tgt.encode_words(pair.tgt)
+    return _Given(pair, [*src, EOS], [*src_word_of, -1], [*tgt, EOS], [*tgt_word_of, -1])
+
+
+def _force(model, tokenizer, batch: list[_Given], score: bool) -> Iterator[Translation]:
+    src, src_lengths = _pad([given.src for given in batch])
+    tgt_in, _ = _pad([[BOS, *given.tgt[:-1]] for given in batch])
+    tgt_out, _ = _pad([given.tgt for given in batch])
+    device = model.device
+    features, weights = model.features(src.to(device), src_lengths.to(device), tgt_in.to(device))
+    totals = _log_probs(model, features, tgt_out.to(device)) if score else [math.nan] * len(batch)
+    weights = weights.float().cpu().numpy()
+    for given, total, looks in zip(batch, totals, weights, strict=True):
+        bare = _without_weights(tokenizer, given)
+        # A copy, so that a sentence does not hold on to its batch.
+        looks = looks[: len(given.tgt), : len(given.src)].copy()
+        yield bare._replace(score=total / len(given.tgt), log_prob=total, weights=looks)
+
+
+def _log_probs(model, features: Tensor, tgt_out: Tensor) -> list[float]:
+    """features (B, T, R), tgt_out (B, T) -> of each sentence; a (B, T, V) tensor never exists."""
+    real = tgt_out != PAD
+    targets = tgt_out[real]
+    found = [
+        model.logits(rows).float().log_softmax(-1).gather(1, words.unsqueeze(1)).squeeze(1)
+        for rows, words in zip(features[real].split(CHUNK), targets.split(CHUNK), strict=True)
+    ]
+    each = torch.zeros(tgt_out.shape, dtype=torch.float64, device=tgt_out.device)
+    return each.masked_scatter(real, torch.cat(found).double()).sum(1).tolist()
+
+
+def _without_weights(tokenizer, given: _Given) -> Translation:
+    pair = given.pair
+    if given.blank:
+        return Translation(pair.tgt, 0.0, 0.0, pair.src.split(), [], [], [], np.zeros((0, 0), np.float32), [], [])
+    return Translation(
+        text=pair.tgt,
+        score=math.nan,
+        log_prob=math.nan,
+        src_words=pair.src.split(),
+        tgt_words=pair.tgt.split(),
+        src_pieces=[*tokenizer.src.pieces(given.src[:-1]), NAMES[EOS]],
+        tgt_pieces=[*tokenizer.tgt.pieces(given.tgt[:-1]), NAMES[EOS]],
+        weights=np.zeros((len(given.tgt), 0), np.float32),
+        src_word_of=given.src_word_of,
+        tgt_word_of=given.tgt_word_of,
+    )
+
+
+def _windows(pairs: Iterable[_Given], most: int) -> Iterator[list[_Given]]:
+    """Consecutive pairs, at most `most` and about WINDOW_WEIGHTS numbers of attention a window."""
+    window, weights = [], 0
+    for given in pairs:
+        window.append(given)
+        weights += given.weights
+        if len(window) == most or weights >= WINDOW_WEIGHTS:
+            yield window
+            window, weights = [], 0
+    if window:
+        yield window
+
+
+def _batches(window: list[_Given], batch_size: int) -> Iterator[list[int]]:
+    """Rows of the pairs that the model can be led through, longest first, batch by batch; equals stay in order."""
+    batch: list[int] = []
+    longest = 0
+    for row in sorted(range(len(window)), key=lambda row: (-len(window[row].tgt), -len(window[row].src))):
+        given = window[row]
+        if given.blank or given.weights > WINDOW_WEIGHTS:
+            continue
+        longest = max(longest, given.longer)
+        if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > BATCH_PIECES):
+            yield batch
+            batch, longest = [], given.longer
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def _pad(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """ids (B, S) with PAD behind each sentence, and lengths (B,)."""
     lengths = torch.tensor([len(row) for row in rows])
     padded = torch.full((len(rows), int(lengths.max())), PAD)
-    for row, ids in enumerate(rows):
-        padded[row, : len(ids)] = torch.tensor(ids)
+    padded[torch.arange(padded.shape[1]) < lengths.unsqueeze(1)] = torch.tensor(list(chain(*rows)))
     return padded, lengths

@@ -8,18 +8,36 @@ from nmt.analysis.alignment.formats import GoldLinks, parse_pharaoh, pharaoh, re
 from nmt.analysis.alignment.linking import NOTICED, Link, links
 from nmt.analysis.alignment.matrices import AttentionWriter
 from nmt.analysis.alignment.merging import WordAttention, merge
+from nmt.analysis.alignment.symmetrise import Symmetrise, combine, symmetrise
+from nmt.analysis.alignment.translated import (
+    Alignment,
+    Translated,
+    align,
+    align_both,
+    word_attention,
+    word_links,
+)
 
 __all__ = [
     "NOTICED",
     "Agreement",
+    "Alignment",
     "AttentionWriter",
     "GoldLinks",
     "Link",
+    "Symmetrise",
+    "Translated",
     "WordAttention",
+    "align",
+    "align_both",
     "alignment_error_rate",
+    "combine",
     "links",
     "merge",
     "parse_pharaoh",
     "pharaoh",
     "read_links",
+    "symmetrise",
+    "word_attention",
+    "word_links",
 ]

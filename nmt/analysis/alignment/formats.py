@@ -1,9 +1,9 @@
-"""Links in files: Pharaoh lines, `i-j` for a sure link and `ipj` for a possible one."""
+"""Links in files: Pharaoh lines, `i-j` sure and `ipj` possible, and the .wa files of NAACL 2003."""
 
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from nmt.analysis.alignment.linking import Link
 
@@ -13,6 +13,10 @@ class GoldLinks(NamedTuple):
 
     sure: frozenset[Link]
     possible: frozenset[Link]
+
+    def reversed(self) -> "GoldLinks":
+        """The same with the sides the other way round."""
+        return GoldLinks(*(frozenset(Link(tgt, src) for src, tgt in links) for links in self))
 
 
 def pharaoh(links: Iterable[tuple[int, int]]) -> str:
@@ -37,15 +41,51 @@ def parse_pharaoh(line: str) -> GoldLinks:
     return GoldLinks(frozenset(sure), frozenset(possible))
 
 
-def read_links(path: Path) -> Iterator[GoldLinks]:
-    """Read a file of Pharaoh lines, one sentence pair a line, one line in memory at a time.
+def read_links(path: Path, sentences: int | None = None) -> Iterator[GoldLinks]:
+    """Read a file of Pharaoh lines, one sentence pair a line, one line in memory at a time; or a whole .wa file.
 
+    A .wa file is known by its first line; its sentences end at `sentences`, or at the last that has a link.
     Raises ValueError naming file and line where a line holds something that is not a link.
     """
     # Bytes that are no UTF-8 become a character that is no link, so they are reported with their line like the rest.
     with open(path, encoding="utf-8-sig", errors="replace", newline="\n") as lines:
+        if _WA.fullmatch(next(lines, "").strip()):
+            lines.seek(0)
+            yield from _read_wa(path, lines, sentences)
+            return
+        lines.seek(0)
         for number, line in enumerate(lines, start=1):
             try:
                 yield parse_pharaoh(line)
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from None
+
+
+_WA = re.compile(r"([0-9]{1,9})\s+([0-9]{1,9})\s+([0-9]{1,9})(?:\s+([SP]))?(?:\s+[0-9.]+)?")
+
+
+def _read_wa(path: Path, lines: TextIO, sentences: int | None) -> Iterator[GoldLinks]:
+    """`sentence source-word target-word [S|P] [confidence]`, all counted from 1; word 0 is none, and so is its link.
+
+    # Mihalcea and Pedersen (2003)
+    """
+    sure: dict[int, set[Link]] = {}
+    possible: dict[int, set[Link]] = {}
+    last = 0
+    for number, line in enumerate(lines, start=1):
+        match = _WA.fullmatch(line.strip())
+        if match is None or int(match[1]) == 0:
+            raise ValueError(
+                f"{path}, line {number}: {line.strip()!r} is not a link; write sentence, source word and target word, "
+                "counted from 1, and S (sure) or P (possible)"
+            )
+        sentence, link = int(match[1]), Link(int(match[2]) - 1, int(match[3]) - 1)
+        if sentences is not None and sentence > sentences:
+            raise ValueError(f"{path}, line {number}: sentence {sentence}, and the text has only {sentences}")
+        last = max(last, sentence)
+        if min(link) >= 0:
+            possible.setdefault(sentence, set()).add(link)
+            if match[4] != "P":
+                sure.setdefault(sentence, set()).add(link)
+    for sentence in range(1, (last if sentences is None else sentences) + 1):
+        yield GoldLinks(frozenset(sure.get(sentence, ())), frozenset(possible.get(sentence, ())))

@@ -1,7 +1,7 @@
 """Parallel corpora: pairs of sentences, read strictly and as a stream, from files or from the `datasets` library."""
 
-from nmt.data.corpus.files import FileCorpus, read_files
+from nmt.data.corpus.files import FileCorpus, read_files, read_pair
 from nmt.data.corpus.hub import HubCorpus, read_hub
 from nmt.data.corpus.pairs import Blank, Corpus, Pair
 
-__all__ = ["Blank", "Corpus", "FileCorpus", "HubCorpus", "Pair", "read_files", "read_hub"]
+__all__ = ["Blank", "Corpus", "FileCorpus", "HubCorpus", "Pair", "read_files", "read_hub", "read_pair"]

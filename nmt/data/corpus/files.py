@@ -49,6 +49,14 @@ def read_files(
     return FileCorpus(name, parts, src, tgt, blank)
 
 
+def read_pair(src: str | Path, tgt: str | Path) -> "FileCorpus":
+    """The corpus of two files by their own names, plain or gzipped; lines may be blank, and files empty.
+
+    Iterating raises ValueError as it does for `read_files`; OSError where there is no such file.
+    """
+    return FileCorpus(Path(src).name, [_Part(Path(src), Path(tgt))], "src", "tgt", Blank.keep)
+
+
 class _Part(NamedTuple):
     """Two files of lines; or, where `tgt` is None, `src` is a table of two columns."""
 

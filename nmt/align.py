@@ -1,0 +1,169 @@
+"""Aligns given pairs: `python -m nmt.align checkpoint=RUN src=FILE tgt=FILE > links`; --help says more."""
+
+import contextlib
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from nmt import build
+from nmt.analysis.alignment import (
+    Alignment,
+    AttentionWriter,
+    GoldLinks,
+    Link,
+    Symmetrise,
+    align,
+    align_both,
+    alignment_error_rate,
+    pharaoh,
+    read_links,
+)
+from nmt.build import Loaded
+from nmt.config.door import door
+from nmt.config.schema import AlignConfig
+from nmt.data.corpus import Corpus, Pair, read_pair
+from nmt.decoding.forced import force
+from nmt.decoding.translator import Translation
+from nmt.training.device import choose_device
+from nmt.training.journal import start_log
+
+log = logging.getLogger("nmt")
+
+
+def main(config: AlignConfig, _overrides: list[str]) -> None:
+    start_log(None)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    if config.links and config.gold:
+        found = [each.sure for each in read_links(Path(config.links))]
+        _print_agreement(found, _gold(config, len(found), config.links))
+    else:
+        _align(config)
+
+
+def _align(config: AlignConfig) -> None:
+    _check_out(config)
+    corpus = read_pair(config.src or "", config.tgt or "")
+    device = choose_device(config.device, config.precision)
+    model = _load(config.checkpoint, "checkpoint", device.device)
+    reverse = _load(config.reverse, "reverse", device.device) if config.reverse else None
+    _check_directions(config, model, reverse)
+    pairs = sum(1 for _ in corpus)  # all of it is read before anything is written
+    gold = _gold(config, pairs, config.src or "") if config.gold else []
+    _check_words(config, gold, corpus)
+
+    begun, found = time.monotonic(), []
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(device.autocast())
+        links = None
+        if config.out:
+            links = stack.enter_context(open(config.out, "w", encoding="utf-8", newline="\n"))
+        elif not config.gold:
+            links = sys.stdout
+        soft = stack.enter_context(AttentionWriter(Path(config.soft))) if config.soft else None
+        pictures = Path(config.heatmaps) if config.heatmaps else None
+        if pictures:
+            pictures.mkdir(parents=True, exist_ok=True)
+        for number, (forced, alignment) in enumerate(_alignments(config, model, reverse, corpus)):
+            if forced.tgt_pieces and not forced.weights.size:
+                log.warning(f"line {number + 1}: too long to be aligned, so it is left without links")
+            if links:
+                scored = f" ||| {forced.log_prob:.6f}" if config.score else ""
+                links.write(f"{pharaoh(alignment.links)}{scored}\n")
+            if soft:
+                soft.write(alignment.weights)
+            if pictures and alignment.weights.size:
+                _draw(forced, alignment, pictures / f"{number}.png")
+            if gold:
+                found.append(alignment.links)
+    seconds = time.monotonic() - begun
+    log.info(f"{pairs:,} pairs in {seconds:.1f} s, {pairs / max(seconds, 1e-9):.0f} a second; {device.reason}")
+    if config.gold:
+        _print_agreement(found, gold)
+
+
+def _alignments(
+    config: AlignConfig, model: Loaded, reverse: Loaded | None, corpus: Corpus
+) -> Iterator[tuple[Translation, Alignment]]:
+    def forced(loaded: Loaded, pairs: Iterator[Pair], *, score: bool = False) -> Iterator[Translation]:
+        return force(loaded.model, loaded.tokenizer, pairs, batch_size=config.decode.batch_size, score=score)
+
+    there = forced(model, iter(corpus), score=config.score)
+    if reverse is None:
+        yield from ((each, align(each, threshold=config.threshold)) for each in there)
+        return
+    back = forced(reverse, (Pair(pair.tgt, pair.src) for pair in corpus))
+    how = config.symmetrise or Symmetrise.grow_diag
+    for each, other in zip(there, back, strict=True):
+        yield each, align_both(each, other, how, threshold=config.threshold)
+
+
+def _draw(forced: Translation, alignment: Alignment, path: Path) -> None:
+    from nmt.analysis.heatmap import draw  # matplotlib is slow to import, and links can do without
+
+    draw(alignment.weights, forced.src_words, forced.tgt_words, path, eos=alignment.eos)
+
+
+def _load(place: str | None, key: str, device: torch.device) -> Loaded:
+    loaded = build.load(place, device)
+    if not loaded.model.has_attention:
+        raise ValueError(f"{key}={place} needs attention, which this model ({loaded.config.name}) does not have")
+    return loaded
+
+
+def _check_out(config: AlignConfig) -> None:
+    """Raises ValueError where the output would be written over what is read."""
+    for key in ("src", "tgt", "gold"):
+        read = getattr(config, key)
+        if config.out and read and os.path.exists(config.out) and os.path.samefile(config.out, read):
+            raise ValueError(f"out={config.out} is the file that {key}= names: try another name")
+
+
+def _check_directions(config: AlignConfig, model: Loaded, reverse: Loaded | None) -> None:
+    """Raises ValueError where both runs translate the same way."""
+    if reverse:
+        ways = [build.languages(loaded.config.data) for loaded in (model, reverse)]
+        if ways[0] == ways[1] and ways[0].src != ways[0].tgt:
+            raise ValueError(
+                f"reverse={config.reverse} translates {ways[1].src} to {ways[1].tgt}, as checkpoint= does: give a run "
+                f"with data.src={ways[0].tgt} data.tgt={ways[0].src}"
+            )
+
+
+def _gold(config: AlignConfig, sentences: int, text: str) -> list[GoldLinks]:
+    """The gold links, source first. Raises ValueError where they are not those of `sentences` lines of `text`."""
+    assert config.gold
+    gold = list(read_links(Path(config.gold), sentences))
+    if len(gold) != sentences:
+        raise ValueError(
+            f"{config.gold} has links for {len(gold):,} sentences but {text} has {sentences:,} lines: line n of one "
+            "must be about line n of the other"
+        )
+    return [each.reversed() for each in gold] if config.gold_reversed else gold
+
+
+def _check_words(config: AlignConfig, gold: list[GoldLinks], corpus: Corpus) -> None:
+    """Raises ValueError for a gold link to a word that is not there."""
+    for number, (pair, links) in enumerate(zip(corpus, gold, strict=False), 1):
+        words = len(pair.src.split()), len(pair.tgt.split())
+        for link in sorted(links.possible):
+            if link.src >= words[0] or link.tgt >= words[1]:
+                raise ValueError(
+                    f"{config.gold}, sentence {number}: a link to source word {link.src} and target word {link.tgt}, "
+                    f"counted from 0, of {words[0]} and {words[1]}; "
+                    f"try gold_reversed={str(not config.gold_reversed).lower()}"
+                )
+
+
+def _print_agreement(found: list[list[Link]] | list[frozenset[Link]], gold: list[GoldLinks]) -> None:
+    aer, precision, recall = alignment_error_rate(found, [each.sure for each in gold], [each.possible for each in gold])
+    print(f"alignment error rate {100 * aer:.1f} %  (precision {100 * precision:.1f}, recall {100 * recall:.1f})")
+
+
+if __name__ == "__main__":
+    door("align", main, AlignConfig)

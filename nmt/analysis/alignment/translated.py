@@ -1,0 +1,75 @@
+"""From a translation, found or given, to the alignment of its words: in one direction, or in both."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from nmt.analysis.alignment.linking import Link, links
+from nmt.analysis.alignment.merging import WordAttention, merge
+from nmt.analysis.alignment.symmetrise import Symmetrise, combine, symmetrise
+
+
+class Alignment(NamedTuple):
+    """Links; weights (Tw, Sw) and eos (Tw,) as in WordAttention, but for two directions, which have no common eos."""
+
+    links: list[Link]
+    weights: np.ndarray
+    eos: np.ndarray | None
+
+
+class Translated(Protocol):
+    """A translation with the attention that made it; see nmt.decoding.translator.Translation."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def src_words(self) -> list[str]: ...
+    @property
+    def tgt_words(self) -> list[str]: ...
+    @property
+    def src_pieces(self) -> list[str]: ...
+    @property
+    def tgt_pieces(self) -> list[str]: ...
+    @property
+    def weights(self) -> np.ndarray: ...
+    @property
+    def src_word_of(self) -> list[int]: ...
+    @property
+    def tgt_word_of(self) -> list[int]: ...
+
+
+def word_attention(translation: Translated) -> WordAttention:
+    """Attention of target words over source words, pieces merged on both sides.
+
+    All of it is on no word where none was kept: the translator leaves that of very long lines behind.
+    """
+    if not translation.weights.size:
+        shape = (len(translation.tgt_words), len(translation.src_words))
+        return WordAttention(np.zeros(shape, np.float32), np.ones(shape[0], np.float32))
+    return merge(
+        translation.weights,
+        translation.tgt_word_of,
+        translation.src_word_of,
+        len(translation.tgt_words),
+        len(translation.src_words),
+    )
+
+
+def word_links(translation: Translated) -> list[Link]:
+    """Hard links of a translation's words; none for an empty one."""
+    return align(translation).links
+
+
+def align(translation: Translated, *, threshold: float | None = None) -> Alignment:
+    """The alignment by one model; threshold: see `links`."""
+    weights, eos = word_attention(translation)
+    return Alignment(links(weights, eos, threshold=threshold) if weights.size else [], weights, eos)
+
+
+def align_both(
+    forward: Translated, backward: Translated, how: Symmetrise, *, threshold: float | None = None
+) -> Alignment:
+    """The alignment by two models, the second of which translates the other way round: each makes its links."""
+    there, back = align(forward, threshold=threshold), align(backward, threshold=threshold)
+    found = symmetrise(there.links, [(src, tgt) for tgt, src in back.links], how)
+    return Alignment(found, combine(there.weights, back.weights), None)
