@@ -84,7 +84,6 @@ def test_source_words_that_were_noticed_share_the_word_that_looked_at_them():
     assert links(np.array([[0.5, 0.35, 0.1, 0.05]]), np.zeros(1)) == [(0, 0), (1, 0), (2, 0)]
 
 
-
 def test_a_threshold_links_each_pair_that_reaches_it():
     assert links(np.array([[0.5, 0.4], [0.1, 0.2]]), np.array([0.1, 0.7]), threshold=0.4) == [(0, 0), (1, 0)]
 
@@ -123,6 +122,33 @@ def test_a_bad_link_is_reported_with_file_and_line(tmp_path, bad):
     (tmp_path / "gold").write_bytes(b"0-0\n0-0 " + bad + b"\n")
     with pytest.raises(ValueError, match=r"gold, line 2: .* is not a link"):
         list(read_links(tmp_path / "gold"))
+
+
+def test_a_wa_file_counts_from_one_names_its_sentences_and_may_leave_some_out(tmp_path):
+    (tmp_path / "gold.wa").write_text("0001 1 2 S\n0003 2 1 P 0.5\n1 3 3\n0003 0 2 S\n")
+    first = GoldLinks(frozenset({(0, 1), (2, 2)}), frozenset({(0, 1), (2, 2)}))
+    nothing, possible = GoldLinks(frozenset(), frozenset()), GoldLinks(frozenset(), frozenset({(1, 0)}))
+    assert list(read_links(tmp_path / "gold.wa")) == [first, nothing, possible]
+    assert list(read_links(tmp_path / "gold.wa", 4)) == [first, nothing, possible, nothing]
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("1 1 1 S\n0-0\n", "line 2: '0-0' is not a link; write sentence"),
+        ("1 1 1 S\n1 2\n", "line 2: '1 2' is not a link"),
+        ("1 1 1 S\n0 2 2\n", "line 2: '0 2 2' is not a link"),
+        ("1 1 1 S\n9 2 2\n", "line 2: sentence 9, and the text has only 3"),
+    ],
+)
+def test_a_bad_line_of_a_wa_file_is_reported_with_file_and_line(tmp_path, lines, said):
+    (tmp_path / "gold.wa").write_text(lines)
+    with pytest.raises(ValueError, match=f"gold.wa, {said}"):
+        list(read_links(tmp_path / "gold.wa", 3))
+
+
+def test_reversed_links_have_their_sides_the_other_way_round():
+    assert parse_pharaoh("0-2 1p0").reversed() == parse_pharaoh("2-0 0p1")
 
 
 def test_alignment_error_rate_by_hand():

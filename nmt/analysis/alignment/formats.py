@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import NamedTuple
 
 from nmt.analysis.alignment.linking import Link
 
@@ -49,12 +50,12 @@ def read_links(path: Path, sentences: int | None = None) -> Iterator[GoldLinks]:
     """
     # Bytes that are no UTF-8 become a character that is no link, so they are reported with their line like the rest.
     with open(path, encoding="utf-8-sig", errors="replace", newline="\n") as lines:
-        if _WA.fullmatch(next(lines, "").strip()):
-            lines.seek(0)
-            yield from _read_wa(path, lines, sentences)
+        first = list(islice(lines, 1))
+        every = chain(first, lines)
+        if first and _WA.fullmatch(first[0].strip()):
+            yield from _read_wa(path, every, sentences)
             return
-        lines.seek(0)
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(every, start=1):
             try:
                 yield parse_pharaoh(line)
             except ValueError as error:
@@ -64,7 +65,7 @@ def read_links(path: Path, sentences: int | None = None) -> Iterator[GoldLinks]:
 _WA = re.compile(r"([0-9]{1,9})\s+([0-9]{1,9})\s+([0-9]{1,9})(?:\s+([SP]))?(?:\s+[0-9.]+)?")
 
 
-def _read_wa(path: Path, lines: TextIO, sentences: int | None) -> Iterator[GoldLinks]:
+def _read_wa(path: Path, lines: Iterable[str], sentences: int | None) -> Iterator[GoldLinks]:
     """`sentence source-word target-word [S|P] [confidence]`, all counted from 1; word 0 is none, and so is its link.
 
     # Mihalcea and Pedersen (2003)

@@ -1,0 +1,76 @@
+"""Two directions made one: by hand, by their laws, and as the published program reads."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nmt.analysis.alignment import Symmetrise, combine, symmetrise
+
+some_links = st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=14)
+
+
+def joined(forward, backward):
+    return {how: set(symmetrise(forward, backward, how)) for how in Symmetrise}
+
+
+def published(forward, backward):
+    """GROW-DIAG-FINAL-AND as the Moses manual writes it: loops over all words, over and over."""
+    size = range(6)
+    union, found = forward | backward, forward & backward
+
+    def free(src=None, tgt=None):
+        return not any(link[0] == src or link[1] == tgt for link in found)
+
+    changed = True
+    while changed:
+        changed = False
+        for tgt in size:
+            for src in size:
+                if (src, tgt) in found:
+                    for across, down in [(-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1)]:
+                        new = (src + across, tgt + down)
+                        if new in union - found and (free(src=new[0]) or free(tgt=new[1])):
+                            found = found | {new}
+                            changed = True
+    grown = found
+    for links in (forward, backward):
+        for tgt in size:
+            for src in size:
+                if (src, tgt) in links and free(src=src) and free(tgt=tgt):
+                    found = found | {(src, tgt)}
+    return grown, found
+
+
+def test_growing_takes_neighbours_with_a_free_word_and_finishing_what_is_free_on_both_sides():
+    forward = {(0, 0), (1, 0), (4, 4)}
+    backward = {(0, 0), (1, 1), (0, 1), (5, 3)}
+    found = joined(forward, backward)
+    assert found[Symmetrise.intersection] == {(0, 0)}
+    assert found[Symmetrise.union] == forward | backward
+    assert found[Symmetrise.grow_diag] == {(0, 0), (1, 0), (0, 1)}
+    assert found[Symmetrise.grow_diag_final_and] == {(0, 0), (1, 0), (0, 1), (4, 4), (5, 3)}
+
+
+@given(some_links, some_links)
+def test_growing_and_finishing_are_the_published_ones(forward, backward):
+    found = joined(forward, backward)
+    assert (found[Symmetrise.grow_diag], found[Symmetrise.grow_diag_final_and]) == published(forward, backward)
+
+
+@given(some_links, some_links)
+def test_each_way_holds_the_links_of_the_stricter_ones(forward, backward):
+    found = joined(forward, backward)
+    strict, *rest = (found[how] for how in (Symmetrise.intersection, Symmetrise.grow_diag))
+    assert strict <= rest[0] <= found[Symmetrise.grow_diag_final_and] <= found[Symmetrise.union]
+
+
+@given(some_links)
+@pytest.mark.parametrize("how", Symmetrise)
+def test_two_directions_that_agree_change_nothing(how, links):
+    assert symmetrise(links, links, how) == sorted(links)
+
+
+def test_matrices_of_both_directions_are_joined_by_the_geometric_mean():
+    forward, backward = np.array([[0.5, 0.5, 0.0]]), np.array([[0.32], [0.5], [1.0]])
+    np.testing.assert_allclose(combine(forward, backward), [[0.4, 0.5, 0.0]])

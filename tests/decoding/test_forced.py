@@ -1,0 +1,130 @@
+"""Forced decoding's promises: order, the model's own numbers, no more work and memory than asked for."""
+
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from nmt.data.corpus import Pair
+from nmt.data.symbols import BOS, EOS
+from nmt.decoding import forced
+from nmt.decoding.forced import force
+from nmt.model.attention import AdditiveAttention
+from nmt.model.cells import CellKind
+from nmt.model.decoder import BahdanauDecoder, Bridge, Start
+from nmt.model.encoder import Encoder
+from nmt.model.seq2seq import Seq2Seq
+
+PIECES = 20
+
+
+class Side:
+    """Pieces of two characters; sixteen ids of text."""
+
+    def encode_words(self, text):
+        pieces = [(word[at : at + 2], n) for n, word in enumerate(text.split()) for at in range(0, len(word), 2)]
+        return [4 + sum(map(ord, piece)) % 16 for piece, _ in pieces], [number for _, number in pieces]
+
+    def pieces(self, ids):
+        return [f"p{token}" for token in ids]
+
+
+class Both:
+    src = tgt = Side()
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(1)
+    encoder = Encoder(PIECES, embedding=6, hidden=4, layers=1, cell=CellKind.gru, bidirectional=True, dropout=0.3)
+    decoder = BahdanauDecoder(
+        PIECES,
+        embedding=6,
+        hidden=8,
+        readout=6,
+        memory=8,
+        attention=AdditiveAttention(8, 8, 5),
+        bridge=Bridge(Start.backward_first, 4, 2, [8]),
+    )
+    return Seq2Seq(encoder, decoder).eval()
+
+
+def some_pairs(number=70):
+    draw = random.Random(4)
+    words = ["aa", "bcd", "e", "fghij", "klmnopq"]
+    line = lambda: " ".join(draw.choices(words, k=draw.choice([0, 1, 2, 5, 9])))  # noqa: E731
+    return [Pair(line(), line()) for _ in range(number)]
+
+
+def assert_same(these, those):
+    for one, other in zip(these, those, strict=True):
+        assert (one.text, one.src_words, one.tgt_pieces) == (other.text, other.src_words, other.tgt_pieces)
+        assert one.log_prob == pytest.approx(other.log_prob, abs=1e-4)
+        np.testing.assert_allclose(one.weights, other.weights, atol=1e-5)
+
+
+def test_order_is_kept_whatever_the_lengths(model):
+    pairs = some_pairs()
+    found = list(force(model, Both(), iter(pairs), batch_size=5))
+    assert [(" ".join(each.src_words), each.text) for each in found] == pairs
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 1000])
+def test_the_size_of_a_batch_changes_nothing(model, batch_size):
+    pairs = some_pairs()
+    assert_same(force(model, Both(), pairs, batch_size=batch_size), force(model, Both(), pairs))
+
+
+@pytest.mark.parametrize(("name", "value"), [("WINDOW_WEIGHTS", 700), ("BATCH_PIECES", 30), ("CHUNK", 3)])
+def test_the_bounds_of_memory_change_nothing(model, monkeypatch, name, value):
+    pairs = some_pairs(30)
+    before = list(force(model, Both(), pairs))
+    monkeypatch.setattr(forced, name, value)
+    assert_same(force(model, Both(), pairs), before)
+
+
+def test_log_probabilities_and_weights_are_those_of_the_model(model):
+    pair = Pair("bcd fghij", "aa klmnopq e")
+    (found,) = force(model, Both(), [pair])
+    src = [*Side().encode_words(pair.src)[0], EOS]
+    tgt = Side().encode_words(pair.tgt)[0]
+    batch = torch.tensor([src]), torch.tensor([len(src)]), torch.tensor([[BOS, *tgt]])
+    assert found.log_prob == pytest.approx(-float(model.loss(*batch, torch.tensor([[*tgt, EOS]])).nll), abs=1e-5)
+    assert found.score == pytest.approx(found.log_prob / (len(tgt) + 1))
+    np.testing.assert_allclose(found.weights, model(*batch)[1][0].detach(), atol=1e-6)
+
+
+def test_where_no_score_is_asked_for_the_vocabulary_is_left_alone(model, monkeypatch):
+    pairs = some_pairs(20)
+    before = list(force(model, Both(), pairs))
+    monkeypatch.setattr(model, "logits", lambda features: pytest.fail("products with the vocabulary"))
+    for one, other in zip(force(model, Both(), pairs, score=False), before, strict=True):
+        np.testing.assert_array_equal(one.weights, other.weights)
+        assert math.isnan(one.log_prob) or not other.tgt_pieces
+
+
+def test_a_pair_without_words_is_an_empty_translation_and_half_a_pair_is_not(model):
+    both, no_tgt, no_src = force(model, Both(), [Pair("", " "), Pair("aa e", ""), Pair("", "aa e")])
+    assert (both.log_prob, both.tgt_pieces, both.weights.shape) == (0.0, [], (0, 0))
+    assert (no_tgt.weights.shape, no_src.weights.shape) == ((1, 3), (3, 1))
+    assert no_tgt.log_prob < 0
+    assert no_src.log_prob < 0
+
+
+def test_a_pair_that_would_not_fit_into_memory_comes_without_weights_and_the_others_with_theirs(model, monkeypatch):
+    monkeypatch.setattr(forced, "WINDOW_WEIGHTS", 100)
+    long, short = Pair("aa " * 30, "aa " * 30), Pair("aa e", "bcd")
+    first, second, third = force(model, Both(), [short, long, short])
+    assert (second.weights.shape, second.tgt_words) == ((31, 0), long.tgt.split())
+    assert math.isnan(second.log_prob)
+    assert_same([first], [third])
+    assert first.weights.shape == (3, 3)
+
+
+def test_pairs_are_read_only_a_window_ahead(model):
+    pairs, read = some_pairs(200), []
+    stream = force(model, Both(), (read.append(pair) or pair for pair in pairs), batch_size=1)
+    next(stream)
+    assert len(read) == 32
