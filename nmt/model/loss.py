@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from nmt.data.symbols import PAD
 from nmt.model.recurrence.products import add_product
+from nmt.model.recurrence.ways import Kernel, uses
 
 
 class Loss(NamedTuple):
@@ -41,23 +42,32 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             grad_bias = torch.zeros_like(bias, dtype=wide)
         # Equal chunks, in one room: for a CPU fresh pages cost more than what is computed in them.
         chunk = math.ceil(len(targets) / max(1, math.ceil(len(targets) / chunk)))
-        wide_room = torch.empty(chunk, len(weight), dtype=wide, device=features.device)
-        logits_room = wide_room if dtype == wide else torch.empty_like(wide_room, dtype=dtype)
+        logits_room = torch.empty(chunk, len(weight), dtype=dtype, device=features.device)
+        fused = uses(Kernel.triton, features, dtype)
+        wide_room = logits_room if fused or dtype == wide else torch.empty_like(logits_room, dtype=wide)
         for start in range(0, len(targets), max(1, chunk)):
             operand = operands[start : start + chunk]
             gold = targets[start : start + chunk].unsqueeze(1)
             logits, grad = logits_room[: len(gold)], wide_room[: len(gold)]
             torch.addmm(narrow_bias, operand, narrow_weight.t(), out=logits)
-            gold_sum += logits.gather(1, gold).sum(dtype=wide)
-            # torch's softmax is several times as fast as its exp and logsumexp on CPU, so the normaliser is read off
-            # the likeliest word: lse = logit - log p. Its p is at least 1 / V, so the logarithm is safe.
-            highest = logits.amax(1).to(wide)
-            torch.softmax(grad.copy_(logits), 1, out=grad)
-            lse_sum += (highest - grad.amax(1).log_()).sum()
+            if fused:
+                from nmt.model.triton_loss import softmax_less_gold_  # what it imports is not everywhere
+
+                normalisers, picked = softmax_less_gold_(logits, gold, 1.0 - smoothing, need)
+                lse_sum += normalisers.sum()
+                gold_sum += picked.sum()
+            else:
+                gold_sum += logits.gather(1, gold).sum(dtype=wide)
+                # torch's softmax is several times as fast as its exp and logsumexp on CPU, so the normaliser is read
+                # off the likeliest word: lse = logit - log p. Its p is at least 1 / V, so the logarithm is safe.
+                highest = logits.amax(1).to(wide)
+                torch.softmax(grad.copy_(logits), 1, out=grad)
+                lse_sum += (highest - grad.amax(1).log_()).sum()
+                if need:
+                    grad.scatter_add_(1, gold, grad.new_full(gold.shape, smoothing - 1.0))
             if need:
-                grad.scatter_add_(1, gold, grad.new_full(gold.shape, smoothing - 1.0))
-                grad_bias += grad.sum(0)
-                narrow_grad = grad if dtype == wide else logits.copy_(grad)
+                grad_bias += grad.sum(0, dtype=wide)
+                narrow_grad = grad if grad.dtype == dtype else logits.copy_(grad)
                 torch.mm(narrow_grad, narrow_weight, out=narrow_features[: len(gold)])
                 grad_features[start : start + chunk] = narrow_features[: len(gold)]
                 add_product(grad_weight, narrow_grad.t(), operand)
@@ -90,7 +100,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
 
 def cross_entropy(
-    features: Tensor, weight: Tensor, bias: Tensor, tgt_out: Tensor, *, smoothing: float = 0.0, chunk: int = 512
+    features: Tensor, weight: Tensor, bias: Tensor, tgt_out: Tensor, *, smoothing: float = 0.0, chunk: int | None = None
 ) -> Loss:
     """features (B, T, R), weight (V, R), bias (V,), tgt_out (B, T) -> sums over the tokens that are not padding.
 
@@ -107,7 +117,7 @@ def cross_entropy(
             bias,
             tgt_out.flatten().index_select(0, real),
             smoothing,
-            chunk,
+            chunk or (512 if kind == "cpu" else 4096),  # tokens: as many as fill the machine
             dtype,
         )
     return Loss(objective, nll, len(real))

@@ -3,8 +3,7 @@
 The plain loops remain the reference; ``plain()`` goes back to them. A cell or score that has no tape runs plainly too.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -25,26 +24,18 @@ from nmt.model.dropout import Keep
 from nmt.model.recurrence.cells import CellTape, GRUAfterTape, GRUTape, LSTMTape
 from nmt.model.recurrence.loops import LookAtOnce, LookThenUpdate, RunCell, UpdateThenLook
 from nmt.model.recurrence.products import product_dtype
+from nmt.model.recurrence.ways import Kernel, is_plain, plain, use, uses, using
+
+__all__ = ["Kernel", "is_fast", "look_at_once", "look_then_update", "plain", "run", "run_directions"]
+__all__ += ["update_then_look", "use", "uses", "using"]
 
 _TAPES: dict[type[Cell], type[CellTape]] = {GRUCell: GRUTape, GRUAfterCell: GRUAfterTape, LSTMCell: LSTMTape}
 _SCORES = (AdditiveAttention, ConcatAttention, DotAttention, ScaledDotAttention, GeneralAttention)
-_fast = True
-
-
-@contextmanager
-def plain() -> Iterator[None]:
-    """Inside, every loop is the readable one that autograd differentiates."""
-    global _fast
-    before, _fast = _fast, False
-    try:
-        yield
-    finally:
-        _fast = before
 
 
 def is_fast(cell: Cell, attention: Attention | None = None) -> bool:
     """Whether the fast loops run, and know this cell and this score."""
-    return _fast and type(cell) in _TAPES and (attention is None or type(attention) in _SCORES)
+    return not is_plain() and type(cell) in _TAPES and (attention is None or type(attention) in _SCORES)
 
 
 class Looked(NamedTuple):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from nmt.model.recurrence.products import add_product, weight_gradient
+from nmt.model.recurrence.ways import Kernel, uses
 
 
 class Asker(NamedTuple):
@@ -63,8 +64,10 @@ class LookTape:
         """-> energies (B, S), -inf on padding, up to a constant of each row."""
         raise NotImplementedError
 
-    def start_backward(self, d_contexts: Tensor, d_weights: Tensor | None) -> None:
-        """d_contexts (T, B, M): what reaches the contexts from outside; the loop adds the rest to it."""
+    def start_backward(self, asked: Asker, d_contexts: Tensor, d_weights: Tensor | None) -> None:
+        """asked: every state that asked, (T, B, H); d_contexts (T, B, M): what reaches the contexts from outside, to
+        which the loop adds the rest."""
+        self.asked = asked
         self.d_contexts = d_contexts
         self.d_context = d_contexts.unbind(0)
         self.d_weights = d_weights
@@ -85,8 +88,8 @@ class LookTape:
         """d_energies (B, S) -> d_state, and whatever the keys' gradient needs."""
         raise NotImplementedError
 
-    def score_gradients(self, asked: Asker) -> ScoreGradients:
-        """asked: every state that asked, (T, B, H)."""
+    def score_gradients(self) -> ScoreGradients:
+        """Once the loop has gone all the way back."""
         raise NotImplementedError
 
     def memory_gradient(self) -> Tensor:
@@ -130,8 +133,8 @@ class AdditiveTape(LookTape):
         self._reciprocals(asker)
         return torch.addmv(self.flat_bias, self.flat, self.slope).view_as(self.bias)
 
-    def start_backward(self, d_contexts: Tensor, d_weights: Tensor | None) -> None:
-        super().start_backward(d_contexts, d_weights)
+    def start_backward(self, asked: Asker, d_contexts: Tensor, d_weights: Tensor | None) -> None:
+        super().start_backward(asked, d_contexts, d_weights)
         self.d_queries = torch.empty(*d_contexts.shape[:2], len(self.v), dtype=self.query.dtype, device=self.v.device)
         self.d_query = self.d_queries.unbind(0)
         self.d_keys = torch.zeros_like(self.exp_keys)
@@ -146,10 +149,10 @@ class AdditiveTape(LookTape):
         self.d_keys.addcmul_(r, d_energies.unsqueeze(2))
         add_product(d_state, self.d_query[t], self.query)
 
-    def score_gradients(self, asked: Asker) -> ScoreGradients:
+    def score_gradients(self) -> ScoreGradients:
         # d e / d v = tanh = 1 - 2 r, and the 1 drops out: a row's d_energies sum to zero.
         return ScoreGradients(
-            self.d_keys.mul_(self.steep), weight_gradient(self.d_queries, asked.operand), self.d_v.mul_(-2)
+            self.d_keys.mul_(self.steep), weight_gradient(self.d_queries, self.asked.operand), self.d_v.mul_(-2)
         )
 
 
@@ -163,29 +166,35 @@ class DotTape(LookTape):
     def energies(self, asker: Asker) -> Tensor:
         return torch.baddbmm(self.bias.unsqueeze(1), asker.state.unsqueeze(1), self.keys.mT).squeeze(1)
 
-    def start_backward(self, d_contexts: Tensor, d_weights: Tensor | None) -> None:
-        super().start_backward(d_contexts, d_weights)
+    def start_backward(self, asked: Asker, d_contexts: Tensor, d_weights: Tensor | None) -> None:
+        super().start_backward(asked, d_contexts, d_weights)
         self.d_energies = torch.empty_like(self.weights)
 
     def retreat_energies(self, t: int, d_energies: Tensor, asker: Asker, d_state: Tensor) -> None:
         self.d_energies[t] = d_energies
         d_state.unsqueeze(1).baddbmm_(d_energies.unsqueeze(1), self.keys)
 
-    def score_gradients(self, asked: Asker) -> ScoreGradients:
-        keys = torch.bmm(self.d_energies.permute(1, 2, 0), asked.state.transpose(0, 1))
+    def score_gradients(self) -> ScoreGradients:
+        keys = torch.bmm(self.d_energies.permute(1, 2, 0), self.asked.state.transpose(0, 1))
         return ScoreGradients(keys, None, None)
 
 
 def record_look(
     memory: Tensor, keys: Tensor, mask: Tensor, query: Tensor | None, v: Tensor | None, steps: int, dtype, wide
-) -> AdditiveTape | DotTape:
+) -> LookTape:
     """A fresh tape for `steps` looks: additive if its weights query (A, H) and v (A,) are given, else dot products."""
     batch, positions, width = memory.shape
     contexts = memory.new_empty(steps, batch, width, dtype=wide)
     weights = memory.new_empty(steps, batch, positions, dtype=wide)
     bias = torch.zeros(batch, positions, dtype=wide, device=memory.device).masked_fill_(~mask, -math.inf)
     narrow = None if dtype == wide else torch.empty_like(contexts, dtype=dtype)
-    shared = (memory.to(wide), bias, contexts, weights, narrow)
+    room = (bias, contexts, weights, narrow)
     if query is None or v is None:
-        return DotTape(*shared, keys.to(wide))
-    return AdditiveTape(*shared, bounded_exp_(2 * keys.to(wide)), query.to(dtype), v.to(wide))
+        return DotTape(memory.to(wide), *room, keys.to(wide))
+    if uses(Kernel.triton, memory, dtype):
+        from nmt.model.recurrence import triton_looks  # what it imports is not everywhere
+
+        if positions <= triton_looks.LONGEST:
+            operands = memory.to(dtype).contiguous(), keys.to(dtype).contiguous()
+            return triton_looks.TritonTape(operands[0], *room, operands[1], query.to(dtype), v.to(wide))
+    return AdditiveTape(memory.to(wide), *room, bounded_exp_(2 * keys.to(wide)), query.to(dtype), v.to(wide))

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nmt.model.recurrence.cells import CellTape, GRUAfterTape
-from nmt.model.recurrence.looks import AdditiveTape, Asker, DotTape, record_look
+from nmt.model.recurrence.looks import Asker, LookTape, record_look
 from nmt.model.recurrence.products import add_product, squash_, tanh_backward, weight_gradient, wide_dtype
 
 
@@ -95,13 +95,14 @@ class LookThenUpdate(torch.autograd.Function):
         context_weight, *buffers = ctx.saved_tensors
         tape, split, look_tape = ctx.tapes
         cell: CellTape = tape(*buffers[:split])
-        look: AdditiveTape | DotTape = look_tape(*buffers[split:])
+        look: LookTape = look_tape(*buffers[split:])
         with torch.autocast(cell.states.device.type, enabled=False):
             cell.start_backward()
             if d_contexts is None:
-                look.start_backward(torch.zeros_like(look.contexts), d_weights)
+                d_contexts = torch.zeros_like(look.contexts)
             else:
-                look.start_backward(d_contexts.clone(memory_format=torch.contiguous_format), d_weights)
+                d_contexts = d_contexts.clone(memory_format=torch.contiguous_format)
+            look.start_backward(cell.asked(0), d_contexts, d_weights)
             gradient = _last(d_states, cell)
             for t in reversed(range(cell.steps)):
                 cell.retreat(t, gradient)
@@ -109,7 +110,7 @@ class LookThenUpdate(torch.autograd.Function):
                 look.retreat(t, cell.asker(t), gradient[:, : cell.size])
                 if d_states is not None:
                     gradient.add_(d_states[t])
-            d_score = look.score_gradients(cell.asked(0))
+            d_score = look.score_gradients()
             return (
                 *(None, None, cell.d_gates, gradient),
                 *(look.memory_gradient(), d_score.keys, None),
@@ -200,13 +201,14 @@ class UpdateThenLook(torch.autograd.Function):
         tape, depth, width, look_tape = ctx.tapes
         inputs, rest = rest[: depth - 1], rest[depth - 1 :]
         cells: list[CellTape] = [tape(*rest[width * layer : width * (layer + 1)]) for layer in range(depth)]
-        look: AdditiveTape | DotTape = look_tape(*rest[width * depth :])
+        look: LookTape = look_tape(*rest[width * depth :])
         top, size, steps = cells[-1], outputs.shape[2], len(outputs) - 1
         from_context, from_hidden = combine_weight.split((combine_weight.shape[1] - size, size), 1)
         with torch.autocast(outputs.device.type, enabled=False):
             for cell in cells:
                 cell.start_backward()
-            look.start_backward(torch.zeros_like(look.contexts), d_weights)
+            asked = top.asked(1)
+            look.start_backward(asked, torch.zeros_like(look.contexts), d_weights)
             gradients = [torch.zeros_like(cell.state[0]) for cell in cells]
             d_fed = torch.zeros_like(outputs[0])
             d_combined = torch.empty_like(operands[1:])  # before the tanh
@@ -227,8 +229,7 @@ class UpdateThenLook(torch.autograd.Function):
                 add_product(d_fed, cells[0].d_gate[t], fed_weight)
             if d_outputs is not None:
                 d_fed.add_(d_outputs[0])
-            asked = top.asked(1)
-            d_score = look.score_gradients(asked)
+            d_score = look.score_gradients()
             d_combine = (weight_gradient(d_combined, look.operands), weight_gradient(d_combined, asked.operand))
             d_layers: list[Tensor | None] = []
             for cell, gradient in zip(cells, gradients, strict=True):
@@ -266,13 +267,12 @@ class LookAtOnce(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, d_contexts, d_weights):
         operands, *buffers = ctx.saved_tensors
-        look: AdditiveTape = ctx.look_tape(*buffers)
+        look: LookTape = ctx.look_tape(*buffers)
         with torch.autocast(operands.device.type, enabled=False):
-            look.start_backward(
-                torch.zeros_like(look.contexts) if d_contexts is None else d_contexts.contiguous(), d_weights
-            )
+            d_contexts = torch.zeros_like(look.contexts) if d_contexts is None else d_contexts.contiguous()
+            look.start_backward(Asker(operands, operands), d_contexts, d_weights)
             d_states = torch.zeros_like(operands, dtype=look.contexts.dtype)
             for t in reversed(range(len(operands))):
                 look.retreat(t, Asker(operands[t], operands[t]), d_states[t])
-            d_score = look.score_gradients(Asker(operands, operands))
+            d_score = look.score_gradients()
             return None, d_states, look.memory_gradient(), d_score.keys, None, d_score.query, d_score.v

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from nmt.model.recurrence.ways import Kernel, uses
+
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # gradient * y * (1 - y), in one pass
 tanh_backward = torch.ops.aten.tanh_backward.grad_input  # gradient * (1 - y * y), in one pass
 
@@ -22,7 +24,10 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
 
 def add_product(out: Tensor, left: Tensor, right: Tensor) -> None:
     """out += left @ right; the operands share a type, `out` may be wider. With a leading dimension all have it."""
-    if out.dtype != left.dtype:
+    if out.dtype != left.dtype and uses(Kernel.wide_sums, out, left.dtype):
+        product = torch.baddbmm if left.dim() == 3 else torch.addmm
+        product(out, left, right, out_dtype=out.dtype, out=out)
+    elif out.dtype != left.dtype:
         out.add_(torch.bmm(left, right) if left.dim() == 3 else torch.mm(left, right))
     elif left.dim() == 3:
         out.baddbmm_(left, right)

@@ -1,0 +1,177 @@
+"""Triton's kernels, on a CUDA GPU or in its interpreter: the additive score and the vocabulary's softmax."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from nmt.model import recurrence
+from nmt.model.loss import cross_entropy
+from nmt.model.recurrence import Kernel
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+if DEVICE == "cpu":
+    os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported
+
+# Before 3.9 Triton's interpreter trips over NumPy 2.4.
+pytest.importorskip(
+    "triton", minversion="3.9" if DEVICE == "cpu" else None, reason="needs triton: pip install '.[triton]'"
+)
+
+LOOPS = [("bahdanau", {}), ("luong", {"input_feeding": True}), ("luong", {"input_feeding": False})]
+
+
+@pytest.fixture
+def sentences(make_batch):
+    """Ragged, one source of 21 words (so that a tile has two rows of 16 positions) and one of a single one."""
+    batch = make_batch((21, 9, 1), (4, 2, 3))
+    return type(batch)(*(part.to(DEVICE) for part in batch))
+
+
+def loss_and_gradients(model, sentences, way):
+    """way: a context, such as recurrence.plain()."""
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    with way:
+        logits, weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
+        loss = logits.float().square().sum() + weights.pow(3).sum()
+        return loss, dict(zip(names, torch.autograd.grad(loss, parameters, materialize_grads=True), strict=True))
+
+
+@pytest.mark.parametrize(("decoder", "options"), LOOPS)
+@pytest.mark.parametrize("tile", [256, 8192])
+def test_the_kernels_are_the_plain_path(make, sentences, decoder, options, tile, monkeypatch):
+    from nmt.model.recurrence import triton_looks
+
+    monkeypatch.setattr(triton_looks, "TILE", tile)
+    ran = []
+    monkeypatch.setattr(
+        triton_looks.TritonTape,
+        "score_gradients",
+        lambda tape, whole=triton_looks.TritonTape.score_gradients: ran.append(1) or whole(tape),
+    )
+    model = make(decoder, dtype=torch.float32, attention_size=21, **options).to(DEVICE)
+    loss, fast = loss_and_gradients(model, sentences, recurrence.using(Kernel.triton))
+    expected, plain = loss_and_gradients(model, sentences, recurrence.plain())
+    assert ran == [1]
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
+    largest = max(slope.norm() for slope in plain.values())
+    for name, slope in plain.items():
+        assert (fast[name] - slope).norm() < 2e-5 * slope.norm() + 1e-6 * largest, name
+
+
+@pytest.mark.parametrize(("decoder", "options"), LOOPS)
+def test_the_kernels_take_bf16(make, sentences, decoder, options):
+    model = make(decoder, dtype=torch.float32, attention_size=21, **options).to(DEVICE)
+    with torch.autocast(DEVICE, torch.bfloat16):
+        loss, fast = loss_and_gradients(model, sentences, recurrence.using(Kernel.triton))
+        expected, tapes = loss_and_gradients(model, sentences, recurrence.using())
+    exact = loss_and_gradients(model, sentences, recurrence.plain())[1]
+    torch.testing.assert_close(loss, expected, rtol=2e-2, atol=1e-2)
+    for name, slope in exact.items():  # no farther from the exact gradient than what torch's operations make
+        error, usual = (fast[name] - slope).norm(), (tapes[name] - slope).norm()
+        assert error < 2 * usual + 0.02 * slope.norm() + 1e-3, name
+
+
+def test_saturated_scores_stay_finite(make, sentences):
+    model = make(dtype=torch.float32).to(DEVICE)
+    with torch.no_grad():
+        model.decoder.attention.query.weight.mul_(1000)
+        model.decoder.attention.key.weight.mul_(1000)
+    loss, fast = loss_and_gradients(model, sentences, recurrence.using(Kernel.triton))
+    expected, _ = loss_and_gradients(model, sentences, recurrence.plain())
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
+    assert all(slope.isfinite().all() for slope in fast.values())
+
+
+def test_a_source_too_long_for_the_kernels_is_left_to_torch(make, sentences, monkeypatch):
+    from nmt.model.recurrence import triton_looks
+
+    monkeypatch.setattr(triton_looks, "LONGEST", 20)
+    monkeypatch.setattr(triton_looks, "TritonTape", None)
+    model = make(dtype=torch.float32).to(DEVICE)
+    loss, _ = loss_and_gradients(model, sentences, recurrence.using(Kernel.triton))
+    assert loss.isfinite()
+
+
+@pytest.fixture
+def parts():
+    """features, weight and bias of 37 words, targets with padding."""
+    torch.manual_seed(0)
+    features, weight, bias = (torch.randn(*shape) for shape in ((3, 5, 6), (37, 6), (37,)))
+    targets = torch.randint(1, 37, (3, 5))
+    targets[0, 3:] = 0
+    leaves = [part.to(DEVICE).requires_grad_() for part in (features, weight, bias)]
+    return *leaves, targets.to(DEVICE)
+
+
+def loss_of(parts, way, **options):
+    with way:
+        loss = cross_entropy(*parts, **options)
+    return loss, torch.autograd.grad(loss.objective / 7, parts[:3])
+
+
+@pytest.mark.parametrize("block", [16, 64])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_kernels_loss_is_torchs(parts, smoothing, block, monkeypatch):
+    from nmt.model import triton_loss
+
+    monkeypatch.setattr(triton_loss, "BLOCK", block)
+    loss, slopes = loss_of(parts, recurrence.using(Kernel.triton), smoothing=smoothing, chunk=5)
+    expected, theirs = loss_of(parts, recurrence.plain(), smoothing=smoothing, chunk=5)
+    torch.testing.assert_close(loss.objective, expected.objective)
+    torch.testing.assert_close(loss.nll, expected.nll)
+    for gradient, other in zip(slopes, theirs, strict=True):
+        torch.testing.assert_close(gradient, other)
+
+
+def test_the_kernels_loss_takes_bf16(parts):
+    with torch.autocast(DEVICE, torch.bfloat16):
+        loss, slopes = loss_of(parts, recurrence.using(Kernel.triton), smoothing=0.1)
+        expected, theirs = loss_of(parts, recurrence.using(), smoothing=0.1)
+    torch.testing.assert_close(loss.objective, expected.objective, rtol=1e-3, atol=1e-3)
+    for gradient, other in zip(slopes, theirs, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize("size", [1e3, 1e30])
+def test_the_kernels_loss_of_huge_logits_is_finite(parts, size):
+    parts = (parts[0].detach() * size, *parts[1:])
+    with recurrence.using(Kernel.triton), torch.no_grad():
+        loss = cross_entropy(*parts)
+    with recurrence.plain(), torch.no_grad():
+        torch.testing.assert_close(loss.nll, cross_entropy(*parts).nll, rtol=1e-5, atol=1e-5)
+
+
+COMPILE = """
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from nmt.model.recurrence import triton_looks
+from nmt.model.triton_loss import softmax_rows
+
+NUMBERS = {"positions", "steps"}
+NARROW = {"queries", "keys", "memory", "narrow", "d_queries", "d_keys", "logits"}
+for kernel in (triton_looks.look_forward, triton_looks.look_backward, triton_looks.keys_backward, softmax_rows):
+    fixed = {"size": 1000, "width": 2000, "words": 30000, "NARROW": True, "WEIGHED": True, "GRADIENT": True}
+    fixed["BLOCK"] = 4096
+    fixed |= {"BLOCK_S": 64, "BLOCK_A": 32 if "steps" in kernel.arg_names else 128, "BLOCK_M": 128}
+    fixed = {name: value for name, value in fixed.items() if name in kernel.arg_names}
+    kinds = {name: "i32" if name in NUMBERS else "*bf16" if name in NARROW else "*fp32" for name in kernel.arg_names}
+    kinds |= {"gold": "*i64", "share": "fp32"} if kernel is softmax_rows else {}
+    kinds |= {name: "constexpr" for name in fixed}
+    source = ASTSource(fn=kernel, signature=kinds, constexprs=fixed)
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": triton_looks.WARPS})
+    assert len(made.asm["cubin"]) > 1000
+    print(kernel.__name__, "spills" if ".local" in made.asm["ptx"] else "keeps to registers")
+"""
+
+
+def test_the_kernels_compile_for_a_hopper_gpu(tmp_path):
+    """Triton brings its own assembler: no GPU is needed, only a process in which its interpreter is off."""
+    environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
+    environment["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run([sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("keeps to registers") == 4, done.stdout
