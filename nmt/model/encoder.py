@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nmt.data.symbols import PAD
 from nmt.model import recurrence
-from nmt.model.cells import Cell, CellKind, build_cell, run_cell
+from nmt.model.cells import Cell, CellKind, build_cell
 from nmt.model.dropout import Dropout
 
 
@@ -84,7 +84,7 @@ class Encoder(nn.Module):
     @staticmethod
     def _run(cells: tuple[Cell, ...], inputs: Tensor, lengths: Tensor, mask: Tensor) -> list[Tensor]:
         """The cells of a layer, each over inputs (B, S, .) -> outputs (B, S, H) of each: 0 on padding."""
-        if recurrence.is_fast(cells[0]):
+        if recurrence.is_fast(cells[0]) and not recurrence.takes_cudnn(cells[0], inputs):
             return _run_side_by_side(cells, inputs, mask)
         outputs = [_run_forward(cells[0], inputs)]
         for backward in cells[1:]:
@@ -97,7 +97,7 @@ class Encoder(nn.Module):
 def _run_forward(cell: Cell, inputs: Tensor) -> Tensor:
     """inputs (B, S, .) -> outputs (B, S, H), from a state of zeros."""
     start = torch.zeros(len(inputs), cell.state_size, dtype=inputs.dtype, device=inputs.device)
-    return cell.output(run_cell(cell, cell.project(inputs).transpose(0, 1), start)[1:]).transpose(0, 1)
+    return recurrence.outputs(cell, inputs.transpose(0, 1), start)[1:].transpose(0, 1)
 
 
 def _run_side_by_side(cells: tuple[Cell, ...], inputs: Tensor, mask: Tensor) -> list[Tensor]:

@@ -63,7 +63,7 @@ class BahdanauDecoder(Decoder):
             )
         else:
             looked = self._look_then_update(projected, start, source)
-        hidden = self._top(looked.states, state.layers)[:-1]
+        hidden = self._top(self.cell.output(looked.states), state.layers)[:-1]
         features = self.dropout(self.readout(hidden, embedded, looked.contexts))
         return Features(features.transpose(0, 1), looked.weights.transpose(0, 1))
 

@@ -60,6 +60,6 @@ class FixedVectorDecoder(Decoder):
         embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here
         context = source.memory.transpose(0, 1)
         states = recurrence.run(self.cell, self.cell.project(embedded) + self.context(context), state.layers[0])
-        hidden = self._top(states, state.layers)[:-1]
+        hidden = self._top(self.cell.output(states), state.layers)[:-1]
         features = self.dropout(self.readout(hidden, embedded, context)).transpose(0, 1)
         return Features(features, features.new_zeros(*tgt_in.shape, 0))

@@ -50,12 +50,11 @@ class LuongDecoder(Decoder):
         return self._advance(self.cell.project(self.embedding(tokens)), state, source)
 
     def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
-        projected = self.cell.project(self.dropout(self.embedding(tgt_in.t())))  # time-major from here
+        embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here
         if self.fed is not None:
-            attentional, weights = self._feed(projected, state, source)
+            attentional, weights = self._feed(self.cell.project(embedded), state, source)
             return Features(self.dropout(attentional).transpose(0, 1), weights.transpose(0, 1))
-        states = recurrence.run(self.cell, projected, state.layers[0])
-        hidden = self._top(states, state.layers)[1:]
+        hidden = self._top(recurrence.outputs(self.cell, embedded, state.layers[0]), state.layers)[1:]
         if recurrence.is_fast(self.cell, self.attention) and isinstance(self.attention, AdditiveAttention):
             look = recurrence.look_at_once(self.attention, hidden, source)
             hidden = hidden.transpose(0, 1)

@@ -85,11 +85,11 @@ class Decoder(nn.Module):
             states.append(cell(cell.project(self.dropout(below.output(states[-1]))), old))
         return tuple(states)
 
-    def _top(self, states: Tensor, layers: tuple[Tensor, ...]) -> Tensor:
-        """The upper cells over all steps of the bottom one: states (T + 1, B, state_size) -> the top's (T + 1, B, H).
+    def _top(self, outputs: Tensor, layers: tuple[Tensor, ...]) -> Tensor:
+        """The upper cells over all steps of the bottom one: its outputs (T + 1, B, H) -> the top's (T + 1, B, H).
 
-        Time-major; the state before the first step is the first.
+        Time-major; what was there before the first step is the first.
         """
-        for below, cell, start in zip(self.cells, self.cells[1:], layers[1:], strict=False):
-            states = recurrence.run(cell, cell.project(self.dropout(below.output(states[1:]))), start)
-        return self.cells[-1].output(states)
+        for cell, start in zip(self.cells[1:], layers[1:], strict=True):
+            outputs = recurrence.outputs(cell, self.dropout(outputs[1:]), start)
+        return outputs

@@ -21,13 +21,14 @@ from nmt.model.attention import (
 )
 from nmt.model.cells import Cell, GRUAfterCell, GRUCell, LSTMCell, run_cell
 from nmt.model.dropout import Keep
+from nmt.model.recurrence import cudnn
 from nmt.model.recurrence.cells import CellTape, GRUAfterTape, GRUTape, LSTMTape
 from nmt.model.recurrence.loops import LookAtOnce, LookThenUpdate, RunCell, UpdateThenLook
 from nmt.model.recurrence.products import product_dtype
 from nmt.model.recurrence.ways import Kernel, is_plain, plain, use, uses, using
 
-__all__ = ["Kernel", "is_fast", "look_at_once", "look_then_update", "plain", "run", "run_directions"]
-__all__ += ["update_then_look", "use", "uses", "using"]
+__all__ = ["Kernel", "is_fast", "look_at_once", "look_then_update", "outputs", "plain", "run", "run_directions"]
+__all__ += ["takes_cudnn", "update_then_look", "use", "uses", "using"]
 
 _TAPES: dict[type[Cell], type[CellTape]] = {GRUCell: GRUTape, GRUAfterCell: GRUAfterTape, LSTMCell: LSTMTape}
 _SCORES = (AdditiveAttention, ConcatAttention, DotAttention, ScaledDotAttention, GeneralAttention)
@@ -61,6 +62,22 @@ def run(cell: Cell, projected: Tensor, start: Tensor) -> Tensor:
     with torch.autocast(projected.device.type, enabled=False):
         states = RunCell.apply(_TAPES[type(cell)], dtype, projected, start, None, cell.weight, _bias(cell))
     return states.to(start.dtype)
+
+
+def takes_cudnn(cell: Cell, inputs: Tensor) -> bool:
+    """Whether `outputs` of these inputs is one call of cuDNN."""
+    return cudnn.serves(cell, inputs, product_dtype(inputs, inputs))
+
+
+def outputs(cell: Cell, inputs: Tensor, start: Tensor) -> Tensor:
+    """What others see of a cell's states: inputs (T, B, X), start (B, state_size) -> (T + 1, B, H), that of the start
+    included."""
+    if not takes_cudnn(cell, inputs):
+        return cell.output(run(cell, cell.project(inputs), start))
+    dtype = product_dtype(inputs, start)
+    with torch.autocast(inputs.device.type, enabled=False):
+        made = cudnn.run(cell, inputs, start, dtype)
+    return torch.cat((cell.output(start).unsqueeze(0), made.to(start.dtype)))
 
 
 def run_directions(cells: Sequence[Cell], projected: Tensor, keep: Tensor) -> Tensor:

@@ -1,0 +1,82 @@
+"""cuDNN's cells on our weights. On a CPU torch computes the same cells, so the order of weights is tested anywhere."""
+
+import pytest
+import torch
+
+from nmt.model import recurrence
+from nmt.model.cells import CellKind, build_cell
+from nmt.model.recurrence import Kernel, cudnn
+
+KNOWN = [CellKind.lstm, CellKind.gru_after]
+
+
+@pytest.fixture
+def anywhere(monkeypatch):
+    """cuDNN's path on this device."""
+    known = cudnn.serves
+    monkeypatch.setattr(cudnn, "uses", lambda kernel, like, dtype: not recurrence.is_plain())
+    return known
+
+
+def gradients(model, sentences):
+    logits, weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    loss = logits.square().sum() + weights.pow(3).sum()
+    return loss, torch.autograd.grad(loss, list(model.parameters()), materialize_grads=True)
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_the_cell_is_ours(kind):
+    torch.manual_seed(0)
+    cell = build_cell(kind, 3, 4).double()
+    for parameter in cell.parameters():
+        torch.nn.init.normal_(parameter)
+    inputs, start = torch.randn(5, 2, 3, dtype=torch.float64), torch.randn(2, cell.state_size, dtype=torch.float64)
+    made = cudnn.run(cell, inputs, start, torch.float64)
+    with recurrence.plain():
+        torch.testing.assert_close(made, recurrence.outputs(cell, inputs, start)[1:], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+@pytest.mark.parametrize("decoder", ["bahdanau", "luong", "fixed"])
+def test_cudnns_path_has_the_plain_paths_gradients(make, sentences, anywhere, kind, decoder, monkeypatch):
+    calls = []
+    run = cudnn.run
+    monkeypatch.setattr(cudnn, "run", lambda *arguments: calls.append(1) or run(*arguments))
+    model = make(decoder, cell=kind, layers=2, input_feeding=False)
+    loss, slopes = gradients(model, sentences)
+    assert len(calls) == 4 + (2 if decoder == "luong" else 1)  # two directions of two layers, and the decoder's
+    with recurrence.plain():
+        expected, plain = gradients(model, sentences)
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    for a, b in zip(slopes, plain, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_the_published_gru_is_not_cudnns(anywhere):
+    inputs = torch.zeros(1, 1, 3)
+    assert not recurrence.takes_cudnn(build_cell(CellKind.gru, 3, 4), inputs)
+    assert recurrence.takes_cudnn(build_cell(CellKind.gru_after, 3, 4), inputs)
+
+
+def test_a_cpu_is_left_to_our_loops():
+    with recurrence.using(Kernel.cudnn):
+        assert not recurrence.takes_cudnn(build_cell(CellKind.lstm, 3, 4), torch.zeros(1, 1, 3))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", KNOWN)
+def test_cudnn_is_the_plain_path_on_cuda(make, sentences, kind, dtype):
+    if dtype is torch.bfloat16 and torch.backends.cudnn.version() < 91300:
+        pytest.skip("cuDNN runs bf16 cells from 9.13 on")
+    torch.backends.cudnn.allow_tf32 = False
+    model = make("luong", cell=kind, layers=2, input_feeding=False, dtype=torch.float32).cuda()
+    sentences = type(sentences)(*(part.cuda() for part in sentences))
+    with recurrence.using(Kernel.cudnn), torch.autocast("cuda", dtype, enabled=dtype is not torch.float32):
+        loss, slopes = gradients(model, sentences)
+    with recurrence.plain():
+        expected, plain = gradients(model, sentences)
+    narrow = dtype is not torch.float32
+    torch.testing.assert_close(loss.float(), expected, rtol=0.03 if narrow else 1e-4, atol=1e-3)
+    for a, b in zip(slopes, plain, strict=True):
+        assert (a - b).norm() < (0.06 if narrow else 1e-3) * b.norm() + 1e-3
