@@ -21,7 +21,7 @@ from nmt.data.tokenizer import Tokenizer
 from nmt.training import checkpoint
 from nmt.training.budget import Budget
 from nmt.training.checkpoint import Snapshot
-from nmt.training.device import Ranks, choose_device, join_ranks, seed_everything
+from nmt.training.device import Ranks, choose_device, choose_kernels, join_ranks, seed_everything
 from nmt.training.journal import start_log
 from nmt.training.optim import Average
 from nmt.training.run_folder import RunFolder, locate
@@ -125,7 +125,7 @@ def _build(start: Start, ranks: Ranks) -> Trainer:
     config, kept = start.config, start.kept
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = choose_device(config.device, config.precision, ranks)
+    device = choose_kernels(config.kernels, choose_device(config.device, config.precision, ranks))
     seed_everything(config.seed)
     with ranks.first_alone():
         train, valid = build.read_corpus(config.data, "train"), build.read_corpus(config.data, "valid")

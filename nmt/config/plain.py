@@ -40,6 +40,7 @@ def at(plain: dict, key: str):
 # What a run may be resumed with: how long it goes on, what it writes and when, where it runs and how it decodes.
 CHANGEABLE = (
     "device",
+    "kernels",
     "threads",
     "data.cache",
     "decode",

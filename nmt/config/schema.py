@@ -18,7 +18,7 @@ from nmt.model.cells import CellKind
 from nmt.model.decoder import Start
 from nmt.model.init import Init
 from nmt.model.seq2seq import Tie
-from nmt.training.device import DeviceName, Precision
+from nmt.training.device import DeviceName, Kernels, Precision
 from nmt.training.optim import OptimiserName, ScheduleName
 from nmt.training.trainer import BestBy
 
@@ -314,6 +314,7 @@ class TrainConfig:
     seed: int = 1
     device: DeviceName = DeviceName.auto
     precision: Precision = Precision.auto
+    kernels: Kernels = Kernels.auto
     threads: int | None = None
 
     def __post_init__(self):

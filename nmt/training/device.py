@@ -7,7 +7,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TypeVar
 
@@ -15,6 +15,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from nmt.model.recurrence import Kernel, use
+from nmt.model.recurrence.trial import shortcoming
 
 Item = TypeVar("Item")
 
@@ -38,6 +41,13 @@ class Precision(Enum):
     fp32 = "fp32"
     bf16 = "bf16"
     fp16 = "fp16"
+
+
+class Kernels(Enum):
+    """The words of ``kernels``: auto uses those that give, on this GPU, what torch's own operations give."""
+
+    auto = "auto"
+    off = "off"
 
 
 @dataclass(frozen=True)
@@ -75,11 +85,28 @@ def choose_device(name: DeviceName, precision: Precision, ranks: "Ranks | None" 
     if name is DeviceName.cuda:
         device = torch.device("cuda", ranks.local if ranks else 0)
         torch.cuda.set_device(device)
+        torch.backends.cudnn.allow_tf32 = False  # float32 is float32
         dtype, why = _cuda_precision(precision, device)
     else:
         device = torch.device("cpu")
         dtype, why = _cpu_precision(precision)
     return Device(device, dtype, f"{str(dtype).removeprefix('torch.')}: {why}")
+
+
+def choose_kernels(choice: Kernels, device: Device) -> Device:
+    """From now on the model uses the kernels that work on `device`, whose reason then says which, and why not others.
+
+    On a CPU there are none.
+    """
+    use(())
+    if device.device.type != "cuda" or choice is Kernels.off:
+        return device
+    shortcomings = {kernel: shortcoming(kernel, device.device, device.dtype) for kernel in Kernel}
+    works = [kernel for kernel, why in shortcomings.items() if not why]
+    use(works)
+    said = [f"kernels {', '.join(kernel.value for kernel in works) or 'none'}"]
+    said += [f"not {kernel.value}: {why}" for kernel, why in shortcomings.items() if why]
+    return replace(device, reason="; ".join([device.reason, *said]))
 
 
 def _cuda_precision(precision: Precision, device: torch.device) -> tuple[torch.dtype, str]:

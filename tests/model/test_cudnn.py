@@ -6,6 +6,7 @@ import torch
 from nmt.model import recurrence
 from nmt.model.cells import CellKind, build_cell
 from nmt.model.recurrence import Kernel, cudnn
+from nmt.model.recurrence.trial import shortcoming
 
 KNOWN = [CellKind.lstm, CellKind.gru_after]
 
@@ -61,6 +62,25 @@ def test_the_published_gru_is_not_cudnns(anywhere):
 def test_a_cpu_is_left_to_our_loops():
     with recurrence.using(Kernel.cudnn):
         assert not recurrence.takes_cudnn(build_cell(CellKind.lstm, 3, 4), torch.zeros(1, 1, 3))
+
+
+@pytest.mark.parametrize("kernel", [Kernel.cudnn, Kernel.wide_sums])
+def test_the_trials_of_what_a_cpu_lacks_agree_with_themselves(kernel):
+    assert shortcoming(kernel, torch.device("cpu"), torch.bfloat16) == ""
+
+
+def test_a_kernel_that_is_not_installed_is_not_used(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert shortcoming(Kernel.triton, torch.device("cpu"), torch.float32) == "triton is not installed"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kernel", list(Kernel))
+def test_every_kernel_works_on_a_hopper_gpu(kernel, dtype):
+    if torch.cuda.get_device_capability() != (9, 0):
+        pytest.skip("another GPU may well lack one")
+    assert shortcoming(kernel, torch.device("cuda"), dtype) == ""
 
 
 @pytest.mark.gpu

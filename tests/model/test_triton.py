@@ -10,6 +10,7 @@ import torch
 from nmt.model import recurrence
 from nmt.model.loss import cross_entropy
 from nmt.model.recurrence import Kernel
+from nmt.model.recurrence.trial import shortcoming
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":
@@ -142,6 +143,27 @@ def test_the_kernels_loss_of_huge_logits_is_finite(parts, size):
         loss = cross_entropy(*parts)
     with recurrence.plain(), torch.no_grad():
         torch.testing.assert_close(loss.nll, cross_entropy(*parts).nll, rtol=1e-5, atol=1e-5)
+
+
+def test_the_trial_finds_that_the_kernels_work():
+    before = torch.get_rng_state()
+    for dtype in (torch.float32, torch.bfloat16):
+        assert shortcoming(Kernel.triton, torch.device(DEVICE), dtype) == ""
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("fault", ["a wrong number", "an error", "not a number"])
+def test_the_trial_finds_what_does_not_work(fault, monkeypatch):
+    from nmt.model.recurrence.triton_looks import TritonTape
+
+    def memory_gradient(tape, whole=TritonTape.memory_gradient):
+        if fault == "an error":
+            raise RuntimeError("no kernel image is available")
+        return whole(tape) * (1.2 if fault == "a wrong number" else float("nan"))
+
+    monkeypatch.setattr(TritonTape, "memory_gradient", memory_gradient)
+    found = shortcoming(Kernel.triton, torch.device(DEVICE), torch.float32)
+    assert ("no kernel image" if fault == "an error" else "away from what torch computes") in found
 
 
 COMPILE = """

@@ -1,0 +1,83 @@
+"""Whether a kernel works on this machine: each is tried against torch's own operations before anything relies on it."""
+
+import importlib.util
+
+import torch
+from torch import Tensor
+
+from nmt.model import recurrence
+from nmt.model.attention import AdditiveAttention, Source
+from nmt.model.cells import GRUAfterCell, LSTMCell
+from nmt.model.loss import cross_entropy
+from nmt.model.recurrence.products import add_product
+from nmt.model.recurrence.ways import Kernel, using
+
+# How far a number may be from the one it should be, as a part of the largest of its tensor.
+NEAR = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 2e-2}
+
+
+def shortcoming(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> str:
+    """Why `kernel` can't be used on `device` for products in `dtype`, in a line; "" where it gives what torch gives,
+    forward and backward."""
+    if kernel is Kernel.triton and importlib.util.find_spec("triton") is None:
+        return "triton is not installed"
+    trial = {Kernel.triton: _looks_and_loss, Kernel.cudnn: _cells, Kernel.wide_sums: _sums}[kernel]
+    state = torch.get_rng_state()
+    try:
+        found = []
+        for kernels in ((), (kernel,)):
+            torch.manual_seed(0)  # of the CPU, where all that is drawn is drawn
+            with using(*kernels):
+                found.append(trial(device, dtype))
+        for expected, got in zip(*found, strict=True):
+            error = float((got - expected).abs().max() / expected.abs().max())
+            if not error < NEAR[dtype]:  # in this form it holds for nan too
+                return f"it is {error:.1g} away from what torch computes"
+    except Exception as error:  # whatever it is: what does not work here is not used here
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    finally:
+        torch.set_rng_state(state)
+    return ""
+
+
+def _gradients(outputs: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
+    total = torch.stack([output.float().square().sum() for output in outputs]).sum()
+    return [part.detach().float() for part in (*outputs, *torch.autograd.grad(total, leaves))]
+
+
+def _leaf(device: torch.device, *shape: int) -> Tensor:
+    return torch.randn(*shape).to(device).requires_grad_()
+
+
+def _looks_and_loss(device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+    attention = AdditiveAttention(48, 64, 80).to(device)
+    memory, keys, hidden = _leaf(device, 5, 50, 64), _leaf(device, 5, 50, 80), _leaf(device, 4, 5, 48)
+    mask = torch.arange(50) < torch.tensor([50, 49, 17, 2, 1]).unsqueeze(1)
+    weight, bias = _leaf(device, 5000, 64), _leaf(device, 5000)
+    words = torch.randint(1, 5000, (5, 4)).to(device)
+    with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+        context, weights = recurrence.look_at_once(attention, hidden, Source(memory, keys, mask.to(device)))
+        loss = cross_entropy(context, weight, bias, words, smoothing=0.1, chunk=7)
+    leaves = [memory, keys, hidden, weight, bias, attention.query.weight, attention.v]
+    return _gradients([context, weights, loss.objective / 20], leaves)
+
+
+def _cells(device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+    found = []
+    for kind in (LSTMCell, GRUAfterCell):
+        cell = kind(24, 32).to(device)
+        inputs, start = _leaf(device, 7, 5, 24), _leaf(device, 5, cell.state_size)
+        with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+            outputs = recurrence.outputs(cell, inputs, start)
+        found += _gradients([outputs], [inputs, start, *cell.parameters()])
+    return found
+
+
+def _sums(device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+    found = []
+    for shapes in (((9, 24), (9, 16), (16, 24)), ((2, 9, 24), (2, 9, 16), (2, 16, 24))):
+        out, left, right = (torch.randn(*shape).to(device) for shape in shapes)
+        add_product(out, left.to(dtype), right.to(dtype))
+        add_product(out[..., :8], left.to(dtype), right[..., :8].to(dtype))  # a part of a row, as gates are
+        found.append(out)
+    return found
