@@ -13,6 +13,7 @@ from nmt.analysis.evaluation import Report, agreement, write_evaluation
 from nmt.analysis.metrics import length_table
 from nmt.config.door import door
 from nmt.config.schema import DataConfig, DataKind, EvaluateConfig, TestConfig
+from nmt.data.corpus import Joined
 from nmt.decoding.forced import force
 from nmt.decoding.translator import Translator
 from nmt.training.device import Device, Ranks, choose_device, join_ranks
@@ -40,9 +41,15 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
         )
     data = _test_of(loaded.config.data, config.data)
     corpus = build.read_corpus(data, "test")
+    stress = ""
+    if config.data.join > 1:
+        corpus = Joined(corpus, config.data.join)
+        stress = corpus.about
     pairs = list(corpus)
     folder = Path(config.out) if config.out else run_of(loaded.folder).evaluation(corpus.name)
     log.info(f"checkpoint {loaded.folder}; {len(pairs)} sentences of {corpus.name}; precision {device.reason}")
+    if stress:
+        log.info(stress)
 
     with ranks.first_alone():
         encoded = build.encode(corpus, loaded.tokenizer, data, skip=False)
@@ -53,18 +60,20 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
     if not ranks.first:
         list(found)
         return
-    gold = _gold(data) if loaded.model.has_attention else None
+    gold = _gold(data) if loaded.model.has_attention and not stress else None
     with device.autocast():
         alignment = agreement(force(loaded.model, loaded.tokenizer, pairs, score=False), gold) if gold else None
         report = write_evaluation(
             folder,
             found,
+            [pair.src for pair in pairs],
             [pair.tgt for pair in pairs],
             tgt=build.languages(data).tgt,
             perplexity=math.exp(min(loss, 700.0)),
             attention=loaded.model.has_attention,
             heatmaps=config.heatmaps,
             alignment=alignment,
+            stress=stress,
         )
     _print(report, folder)
 

@@ -233,8 +233,28 @@ def test_a_model_without_attention_is_evaluated_without_pictures(trained):
     assert ended.code == 0, ended.err
     assert sorted(path.name for path in (trained / "PLAIN" / "evaluation" / "test").iterdir()) == [
         "hypotheses.txt",
+        "references.txt",
         "scores.json",
+        "sources.txt",
     ]
+
+
+def test_an_evaluation_keeps_the_text_that_it_was_made_on(trained, evaluated):
+    for kept, name in (("sources.txt", "test.de"), ("references.txt", "test.en")):
+        assert (evaluated[0] / kept).read_bytes() == (trained / name).read_bytes()
+
+
+def test_joined_neighbours_are_a_stress_set_of_their_own_and_say_so(trained):
+    ended = call(trained, "evaluate", "checkpoint=RUN", "data.join=3", "heatmaps=0", "device=cpu")
+    assert ended.code == 0, ended.err
+    about = "stress set, 1 to 3 neighbouring sentences joined into one"
+    folder = trained / "RUN" / "evaluation" / "test-joined-3"
+    assert about in ended.err
+    assert json.loads((folder / "scores.json").read_text())["stress"] == about
+    lines = (trained / "test.de").read_text().splitlines()
+    joined = (folder / "sources.txt").read_text().splitlines()
+    assert len(joined) == LINES + LINES // 2 + LINES // 3
+    assert joined[-1] == " ".join(lines[-3:])
 
 
 # What a translation is

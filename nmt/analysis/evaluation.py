@@ -40,7 +40,8 @@ def agreement(forced: Iterable[Translated], gold: Iterable[GoldLinks]) -> Agreem
 @dataclass
 class Report:
     """bleu, chrf, ter of `sentences` translations made in `seconds`; perplexity of the references; alignment where the
-    test set has gold links; rows of BLEU by source length; heatmaps: the files drawn."""
+    test set has gold links; rows of BLEU by source length; heatmaps: the files drawn; stress: where the test set is no
+    real text, what it is."""
 
     bleu: Score
     chrf: Score
@@ -51,6 +52,7 @@ class Report:
     rows: list[LengthRow]
     alignment: Agreement | None = None
     heatmaps: list[Path] = field(default_factory=list)
+    stress: str = ""
 
     def save(self, path: Path) -> None:
         """Writes scores.json."""
@@ -60,13 +62,15 @@ class Report:
         }
         rest = {"perplexity": self.perplexity, "sentences": self.sentences, "seconds": round(self.seconds, 3)}
         lengths = [row._asdict() for row in self.rows]
-        extra = {"alignment": self.alignment._asdict()} if self.alignment else {}
+        extra: dict = {"alignment": self.alignment._asdict()} if self.alignment else {}
+        extra |= {"stress": self.stress} if self.stress else {}
         path.write_text(json.dumps(scores | rest | extra | {"bleu_by_length": lengths}, indent=2) + "\n", "utf-8")
 
 
 def write_evaluation(
     folder: Path,
     translations: Iterable[Translated],
+    sources: list[str],
     references: list[str],
     *,
     tgt: str,
@@ -74,11 +78,14 @@ def write_evaluation(
     attention: bool,
     heatmaps: int,
     alignment: Agreement | None = None,
+    stress: str = "",
 ) -> Report:
-    """Writes hypotheses.txt, alignments.txt, attention.npz, heatmaps/N.png and scores.json into `folder`.
+    """Writes sources.txt, references.txt, hypotheses.txt, alignments.txt, attention.npz, heatmaps/N.png and scores.json
+    into `folder`.
 
     `translations` are read as they are made; what stood in the folder from an earlier evaluation is replaced. Without
-    `attention` (a model that has none) there are no alignments, matrices or pictures. `alignment` goes into the report.
+    `attention` (a model that has none) there are no alignments, matrices or pictures. `alignment` and `stress` go into
+    the report.
     """
     begun = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,6 +94,9 @@ def write_evaluation(
         old.unlink()
     for old in ("scores.json", "alignments.txt", "attention.npz"):
         (folder / old).unlink(missing_ok=True)
+    for name, lines in (("sources.txt", sources), ("references.txt", references)):
+        with (folder / name).open("w", encoding="utf-8", newline="\n") as text:
+            text.writelines(f"{line}\n" for line in lines)
     hypotheses, lengths, drawn = [], [], []
     writer = AttentionWriter(folder / "attention.npz") if attention else None
     aligned = (folder / "alignments.txt").open("w", encoding="utf-8", newline="\n") if attention else None
@@ -119,6 +129,7 @@ def write_evaluation(
         by_length(hypotheses, references, lengths, tgt=tgt),
         alignment,
         drawn,
+        stress,
     )
     report.save(folder / "scores.json")
     return report

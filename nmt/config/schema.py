@@ -340,7 +340,11 @@ class TestConfig:
     test: str | None = None
     name: str | None = None
     config: str | None = None
+    join: int = 1
     cache: str = "data/cache"
+
+    def __post_init__(self):
+        _between(1, 100, {"data__join": self.join})
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from nmt.data.corpus.files import FileCorpus, read_files, read_pair
 from nmt.data.corpus.hub import HubCorpus, read_hub
+from nmt.data.corpus.joined import Joined
 from nmt.data.corpus.pairs import Blank, Corpus, Pair
 
-__all__ = ["Blank", "Corpus", "FileCorpus", "HubCorpus", "Pair", "read_files", "read_hub", "read_pair"]
+__all__ = ["Blank", "Corpus", "FileCorpus", "HubCorpus", "Joined", "Pair", "read_files", "read_hub", "read_pair"]
