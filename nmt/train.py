@@ -10,12 +10,10 @@ from typing import NamedTuple
 
 import torch
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from nmt import build
 from nmt.config.door import door
-from nmt.config.plain import check_same_run, from_plain, resumed, to_plain
+from nmt.config.plain import check_same_run, from_plain, read_plain, resumed, to_plain
 from nmt.config.schema import TrainConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.training import checkpoint
@@ -104,13 +102,7 @@ def _folder(config: TrainConfig) -> RunFolder:
 def _saved(folder: RunFolder) -> dict:
     if not folder.config.is_file():
         raise ValueError(f"resume={folder.path}: holds no run (no config.yaml); try resume=auto, or run= for a new one")
-    try:
-        saved = OmegaConf.to_container(OmegaConf.load(folder.config))
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{folder.config}: cannot be read: {' '.join(str(error).split())[:200]}") from None
-    if not isinstance(saved, dict):
-        raise ValueError(f"{folder.config}: is no configuration")
-    return to_plain(from_plain(TrainConfig, saved))  # pyright: ignore[reportArgumentType]
+    return read_plain(folder.config)
 
 
 def _is_finished(snapshot: Snapshot, config: TrainConfig) -> bool:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from nmt.analysis.alignment import (
     Agreement,
@@ -65,6 +66,35 @@ class Report:
         extra: dict = {"alignment": self.alignment._asdict()} if self.alignment else {}
         extra |= {"stress": self.stress} if self.stress else {}
         path.write_text(json.dumps(scores | rest | extra | {"bleu_by_length": lengths}, indent=2) + "\n", "utf-8")
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation left, line by line: the test set and its translations; stress: see Report."""
+
+    sources: list[str]
+    references: list[str]
+    hypotheses: list[str]
+    stress: str
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """What `write_evaluation` wrote. Raises ValueError where something is missing, or is not of one evaluation."""
+    sides = {name: folder / f"{name}.txt" for name in ("sources", "references", "hypotheses")}
+    for path in (*sides.values(), folder / "scores.json"):
+        if not path.is_file():
+            raise ValueError(f"{path} is missing")
+    lines = {}
+    for name, path in sides.items():
+        with open(path, encoding="utf-8", newline="\n") as file:
+            lines[name] = [line.removesuffix("\n") for line in file]
+    if not len(lines["sources"]) == len(lines["references"]) == len(lines["hypotheses"]) > 0:
+        counts = ", ".join(f"{len(found)} {name}" for name, found in lines.items())
+        raise ValueError(f"{folder} is not one whole evaluation ({counts})")
+    try:
+        stress = str(json.loads((folder / "scores.json").read_text(encoding="utf-8")).get("stress", ""))
+    except (ValueError, AttributeError):
+        raise ValueError(f"{folder / 'scores.json'} is damaged") from None
+    return Evaluation(**lines, stress=stress)
 
 
 def write_evaluation(

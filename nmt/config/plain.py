@@ -1,9 +1,11 @@
 """A configuration as plain data, for checkpoints, and back; what may change when a run goes on."""
 
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from nmt.config.schema import TrainConfig
 
@@ -28,6 +30,17 @@ def from_plain(schema: type, plain: dict) -> Any:
         raise ValueError(
             f"a configuration that this version cannot read: {' '.join(str(error).split())[:300]}"
         ) from error
+
+
+def read_plain(path: Path) -> dict:
+    """The configuration that a run keeps in its config.yaml, checked. Raises ValueError for what is none."""
+    try:
+        saved = OmegaConf.to_container(OmegaConf.load(path))
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(saved, dict):
+        raise ValueError(f"{path}: is no configuration")
+    return to_plain(from_plain(TrainConfig, saved))  # pyright: ignore[reportArgumentType]
 
 
 def at(plain: dict, key: str):
@@ -59,6 +72,13 @@ CHANGEABLE = (
     "trainer.tensorboard",
 )
 PLACES = ("run", "resume")  # where the run is, which says nothing about it
+# Beside the places, what runs may differ in that tell of one way to train, and of its chances.
+CHANCES = ("seed", "device", "threads", "data.cache", "trainer.log_every", "trainer.keep", "trainer.tensorboard")
+
+
+def recipe(plain: dict) -> dict:
+    """What runs have in common that differ by chance alone: every setting but CHANCES and PLACES, by dotted key."""
+    return {name: at(plain, name) for name in _leaves(plain) if name not in (*CHANCES, *PLACES)}
 
 
 def resumed(saved: dict, asked: TrainConfig, overrides: list[str]) -> TrainConfig:

@@ -460,6 +460,31 @@ class AlignConfig:
                 )
 
 
-_DOORS = {"train": TrainConfig, "evaluate": EvaluateConfig, "translate": TranslateConfig, "align": AlignConfig}
+@dataclass
+class CompareConfig:
+    """What `python -m nmt.compare` takes."""
+
+    runs: list[str] = field(default_factory=list)
+    test: str | None = None
+    out: str = "comparison"
+    width: int | None = None
+    samples: int = 1000
+
+    def __post_init__(self):
+        if not self.runs:
+            raise ValueError("runs= is not set: give the run folders to compare, such as runs=[runs/one,runs/another]")
+        if twice := [run for run in self.runs if self.runs.count(run) > 1]:
+            raise ValueError(f"runs= names {twice[0]} twice")
+        _size(width=self.width)
+        _between(40, MOST, {"samples": self.samples})
+
+
+_DOORS = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "translate": TranslateConfig,
+    "align": AlignConfig,
+    "compare": CompareConfig,
+}
 for _name, _schema in _DOORS.items():
     ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)

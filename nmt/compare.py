@@ -1,0 +1,188 @@
+"""Compares runs on one test set: `python -m nmt.compare runs=[RUN,RUN]`; --help says more."""
+
+import json
+import math
+from itertools import zip_longest
+from pathlib import Path
+from typing import NamedTuple
+
+from nmt import build
+from nmt.analysis.comparison import Comparison, Point, Seeds, Verdict, compare, length_curves, over_seeds
+from nmt.analysis.evaluation import Evaluation, read_evaluation
+from nmt.analysis.length_picture import draw_length_curves
+from nmt.config.door import door
+from nmt.config.plain import from_plain, read_plain, recipe
+from nmt.config.schema import CompareConfig, TrainConfig
+from nmt.training.journal import start_log
+from nmt.training.run_folder import RunFolder
+
+SIGNIFICANT = 0.05
+
+
+class Run(NamedTuple):
+    """A run folder as it was named, its configuration, and its evaluation on the test set."""
+
+    name: str
+    config: dict
+    evaluation: Evaluation
+
+
+def main(config: CompareConfig, _overrides: list[str]) -> None:
+    start_log(None)
+    test = config.test or _common_test(config.runs)
+    runs = [_read(run, test) for run in config.runs]
+    for other in runs[1:]:
+        _check_same_text(runs[0], other, test)
+    text = runs[0].evaluation
+    tgt = build.languages(from_plain(TrainConfig, runs[0].config).data).tgt
+    comparison = compare([run.evaluation.hypotheses for run in runs], text.references, tgt=tgt, samples=config.samples)
+    systems = _systems(runs)
+    drawn = length_curves(
+        [[runs[row].evaluation.hypotheses for row in rows] for rows in systems.values()],
+        text.references,
+        [len(line.split()) for line in text.sources],
+        tgt=tgt,
+        width=config.width,
+        samples=config.samples,
+    )
+    curves = dict(zip(systems, drawn, strict=True))
+    seeds = {
+        name: {metric: over_seeds([found[row].score for row in rows]) for metric, found in comparison.verdicts.items()}
+        for name, rows in systems.items()
+        if len(rows) > 1
+    }
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    draw_length_curves(
+        curves, out / "bleu_by_length.png", title=f"BLEU by length, {test}", stress=text.stress, samples=config.samples
+    )
+    _save(out / "comparison.json", test, runs, comparison, seeds, curves)
+    print(f"{test}, {len(text.sources)} sentences{text.stress and f': {text.stress}'}")
+    _print_verdicts(runs, comparison)
+    _print_seeds(seeds)
+    _print_curves(curves)
+    print(f"written to {out}: bleu_by_length.png and comparison.json")
+
+
+def _save(
+    path: Path,
+    test: str,
+    runs: list[Run],
+    comparison: Comparison,
+    seeds: dict[str, dict[str, Seeds]],
+    curves: dict[str, list[Point]],
+) -> None:
+    """All that is printed, as JSON; the first run's p is null."""
+    found = {
+        "test": test,
+        "sentences": len(runs[0].evaluation.sources),
+        "stress": runs[0].evaluation.stress,
+        "runs": {
+            run.name: {
+                metric: verdict._asdict() | {"p": None if math.isnan(verdict.p) else verdict.p}
+                for metric, verdict in zip(comparison.verdicts, verdicts, strict=True)
+            }
+            for run, *verdicts in zip(runs, *comparison.verdicts.values(), strict=True)
+        },
+        "signatures": comparison.signatures,
+        "seeds": {name: {metric: each._asdict() for metric, each in found.items()} for name, found in seeds.items()},
+        "bleu_by_length": {name: [point._asdict() for point in points] for name, points in curves.items()},
+    }
+    path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _common_test(runs: list[str]) -> str:
+    """The test set that all runs were evaluated on. Raises ValueError where there is none, or more than one."""
+    found = []
+    for run in runs:
+        places = (_folder(run).path / "evaluation").glob("*/scores.json")
+        found.append({place.parent.name for place in places})
+        if not found[-1]:
+            raise ValueError(f"{run} has no evaluation: make it with python -m nmt.evaluate checkpoint={run}")
+    common = set.intersection(*found)
+    if not common:
+        theirs = "; ".join(f"{run}: {', '.join(sorted(names))}" for run, names in zip(runs, found, strict=True))
+        raise ValueError(f"no test set on which all runs were evaluated ({theirs}): try nmt.evaluate data.test=PREFIX")
+    if len(common) > 1:
+        raise ValueError(f"all runs were evaluated on {', '.join(sorted(common))}: choose one by test=NAME")
+    return common.pop()
+
+
+def _folder(run: str) -> RunFolder:
+    folder = RunFolder(run)
+    if not folder.config.is_file():
+        raise ValueError(f"runs= names {run}, which is no run folder (no config.yaml)")
+    return folder
+
+
+def _read(name: str, test: str) -> Run:
+    folder = _folder(name)
+    try:
+        evaluation = read_evaluation(folder.evaluation(test))
+    except ValueError as error:
+        raise ValueError(
+            f"{error}: make it with python -m nmt.evaluate checkpoint={name} (and data.test=PREFIX where it is not the "
+            "run's own test set)"
+        ) from None
+    return Run(name, read_plain(folder.config), evaluation)
+
+
+def _check_same_text(first: Run, other: Run, test: str) -> None:
+    for side in ("sources", "references"):
+        one, two = getattr(first.evaluation, side), getattr(other.evaluation, side)
+        if one != two:
+            line = next(number for number, pair in enumerate(zip_longest(one, two), 1) if pair[0] != pair[1])
+            raise ValueError(
+                f"{first.name} and {other.name} were evaluated on different texts called {test}: line {line} of "
+                f"{side}.txt is the first that differs; evaluate both on one text"
+            )
+
+
+def _systems(runs: list[Run]) -> dict[str, list[int]]:
+    """The rows of the runs that differ by chance alone, together under a name: the experiment's, if it is their own."""
+    recipes = [recipe(run.config) for run in runs]
+    groups = [[other for other, each in enumerate(recipes) if each == one] for one in recipes]
+    groups = [rows for row, rows in enumerate(groups) if rows[0] == row]
+    experiments = [runs[rows[0]].config["name"] for rows in groups]
+    named = {}
+    for rows, experiment in zip(groups, experiments, strict=True):
+        name = experiment if experiments.count(experiment) == 1 else f"{experiment} ({runs[rows[0]].name})"
+        named[name + (f", {len(rows)} seeds" if len(rows) > 1 else "")] = rows
+    return named
+
+
+def _print_verdicts(runs: list[Run], comparison: Comparison) -> None:
+    width = max(len(run.name) for run in runs)
+    print(f"{'':{width}}" + "".join(f"  {metric:>20}" for metric in comparison.verdicts))
+    for run, *verdicts in zip(runs, *comparison.verdicts.values(), strict=True):
+        print(f"{run.name:{width}}" + "".join(f"  {_verdict(verdict):>20}" for verdict in verdicts))
+    for metric, signature in comparison.signatures.items():
+        print(f"{metric}|{signature}")
+    if len(runs) > 1:
+        print(f"p: paired bootstrap test against {runs[0].name}; * where p < {SIGNIFICANT}")
+
+
+def _verdict(verdict: Verdict) -> str:
+    first = math.isnan(verdict.p)
+    chance = "" if first else f"{verdict.p:.3f}{'*' if verdict.p < SIGNIFICANT else ' '}"
+    return f"{verdict.score:.2f} ±{verdict.interval:.2f} {chance:>6}"
+
+
+def _print_seeds(seeds: dict[str, dict[str, Seeds]]) -> None:
+    for name, metrics in seeds.items():
+        scores = ", ".join(f"{metric} {each.mean:.2f} ±{each.deviation:.2f}" for metric, each in metrics.items())
+        print(f"{name}: {scores} (mean and standard deviation over seeds)")
+
+
+def _print_curves(curves: dict[str, list[Point]]) -> None:
+    print(f"BLEU by length, and where 95 % of the resamples lie\n{'source words':>12}  {'sentences':>9}", end="")
+    widths = {name: max(len(name), 18) for name in curves}
+    print("".join(f"  {name:>{width}}" for name, width in widths.items()))
+    for points in zip(*curves.values(), strict=True):
+        print(f"{f'{points[0].low}-{points[0].high}':>12}  {points[0].sentences:>9}", end="")
+        cells = (f"{point.bleu:.1f} ({point.lower:.1f}-{point.upper:.1f})" for point in points)
+        print("".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths.values(), strict=True)))
+
+
+if __name__ == "__main__":
+    door("compare", main, CompareConfig)

@@ -1,0 +1,194 @@
+"""The door of comparing, on evaluations that were written by hand."""
+
+import json
+import sys
+
+import pytest
+from omegaconf import OmegaConf
+
+from nmt import compare
+from nmt.config.door import door
+from nmt.config.plain import to_plain
+from nmt.config.schema import CompareConfig, TrainConfig, TrainerConfig
+
+WORDS = ["the", "old", "dog", "sees", "a", "red", "house", "and"]
+SOURCES = [" ".join(WORDS[: 1 + n % 8]) for n in range(80)]
+REFERENCES = [line.upper() for line in SOURCES]
+GOOD = [line if n % 5 else "NO" for n, line in enumerate(REFERENCES)]
+BAD = [line if n % 2 else "NO" for n, line in enumerate(REFERENCES)]
+
+
+def write_lines(path, lines):
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def write_run(folder, hypotheses, *, test="test", seed=1, lr=1e-3, stress="", name="bahdanau"):
+    """A run folder with its configuration and one evaluation."""
+    config = TrainConfig(name=name, trainer=TrainerConfig(max_updates=1), seed=seed, run=str(folder))
+    config.optim.lr = lr
+    place = folder / "evaluation" / test
+    place.mkdir(parents=True)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(to_plain(config))))
+    for side, lines in (("sources", SOURCES), ("references", REFERENCES), ("hypotheses", hypotheses)):
+        write_lines(place / f"{side}.txt", lines)
+    (place / "scores.json").write_text(json.dumps({"stress": stress} if stress else {}))
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """`python -m nmt.compare WORDS` in the test's folder -> (exit status, output, errors)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["nmt.compare", *words])
+        code = 0
+        try:
+            door("compare", compare.main, CompareConfig)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(call):
+    """The same for a mistake -> the one line that is said about it."""
+
+    def run(*words):
+        code, out, err = call(*words)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert err.count("\n") == 1
+        return err.removeprefix("error: ").rstrip("\n")
+
+    return run
+
+
+def test_two_runs_are_scored_tested_and_drawn(tmp_path, call):
+    write_run(tmp_path / "one", GOOD)
+    write_run(tmp_path / "two", BAD, name="rnnencdec")
+    code, out, err = call("runs=[one,two]", "samples=100")
+    assert (code, err) == (0, "")
+    found = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
+    assert found["runs"]["one"]["BLEU"]["p"] is None
+    assert found["runs"]["two"]["BLEU"]["p"] < 0.05
+    assert found["runs"]["one"]["BLEU"]["score"] > found["runs"]["two"]["BLEU"]["score"]
+    assert list(found["bleu_by_length"]) == ["bahdanau", "rnnencdec"]
+    assert sum(point["sentences"] for point in found["bleu_by_length"]["bahdanau"]) == len(SOURCES)
+    assert (tmp_path / "comparison" / "bleu_by_length.png").read_bytes().startswith(b"\x89PNG")
+    assert f"{found['runs']['two']['BLEU']['score']:.2f}" in out
+    assert "p: paired bootstrap test against one" in out
+
+
+def test_runs_that_differ_by_their_seed_are_one_line_with_mean_and_deviation(tmp_path, call):
+    write_run(tmp_path / "one", GOOD, seed=1)
+    write_run(tmp_path / "two", BAD, seed=2)
+    code, out, _ = call("runs=[one,two]", "samples=40")
+    assert code == 0
+    found = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
+    scores = [found["runs"][run]["BLEU"]["score"] for run in ("one", "two")]
+    assert found["seeds"]["bahdanau, 2 seeds"]["BLEU"]["mean"] == pytest.approx(sum(scores) / 2)
+    assert found["seeds"]["bahdanau, 2 seeds"]["BLEU"]["deviation"] == pytest.approx(
+        abs(scores[0] - scores[1]) / 2**0.5
+    )
+    assert list(found["bleu_by_length"]) == ["bahdanau, 2 seeds"]
+    assert "bahdanau, 2 seeds: BLEU" in out
+
+
+def test_runs_of_one_experiment_with_other_settings_are_told_apart_by_their_folders(tmp_path, call):
+    write_run(tmp_path / "one", GOOD)
+    write_run(tmp_path / "two", BAD, lr=1e-4)
+    call("runs=[one,two]", "samples=40")
+    found = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
+    assert list(found["bleu_by_length"]) == ["bahdanau (one)", "bahdanau (two)"]
+    assert found["seeds"] == {}
+
+
+def test_a_stress_set_is_called_so(tmp_path, call):
+    write_run(tmp_path / "one", GOOD, stress="stress set, joined")
+    assert "test, 80 sentences: stress set, joined" in call("runs=[one]", "samples=40")[1]
+
+
+def test_of_several_test_sets_the_one_that_all_runs_have_is_taken(tmp_path, call):
+    write_run(tmp_path / "one", GOOD, test="news")
+    write_run(tmp_path / "two", GOOD, test="news")
+    (tmp_path / "one" / "evaluation" / "other").mkdir()
+    (tmp_path / "one" / "evaluation" / "other" / "scores.json").write_text("{}")
+    assert call("runs=[one,two]", "samples=40")[1].startswith("news, 80 sentences\n")
+
+
+def test_lines_end_at_line_feeds_only(tmp_path, call):
+    write_run(tmp_path / "one", ["\u2028\x0b\x85 odd", *GOOD[1:]])
+    assert call("runs=[one]", "samples=40")[0] == 0
+
+
+# What is refused
+
+
+def test_nothing_to_compare_is_refused(refused):
+    assert refused() == "runs= is not set: give the run folders to compare, such as runs=[runs/one,runs/another]"
+
+
+def test_a_run_named_twice_is_refused(refused):
+    assert refused("runs=[one,one]") == "runs= names one twice"
+
+
+def test_a_folder_without_a_run_is_refused(refused):
+    assert refused("runs=[nowhere]") == "runs= names nowhere, which is no run folder (no config.yaml)"
+
+
+def test_a_run_without_an_evaluation_is_told_the_command_that_makes_it(tmp_path, refused):
+    write_run(tmp_path / "one", GOOD)
+    (tmp_path / "one" / "evaluation" / "test" / "scores.json").unlink()
+    assert refused("runs=[one]") == "one has no evaluation: make it with python -m nmt.evaluate checkpoint=one"
+
+
+@pytest.mark.parametrize("name", ["sources.txt", "references.txt", "hypotheses.txt"])
+def test_an_evaluation_that_misses_a_file_is_told_the_command_that_makes_it(tmp_path, refused, name):
+    write_run(tmp_path / "one", GOOD)
+    (tmp_path / "one" / "evaluation" / "test" / name).unlink()
+    said = refused("runs=[one]")
+    assert said.startswith(f"one/evaluation/test/{name} is missing: make it with python -m nmt.evaluate checkpoint=one")
+
+
+def test_an_evaluation_of_unequal_files_is_refused_with_their_numbers(tmp_path, refused):
+    write_run(tmp_path / "one", GOOD[:-1])
+    said = refused("runs=[one]")
+    assert "one/evaluation/test is not one whole evaluation (80 sources, 80 references, 79 hypotheses)" in said
+
+
+def test_a_damaged_scores_file_is_refused(tmp_path, refused):
+    write_run(tmp_path / "one", GOOD)
+    (tmp_path / "one" / "evaluation" / "test" / "scores.json").write_text("[")
+    assert "scores.json is damaged" in refused("runs=[one]")
+
+
+def test_runs_without_a_test_set_in_common_are_refused_with_what_they_have(tmp_path, refused):
+    write_run(tmp_path / "one", GOOD, test="news")
+    write_run(tmp_path / "two", GOOD, test="talks")
+    assert "no test set on which all runs were evaluated (one: news; two: talks)" in refused("runs=[one,two]")
+
+
+def test_where_there_are_several_test_sets_one_must_be_chosen(tmp_path, refused):
+    write_run(tmp_path / "one", GOOD)
+    (tmp_path / "one" / "evaluation" / "news").mkdir()
+    (tmp_path / "one" / "evaluation" / "news" / "scores.json").write_text("{}")
+    assert refused("runs=[one]") == "all runs were evaluated on news, test: choose one by test=NAME"
+
+
+def test_a_name_that_would_lead_elsewhere_is_refused(tmp_path, refused):
+    write_run(tmp_path / "one", GOOD)
+    assert "no name for a folder" in refused("runs=[one]", "test=../x")
+
+
+def test_different_texts_of_one_name_are_refused_with_the_first_line_that_differs(tmp_path, refused):
+    write_run(tmp_path / "one", GOOD)
+    write_run(tmp_path / "two", GOOD)
+    write_lines(tmp_path / "two" / "evaluation" / "test" / "references.txt", [*REFERENCES[:6], "x", *REFERENCES[7:]])
+    assert "called test: line 7 of references.txt is the first that differs" in refused("runs=[one,two]")
+
+
+@pytest.mark.parametrize("word", ["samples=10", "width=0"])
+def test_impossible_numbers_are_refused(refused, word):
+    assert refused("runs=[one]", word).startswith(f"{word} is impossible: the least is")
