@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import torch
 
+from nmt.analysis.alignment import LinkFiles
 from nmt.config.plain import from_plain
 from nmt.config.schema import (
     DataConfig,
     DataKind,
     DecodeConfig,
     DecoderKind,
+    GuidedConfig,
     ModelConfig,
     TestConfig,
     TokenizerConfig,
@@ -95,10 +97,17 @@ def build_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> 
     )
 
 
-def encode(corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, *, skip: bool) -> Encoded:
-    """The corpus in ids; skip: leave out blank and over-long pairs, as training does."""
+def read_guide(guided: GuidedConfig) -> LinkFiles | None:
+    """The links that attention is to learn, or None."""
+    return LinkFiles([Path(path) for path in guided.links], "guided.links") if guided.links else None
+
+
+def encode(
+    corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, *, skip: bool, links: LinkFiles | None = None
+) -> Encoded:
+    """The corpus in ids, and links between them; skip: leave out blank and over-long pairs, as training does."""
     max_length = data.max_length if skip else None
-    return encode_corpus(corpus, tokenizer, max_length=max_length, skip=skip, cache=Path(data.cache))
+    return encode_corpus(corpus, tokenizer, max_length=max_length, skip=skip, cache=Path(data.cache), links=links)
 
 
 def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
@@ -233,6 +242,8 @@ def habits(config: TrainConfig) -> Habits:
         accumulate=trainer.accumulate,
         clip=optim.clip,
         smoothing=optim.smoothing,
+        guidance=config.guided.weight if config.guided.links else 0.0,
+        guidance_decay=config.guided.decay,
         log_every=trainer.log_every,
         validate_every=trainer.validate_every,
         save_every=trainer.save_every,

@@ -130,7 +130,8 @@ def _build(start: Start, ranks: Ranks) -> Trainer:
             config, tokenizer, weights = build.inherit(config, locate(config.init))
         else:
             tokenizer = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache))
-        encoded = build.encode(train, tokenizer, config.data, skip=True)
+        guide = build.read_guide(config.guided)
+        encoded = build.encode(train, tokenizer, config.data, skip=True, links=guide)
         valid_encoded = build.encode(valid, tokenizer, config.data, skip=False)
         model = build.new_model(config, tokenizer, device.device)
     if weights is not None:
@@ -157,7 +158,7 @@ def _build(start: Start, ranks: Ranks) -> Trainer:
         run=start.folder,
         tokenizer=tokenizer,
         config=to_plain(config),
-        corpus=train.digest(),
+        corpus=train.digest() + (guide.digest() if guide else ""),
         average=Average(model, config.optim.average) if config.optim.average else None,
         seed=config.seed,
         tensorboard=config.trainer.tensorboard,

@@ -17,7 +17,7 @@ ARROWS = {
     "decoding": {"data", "model"},
     "training": {"data", "model", "analysis", "decoding"},
     "config": {"data", "model", "analysis", "decoding", "training"},
-    "build": {"data", "model", "decoding", "training", "config"},
+    "build": {"data", "model", "analysis", "decoding", "training", "config"},
 }
 
 

@@ -279,6 +279,23 @@ class TrainerConfig:
 
 
 @dataclass
+class GuidedConfig:
+    links: Any = None  # a file or a list of them; checked below, as OmegaConf has no such union
+    weight: float = 1.0
+    decay: float = 1.0
+
+    def __post_init__(self):
+        if self.links is not None:
+            files = [self.links] if isinstance(self.links, str) else self.links
+            if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+                raise ValueError(f"guided.links={self.links!r}: give a file of links, i-j, or a list of such")
+            self.links = files
+        _at_least(0, guided__weight=self.weight)
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"guided.decay={self.decay} is impossible: give 0 to 1")
+
+
+@dataclass
 class DecodeConfig:
     beam: int = 5
     batch_size: int = 64
@@ -306,6 +323,7 @@ class TrainConfig:
     batch: BatchConfig = field(default_factory=BatchConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
+    guided: GuidedConfig = field(default_factory=GuidedConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     run: str | None = None
@@ -322,6 +340,8 @@ class TrainConfig:
         limits = (self.trainer.max_updates, self.trainer.max_epochs, self.trainer.max_minutes)
         if limits == (None, None, None) and not self.trainer.patience:
             raise ValueError("nothing would end this run: set trainer.max_updates, max_epochs, max_minutes or patience")
+        if self.guided.links and self.model.decoder.kind is DecoderKind.fixed_vector:
+            raise ValueError("guided.links teach attention, which model.decoder.kind=fixed_vector does not have")
         if self.model.tie is Tie.three and not (self.tokenizer.joint or self.tokenizer.model):
             raise ValueError(
                 "model.tie=three shares one table between the languages, which needs one vocabulary for both: "

@@ -21,6 +21,20 @@ class Loss(NamedTuple):
     tokens: int
 
 
+_LEAST = 1e-20  # of a weight whose logarithm is taken: a float32 can still hold its inverse, scaled for float16 too
+
+
+def guided_cross_entropy(weights: Tensor, links: Tensor) -> Tensor:
+    """How far attention is from given links, in nats, summed over the linked target pieces.
+
+    weights (B, T, S), links (L, 3): sentence, target piece, source piece, each once. A piece with several links is to
+    spread its attention evenly; one without is left alone.  # Chen et al. (2016)
+    """
+    row, tgt, src = links.unbind(1)
+    links_of = weights.new_zeros(weights.shape[:2]).index_put_((row, tgt), weights.new_ones(()), accumulate=True)
+    return -(weights[row, tgt, src].clamp_min(_LEAST).log() / links_of[row, tgt]).sum()
+
+
 class _ChunkedCrossEntropy(torch.autograd.Function):
     """Forward makes the gradients too, chunk by chunk, while the logits are at hand; backward only scales them.
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from nmt.model.attention import Source
 from nmt.model.decoder import Decoder, Features, State
 from nmt.model.encoder import Encoder
-from nmt.model.loss import Loss, cross_entropy
+from nmt.model.loss import Loss, cross_entropy, guided_cross_entropy
 
 
 class Tie(Enum):
@@ -82,7 +82,22 @@ class Seq2Seq(nn.Module):
         features, weights = self.features(src, src_lengths, tgt_in)
         return self.logits(features), weights
 
-    def loss(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor, smoothing: float = 0.0) -> Loss:
-        """Sums over the real tokens of tgt_out (B, T); never makes the (B, T, V) logits."""
-        features = self.features(src, src_lengths, tgt_in).features
-        return cross_entropy(features, self.output.weight, self.output.bias, tgt_out, smoothing=smoothing)
+    def loss(
+        self,
+        src: Tensor,
+        src_lengths: Tensor,
+        tgt_in: Tensor,
+        tgt_out: Tensor,
+        smoothing: float = 0.0,
+        links: Tensor | None = None,
+        guidance: float = 0.0,
+    ) -> Loss:
+        """Sums over the real tokens of tgt_out (B, T); never makes the (B, T, V) logits.
+
+        links (L, 3), as `guided_cross_entropy` takes them, draw attention towards them with the weight `guidance`.
+        """
+        features, weights = self.features(src, src_lengths, tgt_in)
+        loss = cross_entropy(features, self.output.weight, self.output.bias, tgt_out, smoothing=smoothing)
+        if links is None or not guidance:
+            return loss
+        return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, links))

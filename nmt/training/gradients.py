@@ -36,24 +36,25 @@ class Gradients:
         self.device, self.ranks = device, ranks
         self.scaler = device.scaler()
 
-    def fill(self, group: list[np.ndarray], word: Word) -> tuple[float, int, Word]:
+    def fill(self, group: list[np.ndarray], word: Word, guidance: float = 0.0) -> tuple[float, int, Word]:
         """group: rows of the batches of the update, word: this rank's -> summed nll in nats, target tokens, all's word.
 
-        Gradients are those of the objective a token, times the scaler's scale. Raises ValueError where a single pair
+        Gradients are those of the objective a token, times the scaler's scale; guidance: of the links in it. Raises ValueError where a single pair
         does not fit into memory.
         """
         tokens = sum(int(self.batches.encoded.tgt_lengths[rows].sum()) for rows in group)
-        nll, splits = self._of_this_rank([rows[self.ranks.rank :: self.ranks.size] for rows in group], tokens)
+        parts = [rows[self.ranks.rank :: self.ranks.size] for rows in group]
+        nll, splits = self._of_this_rank(parts, tokens, guidance)
         summed, agreed = self._summed(nll, word._replace(splits=float(splits)))
         return summed, tokens, agreed
 
-    def _of_this_rank(self, parts: list[np.ndarray], tokens: int) -> tuple[Tensor, int]:
+    def _of_this_rank(self, parts: list[np.ndarray], tokens: int, guidance: float) -> tuple[Tensor, int]:
         """-> the parts' summed nll, and how often they were cut: where one does not fit into memory, all is done over
         in halves, with the same random numbers to begin with."""
         states = random_states()
         for splits in range(64):
             try:
-                return self._accumulated([part for part in parts if len(part)], tokens), splits
+                return self._accumulated([part for part in parts if len(part)], tokens, guidance), splits
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error):
                     raise
@@ -66,13 +67,14 @@ class Gradients:
             restore_random_states(states)
         raise ValueError("one sentence pair alone does not fit into memory: try a smaller data.max_length")
 
-    def _accumulated(self, parts: list[np.ndarray], tokens: int) -> Tensor:
+    def _accumulated(self, parts: list[np.ndarray], tokens: int, guidance: float) -> Tensor:
         self.model.zero_grad(set_to_none=True)
         nll = torch.zeros((), dtype=torch.float64, device=self.device.device)
         for rows in parts:
             batch = self.batches.collate(rows).to(self.device.device)
+            pairs = batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out
             with self.device.autocast():
-                loss = self.model.loss(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, self.smoothing)
+                loss = self.model.loss(*pairs, self.smoothing, batch.links, guidance)
             self.scaler.scale(loss.objective / tokens).backward()
             nll += loss.nll
         return nll

@@ -45,13 +45,16 @@ class BestBy(Enum):
 class Habits:
     """How often the loop does what (in updates; 0: never) and when it gives up.
 
-    accumulate: batches an update, whatever the number of ranks; patience: validations without a better one before the
+    accumulate: batches an update, whatever the number of ranks; guidance: weight of the links in the objective, which
+    each epoch multiplies by guidance_decay; patience: validations without a better one before the
     run ends (0: never); most_skipped: updates in a row with a number that is not finite before it fails.
     """
 
     accumulate: int = 1
     clip: float = 1.0
     smoothing: float = 0.0
+    guidance: float = 0.0
+    guidance_decay: float = 1.0
     log_every: int = 50
     validate_every: int = 500
     save_every: int = 500
@@ -138,7 +141,9 @@ class Trainer:
     def _update(self) -> None:
         begun, at = time.monotonic(), self.progress
         own = self._own_word(begun)
-        nll, tokens, self.word = self.gradients.fill(self._next_batches(), own)
+        group = self._next_batches()
+        guidance = self.habits.guidance * self.habits.guidance_decay**at.epoch
+        nll, tokens, self.word = self.gradients.fill(group, own, guidance)
         self.scaler.unscale_(self.optimiser)
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.habits.clip or math.inf))
         at.update += 1

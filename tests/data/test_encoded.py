@@ -218,3 +218,66 @@ def test_multi30k_round_trips_through_the_file(corpora, tmp_path):
     encoded = encode(corpus, tokenizer, tmp_path)
     for i, pair in enumerate(corpus):
         assert tokenizer.tgt.decode(encoded.pair(i)[1]) == tokenizer.tgt.normalise(pair.tgt)
+
+
+# Links between words
+
+
+class Linked(list):
+    """Links as given, one collection a pair."""
+
+    name = "some.links"
+
+    def digest(self) -> str:
+        return repr(list(self))
+
+
+def encode_linked(pairs, links, tokenizer, cache, **options):
+    return encode_corpus(
+        Given(*pairs), tokenizer, cache=cache, links=Linked(links), **{"max_length": None, "skip": True, **options}
+    )
+
+
+def pieces_of(side, text: str, word: int) -> set[int]:
+    return {piece for piece, owner in enumerate(side.encode_words(text).words) if owner == word}
+
+
+def test_linked_words_have_all_their_pieces_linked_whatever_was_skipped_before_them(tmp_path, tokenizer, monkeypatch):
+    monkeypatch.setattr("nmt.data.encoded._PAIRS", 2)
+    pairs = [("house river", "revir esuoh"), ("", ""), ("table", "elbat x"), (" ".join(WORDS * 9), "x"), ("a b", "b a")]
+    links = [{(0, 1), (1, 0)}, set(), {(0, 0)}, {(3, 0)}, {(0, 1), (0, 0)}]
+    encoded = encode_linked(pairs, links, tokenizer, tmp_path, max_length=40)
+    rows = np.array([2, 0, 1])
+    found = {tuple(link) for link in encoded.links(rows).tolist()}
+    expected = set()
+    for place, pair in enumerate((4, 0, 2)):
+        for src, tgt in links[pair]:
+            src_pieces = pieces_of(tokenizer.src, pairs[pair][0], src)
+            tgt_pieces = pieces_of(tokenizer.tgt, pairs[pair][1], tgt)
+            expected |= {(place, t, s) for t in tgt_pieces for s in src_pieces}
+    assert found == expected
+    assert encoded.links(rows).shape == (len(expected), 3)
+
+
+def test_links_leave_the_pairs_as_they_are_and_have_a_file_of_their_own(tmp_path, tokenizer):
+    pairs = [("house river", "revir esuoh"), ("table", "elbat")]
+    plain = encode(Given(*pairs), tokenizer, tmp_path)
+    linked = encode_linked(pairs, [{(0, 1)}, set()], tokenizer, tmp_path)
+    other = encode_linked(pairs, [{(0, 0)}, set()], tokenizer, tmp_path)
+    assert same(plain, linked)
+    assert len({plain.path, linked.path, other.path}) == 3
+    assert plain.links(np.array([0, 1])).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("links", "said"),
+    [
+        ([{(0, 0)}], "some.links has 1 lines but given has 2 pairs"),
+        ([{(0, 0)}] * 4, "some.links has 4 lines but given has 2 pairs"),
+        ([{(0, 0)}, {(0, 1)}], "some.links, line 2: 0-1 links words, counted from 0, of a pair with 1 and 1"),
+    ],
+)
+def test_links_of_another_corpus_are_refused(tmp_path, tokenizer, links, said):
+    with pytest.raises(ValueError, match=said):
+        encode_linked([("house river", "revir esuoh"), ("table", "elbat")], links, tokenizer, tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,8 +1,10 @@
+import math
+
 import pytest
 import torch
 from torch.nn import functional
 
-from nmt.model.loss import cross_entropy
+from nmt.model.loss import cross_entropy, guided_cross_entropy
 
 WORDS, WIDTH = 11, 6
 
@@ -75,3 +77,29 @@ def test_differentiating_twice_is_refused_rather_than_wrong(parts):
     torch.autograd.grad(loss.objective, parts[:3], retain_graph=True)
     with pytest.raises(RuntimeError, match="once"):
         torch.autograd.grad(loss.objective, parts[:3])
+
+
+def test_guidance_is_the_cross_entropy_of_linked_pieces_by_hand():
+    weights = torch.tensor([[[0.5, 0.25, 0.25], [0.1, 0.8, 0.1]], [[1.0, 0.0, 0.0], [0.2, 0.2, 0.6]]])
+    # The first piece has one link; the last two, so that each counts half; the others are left alone.
+    links = torch.tensor([[0, 0, 1], [1, 1, 0], [1, 1, 2]])
+    expected = -math.log(0.25) - (math.log(0.2) + math.log(0.6)) / 2
+    assert float(guided_cross_entropy(weights, links)) == pytest.approx(expected)
+    assert float(guided_cross_entropy(weights, links[:0])) == 0
+
+
+def test_guidance_is_finite_where_attention_is_nowhere_near():
+    energies = torch.tensor([[[300.0, 0.0]]], requires_grad=True)
+    loss = guided_cross_entropy(energies.softmax(-1), torch.tensor([[0, 0, 1]]))
+    assert torch.isfinite(loss)
+    (gradient,) = torch.autograd.grad(loss, energies)
+    assert torch.isfinite(gradient).all()
+
+
+def test_guidance_pulls_energies_as_cross_entropy_does():
+    energies = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True)
+    where = torch.tensor([[0, 0, 3], [0, 2, 1], [1, 1, 0]])
+    guided = guided_cross_entropy(energies.softmax(-1), where)
+    expected = functional.cross_entropy(energies[where[:, 0], where[:, 1]], where[:, 2], reduction="sum")
+    torch.testing.assert_close(guided, expected)
+    torch.testing.assert_close(*torch.autograd.grad(guided, energies), *torch.autograd.grad(expected, energies))

@@ -4,7 +4,7 @@ A link joins a source word and a target word, both counted from 0, source first,
 """
 
 from nmt.analysis.alignment.error_rate import Agreement, alignment_error_rate
-from nmt.analysis.alignment.formats import GoldLinks, parse_pharaoh, pharaoh, read_links
+from nmt.analysis.alignment.formats import GoldLinks, LinkFiles, parse_pharaoh, pharaoh, read_links
 from nmt.analysis.alignment.linking import NOTICED, Link, links
 from nmt.analysis.alignment.matrices import AttentionWriter
 from nmt.analysis.alignment.merging import WordAttention, merge
@@ -25,6 +25,7 @@ __all__ = [
     "AttentionWriter",
     "GoldLinks",
     "Link",
+    "LinkFiles",
     "Symmetrise",
     "Translated",
     "WordAttention",

@@ -1,7 +1,8 @@
 """Links in files: Pharaoh lines, `i-j` sure and `ipj` possible, and the .wa files of NAACL 2003."""
 
+import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -60,6 +61,31 @@ def read_links(path: Path, sentences: int | None = None) -> Iterator[GoldLinks]:
                 yield parse_pharaoh(line)
             except ValueError as error:
                 raise ValueError(f"{path}, line {number}: {error}") from None
+
+
+class LinkFiles:
+    """The sure links of a corpus, from one or more files one after the other; `name` is what messages call them."""
+
+    def __init__(self, paths: Sequence[Path], name: str):
+        """Raises ValueError, naming the setting `name`, for a file that is not there."""
+        for path in paths:
+            if not path.is_file():
+                raise ValueError(f"no such file: {path} ({name})")
+        self._paths = paths
+        self.name = f"{name}={','.join(map(str, paths))}"
+
+    def __iter__(self) -> Iterator[frozenset[Link]]:
+        for path in self._paths:
+            for links in read_links(path):
+                yield links.sure
+
+    def digest(self) -> str:
+        """A hash, in hexadecimal, that is equal only where the files are."""
+        total = hashlib.sha256()
+        for path in self._paths:
+            with open(path, "rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+        return total.hexdigest()
 
 
 _WA = re.compile(r"([0-9]{1,9})\s+([0-9]{1,9})\s+([0-9]{1,9})(?:\s+([SP]))?(?:\s+[0-9.]+)?")
