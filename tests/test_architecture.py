@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "nmt"
-VERBS = {"train", "evaluate", "translate", "align", "compare"}
+VERBS = {"train", "evaluate", "translate", "align", "compare", "saliency"}
 
 # A room may import from itself and from the rooms named here.
 ARROWS = {

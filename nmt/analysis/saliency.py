@@ -1,6 +1,6 @@
 """What each predicted piece depended on, by the gradient, beside where attention looked; and how far the two agree."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import combinations
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmt.analysis.alignment import WordAttention
+from nmt.analysis.alignment import WordAttention, merge
 from nmt.data.symbols import BOS
 
 # Source pieces in the copies of one sentence that go through the model together: 64 copies of 128.
@@ -22,12 +22,12 @@ class Saliency(NamedTuple):
     attention: the weights when piece t was to be predicted; (T, 0) for a model without attention.
     jacobian: |d log p(y_t) / d x_j|, the length of the gradient, x_j being the embedding of source piece j.
     # Graves (2012), the sequential Jacobian, with the log-probability of the piece for the output
-    product: x_j . d log p(y_t) / d x_j, input times gradient, with its sign.  # Shrikumar et al. (2017)
+    input_gradient: x_j . d log p(y_t) / d x_j, input times gradient, with its sign.  # Shrikumar et al. (2017)
     """
 
     attention: np.ndarray
     jacobian: np.ndarray
-    product: np.ndarray
+    input_gradient: np.ndarray
 
 
 def saliency(model, src: Sequence[int], tgt: Sequence[int]) -> Saliency:
@@ -75,6 +75,22 @@ def _taken_from(module: torch.nn.Module) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
+def by_words(
+    found: Saliency, tgt_word_of: Sequence[int], src_word_of: Sequence[int], n_tgt: int, n_src: int
+) -> dict[str, WordAttention]:
+    """The matrices between words, by name; no attention where the model has none.
+
+    As `merge` does it for attention: a mean over target pieces, a sum over source pieces. It is squares that are so
+    merged of the Jacobian, which makes it the length of the gradient at all embeddings of the source word: sums of
+    lengths would grow with the number of its pieces alone.
+    """
+    places = tgt_word_of, src_word_of, n_tgt, n_src
+    attention = {"attention": merge(found.attention, *places)} if found.attention.shape[1] else {}
+    squares = merge(found.jacobian**2, *places)
+    jacobian = WordAttention(np.sqrt(squares.weights), np.sqrt(squares.eos))
+    return attention | {"jacobian": jacobian, "input_gradient": merge(found.input_gradient, *places)}
+
+
 def shares(words: WordAttention) -> WordAttention:
     """Of a merged matrix of either sign: how much of its row each size is, so that rows sum to one as attention's do.
 
@@ -98,10 +114,10 @@ def kendall(first: np.ndarray, second: np.ndarray) -> float:
 
 
 class Likeness(NamedTuple):
-    """How two matrices agree, on average over target words.
+    """How two matrices agree, on average over target words; nan where there is none.
 
     tau: Kendall's tau-b between their rankings of the source words; top: how often they have the same word on top;
-    chance: how often they would if it were drawn; words: the target words counted, nan and 0 being of none.
+    chance: how often they would if it were drawn by lot; words: the number of target words.
     """
 
     tau: float
@@ -110,24 +126,20 @@ class Likeness(NamedTuple):
     words: int
 
 
-def likeness(sentences: Sequence[dict[str, np.ndarray]]) -> dict[tuple[str, str], Likeness]:
-    """Each pair of a sentence's named matrices (Tw, Sw), which are not negative, over all sentences.
+def likeness(sentences: Iterable[Mapping[str, np.ndarray]]) -> dict[tuple[str, str], Likeness]:
+    """How every two of the matrices (Tw, Sw), which have names and are not negative, agree over all sentences.
 
-    A target word counts where both its rows rank the source words, that is, where neither is constant.
-    # Jain and Wallace (2019), 4.1, who compare whole attentions and gradients so
+    A target word counts where both its rows rank the source words: where neither is constant.
+    # Jain and Wallace (2019), 4.1, who so compare attention and gradient
     """
-    names = list(sentences[0]) if sentences else []
+    sums: dict[tuple[str, str], np.ndarray] = {}
+    for matrices in sentences:
+        for pair in combinations(matrices, 2):
+            total = sums.setdefault(pair, np.zeros(4))
+            for one, other in zip(*(matrices[name] for name in pair), strict=True):
+                if not np.isnan(tau := kendall(one, other)):
+                    total += (tau, one.argmax() == other.argmax(), 1 / len(one), 1)
     return {
-        pair: _mean_likeness((each[pair[0]], each[pair[1]]) for each in sentences) for pair in combinations(names, 2)
+        pair: Likeness(*(total[:3] / total[3] if total[3] else np.full(3, np.nan)).tolist(), words=int(total[3]))
+        for pair, total in sums.items()
     }
-
-
-def _mean_likeness(matrices: Iterable[tuple[np.ndarray, np.ndarray]]) -> Likeness:
-    rows = [
-        (tau, one.argmax() == other.argmax(), 1 / len(one))
-        for first, second in matrices
-        for one, other in zip(first, second, strict=True)
-        if not np.isnan(tau := kendall(one, other))
-    ]
-    tau, top, chance = np.mean(rows, axis=0) if rows else [float("nan")] * 3
-    return Likeness(float(tau), float(top), float(chance), len(rows))

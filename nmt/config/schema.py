@@ -481,6 +481,33 @@ class AlignConfig:
 
 
 @dataclass
+class SaliencyConfig:
+    """What `python -m nmt.saliency` takes."""
+
+    checkpoint: str | None = None
+    src: str | None = None
+    tgt: str | None = None
+    out: str = "saliency"
+    heatmaps: int = 10
+    gold: str | None = None
+    gold_reversed: bool = False
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        _at_least(0, heatmaps=self.heatmaps)
+        _size(threads=self.threads)
+        if not self.src:
+            raise ValueError("src= is not set: src=FILE holds the source sentences, line by line")
+        if self.gold and not self.tgt:
+            raise ValueError(f"gold={self.gold} holds the links of given pairs: give tgt=FILE, their translations, too")
+        if self.gold_reversed and not self.gold:
+            raise ValueError("gold_reversed=true is about the links of gold=: give gold=FILE as well")
+
+
+@dataclass
 class CompareConfig:
     """What `python -m nmt.compare` takes."""
 
@@ -505,6 +532,7 @@ _DOORS = {
     "translate": TranslateConfig,
     "align": AlignConfig,
     "compare": CompareConfig,
+    "saliency": SaliencyConfig,
 }
 for _name, _schema in _DOORS.items():
     ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)

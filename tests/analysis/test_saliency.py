@@ -10,7 +10,7 @@ from torch.func import functional_call
 from nmt import build
 from nmt.analysis import saliency as room
 from nmt.analysis.alignment import WordAttention
-from nmt.analysis.saliency import kendall, likeness, saliency, shares
+from nmt.analysis.saliency import Saliency, by_words, kendall, likeness, saliency, shares
 from nmt.config.schema import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, ModelConfig
 from nmt.data.symbols import BOS, EOS
 from nmt.model import recurrence
@@ -79,7 +79,7 @@ def test_a_model_of_two_words_by_hand():
     )
     # x_1 = (log 3, 0), x_2 = (0, -log 3).
     np.testing.assert_allclose(
-        found.product, math.log(3) * np.array([[0.75 / 4, 0.25 / 4], [-0.5 * 3 / 4, -0.5 * 3 / 4]]), rtol=1e-6
+        found.input_gradient, math.log(3) * np.array([[0.75 / 4, 0.25 / 4], [-0.5 * 3 / 4, -0.5 * 3 / 4]]), rtol=1e-6
     )
 
 
@@ -107,7 +107,7 @@ def test_the_gradients_are_those_of_autograd(kind):
     found = saliency(model, SRC, TGT)
     np.testing.assert_allclose(found.jacobian, expected.norm(dim=2), rtol=1e-5)
     product = (expected * model.encoder.embedding(torch.tensor(SRC))).sum(2)
-    np.testing.assert_allclose(found.product, product.detach(), rtol=1e-5, atol=1e-9)
+    np.testing.assert_allclose(found.input_gradient, product.detach(), rtol=1e-5, atol=1e-9)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -127,7 +127,7 @@ def test_input_times_gradient_foretells_a_small_change_of_the_input():
         return logits[0].log_softmax(-1)[torch.arange(len(TGT)), torch.tensor(TGT)]
 
     change = (log_probs(1 + 1e-6) - log_probs(1 - 1e-6)) / 2e-6
-    np.testing.assert_allclose(saliency(model, SRC, TGT).product.sum(1), change.detach(), rtol=1e-4)
+    np.testing.assert_allclose(saliency(model, SRC, TGT).input_gradient.sum(1), change.detach(), rtol=1e-4)
 
 
 @pytest.mark.parametrize("pieces", [1, len(SRC), 3 * len(SRC)])
@@ -195,6 +195,33 @@ def test_likeness_is_the_mean_over_target_words_of_all_sentences():
 def test_rows_that_rank_nothing_are_not_counted():
     found = likeness([{"a": np.array([[1.0, 1.0], [1.0, 2.0]]), "b": np.array([[1.0, 2.0], [1.0, 2.0]])}])["a", "b"]
     assert (found.tau, found.words) == (1, 1)
+
+
+def test_where_nothing_ranks_there_is_no_number():
+    found = likeness([{"a": np.zeros((2, 0)), "b": np.zeros((2, 0))}])["a", "b"]
+    assert math.isnan(found.tau)
+    assert found.words == 0
+
+
+def test_pieces_become_words_as_those_of_attention_do_and_keep_their_sign():
+    pieces = np.array([[1.0, -3.0, 5.0], [3.0, 1.0, 7.0], [9.0, 9.0, 9.0]])
+    words = by_words(Saliency(pieces, pieces, pieces), [0, 0, -1], [0, 0, -1], 1, 1)
+    for name in ("attention", "input_gradient"):
+        assert words[name].weights.tolist() == [[(1 - 3 + 3 + 1) / 2]]
+        assert words[name].eos.tolist() == [6.0]
+
+
+def test_the_jacobian_of_a_word_is_the_length_over_all_its_pieces():
+    pieces = np.array([[3.0, 4.0, 1.0]])
+    words = by_words(Saliency(pieces, pieces, pieces), [0], [0, 0, -1], 1, 1)
+    assert words["jacobian"].weights.tolist() == [[5.0]]
+    assert words["jacobian"].eos.tolist() == [1.0]
+
+
+def test_a_model_without_attention_has_only_gradients():
+    found = saliency(small_model("fixed_vector"), SRC, TGT)
+    words = by_words(found, [0, 1, 2, 3, -1], [0, 1, 2, -1], 4, 3)
+    assert list(words) == ["jacobian", "input_gradient"]
 
 
 def test_every_two_matrices_are_compared():

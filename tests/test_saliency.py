@@ -1,0 +1,156 @@
+"""The door of saliency, on a model that was trained for a moment."""
+
+import json
+import random
+import sys
+
+import numpy as np
+import pytest
+
+from nmt import saliency, train
+from nmt.config.door import door
+from nmt.config.schema import SaliencyConfig, TrainConfig
+
+PAIRS = ["ba do", "ki lu me ba", "do", "me me ki"]
+
+
+def write(path, lines):
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with RUN, which has attention, and PLAIN, which has none; and pairs with links, text.*."""
+    folder = tmp_path_factory.mktemp("trained")
+    dice = random.Random(1)
+    for name, count in (("train", 60), ("valid", 4)):
+        lines = [" ".join(dice.choices(["ba", "do", "ki", "lu", "me"], k=dice.randint(1, 5))) for _ in range(count)]
+        write(folder / f"{name}.de", lines)
+        write(folder / f"{name}.en", [line.upper() for line in lines])
+    write(folder / "text.de", PAIRS)
+    write(folder / "text.en", [line.upper() for line in PAIRS])
+    write(folder / "text.links", [" ".join(f"{n}-{n}" for n in range(len(line.split()))) for line in PAIRS])
+    words = ["data=files", "data.src=de", "data.tgt=en", "data.train=train", "data.valid=valid", "device=cpu"]
+    words += ["tokenizer.kind=char", "tokenizer.size=20", "tokenizer.byte_fallback=false", "trainer.max_updates=2"]
+    words += ["model.encoder.hidden=6", "model.decoder.hidden=6", "model.attention.size=6", "trainer.tensorboard=false"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for run, experiment in (("RUN", "bahdanau"), ("PLAIN", "rnnencdec")):
+            patch.setattr(sys, "argv", ["nmt.train", *words, f"+experiment={experiment}", f"run={run}"])
+            door("train", train.main, TrainConfig)
+    return folder
+
+
+@pytest.fixture
+def call(trained, tmp_path, monkeypatch, capsys):
+    """`python -m nmt.saliency WORDS device=cpu` beside the run -> (exit status, output, errors)."""
+    monkeypatch.chdir(trained)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["nmt.saliency", *words, "device=cpu", f"out={tmp_path}/out"])
+        code = 0
+        try:
+            door("saliency", saliency.main, SaliencyConfig)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(call, tmp_path):
+    """The same for a mistake -> the one line that is said about it; nothing is written."""
+
+    def run(*words):
+        code, out, err = call(*words)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith("error: ")
+        assert not (tmp_path / "out").exists()
+        return err.removeprefix("error: ").rstrip("\n")
+
+    return run
+
+
+def test_given_pairs_give_matrices_pictures_and_numbers(call, tmp_path):
+    code, out, err = call("checkpoint=RUN", "src=text.de", "tgt=text.en", "heatmaps=2")
+    assert (code, err) == (0, "")
+    for name in ("attention", "jacobian", "input_gradient"):
+        with np.load(tmp_path / "out" / f"{name}.npz") as matrices:
+            assert [matrices[key].shape for key in matrices] == [(len(line.split()),) * 2 for line in PAIRS]
+    assert sorted(path.name for path in (tmp_path / "out" / "heatmaps").iterdir()) == ["0.png", "1.png"]
+    found = json.loads((tmp_path / "out" / "saliency.json").read_text())
+    assert found["pairs"] == 4
+    pair = found["agreement"]["attention ~ jacobian"]
+    assert pair["words"] == 9  # all but the line of one word, which ranks nothing
+    assert f"{pair['tau']:.3f}" in out
+    assert found["alignment"] == {}
+    assert not (tmp_path / "out" / "hypotheses.txt").exists()
+
+
+def test_what_it_means_is_said_in_a_sentence(call, tmp_path):
+    out = call("checkpoint=RUN", "src=text.de", "tgt=text.en")[1]
+    tau = json.loads((tmp_path / "out" / "saliency.json").read_text())["agreement"]["attention ~ jacobian"]["tau"]
+    assert f"by the Jacobian, in {50 * (1 + tau):.0f} % of cases" in out
+
+
+def test_without_translations_the_models_own_are_taken_and_kept(call, tmp_path):
+    assert call("checkpoint=RUN", "src=text.de", "decode.beam=2", "heatmaps=0")[0] == 0
+    hypotheses = (tmp_path / "out" / "hypotheses.txt").read_text().splitlines()
+    with np.load(tmp_path / "out" / "jacobian.npz") as matrices:
+        assert [len(matrices[key]) for key in matrices] == [len(line.split()) for line in hypotheses]
+
+
+def test_gold_links_give_each_matrix_an_error_rate(call, tmp_path):
+    out = call("checkpoint=RUN", "src=text.de", "tgt=text.en", "gold=text.links", "heatmaps=0")[1]
+    found = json.loads((tmp_path / "out" / "saliency.json").read_text())["alignment"]
+    assert list(found) == ["attention", "jacobian", "input_gradient"]
+    assert f"alignment error rate of Jacobian {100 * found['jacobian']['aer']:.1f} %" in out
+
+
+def test_reversed_gold_links_are_turned(call, tmp_path, trained):
+    write(trained / "turned.links", ["0-1", "0-2 1-3", "0-0", "2-0"])
+    write(trained / "straight.links", ["1-0", "2-0 3-1", "0-0", "0-2"])
+    rates = []
+    for words in (["gold=turned.links", "gold_reversed=true"], ["gold=straight.links"]):
+        call("checkpoint=RUN", "src=text.de", "tgt=text.en", "heatmaps=0", *words)
+        rates.append(json.loads((tmp_path / "out" / "saliency.json").read_text())["alignment"])
+    assert rates[0] == rates[1]
+
+
+def test_a_model_without_attention_has_its_gradients_compared(call, tmp_path):
+    code, out, _ = call("checkpoint=PLAIN", "src=text.de", "tgt=text.en", "heatmaps=1")
+    assert code == 0
+    assert list(json.loads((tmp_path / "out" / "saliency.json").read_text())["agreement"]) == [
+        "jacobian ~ input_gradient"
+    ]
+    assert not (tmp_path / "out" / "attention.npz").exists()
+    assert "Is attention explanation?" not in out
+
+
+def test_a_blank_line_keeps_the_numbering(call, tmp_path, trained):
+    write(trained / "blank.de", ["ba do", "", "ki"])
+    write(trained / "blank.en", ["BA DO", "", "KI"])
+    assert call("checkpoint=RUN", "src=blank.de", "tgt=blank.en")[0] == 0
+    with np.load(tmp_path / "out" / "attention.npz") as matrices:
+        assert [matrices[key].shape for key in ("0", "1", "2")] == [(2, 2), (0, 0), (1, 1)]
+    assert sorted(path.name for path in (tmp_path / "out" / "heatmaps").iterdir()) == ["0.png", "2.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["checkpoint=RUN"], "src= is not set: src=FILE holds the source sentences, line by line"),
+        (["src=text.de"], "checkpoint= is not set: give a run folder"),
+        (["checkpoint=RUN", "src=nowhere"], "nowhere: No such file or directory"),
+        (["checkpoint=RUN", "src=text.de", "tgt=valid.en", "gold=train.de"], "train.de, line 1:"),
+        (["checkpoint=RUN", "src=text.de", "gold=text.links"], "gold=text.links holds the links of given pairs"),
+        (["checkpoint=RUN", "src=text.de", "tgt=text.en", "gold_reversed=true"], "gold_reversed=true is about"),
+        (["checkpoint=RUN", "src=train.de", "tgt=train.en", "gold=text.links"], "text.links has links for 4 sentences"),
+        (["checkpoint=RUN", "src=text.de", "tgt=train.en"], "text.de has 4 lines but train.en has 60"),
+        (["checkpoint=RUN", "src=text.de", "heatmaps=-1"], "heatmaps=-1 is impossible"),
+        (["checkpoint=RUN", "src=text.de", "model.tie=two"], "cannot be set here"),
+    ],
+)
+def test_mistakes_are_refused_before_anything_is_written(refused, words, said):
+    assert said in refused(*words)
