@@ -117,7 +117,8 @@ def _build(start: Start, ranks: Ranks) -> Trainer:
     config, kept = start.config, start.kept
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = choose_kernels(config.kernels, choose_device(config.device, config.precision, ranks))
+    device = choose_device(config.device, config.precision, ranks)
+    device = choose_kernels(device, config.kernels, config.graphs)
     seed_everything(config.seed)
     with ranks.first_alone():
         train, valid = build.read_corpus(config.data, "train"), build.read_corpus(config.data, "valid")

@@ -54,6 +54,7 @@ def at(plain: dict, key: str):
 CHANGEABLE = (
     "device",
     "kernels",
+    "graphs",
     "threads",
     "data.cache",
     "decode",

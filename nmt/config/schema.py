@@ -18,7 +18,7 @@ from nmt.model.cells import CellKind
 from nmt.model.decoder import Start
 from nmt.model.init import Init
 from nmt.model.seq2seq import Tie
-from nmt.training.device import DeviceName, Kernels, Precision
+from nmt.training.device import DeviceName, GraphsChoice, Kernels, Precision
 from nmt.training.optim import OptimiserName, ScheduleName
 from nmt.training.trainer import BestBy
 
@@ -333,6 +333,7 @@ class TrainConfig:
     device: DeviceName = DeviceName.auto
     precision: Precision = Precision.auto
     kernels: Kernels = Kernels.auto
+    graphs: GraphsChoice = GraphsChoice.off
     threads: int | None = None
 
     def __post_init__(self):

@@ -33,9 +33,10 @@ class Fill(NamedTuple):
 class Batch(NamedTuple):
     """B pairs, padded with PAD; lengths count EOS on both sides.
 
-    src (B,S); src_lengths (B,); tgt_in (B,T): BOS y1 ...; tgt_out (B,T): y1 ... EOS; tgt_lengths (B,); all int64. rows
-    (B,), numbers of pairs, stay on the CPU. links (L,3): pair of the batch, target piece, source piece; none where the
-    corpus has none. tokens: real target tokens, the sum of tgt_lengths, known without a device.
+    src (B,S); src_lengths (B,); tgt_in (B,T): BOS y1 ...; tgt_out (B,T): y1 ... EOS; tgt_lengths (B,); real (tokens,):
+    where in tgt_out, flattened, real tokens are; all int64. rows (B,), numbers of pairs, stay on the CPU. links (L,3):
+    pair of the batch, target piece, source piece; none where the corpus has none. tokens: real target tokens, the sum
+    of tgt_lengths, known without a device.
     """
 
     src: Tensor
@@ -43,6 +44,7 @@ class Batch(NamedTuple):
     tgt_in: Tensor
     tgt_out: Tensor
     tgt_lengths: Tensor
+    real: Tensor
     rows: Tensor
     links: Tensor
     tokens: int
@@ -60,6 +62,7 @@ class Batch(NamedTuple):
             tgt_in=move(self.tgt_in),
             tgt_out=move(self.tgt_out),
             tgt_lengths=move(self.tgt_lengths),
+            real=move(self.real),
             links=move(self.links),
         )
 
@@ -118,7 +121,8 @@ class Batches:
         tgt_in[:, 0] = BOS
         last = np.arange(1, tgt.shape[1]) >= tgt_lengths[:, None]
         tgt_in[:, 1:] = np.where(last, PAD, tgt[:, :-1])  # all but EOS, which nothing follows
-        arrays = (src, src_lengths, tgt_in, tgt, tgt_lengths, rows, self.encoded.links(rows))
+        real = np.flatnonzero(np.arange(tgt.shape[1]) < tgt_lengths[:, None])
+        arrays = (src, src_lengths, tgt_in, tgt, tgt_lengths, real, rows, self.encoded.links(rows))
         return Batch(*(torch.from_numpy(array.astype(np.int64)) for array in arrays), tokens=int(tgt_lengths.sum()))
 
     def fill(self, number: int) -> float:

@@ -114,14 +114,23 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
 
 def cross_entropy(
-    features: Tensor, weight: Tensor, bias: Tensor, tgt_out: Tensor, *, smoothing: float = 0.0, chunk: int | None = None
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    tgt_out: Tensor,
+    *,
+    smoothing: float = 0.0,
+    real: Tensor | None = None,
+    chunk: int | None = None,
 ) -> Loss:
     """features (B, T, R), weight (V, R), bias (V,), tgt_out (B, T) -> sums over the tokens that are not padding.
 
     Label smoothing mixes the one-hot target with the uniform distribution over all V.  # Szegedy et al. (2016), 7
+    real (N,): where in tgt_out, flattened, real tokens are; to find it out takes a wait for the device.
     Products run in the autocast type where autocast is on, everything else in float32 or wider.
     """
-    real = (tgt_out != PAD).flatten().nonzero().squeeze(1)
+    if real is None:
+        real = (tgt_out != PAD).flatten().nonzero().squeeze(1)
     kind = features.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
     with torch.autocast(kind, enabled=False):

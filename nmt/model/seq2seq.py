@@ -91,13 +91,18 @@ class Seq2Seq(nn.Module):
         smoothing: float = 0.0,
         links: Tensor | None = None,
         guidance: float = 0.0,
+        real: Tensor | None = None,
     ) -> Loss:
-        """Sums over the real tokens of tgt_out (B, T); never makes the (B, T, V) logits.
+        """Sums over the real tokens of tgt_out (B, T); never makes the (B, T, V) logits. real: see cross_entropy.
 
         links (L, 3), as `guided_cross_entropy` takes them, draw attention towards them with the weight `guidance`.
         """
         features, weights = self.features(src, src_lengths, tgt_in)
-        loss = cross_entropy(features, self.output.weight, self.output.bias, tgt_out, smoothing=smoothing)
+        loss = self.loss_of(features, tgt_out, smoothing, real)
         if links is None or not guidance:
             return loss
         return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, links))
+
+    def loss_of(self, features: Tensor, tgt_out: Tensor, smoothing: float = 0.0, real: Tensor | None = None) -> Loss:
+        """The same of features (B, T, R) made before, without links."""
+        return cross_entropy(features, self.output.weight, self.output.bias, tgt_out, smoothing=smoothing, real=real)

@@ -50,13 +50,24 @@ class Kernels(Enum):
     off = "off"
 
 
+class GraphsChoice(Enum):
+    """The words of ``graphs``: on records CUDA graphs of encoder and decoder, one for each shape of batch."""
+
+    on = "on"
+    off = "off"
+
+
 @dataclass(frozen=True)
 class Device:
-    """A torch device, the type of its matrix products (float32: no autocast) and why, in words for the log."""
+    """A torch device, the type of its matrix products (float32: no autocast) and why, in words for the log.
+
+    graphs: whether training records CUDA graphs.
+    """
 
     device: torch.device
     dtype: torch.dtype
     reason: str
+    graphs: bool = False
 
     def autocast(self) -> torch.autocast:
         """The context in which forward passes run."""
@@ -93,20 +104,22 @@ def choose_device(name: DeviceName, precision: Precision, ranks: "Ranks | None" 
     return Device(device, dtype, f"{str(dtype).removeprefix('torch.')}: {why}")
 
 
-def choose_kernels(choice: Kernels, device: Device) -> Device:
-    """From now on the model uses the kernels that work on `device`, whose reason then says which, and why not others.
-
-    On a CPU there are none.
+def choose_kernels(device: Device, kernels: Kernels, graphs: GraphsChoice) -> Device:
+    """From now on the model uses the kernels that work on `device` -> the same with CUDA graphs on or off; its reason
+    then says which kernels, and why not others. On a CPU there are neither.
     """
     use(())
-    if device.device.type != "cuda" or choice is Kernels.off:
-        return device
-    shortcomings = {kernel: shortcoming(kernel, device.device, device.dtype) for kernel in Kernel}
-    works = [kernel for kernel, why in shortcomings.items() if not why]
-    use(works)
-    said = [f"kernels {', '.join(kernel.value for kernel in works) or 'none'}"]
-    said += [f"not {kernel.value}: {why}" for kernel, why in shortcomings.items() if why]
-    return replace(device, reason="; ".join([device.reason, *said]))
+    said = [device.reason]
+    cuda = device.device.type == "cuda"
+    if cuda and kernels is Kernels.auto:
+        shortcomings = {kernel: shortcoming(kernel, device.device, device.dtype) for kernel in Kernel}
+        works = [kernel for kernel, why in shortcomings.items() if not why]
+        use(works)
+        said.append(f"kernels {', '.join(kernel.value for kernel in works) or 'none'}")
+        said += [f"not {kernel.value}: {why}" for kernel, why in shortcomings.items() if why]
+    if graphs is GraphsChoice.on:
+        said.append("CUDA graphs, as asked" if cuda else "graphs=on is ignored on a cpu")
+    return replace(device, reason="; ".join(said), graphs=cuda and graphs is GraphsChoice.on)
 
 
 def _cuda_precision(precision: Precision, device: torch.device) -> tuple[torch.dtype, str]:

@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmt.data.batches import Batches
+from nmt.data.batches import Batch, Batches
 from nmt.training.device import Device, Ranks, random_states, restore_random_states
+from nmt.training.graphs import Graphs
 
 log = logging.getLogger("nmt")
 
@@ -35,18 +36,32 @@ class Gradients:
         self.model, self.batches, self.smoothing = model, batches, smoothing
         self.device, self.ranks = device, ranks
         self.scaler = device.scaler()
+        self.graphs = Graphs(model, device) if device.graphs else None
+        self._ahead: dict[bytes, Batch] = {}
 
-    def fill(self, group: list[np.ndarray], word: Word, guidance: float = 0.0) -> tuple[float, int, Word]:
-        """group: rows of the batches of the update, word: this rank's -> summed nll in nats, target tokens, all's word.
+    def fill(self, group: list[np.ndarray], word: Word, guidance: float = 0.0) -> tuple[Tensor, int, Word]:
+        """group: rows of the batches of the update, word: this rank's -> summed nll in nats, on the device, which may
+        still be at work; target tokens; all's word.
 
-        Gradients are those of the objective a token, times the scaler's scale; guidance: of the links in it. Raises ValueError where a single pair
-        does not fit into memory.
+        Gradients are those of the objective a token, times the scaler's scale; guidance: of the links in it. Raises
+        ValueError where a single pair does not fit into memory.
         """
         tokens = sum(int(self.batches.encoded.tgt_lengths[rows].sum()) for rows in group)
-        parts = [rows[self.ranks.rank :: self.ranks.size] for rows in group]
-        nll, splits = self._of_this_rank(parts, tokens, guidance)
+        nll, splits = self._of_this_rank(self._own(group), tokens, guidance)
         summed, agreed = self._summed(nll, word._replace(splits=float(splits)))
         return summed, tokens, agreed
+
+    def prepare(self, group: list[np.ndarray]) -> None:
+        """Makes the batches of the next update, while the device is still at work on this one."""
+        if self.device.device.type == "cuda":
+            self._ahead = {rows.tobytes(): self._batch(rows) for rows in self._own(group) if len(rows)}
+
+    def _own(self, group: list[np.ndarray]) -> list[np.ndarray]:
+        """This rank's part of the batches of an update."""
+        return [rows[self.ranks.rank :: self.ranks.size] for rows in group]
+
+    def _batch(self, rows: np.ndarray) -> Batch:
+        return self._ahead.pop(rows.tobytes(), None) or self.batches.collate(rows).to(self.device.device)
 
     def _of_this_rank(self, parts: list[np.ndarray], tokens: int, guidance: float) -> tuple[Tensor, int]:
         """-> the parts' summed nll, and how often they were cut: where one does not fit into memory, all is done over
@@ -68,21 +83,36 @@ class Gradients:
         raise ValueError("one sentence pair alone does not fit into memory: try a smaller data.max_length")
 
     def _accumulated(self, parts: list[np.ndarray], tokens: int, guidance: float) -> Tensor:
-        self.model.zero_grad(set_to_none=True)
+        if self.graphs:
+            self.graphs.zero()
+        else:
+            self.model.zero_grad(set_to_none=True)
         nll = torch.zeros((), dtype=torch.float64, device=self.device.device)
         for rows in parts:
-            batch = self.batches.collate(rows).to(self.device.device)
-            pairs = batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out
-            with self.device.autocast():
-                loss = self.model.loss(*pairs, self.smoothing, batch.links, guidance)
-            self.scaler.scale(loss.objective / tokens).backward()
-            nll += loss.nll
+            nll += self._pass(self._batch(rows), tokens, guidance)
         return nll
 
-    def _summed(self, nll: Tensor, word: Word) -> tuple[float, Word]:
+    def _pass(self, batch: Batch, tokens: int, guidance: float) -> Tensor:
+        """Adds the gradients of a batch -> its nll."""
+        # Links reach attention's weights, whose gradient no recording takes.
+        recording = self.graphs.find(batch) if self.graphs and not guidance else None
+        if recording is None:
+            pairs = batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out
+            with self.device.autocast():
+                loss = self.model.loss(*pairs, self.smoothing, batch.links, guidance, batch.real)
+            self.scaler.scale(loss.objective / tokens).backward()
+            return loss.nll
+        features = recording.forward(batch)
+        with self.device.autocast():  # as it is, not recorded: real tokens are as many as they are
+            loss = self.model.loss_of(features, batch.tgt_out, self.smoothing, batch.real)
+        self.scaler.scale(loss.objective / tokens).backward()
+        recording.backward(features.grad)
+        return loss.nll
+
+    def _summed(self, nll: Tensor, word: Word) -> tuple[Tensor, Word]:
         """Over the ranks, in one message."""
         if self.ranks.size == 1:
-            return float(nll), word
+            return nll, word
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         said = torch.tensor([float(nll), *word], dtype=grads[0].dtype, device=grads[0].device)
@@ -90,8 +120,7 @@ class Gradients:
         *sums, said = flat.split([*(grad.numel() for grad in grads), len(said)])
         for parameter, total in zip(parameters, sums, strict=True):
             parameter.grad = total.view_as(parameter)
-        summed, *words = said.tolist()
-        return summed, Word(*words)
+        return said[0], Word(*said[1:].tolist())
 
 
 def _out_of_memory(error: BaseException) -> bool:

@@ -145,7 +145,9 @@ class Trainer:
         guidance = self.habits.guidance * self.habits.guidance_decay**at.epoch
         nll, tokens, self.word = self.gradients.fill(group, own, guidance)
         self.scaler.unscale_(self.optimiser)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.habits.clip or math.inf))
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.habits.clip or math.inf)
+        self.gradients.prepare(self._group())
+        nll, norm = torch.stack((nll.double(), norm.double())).tolist()  # where an update waits for the device
         at.update += 1
         at.split += int(self.word.splits)
         if math.isfinite(norm) and math.isfinite(nll):
@@ -171,9 +173,13 @@ class Trainer:
         if at.batch >= len(self.order):
             at.epoch, at.batch = at.epoch + 1, 0
             self.order = self.batches.epoch(at.epoch)
-        group = self.order[at.batch : at.batch + self.habits.accumulate]
+        group = self._group()
         at.batch += len(group)
         return group
+
+    def _group(self) -> list[np.ndarray]:
+        """The rows of what comes next in this epoch, if anything does."""
+        return self.order[self.progress.batch : self.progress.batch + self.habits.accumulate]
 
     def _log(self) -> None:
         at, window = self.progress, self.progress.window

@@ -51,17 +51,18 @@ def likelihood(
     """
     training = model.training
     model.eval()
-    sums = torch.zeros(3, dtype=torch.float64)
+    sums = torch.zeros(3, dtype=torch.float64, device=device.device)
     for rows in batches.epoch(0)[ranks.rank :: ranks.size]:
         if stopped():
             sums[2] = 1
             break
         batch = batches.collate(rows).to(device.device)
         with device.autocast():
-            loss = model.loss(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out)
-        sums += torch.tensor([float(loss.nll), float(loss.tokens), 0.0], dtype=torch.float64)
+            loss = model.loss(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, 0.0, None, 0.0, batch.real)
+        sums[0] += loss.nll  # on the device, which nobody waits for here
+        sums[1] += loss.tokens
     model.train(training)
-    nll, tokens, stops = ranks.sum(sums.to(device.device)).tolist()
+    nll, tokens, stops = ranks.sum(sums).tolist()
     if stops:
         raise Abandoned
     return Likelihood(nll, int(tokens))

@@ -1,0 +1,143 @@
+"""CUDA graphs: encoder and decoder recorded once for a shape of batch, forward and backward, and then played.
+
+A recurrent update is thousands of small kernels, which take a GPU less time than it takes to start them. A graph starts
+them all at once. It has its own memory: batches are copied into it, padded up to its shape, and it adds gradients where
+the parameters' gradients were when it was recorded, so those stay where they are.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nmt.data.batches import Batch
+from nmt.data.symbols import PAD
+from nmt.training.device import Device
+
+log = logging.getLogger("nmt")
+
+STEP = 8  # rows and lengths are rounded up to a multiple of it: more padding, fewer shapes
+MOST = 64  # shapes that are recorded: each takes as long as tens of updates and keeps memory
+WARM_UP = 3  # runs before a recording: in the first, libraries choose their ways and Triton compiles
+
+Work = Callable[[], None]
+
+
+class Shape(NamedTuple):
+    """Rows, source and target positions of a batch."""
+
+    rows: int
+    src: int
+    tgt: int
+
+    @classmethod
+    def of(cls, batch: Batch) -> "Shape":
+        """The smallest that is recorded and holds the batch."""
+        sizes = (*batch.src.shape, batch.tgt_in.shape[1])
+        return cls(*(-(-size // STEP) * STEP for size in sizes))
+
+
+class Graphs:
+    """The recordings of `model` in training. record: turns work into a function that does it again, on the same
+    memory, without having done it."""
+
+    def __init__(self, model, device: Device, record: Callable[[Work], Work] | None = None):
+        self.model, self.device = model, device
+        self.record = record or cuda_recorder()
+        self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.gradients = [torch.zeros_like(parameter) for parameter in self.parameters]
+        self.seen: Counter[Shape] = Counter()
+        self.recordings: dict[Shape, Recording] = {}
+        self.broken = False
+
+    def zero(self) -> None:
+        """Gradients are 0, and where the recordings add to them, whoever put others in their place."""
+        torch._foreach_zero_(self.gradients)  # pyright: ignore[reportPrivateImportUsage]
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            parameter.grad = gradient
+
+    def find(self, batch: Batch) -> "Recording | None":
+        """The recording for the batch's shape, made when the shape comes for the second time, or None."""
+        shape = Shape.of(batch)
+        self.seen[shape] += 1
+        if not self.broken and shape not in self.recordings and self.seen[shape] > 1 and len(self.recordings) < MOST:
+            try:
+                self.recordings[shape] = Recording(self, shape)
+            except RuntimeError as error:  # also where memory runs out: without recordings there is more of it
+                self.broken = True
+                self.recordings.clear()
+                log.warning(f"going on without CUDA graphs: {' '.join(str(error).split())[:200]}")
+        return self.recordings.get(shape)
+
+
+class Recording:
+    """Encoder and decoder for one shape: ``forward``, then ``backward`` of the same batch."""
+
+    def __init__(self, graphs: Graphs, shape: Shape):
+        self.model, self.device = graphs.model, graphs.device
+        place = {"dtype": torch.int64, "device": self.device.device}
+        self.src = torch.full((shape.rows, shape.src), PAD, **place)
+        self.src_lengths = torch.ones(shape.rows, **place)
+        self.tgt_in = torch.full((shape.rows, shape.tgt), PAD, **place)
+        self._warm_up(graphs.parameters)
+        self._play_forward = graphs.record(self._forward)
+        self._play_backward = graphs.record(self._backward)
+
+    def forward(self, batch: Batch) -> Tensor:
+        """-> the batch's features (B, T, R), a leaf of its own. Rows beyond the batch have one word, and no loss."""
+        (rows, positions), steps = batch.src.shape, batch.tgt_in.shape[1]
+        self.src.fill_(PAD)[:rows, :positions] = batch.src
+        self.src_lengths.fill_(1)[:rows] = batch.src_lengths
+        self.tgt_in.fill_(PAD)[:rows, :steps] = batch.tgt_in
+        self._play_forward()
+        return self.features.detach()[:rows, :steps].requires_grad_()
+
+    def backward(self, slope: Tensor) -> None:
+        """slope (B, T, R): the gradient of the features -> added to the gradients of all parameters before them."""
+        rows, steps, _ = slope.shape
+        self.slope.zero_()[:rows, :steps] = slope
+        self._play_backward()
+
+    def _warm_up(self, parameters: list[Tensor]) -> None:
+        """On a stream of its own, as CUDA asks, and not into .grad, where gradients may already be."""
+        stream = _side_stream(self.device.device)
+        with torch.cuda.stream(stream):
+            for _ in range(WARM_UP):
+                self._forward()
+                self.slope = torch.zeros_like(self.features)
+                torch.autograd.grad(self.features, parameters, self.slope, allow_unused=True)
+        if stream is not None:
+            torch.cuda.current_stream().wait_stream(stream)
+        del self.features  # with what autograd remembers of that stream, which a recording must not see
+
+    def _forward(self) -> None:
+        with self.device.autocast():
+            self.features = self.model.features(self.src, self.src_lengths, self.tgt_in).features
+
+    def _backward(self) -> None:
+        torch.autograd.backward(self.features, self.slope)
+
+
+def _side_stream(device: torch.device) -> "torch.cuda.Stream | None":
+    if device.type != "cuda":
+        return None
+    stream = torch.cuda.Stream(device)
+    stream.wait_stream(torch.cuda.current_stream(device))
+    return stream
+
+
+def cuda_recorder() -> Callable[[Work], Work]:
+    """All recordings share one pool of memory, as no two play at once: what one keeps from its forward to its backward,
+    the next may use."""
+    pool = torch.cuda.graph_pool_handle()
+
+    def record(work: Work) -> Work:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            work()
+        return graph.replay
+
+    return record
