@@ -1,9 +1,8 @@
 """Trains a translator: `python -m nmt.train +experiment=bahdanau [key=value ...]`; --help says more."""
 
-from nmt.training.budget import STARTED  # isort: skip  (before the slow imports: trainer.max_minutes counts from here)
+from nmt.training.budget import Budget, job_started  # isort: skip  (first: max_minutes counts from here)
 
 import contextlib
-import datetime
 import logging
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +16,11 @@ from nmt.config.plain import check_same_run, from_plain, read_plain, resumed, to
 from nmt.config.schema import TrainConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.training import checkpoint
-from nmt.training.budget import Budget
 from nmt.training.checkpoint import Snapshot
 from nmt.training.device import Ranks, choose_device, choose_kernels, join_ranks, seed_everything
 from nmt.training.journal import start_log
 from nmt.training.optim import Average
-from nmt.training.run_folder import RunFolder, locate
+from nmt.training.run_folder import RunFolder, fresh, locate
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
 
@@ -47,6 +45,8 @@ class Start(NamedTuple):
 
 
 def main(config: TrainConfig, overrides: list[str]) -> None:
+    """Raises SystemExit(0) when it was asked to stop: the other jobs of a sweep are not begun."""
+    started = job_started()
     with contextlib.ExitStack() as stack, join_ranks() as ranks:
         start_log(None, quiet=not ranks.first)
         start = ranks.decide(lambda: _look(config, overrides, stack))
@@ -54,7 +54,7 @@ def main(config: TrainConfig, overrides: list[str]) -> None:
             state = start.kept.snapshot.state
             log.info(f"{start.folder.path}: finished at update {state['update']} by {state['finished']}")
             return
-        trainer = _build(start, ranks)
+        trainer = _build(start, ranks, started)
         if start.kept:
             trainer.restore(start.kept.snapshot)
         ranks.decide(lambda: _settle(start, trainer, stack))
@@ -68,11 +68,13 @@ def main(config: TrainConfig, overrides: list[str]) -> None:
         _introduce(trainer)
         trainer.train()
         log.info(f"run {start.folder.path}")
+    if trainer.stopped:
+        raise SystemExit(0)
 
 
 def _look(config: TrainConfig, overrides: list[str], stack: contextlib.ExitStack) -> Start:
     """Where to train and what is there already, which stays locked until `stack` ends. For rank 0."""
-    folder = _folder(config)
+    folder = _folder(config, stack)
     if config.resume is None or (config.resume == "auto" and not folder.holds_run()):
         folder.check_free()
         return Start(folder, config, False, None)
@@ -88,15 +90,14 @@ def _look(config: TrainConfig, overrides: list[str], stack: contextlib.ExitStack
     return Start(folder, now, True, kept)
 
 
-def _folder(config: TrainConfig) -> RunFolder:
+def _folder(config: TrainConfig, stack: contextlib.ExitStack) -> RunFolder:
     if config.resume and config.resume != "auto":
         return RunFolder(config.resume)
     if config.resume == "auto" and not config.run:
         raise ValueError("resume=auto continues the run that run= names: give run=FOLDER as well")
     if config.run:
         return RunFolder(config.run)
-    moment = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
-    return RunFolder(Path("runs") / config.name / moment)
+    return stack.enter_context(fresh(Path("runs") / config.name))
 
 
 def _saved(folder: RunFolder) -> dict:
@@ -112,7 +113,7 @@ def _is_finished(snapshot: Snapshot, config: TrainConfig) -> bool:
     return bool(snapshot.state.get("finished")) and all(before[key] == now[key] for key in limits)
 
 
-def _build(start: Start, ranks: Ranks) -> Trainer:
+def _build(start: Start, ranks: Ranks, started: float) -> Trainer:
     """Everything that a person can get wrong, before a new run folder exists."""
     config, kept = start.config, start.kept
     if config.threads:
@@ -153,7 +154,7 @@ def _build(start: Start, ranks: Ranks) -> Trainer:
             build.build_translator(model, tokenizer, config.decode, beam=config.trainer.valid_beam),
         ),
         habits=build.habits(config),
-        budget=Budget(config.trainer.max_updates, config.trainer.max_epochs, config.trainer.max_minutes, STARTED),
+        budget=Budget(config.trainer.max_updates, config.trainer.max_epochs, config.trainer.max_minutes, started),
         device=device,
         ranks=ranks,
         run=start.folder,

@@ -1,6 +1,8 @@
 """Looks at the whole house: who imports whom."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,9 @@ def test_nothing_imports_a_verb():
 def test_there_is_no_room_without_a_name():
     names = {path.stem for path in PACKAGE.rglob("*")}
     assert not names & {"utils", "helpers", "common", "base", "core", "engine", "manager"}
+
+
+def test_translating_starts_without_what_is_slow_to_import():
+    asked = "import nmt.translate, sys; print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert not {"matplotlib", "tensorboard", "datasets", "sacrebleu"} & set(said.stdout.split())

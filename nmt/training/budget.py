@@ -3,15 +3,22 @@
 import time
 from dataclasses import dataclass
 
-STARTED = time.monotonic()  # of the process, if this is imported before what is slow to import
+_process_started: float | None = time.monotonic()  # if this is imported before what is slow to import
 
 # Of the minutes, the share after which a run that has not validated yet does so, to know how long it takes.
 FIRST_VALIDATION = 0.25
 
 
+def job_started() -> float:
+    """time.monotonic() at the start of the job that begins now: of the process, but for the later jobs of a sweep."""
+    global _process_started
+    started, _process_started = _process_started, None
+    return time.monotonic() if started is None else started
+
+
 @dataclass
 class Budget:
-    """Each of the three may end a run; None does not. `started` is time.monotonic() at the start of the process.
+    """Each of the three may end a run; None does not. `started` is time.monotonic() at the start of the job.
 
     before: seconds that earlier processes of the same run were at it, up to the checkpoint: with them a run that was
     stopped has the minutes, and the schedule, of one that never was. reserve: seconds kept back for the last validation

@@ -21,8 +21,9 @@ from nmt.model.recurrence.trial import shortcoming
 
 Item = TypeVar("Item")
 
-# How long a rank waits for the others: rank 0 prepares a corpus of many millions of pairs while they wait. A rank that
-# dies is noticed at once, by its connection.
+# How long a rank waits for the others to be there, and then for what they do: rank 0 prepares a corpus of many millions
+# of pairs while they wait. A rank that dies is noticed long before, by its connection or by torchrun.
+JOINING = datetime.timedelta(minutes=10)
 PATIENCE = datetime.timedelta(hours=3)
 
 
@@ -253,39 +254,40 @@ def join_ranks():
     cuda = torch.cuda.is_available()
     if cuda and local < torch.cuda.device_count():
         torch.cuda.set_device(local)
-    store, rank, size = next(iter(dist.rendezvous("env://", timeout=PATIENCE)))
+    rank = int(os.environ.get("RANK", "0"))
     with connected(rank):
-        own = _fresh(store, rank, size)
+        store, rank, size = next(iter(dist.rendezvous("env://", timeout=JOINING)))
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
         dist.init_process_group(
-            "cpu:gloo,cuda:nccl" if cuda else "gloo", store=own, rank=rank, world_size=size, timeout=PATIENCE
+            backend, store=_own_part(store, rank, size), rank=rank, world_size=size, timeout=PATIENCE
         )
     # After an error nothing is torn down, which could wait for the others: the end of the process cuts the connection.
     yield Ranks(rank, size, local)
     dist.destroy_process_group()
 
 
-def _fresh(store: dist.Store, rank: int, size: int) -> dist.Store:
+def _own_part(store: dist.Store, rank: int, size: int) -> dist.Store:
     """A part of `store` that is used by the ranks of this start alone.
 
-    torchrun keeps its store when it restarts the ranks (on several machines their counts of restarts differ), and with
-    it the addresses of those that died, which the others would try to reach. So each rank asks under a name that was
-    never used before, and rank 0 answers whoever asks until all have joined.
+    torchrun keeps its store when it restarts the ranks, and with it the addresses of those that died, which the others
+    would try to reach; and the counts of restarts of several machines, which could tell starts apart, differ. So each
+    rank asks under a name never used before, and rank 0 answers whoever asks, the dead as well, until all have come.
     """
     name = uuid.uuid4().hex
     if rank:
         store.set(f"nmt/asks/{rank}", name)
-        common = store.get(f"nmt/answer/{name}").decode()
-        store.set(f"nmt/joined/{common}/{rank}", "yes")
-        return dist.PrefixStore(common, store)
+        name = store.get(f"nmt/answer/{name}").decode()
+        store.set(f"nmt/came/{name}/{rank}", "yes")
+        return dist.PrefixStore(name, store)
     missing = set(range(1, size))
-    end = time.monotonic() + PATIENCE.total_seconds()
+    end = time.monotonic() + JOINING.total_seconds()
     while missing:
         if time.monotonic() > end:
             raise RuntimeError(f"waited in vain for ranks {sorted(missing)}")
         for other in sorted(missing):
             if store.check([f"nmt/asks/{other}"]):
                 store.set(f"nmt/answer/{store.get(f'nmt/asks/{other}').decode()}", name)
-            if store.check([f"nmt/joined/{name}/{other}"]):
+            if store.check([f"nmt/came/{name}/{other}"]):
                 missing.discard(other)
         time.sleep(0.02)
     return dist.PrefixStore(name, store)

@@ -10,8 +10,6 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from nmt.analysis.curves import draw_curves
-from nmt.analysis.heatmap import attention_image
 from nmt.training.progress import Progress
 from nmt.training.run_folder import RunFolder
 from nmt.training.validation import Finding
@@ -100,6 +98,8 @@ class Journal:
             log.info(f"  source     {src}\n  reference  {reference}\n  hypothesis {translation.text}")
         self._show_samples(update, finding)
         self._metrics.flush()
+        from nmt.analysis.curves import draw_curves  # matplotlib is slow to import, and translating draws no curves
+
         draw_curves(self.run.metrics, self.run.curves)
 
     def close(self) -> None:
@@ -131,6 +131,8 @@ class Journal:
     def _show_samples(self, update: int, finding: Finding) -> None:
         if self._board is None:
             return
+        from nmt.analysis.heatmap import attention_image
+
         for number, (src, reference, translation) in enumerate(finding.samples):
             text = f"source: {src}  \nreference: {reference}  \nhypothesis: {translation.text}"
             self._board.add_text(f"sample/{number}", text, update)

@@ -1,12 +1,14 @@
 """What a run folder holds and where, which checkpoint of it to use, and that one run at a time writes there."""
 
+import datetime
 import fcntl
+import itertools
 import logging
 import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nmt.training import checkpoint
@@ -153,6 +155,26 @@ class RunFolder:
                 f"{self.checkpoints}: every checkpoint is damaged; try init= with another run, or a new run"
             )
         return None
+
+
+@contextmanager
+def fresh(parent: Path) -> Iterator[RunFolder]:
+    """A folder of this process's own, `parent`/DATE-TIME or, of the same second, DATE-TIME-2, -3 and so on.
+
+    It is deleted at the end if nothing came into it, so a mistake on the command line leaves nothing behind.
+    """
+    moment = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
+    for number in itertools.count(1):
+        path = parent / (moment if number == 1 else f"{moment}-{number}")
+        with suppress(FileExistsError):
+            path.mkdir(parents=True)
+            break
+    try:
+        yield RunFolder(path)
+    finally:
+        with suppress(OSError):
+            path.rmdir()
+            parent.rmdir()
 
 
 def locate(path: Path | str) -> Path:

@@ -127,6 +127,11 @@ class Trainer:
             self._finish(end)
         return at
 
+    @property
+    def stopped(self) -> bool:
+        """Whether somebody asked it to stop, in time or not."""
+        return bool(self.word.stops or self.stop.requested)
+
     def _ended(self) -> str:
         """Why the run ends now, or ""."""
         at = self.progress

@@ -25,7 +25,7 @@ from nmt.decoding.translator import Translator
 from nmt.model.attention import Score
 from nmt.model.decoder import Start
 from nmt.model.init import Init, initialise
-from nmt.training import checkpoint
+from nmt.training import budget, checkpoint
 from nmt.training.budget import Budget
 from nmt.training.device import Device, Ranks
 from nmt.training.optim import Average, OptimiserName, Schedule, ScheduleName, build_optimiser
@@ -333,7 +333,7 @@ def door(fork):
         def work() -> None:
             module, schema = mains[name]
             if name == "train":
-                module.STARTED = time.monotonic()
+                budget.job_started()  # when pytest began; this job begins now
             sys.argv = [f"nmt.{name}", *map(str, arguments)]
             prepare()
             enter(name, module.main, schema)

@@ -1,7 +1,10 @@
 """Budgets: which of them ends a run and when, and how much is spent."""
 
+import time
+
 import pytest
 
+from nmt.training import budget as budgets
 from nmt.training.budget import Budget
 
 
@@ -43,3 +46,10 @@ def test_a_quarter_of_the_minutes_may_pass_before_the_first_validation():
     assert not budget.needs_a_measure(149.0)
     assert budget.needs_a_measure(150.0)
     assert not Budget(100, None, None, started=0.0).needs_a_measure(1e9)
+
+
+def test_the_first_job_of_a_process_counts_from_its_start_and_later_ones_from_their_own(monkeypatch):
+    monkeypatch.setattr(budgets, "_process_started", 5.0)
+    assert budgets.job_started() == 5.0
+    before = time.monotonic()
+    assert before <= budgets.job_started() <= time.monotonic()

@@ -212,6 +212,28 @@ def test_a_signal_saves_and_ends_well(tiny, door, tmp_path, whole, assert_same, 
     assert_same(whole, run)
 
 
+def test_the_minutes_of_a_job_of_a_sweep_are_its_own(tiny, door, tmp_path):
+    began = time.monotonic()
+    changes = {"trainer__max_updates": 2, "seed": "1,2"}
+    assert door("train", ["--multirun", *tiny.settings(tmp_path / "run-${seed}", **changes)]).wait() == 0
+    passed = time.monotonic() - began
+    seconds = [
+        checkpoint.read(place, weights_only=True).state["seconds"] for place in tmp_path.glob("run-*/checkpoints/last")
+    ]
+    assert len(seconds) == 2
+    assert sum(seconds) < passed
+
+
+def test_a_signal_ends_the_whole_sweep(tiny, door, tmp_path):
+    changes = {"trainer__max_updates": 100_000, "trainer__save_every": 0, "seed": "1,2"}
+    child = door("train", ["--multirun", *tiny.settings(tmp_path / "run-${seed}", **changes)])
+    wait_until(lambda: lines_of(tmp_path / "run-1") >= 2, child)
+    child.kill(signal.SIGTERM)
+    assert child.wait() == 0
+    assert checkpoint.read_update(tmp_path / "run-1" / "checkpoints" / "last") >= 2
+    assert not (tmp_path / "run-2").exists()
+
+
 def limit_files(size: int):
     def prepare() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

@@ -1,5 +1,8 @@
 """Run folders: one run at a time, the newest whole checkpoint, the one that is meant, and how many are kept."""
 
+import concurrent.futures
+import contextlib
+import datetime
 import itertools
 import logging
 import os
@@ -14,7 +17,7 @@ import torch
 
 from nmt.training import checkpoint, run_folder
 from nmt.training.checkpoint import Snapshot
-from nmt.training.run_folder import RunFolder, locate, run_of
+from nmt.training.run_folder import RunFolder, fresh, locate, run_of
 
 
 class Words:
@@ -77,6 +80,28 @@ def test_an_evaluation_stays_in_the_run_folder(run):
     assert run.evaluation("test_2016_flickr") == run.path / "evaluation" / "test_2016_flickr"
     for name in ("../other", "/etc", "", ".", ".."):
         refusal(lambda name=name: run.evaluation(name))
+
+
+def test_runs_of_the_same_second_have_folders_of_their_own(tmp_path, monkeypatch):
+    class Clock(datetime.datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2026, 11, 21, 3, 4, 5)
+
+    monkeypatch.setattr(run_folder.datetime, "datetime", Clock)
+    with contextlib.ExitStack() as stack, concurrent.futures.ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: stack.enter_context(fresh(tmp_path / "runs")), range(8)))
+    moment = "2026-11-21-030405"
+    assert {run.path.name for run in made} == {moment, *(f"{moment}-{number}" for number in range(2, 9))}
+
+
+def test_a_run_that_never_begins_leaves_no_folder(tmp_path):
+    with fresh(tmp_path / "runs" / "mine") as run:
+        assert run.path.is_dir()
+    assert os.listdir(tmp_path / "runs") == []
+    with fresh(tmp_path / "runs" / "mine") as run:
+        run.create("name: x\n")
+    assert run.config.is_file()
 
 
 # The lock
