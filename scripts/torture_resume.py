@@ -123,10 +123,9 @@ def disturb(process: subprocess.Popen, run: Path, kind: str, dice: random.Random
         moment = lambda: time.monotonic() > end or updates(run) >= most  # noqa: E731
     elif kind == "after updates":
         target = updates(run) + dice.randint(1, 30)
-        moment = lambda: saved(run) < updates(run) and updates(run) >= min(target, most)  # noqa: E731
+        moment = lambda: updates(run) >= min(target, most) and saved(run) < updates(run)  # noqa: E731
     else:
-        begun = saved(run)
-        moment = lambda: saved(run) >= begun and writing(run)  # noqa: E731
+        moment = lambda: writing(run)  # noqa: E731
     while not moment():
         if process.poll() is not None:
             return False

@@ -1,4 +1,4 @@
-"""The README promises nothing that does not work as printed."""
+"""The README and the pages beside it promise nothing that does not work as printed."""
 
 import re
 import shlex
@@ -12,20 +12,27 @@ from omegaconf import OmegaConf
 from nmt.config import schema  # noqa: F401  (registers what the YAML files are checked against)
 from nmt.config.door import CONFIGS
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
+PAGES = {page: page.read_text(encoding="utf-8") for page in (README, *sorted((ROOT / "docs").glob("*.md")))}
 
 
 def commands() -> list[list[str]]:
     """The words after `-m` of each command in an indented block, without redirections, dots and comments."""
-    joined = re.sub(r"\\\n\s*", "", TEXT)
+    joined = re.sub(r"\\\n\s*", "", "\n".join(PAGES.values()))
     lines = re.findall(r"^ {4,}.*-m (nmt\.\w+.*)$", joined, re.M)
-    return [re.split(r"\s[<>]", shlex.join(shlex.split(line, comments=True)).replace("'<'", "<"))[0].split() for line in lines]
+    words = [shlex.join(shlex.split(line, comments=True)).replace("'<'", "<") for line in lines]
+    return [re.split(r"\s[<>]", line)[0].split() for line in words]
 
 
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
 def test_every_command_composes(command):
     verb, *overrides = (word.strip("'") for word in command)
+    if any(word.startswith("hydra/launcher=") for word in overrides):
+        pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the optional extra `cluster`")
+    if "--multirun" in overrides:  # each value of a sweep is tried as the others are
+        overrides = [word.split(",")[0] for word in overrides if word != "--multirun"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         OmegaConf.to_object(compose(verb.removeprefix("nmt."), [word for word in overrides if word != "..."]))
@@ -35,9 +42,10 @@ def test_there_are_commands():
     assert len(commands()) >= 8
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)", TEXT))
-def test_every_link_leads_somewhere(path):
-    assert (README.parent / path).exists()
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page):
+    for path in re.findall(r"\]\(([^)#:]+)\)", PAGES[page]):
+        assert (page.parent / path).exists(), path
 
 
 @pytest.mark.parametrize("target", re.findall(r"`make (\w+)`", TEXT))

@@ -188,10 +188,12 @@ class Trainer:
 
     def _log(self) -> None:
         at, window = self.progress, self.progress.window
+        if not window.updates:
+            return  # all were left out, and said so
         numbers = {
             "loss": window.nll / max(1, window.tokens),
             "lr": self.optimiser.param_groups[0]["lr"],
-            "grad_norm": window.norm / max(1, window.updates),
+            "grad_norm": window.norm / window.updates,
             "tokens_per_second": window.tokens / max(1e-9, window.seconds),
             "epoch": self._epochs(),
             "skipped": at.skipped,

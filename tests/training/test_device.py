@@ -1,0 +1,110 @@
+"""Devices and precisions: what is chosen, and that a run on each loses nothing when it is killed and stays finite."""
+
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from nmt.training import device as devices
+from nmt.training.device import DeviceName, Precision, Ranks, choose_device
+
+ROOT = Path(__file__).resolve().parents[2]
+CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
+
+
+@pytest.mark.parametrize(("fast", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_a_cpu_multiplies_in_bfloat16_where_it_has_instructions_for_it(monkeypatch, fast, dtype):
+    monkeypatch.setattr(devices, "cpu_multiplies_bf16", lambda: fast)
+    chosen = choose_device(DeviceName.cpu, Precision.auto)
+    assert (chosen.device.type, chosen.dtype) == ("cpu", dtype)
+    assert f"cpu {'with' if fast else 'without'} bfloat16 instructions" in chosen.reason
+
+
+def test_what_the_machine_has_not_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="try device=cpu or device=auto"):
+        choose_device(DeviceName.cuda, Precision.auto)
+    with pytest.raises(ValueError, match="try precision=bf16, fp32 or auto"):
+        choose_device(DeviceName.cpu, Precision.fp16)
+
+
+def test_more_ranks_than_gpus_are_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="try --nproc-per-node=2"):
+        choose_device(DeviceName.auto, Precision.auto, Ranks(rank=2, size=3, local=2))
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"), [((9, 0), torch.bfloat16), ((8, 0), torch.bfloat16), ((7, 5), torch.float16)]
+)
+def test_a_gpu_takes_bfloat16_where_it_has_it_and_else_float16_with_loss_scaling(monkeypatch, capability, dtype):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    chosen = choose_device(DeviceName.auto, Precision.auto)
+    assert (chosen.device.type, chosen.dtype) == ("cuda", dtype)
+    assert f"cuda (a GPU), compute capability {capability[0]}.{capability[1]}" in chosen.reason
+    assert chosen.scaler().is_enabled() == (dtype == torch.float16)
+
+
+# Runs
+
+
+@pytest.fixture
+def train(door):
+    """train(device, arguments): nmt.train on it, forked on a CPU; a process with CUDA must not be forked."""
+
+    def start(device: str, arguments: list[str]):
+        arguments = [*arguments, f"device={device}"]
+        if device == "cpu":
+            return door("train", arguments)
+        return subprocess.Popen([sys.executable, "-m", "nmt.train", *map(str, arguments)], cwd=ROOT)
+
+    return start
+
+
+@pytest.mark.parametrize("device", ["cpu", CUDA])
+def test_a_killed_run_goes_on_as_the_unbroken_one(tiny, train, tmp_path, losses, device):
+    """Bit for bit on a CPU. A GPU adds in no fixed order: the largest difference is printed (pytest -s)."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    settings = {"trainer__max_updates": 12, "trainer__save_every": 4}
+    assert train(device, tiny.settings(whole, **settings)).wait() == 0
+    run = train(device, tiny.settings(killed, **settings))
+    end = time.monotonic() + 200
+    while not (killed / "checkpoints" / "step-4").exists():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.001)
+    run.kill()
+    run.wait()
+    assert train(device, [f"resume={killed}"]).wait() == 0
+    assert len(losses(whole)) == len(losses(killed)) == 12
+    largest = max(abs(a - b) / a for (_, a), (_, b) in zip(losses(whole), losses(killed), strict=True))
+    print(f"{device}: largest relative difference of a loss {largest:.1e}")
+    assert largest <= (0 if device == "cpu" else 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "updates"),
+    [
+        ("cpu", "bf16", 30),
+        pytest.param("cuda", "bf16", 500, marks=pytest.mark.gpu),
+        pytest.param("cuda", "fp16", 500, marks=pytest.mark.gpu),
+    ],
+)
+def test_half_precision_stays_finite(tiny, train, tmp_path, device, precision, updates):
+    settings = {"precision": precision, "trainer__max_updates": updates, "trainer__accumulate": 1}
+    assert train(device, tiny.settings(tmp_path / "run", **settings)).wait() == 0
+    lines = list(map(json.loads, (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()))
+    found = [line["loss"] for line in lines if line["kind"] == "train"]
+    # Loss scaling begins too high and finds its level by leaving out updates, which have no line; that must end.
+    assert updates - 20 <= len(found) <= updates
+    assert all(map(math.isfinite, found))
+    assert found[-1] < found[0]
