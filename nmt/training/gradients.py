@@ -83,17 +83,21 @@ class Gradients:
         raise ValueError("one sentence pair alone does not fit into memory: try a smaller data.max_length")
 
     def _accumulated(self, parts: list[np.ndarray], tokens: int, guidance: float) -> Tensor:
+        self.zero()
+        nll = torch.zeros((), dtype=torch.float64, device=self.device.device)
+        for rows in parts:
+            nll += self.add(self._batch(rows), tokens, guidance)
+        return nll
+
+    def zero(self) -> None:
+        """Forgets the gradients of the last update."""
         if self.graphs:
             self.graphs.zero()
         else:
             self.model.zero_grad(set_to_none=True)
-        nll = torch.zeros((), dtype=torch.float64, device=self.device.device)
-        for rows in parts:
-            nll += self._pass(self._batch(rows), tokens, guidance)
-        return nll
 
-    def _pass(self, batch: Batch, tokens: int, guidance: float) -> Tensor:
-        """Adds the gradients of a batch -> its nll."""
+    def add(self, batch: Batch, tokens: int, guidance: float = 0.0) -> Tensor:
+        """Adds the gradients of a batch, divided by `tokens`, of which the whole update has so many -> its nll."""
         # Links reach attention's weights, whose gradient no recording takes.
         recording = self.graphs.find(batch) if self.graphs and not guidance else None
         if recording is None:
@@ -106,6 +110,7 @@ class Gradients:
         with self.device.autocast():  # as it is, not recorded: real tokens are as many as they are
             loss = self.model.loss_of(features, batch.tgt_out, self.smoothing, batch.real)
         self.scaler.scale(loss.objective / tokens).backward()
+        assert features.grad is not None
         recording.backward(features.grad)
         return loss.nll
 

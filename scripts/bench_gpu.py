@@ -1,0 +1,383 @@
+"""What training reaches on a CUDA GPU, in one run of a few minutes: speeds, ratios, kernels alone and a profile.
+
+    python scripts/bench_gpu.py OUT                       everything at the published sizes, in bf16
+    python scripts/bench_gpu.py OUT --parts kernels       one part: check, rnnsearch, luong, kernels or profile
+    python scripts/bench_gpu.py OUT --device cpu --tiny   only to see that the script works
+
+RNNsearch of the published size (620/1000/1000/500, 30,000 words, sentences of 50) and Luong's general score without
+input feeding (4 layers of 1024), forward and backward of one batch, interleaved repeats:
+  loop      keys once a sentence, the rest in the loop, differentiated by autograd (as bench_training's "keys")
+  tapes     the hand-written recurrence in torch's operations
+  kernels   with those of Triton and cuDNN that work here
+  graphs    tapes, recorded; kernels+graphs: both; update: kernels+graphs, then clipping and Adam
+Shares are of the rate of a large bf16 product, and of the bandwidth of a large copy, both measured here. A part that
+fails says so and the rest goes on. OUT gets the output (bench.txt), the figures (bench.json) and the profile.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import bench_training as loops
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from nmt.data.batches import Batch
+from nmt.model import recurrence
+from nmt.model.attention import Score, build_attention
+from nmt.model.cells import CellKind
+from nmt.model.decoder import Bridge, LuongDecoder, Start
+from nmt.model.encoder import Encoder
+from nmt.model.recurrence import Kernel
+from nmt.model.recurrence.trial import shortcoming
+from nmt.model.seq2seq import Seq2Seq
+from nmt.training.device import Device, Ranks
+from nmt.training.gradients import Gradients
+from nmt.training.graphs import Graphs
+
+Work = Callable[[], object]
+PAPER, TINY = loops.SIZES["paper"], loops.SIZES["tiny"]
+
+
+class Bench:
+    """What the parts share: the device, its rates, and where lines and figures go."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.out, self.tiny, self.seconds = options.out, options.tiny, options.seconds
+        self.begun = time.monotonic()
+        kind = torch.device(options.device)
+        self.device = Device(kind, torch.bfloat16, "for the benchmark")
+        self.cuda = kind.type == "cuda"
+        self.size = TINY if self.tiny else PAPER
+        self.batches = [3, 4] if self.tiny else options.batches
+        self.figures: dict[str, object] = {}
+        self.works: list[Kernel] = []
+        self.rate = self.bandwidth = float("nan")
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.log = (self.out / "bench.txt").open("w", encoding="utf-8")
+
+    def say(self, line: str) -> None:
+        print(line, flush=True)
+        print(line, file=self.log, flush=True)
+
+    def keep(self, name: str, figure: object) -> None:
+        self.figures[name] = figure
+        (self.out / "bench.json").write_text(json.dumps(self.figures, indent=1) + "\n", encoding="utf-8")
+
+    def wait(self) -> None:
+        if self.cuda:
+            torch.cuda.synchronize()
+
+    def once(self, work: Work, calls: int = 1) -> float:
+        """Seconds of one call, of `calls` in a row."""
+        self.wait()
+        start = time.perf_counter()
+        for _ in range(calls):
+            work()
+        self.wait()
+        return (time.perf_counter() - start) / calls
+
+    def interleaved(self, runs: dict[str, Work]) -> dict[str, float]:
+        """Median seconds of each; one that fails is said and left out."""
+        times: dict[str, list[float]] = {}
+        for name, work in runs.items():
+            try:
+                for _ in range(3):  # compiles, chooses, records
+                    work()
+                self.wait()
+                times[name] = []
+            except Exception as error:
+                self.say(f"  {name} FAILED: {first_line(error)}")
+                traceback.print_exc(file=self.log)
+        for _ in range(2 if self.tiny else 7):
+            for name, found in times.items():
+                found.append(self.once(runs[name], 1 if self.tiny else 3))
+        return {name: statistics.median(found) for name, found in times.items()}
+
+
+def first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
+# The parts
+
+
+def check(bench: Bench) -> None:
+    """What is here, what works of it, and the rates that the other parts are measured by."""
+    if bench.cuda:
+        properties = torch.cuda.get_device_properties(bench.device.device)
+        bench.say(
+            f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB, {properties.multi_processor_count} SMs"
+        )
+        bench.say(f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}")
+    for dtype in (torch.float32, torch.bfloat16):
+        for kernel in Kernel:
+            why = shortcoming(kernel, bench.device.device, dtype)
+            bench.say(f"{kernel.value} in {str(dtype).removeprefix('torch.')}: {why or 'gives what torch gives'}")
+            if not why and dtype is bench.device.dtype:
+                bench.works.append(kernel)
+    width = 256 if bench.tiny else 8192
+    a, b = (torch.randn(width, width, device=bench.device.device, dtype=torch.bfloat16) for _ in range(2))
+    bench.once(lambda: a @ b, 3)
+    bench.rate = 2 * width**3 / min(bench.once(lambda: a @ b, 10) for _ in range(3))
+    room = torch.empty(2, 2**16 if bench.tiny else 2**30, dtype=torch.uint8, device=bench.device.device)
+    bench.once(lambda: room[0].copy_(room[1]), 3)
+    bench.bandwidth = 2 * room.shape[1] / min(bench.once(lambda: room[0].copy_(room[1]), 10) for _ in range(3))
+    bench.say(f"bf16 product {bench.rate / 1e12:.3f} TFLOP/s, copy {bench.bandwidth / 1e9:.0f} GB/s")
+    bench.keep("bf16_flops", bench.rate)
+    bench.keep("bandwidth", bench.bandwidth)
+
+
+def rnnsearch(bench: Bench) -> None:
+    """Against the loop, at each batch size."""
+    for rows in bench.batches:
+        size = bench.size._replace(batch=rows)
+        model = loops.build_model(size, "bahdanau").to(bench.device.device).train()
+        batch = loops.make_batch(size, str(bench.device.device))
+        few = loops.make_batch(size._replace(batch=2), str(bench.device.device))
+        with FlopCounterMode(display=False) as counter:
+            loops.step("keys", model, few, "bf16")
+        flops = counter.get_total_flops() / 2 * rows
+        runs = {"loop": lambda: loops.step("keys", model, batch, "bf16")}  # noqa: B023
+        runs |= our_runs(bench, model, whole(batch))
+        tell(bench, f"rnnsearch B={rows}", runs, rows * size.length, flops, "loop")
+
+
+def luong(bench: Bench) -> None:
+    """Source and target tokens a second, where cuDNN can run both sides."""
+    hidden, layers, words = (16, 2, 40) if bench.tiny else (1024, 4, 30_000)
+    encoder = Encoder(words, embedding=hidden, hidden=hidden, layers=layers, cell=CellKind.lstm, bidirectional=False)
+    decoder = LuongDecoder(
+        words,
+        embedding=hidden,
+        hidden=hidden,
+        memory=hidden,
+        attention=build_attention(Score.general, hidden, hidden, 0),
+        bridge=Bridge(Start.last, hidden, 1, [2 * hidden] * layers),
+        layers=layers,
+        cell=CellKind.lstm,
+        input_feeding=False,
+    )
+    model = Seq2Seq(encoder, decoder).to(bench.device.device).train()
+    for rows in bench.batches:
+        size = bench.size._replace(batch=rows, words=words)
+        batch = loops.make_batch(size, str(bench.device.device))
+        few = loops.make_batch(size._replace(batch=2), str(bench.device.device))
+        with recurrence.plain(), FlopCounterMode(display=False) as counter:
+            model.loss(*few).objective.backward()
+        flops = counter.get_total_flops() / 2 * rows
+        tell(bench, f"luong B={rows}", our_runs(bench, model, whole(batch)), 2 * rows * size.length, flops, "tapes")
+
+
+def kernels(bench: Bench) -> None:
+    """Each kernel alone, by the bytes that it has to move."""
+    if Kernel.triton not in bench.works:
+        bench.say("  Triton's kernels do not run here")
+        return
+    from nmt.model import triton_loss
+    from nmt.model.recurrence import triton_looks
+    from nmt.model.recurrence.looks import Asker, record_look
+
+    place = {"device": bench.device.device, "dtype": torch.bfloat16}
+    positions, width, memory_width = bench.size.length, bench.size.attention, 2 * bench.size.encoder
+    for rows in bench.batches:
+        memory, keys = torch.randn(rows, positions, memory_width, **place), torch.randn(rows, positions, width, **place)
+        mask = torch.ones(rows, positions, dtype=torch.bool, device=bench.device.device)
+        query, v = torch.randn(width, 8, **place), torch.randn(width, **place)
+        states = torch.randn(positions, rows, 8, **place)
+        moved = 2 * rows * positions * (width + memory_width)
+        usual = triton_looks.TILE, triton_looks.WARPS
+        for tile, warps in [usual] if bench.tiny else [(4096, 4), (8192, 4), (8192, 8), (16384, 8), (16384, 16)]:
+            triton_looks.TILE, triton_looks.WARPS = tile, warps
+            with recurrence.using(Kernel.triton):
+                tape = record_look(memory, keys, mask, query, v, positions, torch.bfloat16, torch.float32)
+            asker = Asker(states[0].float(), states[0])
+            tape.advance(0, asker)
+            tape.start_backward(Asker(states.float(), states), torch.randn_like(tape.contexts), None)
+            room = torch.zeros(rows, 8, device=bench.device.device)
+            works: dict[str, tuple[Work, float]] = {
+                "look": (lambda: tape.advance(0, asker), moved),  # noqa: B023
+                "look back": (lambda: tape.retreat(0, asker, room), moved),  # noqa: B023
+                "keys back": (lambda: tape.score_gradients(), 2 * 2 * rows * positions * width),  # noqa: B023
+            }
+            for name, (work, bytes_moved) in works.items():
+                seconds = alone(bench, work)
+                tell_kernel(bench, f"{name} B={rows} tile {tile} warps {warps}", seconds, bytes_moved)
+        triton_looks.TILE, triton_looks.WARPS = usual
+    rows = 4 if bench.tiny else 4096
+    logits = torch.randn(rows, bench.size.words, **place)
+    gold = torch.randint(0, bench.size.words, (rows, 1), device=bench.device.device)
+    seconds = alone(bench, lambda: triton_loss.softmax_less_gold_(logits, gold, 1.0, True))
+    tell_kernel(bench, f"softmax of {rows} x {bench.size.words}", seconds, 3 * 2 * logits.numel())
+
+
+def profile(bench: Bench) -> None:
+    """Where the time of one pass goes, kernel by kernel, not recorded."""
+    model = loops.build_model(bench.size, "bahdanau").to(bench.device.device).train()
+    batch = whole(loops.make_batch(bench.size, str(bench.device.device)))
+    run = our_runs(bench, model, batch)["kernels"]
+    run()
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    kinds += [torch.profiler.ProfilerActivity.CUDA] if bench.cuda else []
+    with torch.profiler.profile(activities=kinds) as profiler:
+        run()
+        bench.wait()
+    order = "self_device_time_total" if bench.cuda else "self_cpu_time_total"
+    averages = profiler.key_averages()
+    (bench.out / "profile.txt").write_text(averages.table(sort_by=order, row_limit=60), encoding="utf-8")
+    for line in averages.table(sort_by=order, row_limit=12, max_name_column_width=50).splitlines():
+        bench.say(line[:200])
+
+
+PARTS = {"check": check, "rnnsearch": rnnsearch, "luong": luong, "kernels": kernels, "profile": profile}
+
+
+# What the parts are made of
+
+
+def whole(batch: loops.Batch) -> Batch:
+    """The batch as training has it; every token is real."""
+    rows, steps = batch.tgt_out.shape
+    device = batch.src.device
+    return Batch(
+        src=batch.src,
+        src_lengths=batch.src_lengths,
+        tgt_in=batch.tgt_in,
+        tgt_out=batch.tgt_out,
+        tgt_lengths=torch.full((rows,), steps, device=device),
+        real=torch.arange(rows * steps, device=device),
+        rows=torch.arange(rows),
+        links=torch.zeros(0, 3, dtype=torch.int64, device=device),
+        tokens=rows * steps,
+    )
+
+
+def our_runs(bench: Bench, model: Seq2Seq, batch: Batch) -> dict[str, Work]:
+    """tapes, kernels, graphs, both, and a whole update."""
+
+    def passes(kernels: list[Kernel], recorded: bool, then: Work | None = None) -> Work:
+        gradients = Gradients(model, None, smoothing=0.0, device=bench.device, ranks=Ranks())  # pyright: ignore
+        made: list[Graphs] = []
+
+        def run() -> None:
+            if recorded and not made:  # here, and not before: it takes memory
+                made.append(
+                    Graphs(model, replace(bench.device, graphs=True), None if bench.cuda else lambda work: work)
+                )
+                gradients.graphs = made[0]
+            with recurrence.using(*kernels):
+                gradients.zero()
+                gradients.add(batch, batch.tokens)
+            if then:
+                then()
+            if gradients.graphs and gradients.graphs.broken:
+                raise RuntimeError("CUDA graphs could not be recorded")
+
+        return run
+
+    parameters = list(model.parameters())
+    adam: list[torch.optim.Optimizer] = []
+
+    def update() -> Tensor:
+        if not adam:
+            adam.append(torch.optim.Adam(parameters, lr=1e-6, fused=True))
+        norm = torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        adam[0].step()
+        return norm
+
+    return {
+        "tapes": passes([], False),
+        "kernels": passes(bench.works, False),
+        "graphs": passes([], True),
+        "kernels+graphs": passes(bench.works, True),
+        "update": passes(bench.works, True, update),
+    }
+
+
+def tell(bench: Bench, title: str, runs: dict[str, Work], tokens: int, flops: float, baseline: str) -> None:
+    bench.say(f"{title}: {tokens} tokens, {flops / 1e9:.3g} GFLOP")
+    times = bench.interleaved(runs)
+    for name, seconds in times.items():
+        ratio = f"{times[baseline] / seconds:6.2f} x {baseline}" if baseline in times else ""
+        bench.say(
+            f"  {name:<16}{seconds * 1e3:9.2f} ms {tokens / seconds / 1e3:9.1f} k tokens/s "
+            f"{flops / seconds / bench.rate:7.1%} of the bf16 rate {ratio}"
+        )
+        bench.keep(f"{title} {name}", {"seconds": seconds, "tokens_per_second": tokens / seconds})
+    if bench.cuda:
+        bench.say(f"  peak memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB of all together")
+        runs.clear()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
+def alone(bench: Bench, work: Work) -> float:
+    """Seconds of one call among many without a pause between, which only a graph of them gives."""
+    calls = 2 if bench.tiny else 50
+    if not bench.cuda:
+        return bench.once(work, calls)
+    work()
+    graph = torch.cuda.CUDAGraph()
+    bench.wait()
+    with torch.cuda.graph(graph):
+        for _ in range(calls):
+            work()
+    return min(bench.once(graph.replay) for _ in range(5)) / calls
+
+
+def tell_kernel(bench: Bench, title: str, seconds: float, bytes_moved: float) -> None:
+    bench.say(
+        f"  {title:<36}{seconds * 1e6:9.1f} us {bytes_moved / seconds / 1e9:8.0f} GB/s "
+        f"{bytes_moved / seconds / bench.bandwidth:6.0%} of the copy's"
+    )
+    bench.keep(title, {"seconds": seconds, "bytes": bytes_moved})
+
+
+def part(bench: Bench, name: str) -> bool:
+    """Whether it went through."""
+    if time.monotonic() - bench.begun > bench.seconds:
+        bench.say(f"== {name}: left out, the time is up")
+        return False
+    bench.say(f"== {name}")
+    try:
+        run: Callable[[Bench], None] = PARTS[name]
+        run(bench)
+        return True
+    except Exception as error:
+        bench.say(f"{name} FAILED: {first_line(error)}")
+        traceback.print_exc(file=bench.log)
+        return False
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, metavar="OUT", help="a folder")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
+    parser.add_argument("--tiny", action="store_true", help="sizes of a few units")
+    parser.add_argument("--batches", type=int, nargs="+", default=[80, 256, 1024], help="rows of a batch")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--seconds", type=float, default=540, help="no part is begun after so many")
+    options = parser.parse_args()
+    if options.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("error: torch sees no CUDA GPU here: try --device cpu --tiny")
+    bench = Bench(options)
+    bench.say(f"torch {torch.__version__}, {' '.join(sys.argv[1:])}")
+    done = {name: part(bench, name) for name in dict.fromkeys(["check", *options.parts])}
+    bench.say(
+        f"== {time.monotonic() - bench.begun:.0f} s: "
+        + ", ".join(f"{n} {'ok' if d else 'FAILED'}" for n, d in done.items())
+    )
+    for name, figure in bench.figures.items():
+        if isinstance(figure, dict) and "tokens_per_second" in figure:
+            bench.say(f"{name:<32}{figure['tokens_per_second'] / 1e3:10.1f} k tokens/s")
+
+
+if __name__ == "__main__":
+    main()
