@@ -1,7 +1,6 @@
 """The training curves of a run as one picture, from the lines of its metrics.jsonl."""
 
 import io
-import json
 import math
 import os
 from pathlib import Path
@@ -12,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-Series = list[tuple[int, float]]
+from nmt.analysis.series import Series, read_series
 
 _TRAIN, _VALID = "#8fa3b8", "#c1440e"
 
@@ -24,7 +23,7 @@ def draw_curves(metrics_jsonl: Path, out: Path) -> bool:
     A line that was cut off is passed over, and what a resumed run wrote again replaces what it repeats.
     Returns False, and writes nothing, where there is nothing to draw. `out` is replaced at once, never half written.
     """
-    series = _read(Path(metrics_jsonl))
+    series = read_series(Path(metrics_jsonl))
     losses = {"train, e^loss": ("train", "loss", math.exp), "valid perplexity": ("valid", "perplexity", float)}
     likelihood = {
         label: [(u, scale(v)) for u, v in series.get((kind, field), []) if scale is not math.exp or v < 100]
@@ -72,33 +71,6 @@ def draw_curves(metrics_jsonl: Path, out: Path) -> bool:
     finally:
         beside.unlink(missing_ok=True)
     return True
-
-
-def _read(path: Path) -> dict[tuple[str, str], Series]:
-    """Collect each number as a series of (update, value), updates rising, under the kind of its line and its name."""
-    series: dict[tuple[str, str], Series] = {}
-    if not path.is_file():
-        return series
-    for line in path.read_bytes().splitlines():
-        try:
-            entry = json.loads(line)
-            update, kind = int(entry["update"]), str(entry["kind"])
-        except (ValueError, TypeError, KeyError):
-            continue  # the line that was being written when the run was stopped
-        for name, value in entry.items():
-            if (
-                name == "update"
-                or isinstance(value, bool)
-                or not isinstance(value, int | float)
-                or not math.isfinite(value)
-            ):
-                continue
-            points = series.setdefault((kind, name), [])
-            # A run resumed from an earlier update goes that stretch again; the old numbers are not its own.
-            while points and points[-1][0] >= update:
-                points.pop()
-            points.append((update, float(value)))
-    return series
 
 
 def _draw_likelihood(axis: Axes, likelihood: dict[str, Series]) -> None:

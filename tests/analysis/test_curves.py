@@ -3,7 +3,8 @@ import json
 import pytest
 from PIL import Image
 
-from nmt.analysis.curves import _read, draw_curves
+from nmt.analysis.curves import draw_curves
+from nmt.analysis.series import read_series
 
 
 def write(path, *entries, tail=""):
@@ -37,17 +38,17 @@ def test_a_single_line_is_enough_to_draw(tmp_path, entry):
 
 def test_a_line_that_was_cut_off_is_passed_over(tmp_path):
     lines = write(tmp_path / "m", train(10, 5.0), tail='{"update": 20, "kind": "tr')
-    assert _read(lines)["train", "loss"] == [(10, 5.0)]
+    assert read_series(lines)["train", "loss"] == [(10, 5.0)]
 
 
 def test_the_last_of_two_lines_for_one_update_wins(tmp_path):
     lines = write(tmp_path / "m", train(10, 5.0), train(20, 4.0), train(30, 3.0), train(20, 4.5), train(30, 3.5))
-    assert _read(lines)["train", "loss"] == [(10, 5.0), (20, 4.5), (30, 3.5)]
+    assert read_series(lines)["train", "loss"] == [(10, 5.0), (20, 4.5), (30, 3.5)]
 
 
 def test_training_and_validation_at_one_update_do_not_replace_each_other(tmp_path):
     lines = write(tmp_path / "m", train(10, 5.0), valid(10, 50.0, 3.0))
-    assert _read(lines).keys() == {("train", "loss"), ("train", "lr"), ("valid", "perplexity"), ("valid", "bleu")}
+    assert read_series(lines).keys() == {("train", "loss"), ("train", "lr"), ("valid", "perplexity"), ("valid", "bleu")}
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"update": 1, "kind": "train", "loss": NaN}\n', '[]\n"x"\n1\n'])
