@@ -11,14 +11,16 @@ from nmt import build
 from nmt.analysis.alignment import read_links
 from nmt.analysis.evaluation import Report, agreement, write_evaluation
 from nmt.analysis.metrics import length_table
+from nmt.analysis.report import Selection, Shown, Subject, write_page
 from nmt.config.door import door
 from nmt.config.schema import DataConfig, DataKind, EvaluateConfig, TestConfig
 from nmt.data.corpus import Joined
 from nmt.decoding.forced import force
 from nmt.decoding.translator import Translator
+from nmt.training import checkpoint
 from nmt.training.device import Device, Ranks, choose_device, join_ranks
 from nmt.training.journal import start_log
-from nmt.training.run_folder import run_of
+from nmt.training.run_folder import RunFolder, run_of
 from nmt.training.validation import likelihood, translate_together
 
 log = logging.getLogger("nmt")
@@ -46,7 +48,9 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
         corpus = Joined(corpus, config.data.join)
         stress = corpus.about
     pairs = list(corpus)
-    folder = Path(config.out) if config.out else run_of(loaded.folder).evaluation(corpus.name)
+    run = run_of(loaded.folder)
+    folder = Path(config.out) if config.out else run.evaluation(corpus.name)
+    page = folder / "report.html" if config.out else run.report
     log.info(f"checkpoint {loaded.folder}; {len(pairs)} sentences of {corpus.name}; precision {device.reason}")
     if stress:
         log.info(stress)
@@ -60,14 +64,16 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
     if not ranks.first:
         list(found)
         return
+    references = [pair.tgt for pair in pairs]
     gold = _gold(data) if loaded.model.has_attention and not stress else None
+    selection = Selection()
     with device.autocast():
         alignment = agreement(force(loaded.model, loaded.tokenizer, pairs, score=False), gold) if gold else None
         report = write_evaluation(
             folder,
-            found,
+            selection.watch(found, references),
             [pair.src for pair in pairs],
-            [pair.tgt for pair in pairs],
+            references,
             tgt=build.languages(data).tgt,
             perplexity=math.exp(min(loss, 700.0)),
             attention=loaded.model.has_attention,
@@ -75,7 +81,10 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
             alignment=alignment,
             stress=stress,
         )
-    _print(report, folder)
+        forced = list(force(loaded.model, loaded.tokenizer, (pairs[kept.number] for kept in selection.kept)))
+    shown = Shown(selection, forced, gold, loaded.model.has_attention)
+    write_page(page, _subject(loaded, run, corpus.name, data, config.decode.beam), report, shown, run.metrics)
+    _print(report, folder, page)
 
 
 def _translations(model, translator: Translator, lines: list[str], device: Device, ranks: Ranks):
@@ -106,17 +115,27 @@ def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
 
 
 def _gold(data: DataConfig):
-    """The gold links that lie beside a test set, PREFIX.links, or None."""
+    """The gold links that lie beside a test set, PREFIX.links, a line a pair, or None."""
     if data.kind is DataKind.demo:
         path = Path(data.cache) / "demo" / "test.links"
     elif data.kind is DataKind.files:
         path = Path(f"{data.test}.links")
     else:
         return None
-    return read_links(path) if path.is_file() else None
+    return list(read_links(path)) if path.is_file() else None
 
 
-def _print(report: Report, folder: Path) -> None:
+def _subject(loaded: build.Loaded, run: RunFolder, test: str, data: DataConfig, beam: int) -> Subject:
+    """What the page says it is about."""
+    facts = {
+        "experiment": loaded.config.name,
+        "checkpoint": f"{loaded.folder.name}, after {checkpoint.read_update(loaded.folder):,} updates",
+        "decoding": f"beam {beam}",
+    }
+    return Subject(run.path.name, test, *build.languages(data), facts)
+
+
+def _print(report: Report, folder: Path, page: Path) -> None:
     for name, score in (("BLEU", report.bleu), ("chrF", report.chrf), ("TER", report.ter)):
         print(f"{name} {score.score:.2f}  {score.signature}")
     print(f"perplexity of the references {report.perplexity:.3f}")
@@ -128,6 +147,7 @@ def _print(report: Report, folder: Path) -> None:
     for path in report.heatmaps:
         print(path)
     print(f"written to {folder}")
+    print(f"to look at: {page}")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,13 @@ def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     return _score(CHRF(), hypotheses, references)
 
 
+def sentence_chrf(hypothesis: str, reference: str) -> float:
+    """chrF2 of one sentence, from 0 to 100, by the same settings; for sorting, not for reporting."""
+    from sacrebleu.metrics.chrf import CHRF
+
+    return float(CHRF().sentence_score(hypothesis, [reference]).score)
+
+
 def ter(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
     """Translation edit rate, smaller is better; sacreBLEU's defaults, which ignore case (Snover et al., 2006).
 

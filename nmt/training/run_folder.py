@@ -20,7 +20,8 @@ _locks: set[int] = set()  # open files by which this process holds locks
 
 
 class RunFolder:
-    """RUN/ with config.yaml, train.log, metrics.jsonl, curves.png, tensorboard/, checkpoints/ and evaluation/NAME/."""
+    """RUN/ with config.yaml, train.log, metrics.jsonl, curves.png, tensorboard/, checkpoints/, evaluation/NAME/ and
+    report.html, which shows the latest evaluation."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
@@ -28,6 +29,7 @@ class RunFolder:
         self.log = self.path / "train.log"
         self.metrics = self.path / "metrics.jsonl"
         self.curves = self.path / "curves.png"
+        self.report = self.path / "report.html"
         self.tensorboard = self.path / "tensorboard"
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best"

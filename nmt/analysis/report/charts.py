@@ -1,0 +1,173 @@
+"""The geometry of small charts: where lines, bars and ticks of a drawing go; the template draws them as SVG."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from nmt.analysis.metrics import LengthRow
+from nmt.analysis.series import Series
+
+WIDTH, HEIGHT = 300, 190  # user units, about a pixel each
+LEFT, RIGHT, TOP, BOTTOM = 40, 8, 12, 34
+MOST_POINTS = 300  # of a line: more than these cannot be told apart at this width
+
+
+class Tick(NamedTuple):
+    """A mark on an axis, at x or y, and what it says."""
+
+    at: float
+    label: str
+
+
+class Point(NamedTuple):
+    """A point of a line, and what it says when it is pointed at."""
+
+    x: float
+    y: float
+    label: str
+
+
+class Line(NamedTuple):
+    """A series: `kind` is "train" or "valid", which the style knows."""
+
+    label: str
+    kind: str
+    points: list[Point]
+
+
+class Bar(NamedTuple):
+    """A bar from the ground up: its value above it, what it counts below it."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    value: str
+    label: str
+    note: str
+
+
+class Chart(NamedTuple):
+    """A drawing of WIDTH by HEIGHT; lines or bars."""
+
+    title: str
+    summary: str
+    x_label: str
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    lines: Sequence[Line] = ()
+    bars: Sequence[Bar] = ()
+
+
+def line_chart(title: str, lines: Mapping[tuple[str, str], Series], *, log: bool = False) -> Chart | None:
+    """Draw series over updates, each under its kind ("train", "valid") and label; None where all are empty.
+
+    log: logarithmic values, all of which must be above 0.
+    """
+    drawn = {name: _thin(points) for name, points in lines.items() if points}
+    if not drawn:
+        return None
+    values = [value for points in drawn.values() for _, value in points]
+    last = max(update for points in drawn.values() for update, _ in points)
+    scale = math.log10 if log else float
+    marks = _log_marks(min(values), max(values)) if log else _marks(min(values), max(values))
+    low, high = (scale(limit) for limit in (min(marks[0], *values), max(marks[-1], *values)))
+    x_marks = [mark for mark in _marks(0, last, most=5) if mark <= last]
+
+    def x(update: float) -> float:
+        return round(LEFT + (WIDTH - LEFT - RIGHT) * update / last, 1)
+
+    def y(value: float) -> float:
+        return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (scale(value) - low) / (high - low), 1)
+
+    shown = [
+        Line(label, kind, [Point(x(at), y(v), f"{label} {_number(v)} at update {at:,}") for at, v in points])
+        for (kind, label), points in drawn.items()
+    ]
+    ends = "; ".join(
+        f"{label} from {_number(points[0][1])} to {_number(points[-1][1])}" for (_, label), points in drawn.items()
+    )
+    return Chart(
+        title,
+        f"{title} over {last:,} updates: {ends}",
+        "update",
+        [Tick(x(mark), _short(mark)) for mark in x_marks],
+        [Tick(y(mark), _short(mark)) for mark in marks],
+        lines=shown,
+    )
+
+
+def length_chart(rows: Sequence[LengthRow]) -> Chart | None:
+    """Draw BLEU by source length, a bar a row of the table; None without rows."""
+    if not rows:
+        return None
+    marks = _marks(0, max(max(row.bleu for row in rows), 1e-9))
+    each = (WIDTH - LEFT - RIGHT) / len(rows)
+    ground = HEIGHT - BOTTOM
+    bars = []
+    for k, row in enumerate(rows):
+        height = (ground - TOP) * row.bleu / marks[-1]
+        bars.append(
+            Bar(
+                round(LEFT + each * (k + 0.14), 1),
+                round(ground - height, 1),
+                round(each * 0.72, 1),
+                round(height, 1),
+                f"{row.bleu:.1f}",
+                f"{row.low}-{row.high}" if row.low < row.high else f"{row.high}",
+                f"{row.sentences:,} sentence{'s' if row.sentences > 1 else ''}",
+            )
+        )
+    return Chart(
+        "BLEU by source length",
+        "; ".join(f"{bar.label} words: BLEU {bar.value}, {bar.note}" for bar in bars),
+        "words in the source",
+        [],
+        [Tick(round(ground - (ground - TOP) * mark / marks[-1], 1), _short(mark)) for mark in marks],
+        bars=bars,
+    )
+
+
+def _thin(points: Series) -> Series:
+    """At most MOST_POINTS of them, evenly, the last one among them."""
+    step = math.ceil(len(points) / MOST_POINTS)
+    return points[::-1][::step][::-1]
+
+
+def _marks(low: float, high: float, *, most: int = 6) -> list[float]:
+    """Two to `most` numbers from at or below `low` to at or above `high`, 1, 2 or 5 times a power of ten apart."""
+    if high - low < 1e-9 * max(1.0, abs(high)):
+        low, high = low - abs(low) * 0.05, high + (abs(high) * 0.05 or 1.0)
+    power = 10.0 ** math.floor(math.log10((high - low) / most))
+    for step in (power * factor for factor in (1, 2, 5, 10, 20, 50)):
+        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+        if last - first + 1 <= most:
+            return [round(step * k, 12) for k in range(first, last + 1)]
+    raise AssertionError("fifty times a sixth of the range is enough for any range")
+
+
+def _log_marks(low: float, high: float) -> list[float]:
+    """Two to seven numbers from at or below `low` to at or above `high`: powers of ten, and some between them."""
+    powers = range(math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9) + 1)
+    for factors in ((1, 2, 5), (1, 3), (1,)):
+        marks = [factor * 10.0**power for power in powers for factor in factors]
+        inside = [mark for mark in marks if low <= mark <= high]
+        below, above = [mark for mark in marks if mark < low], [mark for mark in marks if mark > high]
+        found = below[-1:] + inside + above[:1]
+        if len(found) <= 7:
+            return found
+    return found
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def _short(value: float) -> str:
+    """A tick's label: 2000 is 2k."""
+    if value and abs(value) < 1e-4:
+        return f"{value:.0e}".replace("e-0", "e-")
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"

@@ -1,0 +1,115 @@
+"""The page itself: what goes where, rendered into one HTML file that needs nothing beside it."""
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+
+from nmt.analysis.alignment import GoldLinks, Translated
+from nmt.analysis.evaluation import Report
+from nmt.analysis.report import charts
+from nmt.analysis.report.charts import Chart, length_chart, line_chart
+from nmt.analysis.report.sentences import Selection, describe
+from nmt.analysis.series import Series, read_series
+
+# What a validation writes that is no property of the attention.
+_COMMON = {"loss", "perplexity", "bleu", "seconds"}
+
+
+class Shown(NamedTuple):
+    """The sentences of the page: the reference of each one of `selection.kept`, in that order, as the model was led
+    through it; gold: links of all lines of the test set, or None; attention: whether the model has any."""
+
+    selection: Selection
+    forced: Sequence[Translated]
+    gold: Sequence[GoldLinks] | None
+    attention: bool
+
+
+@dataclass
+class Subject:
+    """What the page is about. src, tgt: the two languages; facts: what else is to be said, by name."""
+
+    run: str
+    test: str
+    src: str
+    tgt: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_page(path: Path, subject: Subject, report: Report, shown: Shown, metrics_jsonl: Path) -> None:
+    """Write the page, which `path` has at once or not at all. Curves are left out where there is no metrics.jsonl.
+
+    Whatever comes from texts and names is shown as it is: nothing in it is ever read as HTML or JavaScript.
+    """
+    series = read_series(metrics_jsonl)
+    page = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            subject=subject,
+            report=report,
+            shown=shown,
+            size=charts,
+            lengths=length_chart(report.rows),
+            curves=_curves(series),
+            health=_health(series),
+            data={
+                "attention": shown.attention,
+                "gold": shown.gold is not None,
+                "sentences": [
+                    describe(kept, forced, shown.gold[kept.number] if shown.gold is not None else None)
+                    for kept, forced in zip(shown.selection.kept, shown.forced, strict=True)
+                ],
+            },
+        )
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        beside.write_text(page, encoding="utf-8")
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _curves(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
+    """The charts of training: one each for likelihood, BLEU, learning rate and gradient."""
+    # A loss of x nats a token is a perplexity of e^x; far beyond any vocabulary it says nothing.
+    train = [(update, math.exp(loss)) for update, loss in series.get(("train", "loss"), []) if loss < 100]
+    found = [
+        line_chart(
+            "Perplexity",
+            {("train", "training"): train, ("valid", "validation"): series.get(("valid", "perplexity"), [])},
+            log=True,
+        ),
+        line_chart("Validation BLEU", {("valid", "BLEU"): series.get(("valid", "bleu"), [])}),
+        line_chart("Learning rate", {("train", "rate"): series.get(("train", "lr"), [])}),
+        line_chart("Gradient norm", {("train", "norm"): series.get(("train", "grad_norm"), [])}),
+    ]
+    return [chart for chart in found if chart]
+
+
+def _health(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
+    """A chart for each further number that validations wrote: those of the attention."""
+    names: Iterable[str] = sorted(name for kind, name in series if kind == "valid" and name not in _COMMON)
+    found = (line_chart(_title(name), {("valid", _title(name)): series["valid", name]}) for name in names)
+    return [chart for chart in found if chart]
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ").replace("/", ", ").capitalize()

@@ -1,0 +1,138 @@
+"""The sentences that a page shows word by word: which ones of a test set, and what is told about each."""
+
+import base64
+import heapq
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from difflib import SequenceMatcher
+from typing import NamedTuple
+
+import numpy as np
+
+from nmt.analysis.alignment import (
+    GoldLinks,
+    Translated,
+    WordAttention,
+    alignment_error_rate,
+    word_attention,
+    word_links,
+)
+from nmt.analysis.metrics import sentence_chrf
+
+FIRST = 100  # of the test set, whatever they are like: the same for every run
+WORST = 100  # of the others, those with the lowest chrF
+LONGEST = 100  # words on a side: the matrices of longer sentences would make the page too large
+
+
+class Kept(NamedTuple):
+    """Sentence `number` of the test set, from 0, as it was translated and as it should have been."""
+
+    number: int
+    translation: Translated
+    reference: str
+    chrf: float
+
+
+class Selection:
+    """Chooses which sentences a page shows while their translations pass by; memory holds no more than those.
+
+    They are the first `first`, and of the others the `worst` with the lowest chrF. Sentences with more than `longest`
+    words on a side are left out, and counted in `too_long`.
+    """
+
+    def __init__(self, *, first: int = FIRST, worst: int = WORST, longest: int = LONGEST):
+        self.first, self.worst, self.longest = first, worst, longest
+        self.seen = self.too_long = 0
+        self._first: list[Kept] = []
+        self._worst: list[tuple[float, int, Kept]] = []  # a heap: the best of the worst on top
+
+    def watch(self, translations: Iterable[Translated], references: Sequence[str]) -> Iterator[Translated]:
+        """Passes the translations on, which are in the order of the references."""
+        for number, (translation, reference) in enumerate(zip(translations, references, strict=True)):
+            self.seen += 1
+            lengths = len(translation.src_words), len(translation.tgt_words), len(reference.split())
+            if max(lengths) > self.longest:
+                self.too_long += 1
+            else:
+                kept = Kept(number, translation, reference, sentence_chrf(translation.text, reference))
+                if number < self.first:
+                    self._first.append(kept)
+                elif self.worst:
+                    heapq.heappush(self._worst, (-kept.chrf, -number, kept))
+                    if len(self._worst) > self.worst:
+                        heapq.heappop(self._worst)
+            yield translation
+
+    @property
+    def kept(self) -> list[Kept]:
+        """The sentences chosen so far, in the order of the test set."""
+        return self._first + sorted(kept for _, _, kept in self._worst)
+
+    def __str__(self) -> str:
+        """Which ones they are, for the person who looks at them."""
+        long = f", without the {self.too_long:,} of more than {self.longest} words" if self.too_long else ""
+        if len(self.kept) == self.seen - self.too_long:
+            return f"All {self.seen:,} sentences of the test set{long}."
+        return (
+            f"{len(self.kept):,} of the {self.seen:,} sentences: the first {self.first:,}, and of the others the "
+            f"{self.worst:,} with the lowest chrF{long}."
+        )
+
+
+def describe(kept: Kept, forced: Translated, gold: GoldLinks | None) -> dict:
+    """What the page needs to know of a sentence, in plain data for JSON.
+
+    forced: the reference as the model was led through it. gold: links of source and reference, where there are any.
+    """
+    looked = {"hypothesis": word_attention(kept.translation), "reference": word_attention(forced)}
+    hypothesis, reference = kept.translation.tgt_words, forced.tgt_words
+    blocks = SequenceMatcher(None, hypothesis, reference, autojunk=False).get_matching_blocks()
+    shared = [[block[side] + k for block in blocks for k in range(block.size)] for side in (0, 1)]
+    told = {
+        "number": kept.number,
+        "src": kept.translation.src_words,
+        "chrf": round(kept.chrf, 1),
+        "hypothesis": _side(kept.translation, looked["hypothesis"], shared[0]),
+        "reference": _side(forced, looked["reference"], shared[1]),
+        "disagreement": round(_disagreement(*looked.values()), 3),
+    }
+    if gold:
+        size = len(kept.translation.src_words), len(reference)
+        sure, possible = (
+            sorted((i, j) for i, j in links if i < size[0] and j < size[1])
+            for links in (gold.sure, gold.possible - gold.sure)
+        )
+        error = alignment_error_rate([word_links(forced)], [gold.sure], [gold.possible]).aer
+        told |= {"sure": sure, "possible": possible, "aer": round(error, 3)}
+    return told
+
+
+def _side(translation: Translated, attention: WordAttention, shared: list[int]) -> dict:
+    """Words, and which of them the other side lacks; the model's score; weights a row a word, the end's mass last."""
+    score = translation.log_prob / max(1, len(translation.tgt_pieces))
+    return {
+        "words": translation.tgt_words,
+        "apart": sorted(set(range(len(translation.tgt_words))) - set(shared)),
+        # Of hypothesis and reference alike, so that one can see which one the model prefers.
+        "score": round(score, 3) if math.isfinite(score) else None,
+        "weights": _quantised(np.column_stack([attention.weights, attention.eos])),
+        "links": word_links(translation),
+    }
+
+
+def _quantised(weights: np.ndarray) -> str:
+    """Weights from 0 to 1 as bytes from 0 to 255, row by row, in base64: a third of a percent apart."""
+    return base64.b64encode(np.rint(weights.clip(0, 1) * 255).astype(np.uint8).tobytes()).decode("ascii")
+
+
+def _disagreement(one: WordAttention, other: WordAttention) -> float:
+    """How differently two translations spread their attention over the source, from 0 to 1.
+
+    Each source word, and the end of sentence, has a share of all the attention that the words of a translation paid;
+    the disagreement is half the sum of the differences of these shares (total variation). It is large where one
+    says what the other leaves out.
+    """
+    shares = [np.append(each.weights.mean(axis=0), each.eos.mean()) if len(each.eos) else None for each in (one, other)]
+    if shares[0] is None or shares[1] is None:
+        return float((shares[0] is None) != (shares[1] is None))
+    return float(np.abs(shares[0] - shares[1]).sum()) / 2

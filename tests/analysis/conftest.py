@@ -1,0 +1,42 @@
+"""What the tests of the report share: a page."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nmt.analysis.alignment import Agreement
+from nmt.analysis.evaluation import Report
+from nmt.analysis.metrics import LengthRow, Score
+from nmt.analysis.report import Selection, Shown, Subject, write_page
+
+# importlib's way of importing tests leaves their folder off the path, and some of them share pages.py and browser.py.
+sys.path.insert(0, str(Path(__file__).parent))
+
+from pages import FORCED, FOUND, GOLD
+
+METRICS = (
+    '{"update": 10, "kind": "train", "loss": 3.0, "lr": 0.001}\n'
+    '{"update": 20, "kind": "valid", "perplexity": 9.0, "bleu": 12.5, "entropy": 1.25}\n'
+)
+
+
+@pytest.fixture(scope="session")
+def render(tmp_path_factory) -> Callable[..., Path]:
+    """Writes a page of FOUND and FORCED, or of what else is given, and says where."""
+
+    def write(found=FOUND, forced=FORCED, gold=GOLD, *, attention=True, metrics=METRICS, run="<i>my & run</i>") -> Path:
+        folder = tmp_path_factory.mktemp("report")
+        (folder / "metrics.jsonl").write_text(metrics)
+        selection = Selection()
+        list(selection.watch(found, [each.text for each in forced]))
+        score = Score(41.5, "nrefs:1|case:mixed")
+        rows = [LengthRow(1, 10, 7, 43.0), LengthRow(11, 20, 1, 40.0)]
+        report = Report(score, score, score, 5.5, 8, 1.0, rows, Agreement(0.1, 0.9, 0.9) if gold else None)
+        subject = Subject(run, "test", "en", "fr", {"decoding": "beam 5"})
+        shown = Shown(selection, forced, gold, attention)
+        write_page(folder / "report.html", subject, report, shown, folder / "metrics.jsonl")
+        return folder / "report.html"
+
+    return write
