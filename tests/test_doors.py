@@ -208,6 +208,30 @@ def test_heatmaps_are_pictures(evaluated):
     assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
 
 
+def test_the_run_has_a_page_of_its_latest_evaluation(trained):
+    ended = call(trained, "evaluate", "checkpoint=RUN", "heatmaps=2", "device=cpu")
+    page, folder = trained / "RUN" / "report.html", trained / "RUN" / "evaluation" / "test"
+    assert ended.out.endswith(f"to look at: {page}\n")
+    text = page.read_text("utf-8")
+    assert "<h1>RUN <span>on test, de → en</span></h1>" in text
+    bleu = json.loads((folder / "scores.json").read_text())["bleu"]["score"]
+    assert f">{bleu:.2f}<" in text
+    assert "Validation BLEU" in text  # the curves of the run's own training
+    data = json.loads(text.split('id="data">')[1].split("</script>")[0])
+    shown = [" ".join(each["hypothesis"]["words"]) for each in data["sentences"]]
+    assert shown == [" ".join(line.split()) for line in (folder / "hypotheses.txt").read_text().splitlines()]
+    references = [" ".join(each["reference"]["words"]) for each in data["sentences"]]
+    assert references == (trained / "test.en").read_text().splitlines()
+
+
+def test_what_is_evaluated_into_a_folder_has_its_page_there(trained, tmp_path):
+    before = tree(trained / "RUN")
+    words = ["checkpoint=RUN", f"out={tmp_path}/new", "heatmaps=0", "device=cpu"]
+    assert call(trained, "evaluate", *words).code == 0
+    assert (tmp_path / "new" / "report.html").stat().st_size > 0
+    assert tree(trained / "RUN") == before
+
+
 def test_another_test_set_gets_a_folder_of_its_own(trained):
     write_pairs(trained / "other", 3, 9)
     ended = call(trained, "evaluate", "checkpoint=RUN", "data.test=other", "heatmaps=0", "device=cpu")
@@ -237,6 +261,7 @@ def test_a_model_without_attention_is_evaluated_without_pictures(trained):
         "scores.json",
         "sources.txt",
     ]
+    assert "This model has no attention" in (trained / "PLAIN" / "report.html").read_text()
 
 
 def test_an_evaluation_keeps_the_text_that_it_was_made_on(trained, evaluated):
