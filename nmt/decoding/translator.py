@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from nmt.data.symbols import EOS, NAMES, PAD
-from nmt.decoding.search import Hypothesis, Normalisation, Searchable, beam_search, check_options
+from nmt.decoding.history import Hypothesis
+from nmt.decoding.search import Normalisation, Searchable, beam_search, check_options
 
 # Padded source pieces a batch: 64 sentences of 128. With a beam of 5 and 512-wide keys a step then needs about 90 MB.
 BATCH_PIECES = 8192
@@ -36,10 +37,14 @@ class Translation(NamedTuple):
     tgt_word_of: list[int]  # (T,) index into tgt_words
 
 
-class TranslationModel(Searchable, Protocol):
-    """What the translator asks of a model beside search."""
+class TranslationModel(Protocol):
+    """What the translator asks of a model."""
 
     training: bool
+
+    def prepared(self) -> Searchable:
+        """What search asks of a model, with the weights that the model has now."""
+        ...
 
     @property
     def device(self) -> torch.device: ...
@@ -129,30 +134,31 @@ class Translator:
         """
         window = 32 * self.batch_size if window is None else window
         assert window >= 1, window
+        assert not self.model.training, "dropout would change the translations: call model.eval() first"
+        model = self.model.prepared()
         for lines_ahead in _windows(map(self._prepare, lines), window):
             # The window in which skipping ends is searched whole, so that each line is in the batch it would be in.
             if skip < len(lines_ahead):
-                yield from self._translate_window(lines_ahead)[skip:]
+                yield from self._translate_window(model, lines_ahead)[skip:]
             skip = max(0, skip - len(lines_ahead))
 
     def _prepare(self, line: str) -> Line:
         ids, word_of = self.tokenizer.src.encode_words(line)
         return Line(line.split(), [*ids, EOS], [*word_of, -1])
 
-    def _translate_window(self, lines: list[Line]) -> list[list[Translation]]:
+    def _translate_window(self, model: Searchable, lines: list[Line]) -> list[list[Translation]]:
         translations = [[_empty(line)] for line in lines]
         for rows in _batches(lines, self.batch_size):
             batch = [lines[row] for row in rows]
-            for row, line, best in zip(rows, batch, self._search(batch), strict=True):
+            for row, line, best in zip(rows, batch, self._search(model, batch), strict=True):
                 translations[row] = [self._finish(line, hypothesis) for hypothesis in best]
         return translations
 
-    def _search(self, batch: list[Line]) -> list[list[Hypothesis]]:
-        assert not self.model.training, "dropout would change the translations: call model.eval() first"
+    def _search(self, model: Searchable, batch: list[Line]) -> list[list[Hypothesis]]:
         src, src_lengths = _pad([line.ids for line in batch])
         limits = 2 * src_lengths + 10 if self.max_length is None else torch.full_like(src_lengths, self.max_length)
         return beam_search(
-            self.model,
+            model,
             src.to(self.model.device),
             src_lengths.to(self.model.device),
             beam=self.beam,

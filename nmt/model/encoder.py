@@ -88,9 +88,8 @@ class Encoder(nn.Module):
             return _run_side_by_side(cells, inputs, mask)
         outputs = [_run_forward(cells[0], inputs)]
         for backward in cells[1:]:
-            positions = reversal(lengths, inputs.shape[1]).unsqueeze(2)
-            turned = inputs.gather(1, positions.expand(-1, -1, inputs.shape[2]))
-            outputs.append(_run_forward(backward, turned).gather(1, positions.expand(-1, -1, backward.size)))
+            positions = reversal(lengths, inputs.shape[1])
+            outputs.append(_turn(_run_forward(backward, _turn(inputs, positions)), positions))
         return [output * mask.unsqueeze(2) for output in outputs]
 
 
@@ -98,6 +97,12 @@ def _run_forward(cell: Cell, inputs: Tensor) -> Tensor:
     """inputs (B, S, .) -> outputs (B, S, H), from a state of zeros."""
     start = torch.zeros(len(inputs), cell.state_size, dtype=inputs.dtype, device=inputs.device)
     return recurrence.outputs(cell, inputs.transpose(0, 1), start)[1:].transpose(0, 1)
+
+
+def _turn(inputs: Tensor, positions: Tensor) -> Tensor:
+    """inputs (B, S, X) read at positions (B, S)."""
+    rows = positions + inputs.shape[1] * torch.arange(len(inputs), device=inputs.device).unsqueeze(1)
+    return inputs.flatten(0, 1).index_select(0, rows.flatten()).view_as(inputs)
 
 
 def _run_side_by_side(cells: tuple[Cell, ...], inputs: Tensor, mask: Tensor) -> list[Tensor]:

@@ -8,6 +8,7 @@ from nmt.model.attention import Source
 from nmt.model.decoder import Decoder, Features, State
 from nmt.model.encoder import Encoder
 from nmt.model.loss import Loss, cross_entropy, guided_cross_entropy
+from nmt.model.prepared import Prepared
 
 
 class Tie(Enum):
@@ -67,6 +68,10 @@ class Seq2Seq(nn.Module):
         """tokens (N,), state of N = B * K rows, source of B rows -> logits (N, V), state, weights (N, S)."""
         features, state, weights = self.decoder.step(tokens, state, source)
         return self.logits(features), state, weights
+
+    def prepared(self) -> Prepared:
+        """The same `encode` and `step`, faster, without gradients, with the weights as they are now."""
+        return Prepared(self.encoder, self.decoder, self.output)
 
     def features(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor) -> Features:
         """-> features (B, T, R) and weights (B, T, S) of teacher forcing."""

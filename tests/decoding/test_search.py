@@ -273,7 +273,8 @@ def test_a_finished_hypothesis_is_never_pushed_out(toy):
 def test_finished_sentences_leave_the_batch_and_the_source_is_never_tiled(toy):
     model, (src, lengths) = toy(seed=1, end=2.0), sentences()
     beam_search(model, src, lengths, beam=4, max_length=30)
-    assert all(rows == 4 * batch for rows, batch in model.seen)
+    assert model.seen[0] == (len(LENGTHS), len(LENGTHS))  # one BOS a sentence
+    assert all(rows == 4 * batch for rows, batch in model.seen[1:])
     batches = [batch for _, batch in model.seen]
     assert batches[0] == len(LENGTHS)
     assert batches == sorted(batches, reverse=True)

@@ -1,0 +1,106 @@
+"""A model made ready for search: the same equations, with all done beforehand that depends on the weights alone.
+
+The plain `encode` and `step` are what runs, and stay the reference: their parts are replaced by equal ones that are
+faster. Weights are cast and laid out once. What gates and readout make of a word is looked up, not multiplied; what
+they make of the memory is made once a sentence, so that a context comes multiplied already. Energies take the
+exponential form. A part whose type is not known here stays as it is.
+"""
+
+import copy
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmt.model.attention import AdditiveAttention, ConcatAttention, Source
+from nmt.model.cells import Cell
+from nmt.model.decoder import BahdanauDecoder, Decoder, FixedVectorDecoder, LuongDecoder, State
+from nmt.model.encoder import Encoder
+from nmt.model.prepared.cells import PREPARED
+from nmt.model.prepared.looks import PreparedAdditive
+from nmt.model.prepared.products import Product, Table, join
+from nmt.model.recurrence.products import product_dtype
+
+# Tables of words beyond this size are not made. For 6,000 words and 256 and 512 units both sides take 86 MB.
+MOST_TABLE_BYTES = 2**28
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+class Prepared:
+    """`encode` and `step` of a model in eval mode, with its weights as they are now.
+
+    Products run in the type that autocast asks for now; states, energies, softmax and sums in float32 (or wider).
+    """
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, output: nn.Linear):
+        dtype = product_dtype(output.weight, output.weight)
+        self._kind = output.weight.device.type
+        with self._as_prepared():
+            self._encoder = encoder
+            if self._kind == "cpu":  # elsewhere launches count, and a whole layer is one call of cuDNN or few kernels
+                self._encoder = _copy(encoder)
+                _look_up(self._encoder, [(cell, "project") for cell in self._encoder.cells[0]])
+                _replace(self._encoder, dtype)
+            self._decoder = _copy(decoder)
+            self._fold = _prepare_decoder(self._decoder, dtype)
+            _replace(self._decoder, dtype)
+            self._output = Product(output.weight, output.bias, dtype)
+
+    def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Source, State]:
+        """As Seq2Seq.encode; the memory (B, S, .) may be of another width."""
+        encoded = self._encoder(src, src_lengths)
+        with self._as_prepared():
+            source = self._decoder.source(encoded)
+            return source._replace(memory=self._fold(source.memory)), self._decoder.start(encoded)
+
+    def step(self, tokens: Tensor, state: State, source: Source) -> tuple[Tensor, State, Tensor]:
+        """As Seq2Seq.step."""
+        with self._as_prepared():
+            features, state, weights = self._decoder.step(tokens, state, source)
+            return self._output(features), state, weights
+
+    @contextmanager
+    def _as_prepared(self):
+        with torch.inference_mode(), torch.autocast(self._kind, enabled=False):
+            yield
+
+
+def _copy(module: Part) -> Part:
+    """All parts anew, with the same weights."""
+    return copy.deepcopy(module, {id(weight): weight for weight in module.parameters()})
+
+
+def _prepare_decoder(decoder: Decoder, dtype: torch.dtype) -> nn.Module:
+    """-> what makes of the memory (B, S, M) the one that the decoder's step then wants."""
+    if type(decoder) is LuongDecoder:
+        _look_up(decoder, [(decoder.cell, "project")])
+    elif type(decoder) in (BahdanauDecoder, FixedVectorDecoder):
+        _look_up(decoder, [(decoder.cell, "project"), (decoder.readout, "word")])
+        joined = join([(decoder, "context"), (decoder.readout, "context")])
+        return Product(joined.weight, None, dtype)
+    return nn.Identity()
+
+
+def _look_up(holder: Encoder | Decoder, users: list[tuple[nn.Module, str]]) -> None:
+    """Makes the embedding a table of what `users`, products by module and name, make of each word."""
+    words = holder.embedding.weight
+    width = sum(len(module.get_submodule(name).weight) for module, name in users)
+    if len(words) * width * words.element_size() <= MOST_TABLE_BYTES:
+        joined = join(users)
+        holder.add_module("embedding", Table(functional.linear(words, joined.weight, joined.bias)))
+
+
+def _replace(module: nn.Module, dtype: torch.dtype) -> None:
+    """Replaces every part within that is known."""
+    for name, part in module.named_children():
+        if type(part) is nn.Linear:
+            part = Product(part.weight, part.bias, dtype)
+        elif isinstance(part, Cell) and type(part) in PREPARED:
+            part = PREPARED[type(part)](part, dtype)
+        elif type(part) in (AdditiveAttention, ConcatAttention):
+            part = PreparedAdditive(part, dtype)
+        module.add_module(name, part)
+        _replace(part, dtype)

@@ -1,0 +1,33 @@
+"""The additive score in its exponential form: a multiply-add and a reciprocal where there was a tanh."""
+
+import torch
+from torch import Tensor
+
+from nmt.model.attention import AdditiveAttention, Attention
+from nmt.model.prepared.products import Product
+from nmt.model.recurrence.looks import bounded_exp_
+
+
+class PreparedAdditive(Attention):
+    """Keys e^2k (once a sentence) and queries e^2q: tanh(q + k) = 1 - 2 / (1 + e^2q e^2k).
+
+    The energies lack the sum of v, which is the same for all positions; see nmt.model.recurrence.looks.
+    """
+
+    def __init__(self, attention: AdditiveAttention, dtype: torch.dtype):
+        super().__init__()
+        self.size = attention.size
+        key, bias = attention.key, attention.key.bias
+        self.key = Product(2 * key.weight, None if bias is None else 2 * bias, dtype)
+        self.query = Product(2 * attention.query.weight, None, dtype)
+        self.slope = -2 * attention.v.detach()
+        self.one = torch.ones_like(self.slope[0])
+
+    def project_keys(self, memory: Tensor) -> Tensor:
+        return bounded_exp_(self.key(memory))
+
+    def project_query(self, hidden: Tensor) -> Tensor:
+        return bounded_exp_(self.query(hidden))
+
+    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
+        return torch.addcmul(self.one, query.unsqueeze(2), keys.unsqueeze(1)).reciprocal_() @ self.slope

@@ -1,0 +1,111 @@
+"""What search runs must be what the plain model computes."""
+
+import pytest
+import torch
+
+from nmt.model import prepared
+from nmt.model.attention import AdditiveAttention, Score
+from nmt.model.cells import CellKind
+from nmt.model.decoder import Start
+from nmt.model.prepared.products import Product
+
+KINDS = [("bahdanau", {}), ("luong", {"input_feeding": True}), ("luong", {"input_feeding": False}), ("fixed", {})]
+
+
+def three_steps(searched, sentences, beam=2):
+    """The logits and weights of three steps with `beam` hypotheses a sentence, and the last state."""
+    tokens = torch.tensor([[4, 9, 5], [6, 7, 22], [4, 4, 8], [11, 12, 13], [20, 4, 21], [4, 5, 6]])
+    with torch.inference_mode():
+        source, state = searched.encode(sentences.src, sentences.src_lengths)
+        state = state.select(torch.arange(3).repeat_interleave(beam))
+        found = []
+        for column in tokens.unbind(1):
+            logits, state, weights = searched.step(column, state, source)
+            found += [logits, weights]
+        return [*found, *state.layers, state.attentional]
+
+
+def assert_equal_steps(model, sentences):
+    for mine, plain in zip(three_steps(model.prepared(), sentences), three_steps(model, sentences), strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(("decoder", "options"), KINDS)
+@pytest.mark.parametrize("cell", CellKind)
+@pytest.mark.parametrize("layers", [1, 2])
+def test_prepared_steps_are_the_plain_ones(make, sentences, decoder, options, cell, layers):
+    assert_equal_steps(make(decoder, cell=cell, layers=layers, **options), sentences)
+
+
+@pytest.mark.parametrize(("decoder", "options"), KINDS[:3])
+@pytest.mark.parametrize("score", Score)
+def test_prepared_steps_are_the_plain_ones_for_every_score(make, sentences, decoder, options, score):
+    assert_equal_steps(make(decoder, score=score, **options), sentences)
+
+
+@pytest.mark.parametrize("start", [start for start in Start if start is not Start.backward_first])
+def test_prepared_steps_are_the_plain_ones_after_an_encoder_of_one_direction(make, sentences, start):
+    assert_equal_steps(make(bidirectional=False, start=start), sentences)
+
+
+@pytest.mark.parametrize(("decoder", "options"), KINDS)
+def test_a_vocabulary_too_large_for_tables_is_multiplied(make, sentences, monkeypatch, decoder, options):
+    model = make(decoder, **options)
+    tabulated = three_steps(model.prepared(), sentences)
+    monkeypatch.setattr(prepared, "MOST_TABLE_BYTES", 0)
+    assert_equal_steps(model, sentences)
+    for mine, other in zip(three_steps(model.prepared(), sentences), tabulated, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
+
+
+def test_a_part_of_unknown_type_stays_as_it_is(make, sentences):
+    class Doubled(AdditiveAttention):
+        def energies(self, query, keys):
+            return 2 * super().energies(query, keys)
+
+    model = make()
+    model.decoder.attention.__class__ = Doubled
+    assert_equal_steps(model, sentences)
+
+
+def test_preparing_leaves_the_model_as_it_was(make, sentences):
+    model = make()
+    names = [name for name, _ in model.named_modules()]
+    before = three_steps(model, sentences)
+    prepared_before = model.prepared()
+    expected = three_steps(prepared_before, sentences)
+    assert [name for name, _ in model.named_modules()] == names
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(0.5)
+    for mine, then in zip(three_steps(prepared_before, sentences), expected, strict=True):
+        assert torch.equal(mine, then)  # the weights it was made with
+    assert not torch.equal(three_steps(model, sentences)[0], before[0])
+    assert_equal_steps(model, sentences)
+
+
+def test_in_bfloat16_states_and_weights_stay_wide_and_logits_near(make, sentences):
+    model = make(dtype=torch.float32)
+    exact = three_steps(model, sentences)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model.prepared()
+        found = three_steps(half, sentences)
+    for mine, plain in zip(found, exact, strict=True):
+        assert mine.dtype is torch.float32
+        torch.testing.assert_close(mine, plain, rtol=0, atol=0.05)
+    assert not torch.equal(found[0], exact[0])
+    # The precision is that of the time when it was made.
+    for mine, then in zip(three_steps(half, sentences), found, strict=True):
+        assert torch.equal(mine, then)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_row_of_a_product_does_not_depend_on_how_many_there_are(dtype):
+    torch.manual_seed(0)
+    product = Product(torch.randn(700, 96), torch.randn(700), dtype)
+    if not product.packed:
+        pytest.skip("this build of torch has no packed products")
+    inputs = torch.randn(40, 96)
+    together = product(inputs)
+    for rows in (1, 2, 3, 7, 16, 33):
+        assert torch.equal(product(inputs[:rows]), together[:rows])
