@@ -43,7 +43,7 @@ class TranslationModel(Protocol):
     training: bool
 
     def prepared(self) -> Searchable:
-        """What search asks of a model, with the weights that the model has now."""
+        """What search asks of a model, good until its weights change."""
         ...
 
     @property

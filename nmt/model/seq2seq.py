@@ -70,7 +70,7 @@ class Seq2Seq(nn.Module):
         return self.logits(features), state, weights
 
     def prepared(self) -> Prepared:
-        """The same `encode` and `step`, faster, without gradients, with the weights as they are now."""
+        """The same `encode` and `step`, faster and without gradients, until the weights change."""
         return Prepared(self.encoder, self.decoder, self.output)
 
     def features(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor) -> Features:

@@ -30,7 +30,7 @@ Part = TypeVar("Part", bound=nn.Module)
 
 
 class Prepared:
-    """`encode` and `step` of a model in eval mode, with its weights as they are now.
+    """`encode` and `step` of a model in eval mode; of no use any more when its weights change.
 
     Products run in the type that autocast asks for now; states, energies, softmax and sums in float32 (or wider).
     """
