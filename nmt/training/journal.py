@@ -88,12 +88,19 @@ class Journal:
             self._bar.update(self._task, completed=spent, description=line)
 
     def valid(self, update: int, finding: Finding, numbers: dict[str, float], best: bool) -> None:
-        """numbers: loss, perplexity, bleu, seconds."""
+        """numbers: loss, perplexity, bleu, seconds, and attention_... where the model has attention."""
         self._write(update, "valid", numbers)
         log.info(
             f"update {update}  validation: perplexity {numbers['perplexity']:.2f}  BLEU {numbers['bleu']:.2f}  "
             f"({numbers['seconds']:.0f} s){'  best so far' if best else ''}"
         )
+        if finding.health:
+            found = finding.health
+            log.info(
+                f"  attention: entropy {found.entropy:.2f}, largest weight {found.largest:.2f}, on the end "
+                f"{found.end:.1%}; source words never looked at {found.unseen:.1%}, too much {found.overseen:.1%}; "
+                f"steps forward {found.forward:.1%}"
+            )
         for src, reference, translation in finding.samples[:1]:
             log.info(f"  source     {src}\n  reference  {reference}\n  hypothesis {translation.text}")
         self._show_samples(update, finding)

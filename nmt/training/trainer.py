@@ -236,6 +236,8 @@ class Trainer:
         seconds = time.monotonic() - begun
         perplexity = math.exp(min(finding.loss, 700.0))
         numbers = {"loss": finding.loss, "perplexity": perplexity, "bleu": finding.bleu, "seconds": seconds}
+        if finding.health:
+            numbers |= {f"attention_{name}": number for name, number in finding.health._asdict().items()}
         self.journal.valid(at.update, finding, numbers, better)
         at.reserve = self.budget.reserve = 1.1 * (time.monotonic() - begun) + 1.0  # and a second for saving and leaving
         return better

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import torch
 
+from nmt.analysis.alignment import word_attention
+from nmt.analysis.health import Health, Tally, health, tally
 from nmt.analysis.metrics import bleu
 from nmt.data.batches import Batches
 from nmt.decoding.translator import Translation, Translator
@@ -25,11 +27,13 @@ class Likelihood(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """loss in nats a token; bleu in per cent; samples: a few sentences as (source, reference, Translation)."""
+    """loss in nats a token; bleu in per cent; samples: a few sentences as (source, reference, Translation); health of
+    the attention of all translations, None where the model has none."""
 
     loss: float
     bleu: float
     samples: list[tuple[str, str, Translation]]
+    health: Health | None = None
 
 
 class Abandoned(Exception):
@@ -127,4 +131,7 @@ class Validator:
         score = bleu([translation.text for translation in found], self.references, tgt=self.tgt_language).score
         mine = range(ranks.rank, len(self.src), ranks.size)
         samples = [(self.src[row], self.references[row], found[row]) for row in mine[: self.samples]]
-        return Finding(loss, score, samples)
+        # Of the other ranks' translations the weights are not here, so their sums come instead.
+        sums = tally(word_attention(found[row]) for row in mine if found[row].weights.size)
+        total = Tally(*ranks.sum(torch.tensor(sums, dtype=torch.float64, device=device.device)).tolist())
+        return Finding(loss, score, samples, health(total) if total.tgt_words else None)

@@ -1,8 +1,13 @@
 """Validation: shared out over the ranks it finds the same, and it can be abandoned."""
 
+import json
+
 import pytest
 import torch
 
+from nmt.analysis.alignment import word_attention
+from nmt.analysis.health import health, tally
+from nmt.config.schema import DecoderKind
 from nmt.training.device import Ranks
 from nmt.training.validation import Abandoned, likelihood, translate_together
 
@@ -37,3 +42,20 @@ def test_validating_draws_no_random_numbers(tiny, tmp_path, cpu):
     before = torch.get_rng_state()
     trainer.validator.validate(trainer.model, cpu, Ranks())
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_validation_finds_the_health_of_the_attention_of_its_translations(tiny, tmp_path, cpu):
+    trainer = tiny.trainer(tmp_path, updates=2, validate_every=2)
+    trainer.train()
+    found = trainer.validator.validate(trainer.model, cpu, Ranks())
+    translations = translate_together(trainer.model, trainer.validator.translator, tiny.src, cpu, Ranks())
+    expected = health(tally(word_attention(each) for each in translations))
+    assert found.health == pytest.approx(expected)
+    line = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
+    assert line["attention_entropy"] == pytest.approx(expected.entropy)
+    assert {f"attention_{name}" for name in expected._fields} <= line.keys()
+
+
+def test_a_model_without_attention_has_no_health(tiny, tmp_path, cpu):
+    trainer = tiny.trainer(tmp_path, model=tiny.model(kind=DecoderKind.fixed_vector))
+    assert trainer.validator.validate(trainer.model, cpu, Ranks()).health is None
