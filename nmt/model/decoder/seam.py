@@ -29,7 +29,10 @@ class State(NamedTuple):
 
 
 class Step(NamedTuple):
-    """features (N, R), the next state, weights (N, S)."""
+    """features (N, R), the next state, weights (N, S).
+
+    The weights belong to the word that the step predicts, for every decoder and score.
+    """
 
     features: Tensor
     state: State
