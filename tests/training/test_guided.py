@@ -70,7 +70,7 @@ def test_guidance_fades_from_epoch_to_epoch(linked, tmp_path, monkeypatch):
 
     def note(group, word, guidance):
         seen.append((trainer.progress.epoch, guidance))
-        return 1.0, 1, word
+        return torch.ones(()), 1, word
 
     monkeypatch.setattr(trainer.gradients, "fill", note)
     trainer.train()
