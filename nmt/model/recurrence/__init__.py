@@ -60,7 +60,7 @@ def run(cell: Cell, projected: Tensor, start: Tensor) -> Tensor:
         return run_cell(cell, projected, start)
     dtype = product_dtype(projected, start)
     with torch.autocast(projected.device.type, enabled=False):
-        states = RunCell.apply(_TAPES[type(cell)], dtype, projected, start, None, cell.weight, _bias(cell))
+        states = RunCell.apply(_tape(cell, projected, dtype), dtype, projected, start, None, cell.weight, _bias(cell))
     return states.to(start.dtype)
 
 
@@ -92,7 +92,7 @@ def run_directions(cells: Sequence[Cell], projected: Tensor, keep: Tensor) -> Te
     biases = [bias for bias in map(_bias, cells) if bias is not None]
     bias = torch.stack(biases) if biases else None
     with torch.autocast(projected.device.type, enabled=False):
-        states = RunCell.apply(_TAPES[type(cell)], dtype, projected, start, keep, weight, bias)
+        states = RunCell.apply(_tape(cell, projected, dtype), dtype, projected, start, keep, weight, bias)
     return cell.output(states[:, 1:]).to(keep.dtype)
 
 
@@ -103,7 +103,7 @@ def look_then_update(
     dtype = product_dtype(projected, start)
     with torch.autocast(projected.device.type, enabled=False):
         looked = LookThenUpdate.apply(
-            *(_TAPES[type(cell)], dtype, projected, start),
+            *(_tape(cell, projected, dtype), dtype, projected, start),
             *(source.memory, _keys(attention, source), source.mask),
             *(cell.weight, _bias(cell), context_weight),
             *_score_weights(attention),
@@ -138,7 +138,7 @@ def update_then_look(
         drops = keep.mask.to(fed.dtype).mul_(keep.scale)
     with torch.autocast(projected.device.type, enabled=False):
         outputs, weights = UpdateThenLook.apply(
-            *(_TAPES[type(cells[0])], dtype, projected, fed),
+            *(_tape(cells[0], projected, dtype), dtype, projected, fed),
             *(source.memory, _keys(attention, source), source.mask),
             *(fed_weight, combine_weight, *_score_weights(attention), drops, *layers),
         )
@@ -153,6 +153,15 @@ def look_at_once(attention: AdditiveAttention, hidden: Tensor, source: Source) -
             *(dtype, hidden, source.memory, source.keys, source.mask, *_score_weights(attention))
         )
     return Look(contexts.to(hidden.dtype).transpose(0, 1), weights.transpose(0, 1))
+
+
+def _tape(cell: Cell, like: Tensor, dtype: torch.dtype) -> type[CellTape]:
+    """The tape for products in `dtype` on the device of `like`."""
+    if type(cell) is GRUCell and uses(Kernel.triton, like, dtype):
+        from nmt.model.recurrence.triton_cells import TritonGRUTape  # what it imports is not everywhere
+
+        return TritonGRUTape
+    return _TAPES[type(cell)]
 
 
 def _bias(cell: Cell) -> Tensor | None:

@@ -20,8 +20,8 @@ def _gates(projected: Tensor) -> Tensor:
 
 def _last(d_states: Tensor | None, cell: CellTape) -> Tensor:
     """The gradient that enters at the last state, and is then carried back."""
-    last = cell.state[-1]
-    return torch.zeros_like(last) if d_states is None else d_states.select(-3, cell.steps).to(last.dtype, copy=True)
+    last = torch.zeros_like(cell.state[-1], memory_format=torch.contiguous_format)
+    return last if d_states is None else last.copy_(d_states.select(-3, cell.steps))
 
 
 def _bias_gradient(cell: CellTape) -> Tensor | None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nmt.model import recurrence
 from nmt.model.attention import AdditiveAttention, Source
-from nmt.model.cells import GRUAfterCell, LSTMCell
+from nmt.model.cells import GRUAfterCell, GRUCell, LSTMCell
 from nmt.model.loss import cross_entropy
 from nmt.model.recurrence.products import add_product
 from nmt.model.recurrence.ways import Kernel, using
@@ -21,7 +21,7 @@ def shortcoming(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> str
     forward and backward."""
     if kernel is Kernel.triton and importlib.util.find_spec("triton") is None:
         return "triton is not installed"
-    trial = {Kernel.triton: _looks_and_loss, Kernel.cudnn: _cells, Kernel.wide_sums: _sums}[kernel]
+    trial = {Kernel.triton: _looks_cells_and_loss, Kernel.cudnn: _cells, Kernel.wide_sums: _sums}[kernel]
     state = torch.get_rng_state()
     try:
         found = []
@@ -49,17 +49,20 @@ def _leaf(device: torch.device, *shape: int) -> Tensor:
     return torch.randn(*shape).to(device).requires_grad_()
 
 
-def _looks_and_loss(device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+def _looks_cells_and_loss(device: torch.device, dtype: torch.dtype) -> list[Tensor]:
     attention = AdditiveAttention(48, 64, 80).to(device)
     memory, keys, hidden = _leaf(device, 5, 50, 64), _leaf(device, 5, 50, 80), _leaf(device, 4, 5, 48)
     mask = torch.arange(50) < torch.tensor([50, 49, 17, 2, 1]).unsqueeze(1)
     weight, bias = _leaf(device, 5000, 64), _leaf(device, 5000)
     words = torch.randint(1, 5000, (5, 4)).to(device)
+    cells = [GRUCell(24, 32).to(device) for _ in range(2)]
+    projected, keep = _leaf(device, 2, 4, 5, 96), torch.ones(2, 4, 5, 1, device=device)
     with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+        outputs = recurrence.run_directions(cells, projected, keep)
         context, weights = recurrence.look_at_once(attention, hidden, Source(memory, keys, mask.to(device)))
         loss = cross_entropy(context, weight, bias, words, smoothing=0.1, chunk=7)
-    leaves = [memory, keys, hidden, weight, bias, attention.query.weight, attention.v]
-    return _gradients([context, weights, loss.objective / 20], leaves)
+    leaves = [memory, keys, hidden, weight, bias, attention.query.weight, attention.v, projected, cells[1].weight]
+    return _gradients([outputs, context, weights, loss.objective / 20], leaves)
 
 
 def _cells(device: torch.device, dtype: torch.dtype) -> list[Tensor]:

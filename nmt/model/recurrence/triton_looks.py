@@ -19,7 +19,9 @@ WARPS = 8
 LONGEST = 512  # source positions; with more, the rows of a tile would be too short to be read at full speed
 
 
-@triton.jit
+# One program for any number of positions, wherever a step's rows begin: sentences differ, and the numbers of their
+# positions are the small part of what is read.
+@triton.jit(do_not_specialize=["positions"], do_not_specialize_on_alignment=["weights"])
 def look_forward(
     queries,
     keys,
@@ -67,7 +69,7 @@ def look_forward(
             tl.store(narrow + look * width + m, context.to(narrow.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["positions"], do_not_specialize_on_alignment=["weights", "d_weights", "d_energies"])
 def look_backward(
     d_contexts,
     d_weights,
@@ -116,7 +118,7 @@ def look_backward(
         tl.store(d_queries + look * size + a, d_query.to(d_queries.dtype.element_ty), mask=inside)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["positions", "steps"])
 def keys_backward(
     queries,
     keys,

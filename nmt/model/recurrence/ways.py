@@ -12,8 +12,8 @@ from torch import Tensor
 class Kernel(Enum):
     """What a CUDA GPU may have beyond the loops in torch's operations.
 
-    triton: the additive score and the vocabulary's softmax; cudnn: cells that cuDNN knows, over a whole sequence;
-    wide_sums: products of bf16 operands that are added to float32 sums as they are made.
+    triton: the additive score, a GRU between its products and the vocabulary's softmax; cudnn: cells that cuDNN knows,
+    over a whole sequence; wide_sums: products of bf16 operands that are added to float32 sums as they are made.
     """
 
     triton = "triton"

@@ -1,0 +1,149 @@
+"""What a GRU does between its products, in Triton: two kernels a step forward and two backward, instead of fifteen.
+
+To import this module takes triton, which comes with torch's packages for CUDA.
+"""
+
+# pyright: reportMissingImports=false, reportIndexIssue=false
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from nmt.model.recurrence.cells import GRUTape
+from nmt.model.recurrence.products import add_product
+
+BLOCK = 1024  # units of one row that a program takes
+WARPS = 4
+
+# Program (b, d, units): row b of cell d of those side by side. A tensor is a pointer and its step from cell to cell;
+# its rows lie one after the other: gates and their gradients 3 * size wide (update, reset, candidate), others size.
+
+
+@triton.jit
+def reset_forward(gates, gates_step, state, state_step, kept, kept_step, size: tl.constexpr, BLOCK: tl.constexpr):
+    """Update and reset gates become their sigmoids; kept = r * s."""
+    row, cell = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
+    unit = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
+    inside = unit < size
+    gate = gates + cell * gates_step + row * 3 * size + unit
+    update = 1.0 / (1.0 + tl.exp(-tl.load(gate, mask=inside, other=0.0)))
+    reset = 1.0 / (1.0 + tl.exp(-tl.load(gate + size, mask=inside, other=0.0)))
+    s = tl.load(state + cell * state_step + row * size + unit, mask=inside, other=0.0)
+    tl.store(gate, update, mask=inside)
+    tl.store(gate + size, reset, mask=inside)
+    tl.store(kept + cell * kept_step + row * size + unit, (reset * s).to(kept.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def update_forward(
+    gates,
+    gates_step,
+    state,
+    state_step,
+    following,
+    narrow,
+    narrow_step,
+    NARROW: tl.constexpr,
+    size: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The candidate becomes its tanh; following = s + z * (s~ - s) and, if NARROW, the same in the products' type."""
+    row, cell = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
+    unit = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
+    inside = unit < size
+    gate = gates + cell * gates_step + row * 3 * size + unit
+    update = tl.load(gate, mask=inside, other=0.0)
+    candidate = 1.0 - 2.0 / (1.0 + tl.exp(2.0 * tl.load(gate + 2 * size, mask=inside, other=0.0)))
+    place = cell * state_step + row * size + unit
+    s = tl.load(state + place, mask=inside, other=0.0)
+    s += update * (candidate - s)
+    tl.store(gate + 2 * size, candidate, mask=inside)
+    tl.store(following + place, s, mask=inside)
+    if NARROW:
+        tl.store(narrow + cell * narrow_step + row * size + unit, s.to(narrow.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def update_backward(
+    gates, gates_step, state, state_step, gradient, gradient_step, d_gates, size: tl.constexpr, BLOCK: tl.constexpr
+):
+    """gradient of the following state -> d_gates of update and candidate; what goes past the gates stays in it."""
+    row, cell = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
+    unit = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
+    inside = unit < size
+    place = cell * gates_step + row * 3 * size + unit
+    update = tl.load(gates + place, mask=inside, other=0.0)
+    candidate = tl.load(gates + place + 2 * size, mask=inside, other=0.0)
+    s = tl.load(state + cell * state_step + row * size + unit, mask=inside, other=0.0)
+    here = gradient + cell * gradient_step + row * size + unit
+    g = tl.load(here, mask=inside, other=0.0)
+    d_update = g * (candidate - s) * update * (1.0 - update)
+    d_candidate = g * update * (1.0 - candidate * candidate)
+    tl.store(d_gates + place, d_update.to(d_gates.dtype.element_ty), mask=inside)
+    tl.store(d_gates + place + 2 * size, d_candidate.to(d_gates.dtype.element_ty), mask=inside)
+    tl.store(here, g - g * update, mask=inside)
+
+
+@triton.jit
+def reset_backward(
+    gates,
+    gates_step,
+    state,
+    state_step,
+    gradient,
+    gradient_step,
+    d_kept,
+    kept_step,
+    d_gates,
+    size: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """d_kept, the gradient of r * s -> d_gates of the reset gate, and its part of the state's gradient."""
+    row, cell = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
+    unit = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
+    inside = unit < size
+    place = cell * gates_step + row * 3 * size + size + unit
+    reset = tl.load(gates + place, mask=inside, other=0.0)
+    s = tl.load(state + cell * state_step + row * size + unit, mask=inside, other=0.0)
+    d = tl.load(d_kept + cell * kept_step + row * size + unit, mask=inside, other=0.0).to(tl.float32)
+    here = gradient + cell * gradient_step + row * size + unit
+    tl.store(d_gates + place, (d * s * reset * (1.0 - reset)).to(d_gates.dtype.element_ty), mask=inside)
+    tl.store(here, tl.load(here, mask=inside, other=0.0) + d * reset, mask=inside)
+
+
+def step_between_cells(x: Tensor) -> int:
+    """x (D, B, .) or, of a cell alone, (B, .)."""
+    return x.stride(0) if x.dim() == 3 else 0
+
+
+class TritonGRUTape(GRUTape):
+    """GRUTape's numbers."""
+
+    def __init__(self, weight: Tensor, gates: Tensor, states: Tensor, narrow: Tensor | None, kept: Tensor):
+        super().__init__(weight, gates, states, narrow, kept)
+        cells = gates.shape[0] if gates.dim() == 4 else 1
+        self.grid = (gates.shape[-2], cells, triton.cdiv(self.size, BLOCK))
+        self.options = {"size": self.size, "BLOCK": BLOCK, "num_warps": WARPS}
+
+    def advance(self, t: int) -> None:
+        gate, state, kept = self.gate[t], self.state[t], self.keep[t]
+        shared = (gate, step_between_cells(gate), state, step_between_cells(state))
+        add_product(self.sigmoids[t], self.operand[t], self.gate_weight.mT)
+        reset_forward[self.grid](*shared, kept, step_between_cells(kept), **self.options)
+        add_product(self.candidate[t], kept, self.candidate_weight.mT)
+        narrow = self.operand[t + 1]
+        update_forward[self.grid](
+            *(*shared, self.state[t + 1], narrow, step_between_cells(narrow)),
+            NARROW=self.narrow is not None,
+            **self.options,
+        )
+
+    def retreat(self, t: int, gradient: Tensor) -> None:
+        gate, state, d_gate = self.gate[t], self.state[t], self.d_gate[t]
+        shared = (gate, step_between_cells(gate), state, step_between_cells(state), gradient)
+        shared += (step_between_cells(gradient),)
+        update_backward[self.grid](*shared, d_gate, **self.options)
+        d_kept = torch.matmul(self.d_candidate[t], self.candidate_weight)
+        reset_backward[self.grid](*shared, d_kept, step_between_cells(d_kept), d_gate, **self.options)
+        add_product(gradient, self.d_sigmoids[t], self.gate_weight)
