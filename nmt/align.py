@@ -91,7 +91,8 @@ def _alignments(
     config: AlignConfig, model: Loaded, reverse: Loaded | None, corpus: Corpus
 ) -> Iterator[tuple[Translation, Alignment]]:
     def forced(loaded: Loaded, pairs: Iterator[Pair], *, score: bool = False) -> Iterator[Translation]:
-        return force(loaded.model, loaded.tokenizer, pairs, batch_size=config.decode.batch_size, score=score)
+        options = {"batch_size": config.decode.batch_size, "posterior": config.posterior}
+        return force(loaded.model, loaded.tokenizer, pairs, score=score, **options)
 
     there = forced(model, iter(corpus), score=config.score)
     if reverse is None:

@@ -124,6 +124,16 @@ def test_a_low_threshold_links_every_word_with_every_other(trained):
     assert lines[1] == "0-0 0-1 1-0 1-1"
 
 
+def test_the_posterior_has_matrices_of_its_own_and_the_same_scores(trained, tmp_path):
+    plain = call(trained, "align", *RUN, "score=true", f"soft={tmp_path}/plain.npz").out.splitlines()
+    ended = call(trained, "align", *RUN, "score=true", f"soft={tmp_path}/known.npz", "posterior=true")
+    scores = [[line.rpartition(" ||| ")[2] for line in lines] for lines in (plain, ended.out.splitlines())]
+    assert scores[0] == scores[1]
+    with np.load(tmp_path / "plain.npz") as a, np.load(tmp_path / "known.npz") as b:
+        assert a["0"].shape == b["0"].shape
+        assert not np.allclose(a["0"], b["0"])
+
+
 def test_two_directions_make_one_set_of_links_and_one_matrix(trained, tmp_path):
     both = [*RUN, "reverse=BACK"]
     forward = call(trained, "align", *RUN, f"soft={tmp_path}/there.npz").out.splitlines()

@@ -442,6 +442,7 @@ class AlignConfig:
     soft: str | None = None
     heatmaps: str | None = None
     threshold: float | None = None
+    posterior: bool = False
     reverse: str | None = None
     symmetrise: Symmetrise | None = None
     gold: str | None = None
@@ -474,7 +475,18 @@ class AlignConfig:
         """What goes with links that are only to be scored."""
         if not self.gold:
             raise ValueError(f"links={self.links} are scored against hand-made ones: give gold=FILE as well")
-        for name in ("checkpoint", "src", "tgt", "out", "score", "soft", "heatmaps", "threshold", "reverse"):
+        for name in (
+            "checkpoint",
+            "src",
+            "tgt",
+            "out",
+            "score",
+            "soft",
+            "heatmaps",
+            "threshold",
+            "posterior",
+            "reverse",
+        ):
             if value := getattr(self, name):
                 raise ValueError(
                     f"links={self.links} are scored as they are, without a model: leave {name}={value} away"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nmt.data.corpus import Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD
+from nmt.decoding.posterior import posterior_attention
 from nmt.decoding.translator import BATCH_PIECES, WINDOW_WEIGHTS, Translation
 
 # Rows of the vocabulary product at once: with 30,000 words 512 rows are 60 MB.
@@ -41,11 +42,12 @@ class _Given(NamedTuple):
 
 @torch.inference_mode()
 def force(
-    model, tokenizer, pairs: Iterable[Pair], *, batch_size: int = 64, score: bool = True
+    model, tokenizer, pairs: Iterable[Pair], *, batch_size: int = 64, score: bool = True, posterior: bool = False
 ) -> Iterator[Translation]:
     """The given pairs as if they had been translated so, in order; `model` is in eval mode.
 
-    weights row t is where the model looked when it was to predict piece t; log_prob sums over the target's pieces. A
+    weights row t is where the model looked when it was to predict piece t, or with `posterior` where it would have, had
+    it known the piece: see `posterior_attention`; log_prob sums over the target's pieces. A
     pair blank on both sides is an empty translation. score=False spares the products with the vocabulary, which are
     most of the work: score and log_prob are then not numbers. So they are, and weights are (T, 0), for a pair of more
     than WINDOW_WEIGHTS pieces times pieces, which would not fit into memory.
@@ -56,7 +58,8 @@ def force(
     for window in _windows((_encode(tokenizer, pair) for pair in pairs), 32 * batch_size):
         found = [_without_weights(tokenizer, given) for given in window]
         for rows in _batches(window, batch_size):
-            for row, forced in zip(rows, _force(model, tokenizer, [window[row] for row in rows], score), strict=True):
+            batch = [window[row] for row in rows]
+            for row, forced in zip(rows, _force(model, tokenizer, batch, score, posterior), strict=True):
                 found[row] = forced
         yield from found
 
@@ -67,13 +70,15 @@ def _encode(tokenizer, pair: Pair) -> _Given:
     return _Given(pair, [*src, EOS], [*src_word_of, -1], [*tgt, EOS], [*tgt_word_of, -1])
 
 
-def _force(model, tokenizer, batch: list[_Given], score: bool) -> Iterator[Translation]:
+def _force(model, tokenizer, batch: list[_Given], score: bool, posterior: bool) -> Iterator[Translation]:
     src, src_lengths = _pad([given.src for given in batch])
     tgt_in, _ = _pad([[BOS, *given.tgt[:-1]] for given in batch])
     tgt_out, _ = _pad([given.tgt for given in batch])
-    device = model.device
-    features, weights = model.features(src.to(device), src_lengths.to(device), tgt_in.to(device))
-    totals = _log_probs(model, features, tgt_out.to(device)) if score else [math.nan] * len(batch)
+    src, src_lengths, tgt_in, tgt_out = (each.to(model.device) for each in (src, src_lengths, tgt_in, tgt_out))
+    features, weights = model.features(src, src_lengths, tgt_in)
+    totals = _log_probs(model, features, tgt_out) if score else [math.nan] * len(batch)
+    if posterior:
+        weights = posterior_attention(model, src, src_lengths, tgt_in, tgt_out)
     weights = weights.float().cpu().numpy()
     for given, total, looks in zip(batch, totals, weights, strict=True):
         bare = _without_weights(tokenizer, given)

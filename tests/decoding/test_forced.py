@@ -128,3 +128,33 @@ def test_pairs_are_read_only_a_window_ahead(model):
     stream = force(model, Both(), (read.append(pair) or pair for pair in pairs), batch_size=1)
     next(stream)
     assert len(read) == 32
+
+
+# Had it known the word
+
+
+def test_the_posterior_is_prior_times_likelihood_by_hand(model):
+    pair = Pair("bcd fghij", "aa e")
+    (prior,) = force(model, Both(), [pair])
+    (found,) = force(model, Both(), [pair], posterior=True)
+    src = torch.tensor([[*Side().encode_words(pair.src)[0], EOS]])
+    tgt = [*Side().encode_words(pair.tgt)[0], EOS]
+    source, state = model.encode(src, torch.tensor([src.shape[1]]))
+    for t, (fed, word) in enumerate(zip([BOS, *tgt], tgt, strict=False)):
+        joint = []
+        for j in range(src.shape[1]):
+            top, embedded = state.layers[-1], model.decoder.embedding(torch.tensor([fed]))
+            features = model.decoder.readout(top, embedded, source.memory[:, j])
+            joint.append(prior.weights[t, j] * float(model.logits(features).softmax(-1)[0, word]))
+        np.testing.assert_allclose(found.weights[t], np.array(joint) / sum(joint), rtol=1e-4)
+        _, state, _ = model.step(torch.tensor([fed]), state, source)
+
+
+def test_the_posterior_does_not_depend_on_the_batch_and_leaves_scores_alone(model):
+    pairs = some_pairs(25)
+    together = list(force(model, Both(), pairs, posterior=True))
+    assert_same(force(model, Both(), pairs, posterior=True, batch_size=1), together)
+    for one, other in zip(together, force(model, Both(), pairs), strict=True):
+        assert one.log_prob == pytest.approx(other.log_prob, abs=1e-5)
+        if one.weights.size:
+            np.testing.assert_allclose(one.weights.sum(1), 1, atol=1e-5)
