@@ -488,9 +488,7 @@ class AlignConfig:
             "reverse",
         ):
             if value := getattr(self, name):
-                raise ValueError(
-                    f"links={self.links} are scored as they are, without a model: leave {name}={value} away"
-                )
+                raise ValueError(f"links={self.links} are scored as they are, without a model: leave {name}= away")
 
 
 @dataclass
