@@ -487,7 +487,7 @@ class AlignConfig:
             "posterior",
             "reverse",
         ):
-            if value := getattr(self, name):
+            if getattr(self, name):
                 raise ValueError(f"links={self.links} are scored as they are, without a model: leave {name}= away")
 
 
