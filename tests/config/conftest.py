@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from nmt.config.door import door
-from nmt.config.schema import EvaluateConfig, TrainConfig, TranslateConfig
+from nmt.config.schema import AlignConfig, EvaluateConfig, TrainConfig, TranslateConfig
 
-SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig, "translate": TranslateConfig}
+SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig, "translate": TranslateConfig, "align": AlignConfig}
 
 
 class Heard(NamedTuple):

@@ -202,7 +202,7 @@ def test_what_was_asked_for_arrives_as_it_was_written(ask):
     assert ask("train", "seed=4", "run=x-${seed}").overrides == [["seed=4", "run=x-${seed}"]]
 
 
-@pytest.mark.parametrize("verb", ["train", "evaluate", "translate"])
+@pytest.mark.parametrize("verb", ["train", "evaluate", "translate", "align"])
 def test_help_has_five_examples_in_a_hundred_columns(ask, verb):
     heard = ask(verb, "--help")
     assert heard.code == 0
