@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from nmt import build
 from nmt.config.door import door
-from nmt.config.plain import check_same_run, from_plain, read_plain, resumed, to_plain
+from nmt.config.plain import check_same_run, read_plain, resumed, to_plain
 from nmt.config.schema import TrainConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.training import checkpoint

@@ -54,7 +54,7 @@ def main() -> int:
     run = asked.run.resolve() if asked.run else folder / "small"
     if not asked.run:
         subprocess.run([sys.executable, "-m", "nmt.train", f"run={run}", *SMALL], cwd=ROOT, check=True)
-    settings = [f"checkpoint={run}", "decode.beam=1", "decode.batch_size=256", "decode.max_length=40", *asked.settings]
+    settings = [f"checkpoint={run}", "decode.beam=1", "decode.batch_size=256", "decode.max_length=20", *asked.settings]
     peaks = {}
     for lines in (asked.short, asked.long):
         source, out = folder / f"{lines}.src", folder / f"{lines}.tgt"
