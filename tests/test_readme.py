@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from nmt.config import schema  # noqa: F401  (registers what the YAML files are checked against)
 from nmt.config.door import CONFIGS
+from nmt.config.plain import CHANGEABLE
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -51,3 +52,8 @@ def test_every_link_leads_somewhere(page):
 @pytest.mark.parametrize("target", re.findall(r"`make (\w+)`", TEXT))
 def test_every_make_target_exists(target):
     assert re.search(rf"^{target}:", (README.parent / "Makefile").read_text(encoding="utf-8"), re.M)
+
+
+def test_what_may_change_on_resuming_is_named():
+    words = set(re.findall(r"\w+(?:\.\w+)*", PAGES[ROOT / "docs" / "restarts.md"]))
+    assert {key for key in CHANGEABLE if not {key, key.rpartition(".")[2]} & words} == set()
