@@ -103,7 +103,7 @@ def test_each_start_of_the_ranks_has_a_part_of_the_store_of_its_own():
 
 
 def test_torchrun_restarts_after_a_kill_and_ends_as_if_undisturbed(tiny, two_ranks, tmp_path, assert_same):
-    own = {"trainer__max_updates": 60, "trainer__save_every": 10}
+    own = {"trainer__max_updates": 30, "trainer__save_every": 5}
     assert [child.wait() for child in two_ranks(tiny.settings(tmp_path / "whole", **own))] == [0, 0]
     run = tmp_path / "killed"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--max-restarts=5"]
@@ -117,7 +117,7 @@ def test_torchrun_restarts_after_a_kill_and_ends_as_if_undisturbed(tiny, two_ran
         start_new_session=True,
     )
     try:
-        wait_for(lambda: (run / "checkpoints" / "step-10").exists() and torchrun.poll() is None)
+        wait_for(lambda: (run / "checkpoints" / "step-5").exists() and torchrun.poll() is None)
         os.kill(worker(torchrun.pid, 1), signal.SIGKILL)
         _, errors = torchrun.communicate(timeout=300)
     finally:
