@@ -384,7 +384,7 @@ def test_a_whole_checkpoint_is_there_whenever_the_writer_is_killed(tmp_path):
     print("survived", rounds, "kills and", last, "updates", sorted(seen))
     """
     process = writer(tmp_path, body)
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate(timeout=300)
     assert out.startswith("survived"), errors
 
 
@@ -469,7 +469,7 @@ def test_a_file_size_limit_is_said_in_one_line_and_keeps_the_last_good_checkpoin
     assert checkpoint.read(folder / "last", weights_only=False).state["update"] == 1
     assert os.listdir(folder) == ["last"], os.listdir(folder)
     """
-    out, errors = writer(tmp_path, body).communicate(timeout=60)
+    out, errors = writer(tmp_path, body).communicate(timeout=300)
     assert out.count("\n") == 1, errors
     assert "could not be written" in out
     assert "too large" in out
@@ -500,20 +500,20 @@ def test_a_full_disk_is_said_in_one_line_and_keeps_the_last_good_checkpoint(tmp_
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
-def test_a_hundred_megabytes_are_written_at_the_speed_of_the_disk_and_in_little_memory(tmp_path):
+def test_a_hundred_megabytes_are_written_in_little_time_of_the_processor_and_little_memory(tmp_path):
     body = """
     import time
     def memory():
         return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
     one = snapshot(1, 12_500_000)
-    before, began = memory(), time.perf_counter()
+    before, began = memory(), time.process_time()
     checkpoint.write(folder / "last", one, Words())
-    print(memory() - before, time.perf_counter() - began)
+    print(memory() - before, time.process_time() - began)
     """
-    out, errors = writer(tmp_path, body).communicate(timeout=60)
+    out, errors = writer(tmp_path, body).communicate(timeout=300)
     megabytes, seconds = map(float, out.split()) if out else pytest.fail(errors)
     assert megabytes < 30
-    assert seconds < 45  # 0.2 s and the fsync of the disk, on a machine that does nothing else
+    assert seconds < 2  # 0.2 s, on a machine that does nothing else; the disk's time comes on top
 
 
 # Optimisers

@@ -21,7 +21,7 @@ def lines_of(run: Path) -> int:
     return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
 
 
-def wait_until(what, child, seconds: float = 120) -> None:
+def wait_until(what, child, seconds: float = 200) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "waited in vain"

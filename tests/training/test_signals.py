@@ -40,7 +40,7 @@ def started(settle: float, saving: float) -> subprocess.Popen:
 def test_the_first_signal_lets_the_run_save_and_end_well(number):
     process = started(settle=0, saving=0.05)
     process.send_signal(number)
-    out, _ = process.communicate(timeout=20)
+    out, _ = process.communicate(timeout=120)
     assert out == f"{number.name}\nsaved\n"
     assert process.returncode == 0
 
@@ -53,8 +53,8 @@ def test_the_second_signal_ends_the_process_at_once(second):
     assert process.stdout.readline() == "SIGTERM\n"
     began = time.monotonic()
     process.send_signal(second)
-    assert process.communicate(timeout=20)[0] == ""
-    assert time.monotonic() - began < 5
+    assert process.communicate(timeout=120)[0] == ""
+    assert time.monotonic() - began < 20
     assert process.returncode == -second
 
 
@@ -64,7 +64,7 @@ def test_a_signal_that_comes_twice_together_is_one_request():
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == "SIGINT\n"
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=20)[0] == "saved\n"
+    assert process.communicate(timeout=120)[0] == "saved\n"
     assert process.returncode == 0
 
 
@@ -75,7 +75,7 @@ def test_a_signal_after_the_settling_time_ends_the_process():
     process.stdout.readline()
     time.sleep(0.2)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
     assert process.returncode == -signal.SIGTERM
 
 

@@ -39,7 +39,7 @@ def lines(tiny) -> list[str]:
     return [" ".join(dice.choices(tiny.src, k=dice.randint(0, 3))) for _ in range(300)]
 
 
-def wait_until(what, seconds: float = 60) -> None:
+def wait_until(what, seconds: float = 200) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "waited in vain"
