@@ -20,11 +20,14 @@ from nmt.model.decoder import BahdanauDecoder, Decoder, FixedVectorDecoder, Luon
 from nmt.model.encoder import Encoder
 from nmt.model.prepared.cells import PREPARED
 from nmt.model.prepared.looks import PreparedAdditive
-from nmt.model.prepared.products import Product, Table, join
+from nmt.model.prepared.products import Product, Table, join, linear
 from nmt.model.recurrence.products import product_dtype
 
 # Tables of words beyond this size are not made. For 6,000 words and 256 and 512 units both sides take 86 MB.
 MOST_TABLE_BYTES = 2**28
+
+# Their contexts are multiplied by weights alone before anything else happens to them.
+_FOLDED = (BahdanauDecoder, FixedVectorDecoder)
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -77,7 +80,7 @@ def _prepare_decoder(decoder: Decoder, dtype: torch.dtype) -> nn.Module:
     """-> what makes of the memory (B, S, M) the one that the decoder's step then wants."""
     if type(decoder) is LuongDecoder:
         _look_up(decoder, [(decoder.cell, "project")])
-    elif type(decoder) in (BahdanauDecoder, FixedVectorDecoder):
+    elif isinstance(decoder, BahdanauDecoder | FixedVectorDecoder) and type(decoder) in _FOLDED:
         _look_up(decoder, [(decoder.cell, "project"), (decoder.readout, "word")])
         joined = join([(decoder, "context"), (decoder.readout, "context")])
         return Product(joined.weight, None, dtype)
@@ -87,7 +90,7 @@ def _prepare_decoder(decoder: Decoder, dtype: torch.dtype) -> nn.Module:
 def _look_up(holder: Encoder | Decoder, users: list[tuple[nn.Module, str]]) -> None:
     """Makes the embedding a table of what `users`, products by module and name, make of each word."""
     words = holder.embedding.weight
-    width = sum(len(module.get_submodule(name).weight) for module, name in users)
+    width = sum(linear(module, name).out_features for module, name in users)
     if len(words) * width * words.element_size() <= MOST_TABLE_BYTES:
         joined = join(users)
         holder.add_module("embedding", Table(functional.linear(words, joined.weight, joined.bias)))
@@ -100,7 +103,7 @@ def _replace(module: nn.Module, dtype: torch.dtype) -> None:
             part = Product(part.weight, part.bias, dtype)
         elif isinstance(part, Cell) and type(part) in PREPARED:
             part = PREPARED[type(part)](part, dtype)
-        elif type(part) in (AdditiveAttention, ConcatAttention):
+        elif isinstance(part, AdditiveAttention) and type(part) in (AdditiveAttention, ConcatAttention):
             part = PreparedAdditive(part, dtype)
         module.add_module(name, part)
         _replace(part, dtype)

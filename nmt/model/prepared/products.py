@@ -64,12 +64,18 @@ class Joined(NamedTuple):
     bias: Tensor
 
 
+def linear(module: nn.Module, name: str) -> nn.Linear:
+    """The product that a module has under that name."""
+    product = module.get_submodule(name)
+    assert isinstance(product, nn.Linear), product
+    return product
+
+
 def join(users: list[tuple[nn.Module, str]]) -> Joined:
     """One product for all `users`, nn.Linear by module and name, which become columns of its result."""
     weights, biases, first = [], [], 0
     for module, name in users:
-        product = module.get_submodule(name)
-        assert isinstance(product, nn.Linear), product
+        product = linear(module, name)
         last = first + product.out_features
         weights.append(product.weight)
         biases.append(product.weight.new_zeros(product.out_features) if product.bias is None else product.bias)
