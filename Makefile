@@ -27,3 +27,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+
+bench: setup
+	$(BIN)/python scripts/bench_training.py --size small --repeats 3
+	$(BIN)/python scripts/bench_search.py --small
