@@ -1,0 +1,143 @@
+"""Where the time of an update goes, part by part, on the real data and model of a recipe.
+
+    python scripts/profile_training.py                                   the multi30k recipe's model on the demo corpus
+    python scripts/profile_training.py data=files data.src=de data.tgt=en data.train=multi30k/train precision=bf16
+    python scripts/profile_training.py device=cuda +experiment=bahdanau size=paper --updates 50
+
+Words with `=` are those of `python -m nmt.train`. On CUDA the device is waited for at the end of each part, so an
+update takes longer than in training; what runs as one piece there (cuDNN, Triton, graphs) is not taken apart.
+"""
+
+import argparse
+import math
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from bench_training import processor
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from nmt import build
+from nmt.config import schema
+from nmt.config.door import CONFIGS
+from nmt.model.recurrence.looks import LookTape
+from nmt.training.device import choose_device, seed_everything
+from nmt.training.optim import Average
+
+PARTS = (
+    "data",
+    "encoder",
+    "decoder",
+    "  its looks",
+    "loss",
+    "backward",
+    "  its looks back",
+    "clip",
+    "optimiser",
+    "average",
+)
+
+
+class Stopwatch:
+    """Seconds by part; `lap` takes those since the last one."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self.spent: dict[str, float] = defaultdict(float)
+
+    def now(self) -> float:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter()
+
+    def timed(self, part: str, work: Callable) -> Callable:
+        """`work`, whose time counts for `part`."""
+
+        def run(*args, **options):
+            begun = self.now()
+            result = work(*args, **options)
+            self.spent[part] += self.now() - begun
+            return result
+
+        return run
+
+    def lap(self) -> dict[str, float]:
+        spent, self.spent = self.spent, defaultdict(float)
+        return spent
+
+
+def profile(config: schema.TrainConfig, updates: int) -> list[dict[str, float]]:
+    """Seconds by part of each update, and `tokens`; the first three, which prepare much, are left out."""
+    device = choose_device(config.device, config.precision)
+    seed_everything(config.seed)
+    train = build.read_corpus(config.data, "train")
+    tokenizer = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache))
+    encoded = build.encode(train, tokenizer, config.data, skip=True)
+    model = build.new_model(config, tokenizer, device.device).train()
+    optimiser, _ = build.build_optim(config, model)
+    average = Average(model, config.optim.average)
+    batches = build.build_batches(config, encoded, training=True)
+    watch = Stopwatch(device.device)
+    # Looks are inside of the decoder's part and of the backward's.
+    forth, back = LookTape.advance, LookTape.retreat
+    model.encoder.forward = watch.timed("encoder", model.encoder.forward)
+    model.decoder.features = watch.timed("decoder", model.decoder.features)
+    model.loss_of = watch.timed("loss", model.loss_of)
+    collate = watch.timed("data", lambda rows: batches.collate(rows).to(device.device))
+    LookTape.advance, LookTape.retreat = watch.timed("  its looks", forth), watch.timed("  its looks back", back)
+    try:
+        laps = []
+        for rows in batches.epoch(0)[: updates + 3]:
+            batch = collate(rows)
+            tokens = int(encoded.tgt_lengths[rows].sum())
+            model.zero_grad(set_to_none=True)
+            with device.autocast():
+                loss = model.loss(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, config.optim.smoothing)
+            watch.timed("backward", (loss.objective / tokens).backward)()
+            watch.timed("clip", torch.nn.utils.clip_grad_norm_)(model.parameters(), config.optim.clip or math.inf)
+            watch.timed("optimiser", optimiser.step)()
+            if config.optim.average:
+                watch.timed("average", average.update)(1)
+            laps.append({**watch.lap(), "tokens": float(tokens)})
+    finally:
+        LookTape.advance, LookTape.retreat = forth, back
+    return laps[3:]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", help="as of `python -m nmt.train`")
+    parser.add_argument("--updates", type=int, default=30)
+    options = parser.parse_intermixed_args()
+    overrides = options.overrides
+    if not any("experiment=" in each for each in overrides):
+        overrides = [
+            "+experiment=multi30k",
+            *([] if any("data=" in each for each in overrides) else ["data=demo"]),
+            *overrides,
+        ]
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = OmegaConf.to_object(compose("train", overrides))
+    assert isinstance(config, schema.TrainConfig)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    laps = profile(config, options.updates)
+    device = choose_device(config.device, config.precision)
+    where = processor() if device.device.type == "cpu" else torch.cuda.get_device_name()
+    print(f"{where}, {torch.get_num_threads()} threads, {device.reason}; medians of {len(laps)} updates")
+    whole = [sum(seconds for part, seconds in lap.items() if part in PARTS and part[0] != " ") for lap in laps]
+    print(f"{'part':<18}{'ms':>8}{'share':>8}")
+    for part in PARTS:
+        mine = [lap.get(part, 0.0) for lap in laps]
+        share = statistics.median(a / b for a, b in zip(mine, whole, strict=True))
+        print(f"{part:<18}{1e3 * statistics.median(mine):8.1f}{share:8.0%}")
+    speed = statistics.median(lap["tokens"] / total for lap, total in zip(laps, whole, strict=True))
+    print(f"{'an update':<18}{1e3 * statistics.median(whole):8.1f}   {speed:.0f} target tokens a second")
+
+
+if __name__ == "__main__":
+    main()
