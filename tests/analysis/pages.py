@@ -42,7 +42,7 @@ FOUND = [
     said("nothing here", "", None, 0.0),
 ]
 FORCED = [
-    said("the red house", "cette maison rouge", [[0.5, 0.1, 0.4, 0], [0.1, 0.1, 0.8, 0], [0, 1, 0, 0]], -2.1),
+    said("the red house", "cette maison rouge", [[0.5, 0.1, 0.4, 0], [0.1, 0.1, 0.8, 0], [0, 0.9, 0, 0.1]], -2.1),
     said("a b c d e", "un deux trois", None, -1.5),
     said("nothing here", "rien ici", [[1, 0, 0], [0, 0, 1]], -4.0),
 ]
