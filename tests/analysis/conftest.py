@@ -18,7 +18,7 @@ from pages import FORCED, FOUND, GOLD
 
 METRICS = (
     '{"update": 10, "kind": "train", "loss": 3.0, "lr": 0.001}\n'
-    '{"update": 20, "kind": "valid", "perplexity": 9.0, "bleu": 12.5, "entropy": 1.25}\n'
+    '{"update": 20, "kind": "valid", "perplexity": 9.0, "bleu": 12.5, "attention_end": 0.125, "more": 3}\n'
 )
 
 

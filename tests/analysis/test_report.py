@@ -10,9 +10,11 @@ import pytest
 from pages import FORCED, FOUND, GOLD, HARMFUL, said, without_attention
 
 from nmt.analysis import report
+from nmt.analysis.health import Health
 from nmt.analysis.metrics import LengthRow
 from nmt.analysis.report import Selection
 from nmt.analysis.report.charts import HEIGHT, MOST_POINTS, WIDTH, length_chart, line_chart
+from nmt.analysis.report.page import _HEALTH
 from nmt.analysis.report.sentences import describe
 
 FOLDER = Path(report.__file__).parent
@@ -116,10 +118,20 @@ def test_the_page_names_no_other_file_and_no_address(render):
 
 def test_the_page_shows_curves_health_and_lengths(render):
     page = render().read_text("utf-8")
-    for title in ("Perplexity", "Validation BLEU", "Learning rate", "Entropy", "BLEU by source length"):
+    for title in (
+        "Perplexity",
+        "Validation BLEU",
+        "Learning rate",
+        "Weight on the end",
+        "More",
+        "BLEU by source length",
+    ):
         assert re.search(rf"<figcaption>{title}\n", page), title
-    assert "<title>entropy" not in page
-    assert "Entropy 1.25 at update 20" in page
+    assert "Weight on the end 0.125 at update 20" in page
+
+
+def test_each_number_of_the_attentions_health_has_a_name_on_the_page():
+    assert {f"attention_{name}" for name in Health._fields} == _HEALTH.keys()
 
 
 def test_without_metrics_there_are_no_curves(render):

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +18,15 @@ from nmt.analysis.series import Series, read_series
 
 # What a validation writes that is no property of the attention.
 _COMMON = {"loss", "perplexity", "bleu", "seconds"}
+# What the others are called on the page, in this order; see nmt.analysis.health.
+_HEALTH = {
+    "attention_entropy": "Entropy, in nats",
+    "attention_largest": "Largest weight",
+    "attention_end": "Weight on the end",
+    "attention_unseen": "Source words never seen",
+    "attention_overseen": "Source words seen too often",
+    "attention_forward": "Steps that do not go back",
+}
 
 
 class Shown(NamedTuple):
@@ -106,10 +115,8 @@ def _curves(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
 
 def _health(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
     """A chart for each further number that validations wrote: those of the attention."""
-    names: Iterable[str] = sorted(name for kind, name in series if kind == "valid" and name not in _COMMON)
-    found = (line_chart(_title(name), {("valid", _title(name)): series["valid", name]}) for name in names)
-    return [chart for chart in found if chart]
-
-
-def _title(name: str) -> str:
-    return name.replace("_", " ").replace("/", ", ").capitalize()
+    found = {name: points for (kind, name), points in series.items() if kind == "valid" and name not in _COMMON}
+    names = [name for name in _HEALTH if name in found] + sorted(found.keys() - _HEALTH.keys())
+    titles = {name: _HEALTH.get(name, name.replace("_", " ").capitalize()) for name in names}
+    charts = (line_chart(titles[name], {("valid", titles[name]): found[name]}) for name in names)
+    return [chart for chart in charts if chart]
