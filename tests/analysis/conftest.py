@@ -26,15 +26,17 @@ METRICS = (
 def render(tmp_path_factory) -> Callable[..., Path]:
     """Writes a page of FOUND and FORCED, or of what else is given, and says where."""
 
-    def write(found=FOUND, forced=FORCED, gold=GOLD, *, attention=True, metrics=METRICS, run="<i>my & run</i>") -> Path:
+    def write(found=FOUND, forced=FORCED, gold=GOLD, *, attention=True, metrics=METRICS, stress="") -> Path:
         folder = tmp_path_factory.mktemp("report")
         (folder / "metrics.jsonl").write_text(metrics)
         selection = Selection()
         list(selection.watch(found, [each.text for each in forced]))
         score = Score(41.5, "nrefs:1|case:mixed")
         rows = [LengthRow(1, 10, 7, 43.0), LengthRow(11, 20, 1, 40.0)]
-        report = Report(score, score, score, 5.5, 8, 1.0, rows, Agreement(0.1, 0.9, 0.9) if gold else None)
-        subject = Subject(run, "test", "en", "fr", {"decoding": "beam 5"})
+        report = Report(
+            score, score, score, 5.5, 8, 1.0, rows, Agreement(0.1, 0.9, 0.9) if gold else None, stress=stress
+        )
+        subject = Subject("<i>my & run</i>", "test", "en", "fr", {"decoding": "beam 5"})
         shown = Shown(selection, forced, gold, attention)
         write_page(folder / "report.html", subject, report, shown, folder / "metrics.jsonl")
         return folder / "report.html"

@@ -134,6 +134,11 @@ def test_each_number_of_the_attentions_health_has_a_name_on_the_page():
     assert {f"attention_{name}" for name in Health._fields} == _HEALTH.keys()
 
 
+def test_a_test_set_that_is_no_real_text_is_said_to_be_none(render):
+    assert "neighbours joined &amp; more" in render(stress="neighbours joined & more").read_text("utf-8")
+    assert "<span>test set</span>" not in render().read_text("utf-8")
+
+
 def test_without_metrics_there_are_no_curves(render):
     page = render(metrics="").read_text("utf-8")
     assert "Training</h2>" not in page
