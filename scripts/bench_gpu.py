@@ -219,10 +219,16 @@ def kernels(bench: Bench) -> None:
 
 
 def profile(bench: Bench) -> None:
-    """Where the time of one pass goes, kernel by kernel, not recorded."""
+    """Where the time of one update goes, kernel by kernel, not recorded."""
     model = loops.build_model(bench.size, "bahdanau").to(bench.device.device).train()
     batch = whole(loops.make_batch(bench.size, str(bench.device.device)))
-    run = our_runs(bench, model, batch)["kernels"]
+    passes, adam = our_runs(bench, model, batch)["kernels"], torch.optim.Adam(model.parameters(), lr=1e-6, fused=True)
+
+    def run() -> None:
+        passes()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        adam.step()
+
     run()
     kinds = [torch.profiler.ProfilerActivity.CPU]
     kinds += [torch.profiler.ProfilerActivity.CUDA] if bench.cuda else []

@@ -60,6 +60,11 @@ class LookTape:
         if self.narrow is not None:
             self.operand[t].copy_(self.context[t].squeeze(1))
 
+    def advance_all(self, asked: Asker) -> None:
+        """The same for all steps: asked (T, B, H)."""
+        for t in range(len(asked.state)):
+            self.advance(t, Asker(asked.state[t], asked.operand[t]))
+
     def energies(self, asker: Asker) -> Tensor:
         """-> energies (B, S), -inf on padding, up to a constant of each row."""
         raise NotImplementedError
@@ -83,6 +88,11 @@ class LookTape:
         # left after subtracting it should not be the rounding of alpha * d. Padding has alpha 0, and so gradient 0.
         d_energies = d_weight.sub_((weight * d_weight).sum(1, keepdim=True)).mul_(weight)
         self.retreat_energies(t, d_energies, asker, d_state)
+
+    def retreat_all(self, d_states: Tensor) -> None:
+        """The same for all steps: d_states (T, B, H)."""
+        for t in range(len(d_states)):
+            self.retreat(t, Asker(self.asked.state[t], self.asked.operand[t]), d_states[t])
 
     def retreat_energies(self, t: int, d_energies: Tensor, asker: Asker, d_state: Tensor) -> None:
         """d_energies (B, S) -> d_state, and whatever the keys' gradient needs."""

@@ -249,15 +249,14 @@ class UpdateThenLook(torch.autograd.Function):
 class LookAtOnce(torch.autograd.Function):
     """The additive score where nothing recurs through it: states (T, B, H) -> contexts (T, B, M), weights (T, B, S).
 
-    Still a loop over steps, so that the (B, T, S, A) tensor of all energies' terms never exists.
+    In torch's operations still a loop over steps, so that the (B, T, S, A) tensor of all energies' terms never exists.
     """
 
     @staticmethod
     def forward(ctx, dtype, states, memory, keys, mask, query, v):
         operands = states.to(dtype)
         look = record_look(memory, keys, mask, query, v, len(states), dtype, wide_dtype(states.dtype))
-        for t in range(len(states)):
-            look.advance(t, Asker(states[t], operands[t]))
+        look.advance_all(Asker(states, operands))
         ctx.look_tape = type(look)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(operands, *look.buffers)
@@ -272,7 +271,6 @@ class LookAtOnce(torch.autograd.Function):
             d_contexts = torch.zeros_like(look.contexts) if d_contexts is None else d_contexts.contiguous()
             look.start_backward(Asker(operands, operands), d_contexts, d_weights)
             d_states = torch.zeros_like(operands, dtype=look.contexts.dtype)
-            for t in reversed(range(len(operands))):
-                look.retreat(t, Asker(operands[t], operands[t]), d_states[t])
+            look.retreat_all(d_states)
             d_score = look.score_gradients()
             return None, d_states, look.memory_gradient(), d_score.keys, None, d_score.query, d_score.v

@@ -177,17 +177,23 @@ class TritonTape(LookTape):
         self.columns = max(1, TILE // self.block)
 
     def advance(self, t: int, asker: Asker) -> None:
-        queries = torch.mm(asker.operand, self.query.t())
+        self._forward(torch.mm(asker.operand, self.query.t()), t, 1)
+
+    def advance_all(self, asked: Asker) -> None:
+        self._forward(torch.matmul(asked.operand, self.query.t()), 0, len(asked.operand))
+
+    def _forward(self, queries: Tensor, first: int, steps: int) -> None:
+        """queries (steps, B, A), of the looks from `first` on."""
         batch, positions, size = self.keys.shape
-        look_forward[(batch, 1)](
+        look_forward[(batch, steps)](
             queries,
             self.keys,
             self.v,
             self.bias,
             self.memory,
-            self.weight[t],
-            self.context[t],
-            self.operand[t],
+            self.weights[first],
+            self.contexts[first],
+            self.operands[first],
             positions,
             size,
             self.memory.shape[2],
@@ -199,23 +205,32 @@ class TritonTape(LookTape):
         )
 
     def start_backward(self, asked: Asker, d_contexts: Tensor, d_weights: Tensor | None) -> None:
-        super().start_backward(asked, d_contexts, d_weights)
+        super().start_backward(asked, d_contexts, None if d_weights is None else d_weights.contiguous())
         self.queries = torch.matmul(asked.operand, self.query.t())
         self.d_queries = torch.empty_like(self.queries)
         self.d_energies = torch.empty_like(self.weights)
 
     def retreat(self, t: int, asker: Asker, d_state: Tensor) -> None:
+        self._backward(t, 1)
+        add_product(d_state, self.d_queries[t], self.query)
+
+    def retreat_all(self, d_states: Tensor) -> None:
+        self._backward(0, len(d_states))
+        width = d_states.shape[2]
+        add_product(d_states.view(-1, width), self.d_queries.flatten(0, 1), self.query)  # view: never into a copy
+
+    def _backward(self, first: int, steps: int) -> None:
         batch, positions, size = self.keys.shape
-        look_backward[(batch, 1)](
-            self.d_contexts[t],
-            self.weights[t] if self.d_weights is None else self.d_weights[t].contiguous(),
-            self.queries[t],
+        look_backward[(batch, steps)](
+            self.d_contexts[first],
+            (self.weights if self.d_weights is None else self.d_weights)[first],
+            self.queries[first],
             self.keys,
             self.v,
-            self.weights[t],
+            self.weights[first],
             self.memory,
-            self.d_energies[t],
-            self.d_queries[t],
+            self.d_energies[first],
+            self.d_queries[first],
             positions,
             size,
             self.memory.shape[2],
@@ -225,7 +240,6 @@ class TritonTape(LookTape):
             BLOCK_M=self.columns,
             num_warps=WARPS,
         )
-        add_product(d_state, self.d_queries[t], self.query)
 
     def score_gradients(self) -> ScoreGradients:
         batch, positions, size = self.keys.shape
