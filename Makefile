@@ -29,5 +29,5 @@ check: setup
 	$(BIN)/pyright
 
 bench: setup
-	$(BIN)/python scripts/bench_training.py --size small --repeats 3
+	$(BIN)/python scripts/bench_training.py --size small --repeats 2
 	$(BIN)/python scripts/bench_search.py --small

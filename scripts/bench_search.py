@@ -2,7 +2,7 @@
 
     python scripts/bench_search.py --checkpoint RUN --src test.de --ref test.en         one thread, fp32 and bf16
     python scripts/bench_search.py --checkpoint RUN --src test.de --ref test.en --lines 200 --precision bf16
-    python scripts/bench_search.py --small        trains for half a minute on the demo corpus, then measures a little
+    python scripts/bench_search.py --small        trains for half a minute on the demo corpus, then measures once
 
 Variants, on the same weights:
   textbook  source and states copied for each of the K hypotheses, topk over all K * V continuations, histories copied
@@ -123,7 +123,10 @@ def measure(loaded: build.Loaded, lines: list[str], references: list[str], optio
         for variant in ("textbook", "nmt")
         if variant != "textbook" or precision == options.precision[0]
     ]
-    amount = {batch: min(len(lines), max(60, len(lines) * batch // max(options.batch))) for batch in options.batch}
+    amount = {
+        batch: min(len(lines), max(20 if options.small else 60, len(lines) * batch // max(options.batch)))
+        for batch in options.batch
+    }
     times: dict[Run, list[float]] = {run: [] for run in runs}
     found: dict[Run, list[str]] = {}
     for run in runs:
@@ -187,8 +190,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if options.small:
-        options.lines = options.lines or 192
-        options.repeats = min(options.repeats, 2)
+        options.lines, options.repeats = options.lines or 64, 1
         with demo_model(minutes=0.5) as (checkpoint, src, ref):
             load_and_measure(checkpoint, src, ref, options)
     elif options.checkpoint and options.src and options.ref:
