@@ -1,1 +1,1 @@
-"""A parallel corpus becomes batches: symbols, corpus, tokenizer, encoded, batches, and the corpus that comes with us."""
+"""A parallel corpus becomes batches: symbols, corpus, tokenizer, encoded, batches, and the corpus that comes along."""

@@ -19,11 +19,12 @@ def links(weights: np.ndarray, eos: np.ndarray, *, threshold: float | None = Non
     """Decide which words are linked, sorted by source word, then target word.
 
     Without a threshold words compete, both ways. A target word is linked to the source word with the largest
-    w^2 / (all the attention that this source word gets): one that looks at "a" and, for its gender, at the noun after it
-    belongs to "a", since the noun has a word of its own that looks at it. And a source word that gets a weight of at
-    least `NOTICED` anywhere is linked to the target word that looked at it most, so that "is looking for" can share one.
-    A target word that looked most at the end of sentence stays without links: the model itself says that none was needed.
-    Of equals the first is taken. With a threshold, 0 < threshold <= 1, each pair with at least that weight is linked.
+    w^2 / (all the attention that this source word gets): one that looks at "a" and, for its gender, at the noun after
+    it belongs to "a", since the noun has a word of its own that looks at it. And a source word that gets a weight of at
+    least `NOTICED` anywhere is linked to the target word that looked at it most, so that "is looking for" can share
+    one. A target word that looked most at the end of sentence stays without links: the model itself says that none was
+    needed. Of equals the first is taken. With a threshold, 0 < threshold <= 1, each pair of at least that weight is
+    linked.
 
     weights: (Tw, Sw), eos: (Tw,), as in `WordAttention`. Raises ValueError for a threshold outside its range.
     """
