@@ -288,7 +288,7 @@ class Child:
                 self.code = os.waitstatus_to_exitcode(status)
             elif time.monotonic() > end:
                 os.kill(self.pid, signal.SIGKILL)
-                os.waitpid(self.pid, 0)
+                self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
                 raise AssertionError(f"still running after {timeout} s: {self.errors()}")
             else:
                 time.sleep(0.005)
