@@ -33,7 +33,7 @@ def tokens(line: str, language: str) -> list[str]:
         line = line.replace("aujourd'hui", "aujourdhui")
         line = re.sub(r"(?<=\w)-t-(?=(?:il|elle|on)s?\b)", " ", line)
         line = ELIDED.sub(lambda match: f"{match[1]}e ", line)
-    words = TOKEN.findall(line)
+    words: list[str] = TOKEN.findall(line)
     if language == FRENCH:
         words = " ".join(CONTRACTED.get(word, word) for word in words).replace("aujourdhui", "aujourd' hui").split()
     return words

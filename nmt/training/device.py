@@ -15,6 +15,8 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from nmt.model.recurrence import Kernel, use
 from nmt.model.recurrence.trial import shortcoming
@@ -262,7 +264,7 @@ def join_ranks():
         torch.cuda.set_device(local)
     rank = int(os.environ.get("RANK", "0"))
     with connected(rank):
-        store, rank, size = next(iter(dist.rendezvous("env://", timeout=JOINING)))
+        store, rank, size = next(iter(rendezvous("env://", timeout=JOINING)))
         backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
         dist.init_process_group(
             backend, store=_own_part(store, rank, size), rank=rank, world_size=size, timeout=PATIENCE
@@ -272,7 +274,7 @@ def join_ranks():
     dist.destroy_process_group()
 
 
-def _own_part(store: dist.Store, rank: int, size: int) -> dist.Store:
+def _own_part(store: Store, rank: int, size: int) -> Store:
     """A part of `store` that is used by the ranks of this start alone.
 
     torchrun keeps its store when it restarts the ranks, and with it the addresses of those that died, which the others
@@ -284,7 +286,7 @@ def _own_part(store: dist.Store, rank: int, size: int) -> dist.Store:
         store.set(f"nmt/asks/{rank}", name)
         name = store.get(f"nmt/answer/{name}").decode()
         store.set(f"nmt/came/{name}/{rank}", "yes")
-        return dist.PrefixStore(name, store)
+        return PrefixStore(name, store)
     missing = set(range(1, size))
     end = time.monotonic() + JOINING.total_seconds()
     while missing:
@@ -296,7 +298,7 @@ def _own_part(store: dist.Store, rank: int, size: int) -> dist.Store:
             if store.check([f"nmt/came/{name}/{other}"]):
                 missing.discard(other)
         time.sleep(0.02)
-    return dist.PrefixStore(name, store)
+    return PrefixStore(name, store)
 
 
 def seed_everything(seed: int) -> None:
