@@ -47,13 +47,21 @@ def draw_length_curves(
         _name(axes, ends, longest)
         _count(axes, next(iter(curves.values())))
         family = fonts.families([title, stress, *curves])
-        axes.set_title(title, loc="left", fontsize=11, fontweight="bold", fontfamily=family, parse_math=False, pad=22)
+        axes.set_title(
+            title,
+            loc="left",
+            fontsize=11,
+            fontweight="bold",
+            fontfamily=family,
+            parse_math=False,
+            pad=38 if stress else 22,
+        )
         note = f"shaded: 95 % of {samples:,} resamples of the sentences"
         about = {"transform": axes.transAxes, "fontsize": 9, "va": "bottom", "fontfamily": family}
-        axes.text(0, 1.015, stress[:1].upper() + stress[1:] if stress else note, **about)
+        axes.text(0, 1.015, note, color=_GREY, **about)
         if stress:
-            axes.text(1, 1.015, note, ha="right", color=_GREY, **about)
-        axes.set_xlabel("words in the source sentence")
+            axes.text(0, 1.06, stress[:1].upper() + stress[1:], **about)
+        axes.set_xlabel("words in the source sentence (grey: number of sentences)")
         axes.set_ylabel("BLEU")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
@@ -83,4 +91,3 @@ def _count(axes, points: Sequence[Point]) -> None:
     for point in points:
         place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
         axes.text(point.length, 0.012, f"{point.sentences}", color=_GREY, fontsize=7.5, **place)
-    axes.text(0.004, 0.012, "sentences", color=_GREY, fontsize=7.5, va="bottom", transform=axes.transAxes)
