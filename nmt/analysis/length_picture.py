@@ -41,7 +41,7 @@ def draw_length_curves(
                 markersize=5,
             )
             ends[name] = points[-1].bleu, colour
-        axes.set_ylim(0, max(5.0, 1.05 * max(point.upper for points in curves.values() for point in points)))
+        axes.set_ylim(0, max(5.0, 1.1 * max(point.upper for points in curves.values() for point in points)))
         longest = max(point.length for points in curves.values() for point in points)
         axes.set_xlim(0, 1.03 * longest)
         _name(axes, ends, longest)
@@ -87,7 +87,7 @@ def _name(axes, ends: dict[str, tuple[float, str]], longest: float) -> None:
 
 
 def _count(axes, points: Sequence[Point]) -> None:
-    """Writes the number of sentences under each point."""
+    """Writes the number of sentences over each point, where no curve is."""
     for point in points:
-        place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "bottom"}
-        axes.text(point.length, 0.012, f"{point.sentences}", color=_GREY, fontsize=7.5, **place)
+        place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top"}
+        axes.text(point.length, 0.985, f"{point.sentences}", color=_GREY, fontsize=7.5, **place)
