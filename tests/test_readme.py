@@ -23,7 +23,7 @@ def commands() -> list[list[str]]:
     """The words after `-m` of each command in an indented block, without redirections, dots and comments."""
     joined = re.sub(r"\\\n\s*", "", "\n".join(PAGES.values()))
     lines = re.findall(r"^ {4,}.*-m (nmt\.\w+.*)$", joined, re.M)
-    words = [shlex.join(shlex.split(line, comments=True)).replace("'<'", "<") for line in lines]
+    words = [shlex.join(shlex.split(line, comments=True)).replace("'<'", "<").replace("'>'", ">") for line in lines]
     return [re.split(r"\s[<>]", line)[0].split() for line in words]
 
 
