@@ -58,7 +58,7 @@ def main() -> int:
     options.add_argument("--updates", type=int, default=400)
     options.add_argument("--folder", type=Path, default=None)
     options.add_argument("settings", nargs="*")
-    asked = options.parse_args()
+    asked = options.parse_intermixed_args()
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="torture-"))
     settings = [*SETTINGS, f"trainer.max_updates={asked.updates}", *asked.settings]
     whole, killed = folder / "undisturbed", folder / "killed"

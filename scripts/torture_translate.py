@@ -49,7 +49,7 @@ def main() -> int:
     options.add_argument("--kills", type=int, default=1)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("settings", nargs="*")
-    asked = options.parse_args()
+    asked = options.parse_intermixed_args()
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     run = asked.run.resolve() if asked.run else folder / "small"
     if not asked.run:
