@@ -33,6 +33,9 @@ PATIENCE = datetime.timedelta(hours=3)
 # CPU grew for hours. 128 took no time that could be measured, and a fifth off the memory after 100 updates already. The
 # variable is read when the first kernel is made.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+# torch keeps as many again of its packed products: translating 100,000 lines took 750 MB and grew, which with few of
+# them it does not.
+os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
 
 
 class DeviceName(Enum):
