@@ -186,7 +186,7 @@ class Ranks:
     def sum(self, tensor: Tensor) -> Tensor:
         """`tensor` summed over all ranks, in place."""
         if self.size > 1:
-            with self._connected():
+            with connected(self.rank):
                 dist.all_reduce(tensor)
         return tensor
 
@@ -195,7 +195,7 @@ class Ranks:
         if self.size == 1:
             return item
         box = [item]
-        with self._connected():
+        with connected(self.rank):
             dist.broadcast_object_list(box, src=0)
         return box[0]
 
@@ -230,18 +230,13 @@ class Ranks:
         if self.size == 1:
             return [item]
         box = [item] * self.size
-        with self._connected():
+        with connected(self.rank):
             dist.all_gather_object(box, item)
         return box
 
     def _wait(self) -> None:
-        with self._connected():
-            dist.barrier()
-
-    @contextlib.contextmanager
-    def _connected(self):
         with connected(self.rank):
-            yield
+            dist.barrier()
 
 
 @contextlib.contextmanager
