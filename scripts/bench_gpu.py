@@ -197,7 +197,7 @@ def kernels(bench: Bench) -> None:
         for tile, warps in [usual] if bench.tiny else [(4096, 4), (8192, 4), (8192, 8), (16384, 8), (16384, 16)]:
             triton_looks.TILE, triton_looks.WARPS = tile, warps
             with recurrence.using(Kernel.triton):
-                tape = record_look(memory, keys, mask, query, v, positions, torch.bfloat16, torch.float32)
+                tape = record_look(memory, keys, mask, query, v, None, positions, torch.bfloat16, torch.float32)
             asker = Asker(states[0].float(), states[0])
             tape.advance(0, asker)
             tape.start_backward(Asker(states.float(), states), torch.randn_like(tape.contexts), None)

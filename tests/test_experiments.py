@@ -42,7 +42,15 @@ def shapes(config: TrainConfig, src: int = 100, tgt: int = 100) -> dict[str, tup
 
 
 def test_the_experiments_are_these():
-    assert EXPERIMENTS == ["bahdanau", "luong_concat", "luong_dot", "luong_general", "multi30k", "rnnencdec"]
+    assert EXPERIMENTS == [
+        "bahdanau",
+        "coverage",
+        "luong_concat",
+        "luong_dot",
+        "luong_general",
+        "multi30k",
+        "rnnencdec",
+    ]
 
 
 def test_the_corpora_are_these():
@@ -97,7 +105,7 @@ def test_a_preset_names_its_corpus_on_the_hub(corpus, name, config, languages):
 @pytest.mark.parametrize("score", list(Score))
 def test_the_width_of_attention_is_that_of_the_size_whatever_the_score(score):
     config = composed(f"model/attention={score.value}", "size=paper", "model.decoder.hidden=2000")
-    assert config.model.attention.size == (1000 if score in (Score.additive, Score.concat) else None)
+    assert config.model.attention.size == (1000 if score in (Score.additive, Score.concat, Score.coverage) else None)
 
 
 def test_bahdanau_has_the_published_sizes():

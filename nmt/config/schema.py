@@ -178,7 +178,7 @@ class AttentionConfig:
 
     def __post_init__(self):
         _size(model__attention__size=self.size)
-        if self.score in (Score.additive, Score.concat) and self.size is None:
+        if self.score in (Score.additive, Score.concat, Score.coverage) and self.size is None:
             raise ValueError(
                 f"model.attention.size is needed by {self.score.value} attention; try model.attention.size=512"
             )

@@ -22,7 +22,9 @@ def posterior_attention(
     alone = Source(memory, keys, source.mask.new_ones(len(rows), 1))
     found = []
     for tokens, words in zip(tgt_in.t(), tgt_out.t(), strict=True):
-        features = model.decoder.step(tokens[rows], state.select(rows), alone).features
+        before = state.select(rows)
+        before = before._replace(looked=before.looked[:, :1])  # of no account where there is one place to look
+        features = model.decoder.step(tokens[rows], before, alone).features
         explained = torch.cat(
             [
                 model.logits(part).float().log_softmax(-1).gather(1, each.unsqueeze(1)).squeeze(1)

@@ -42,11 +42,20 @@ class Score(Enum):
     scaled_dot = "scaled_dot"
     general = "general"
     concat = "concat"
+    coverage = "coverage"
 
 
 def additive_energies(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
     """query (B, Q, A), keys (B, S, A), v (A,) -> (B, Q, S): v . tanh(query + key).  # Bahdanau et al. (2015), A.1.2"""
     return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1)) @ v
+
+
+def coverage_energies(query: Tensor, keys: Tensor, looked: Tensor, cover: Tensor, v: Tensor) -> Tensor:
+    """The same with what was looked at before, looked (B, Q, S), cover (A,): v . tanh(query + key + looked cover).
+
+    # Tu et al. (2016), eq. 8, with their linguistic coverage, each word's fertility being one
+    """
+    return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1) + looked.unsqueeze(3) * cover) @ v
 
 
 def dot_energies(query: Tensor, keys: Tensor) -> Tensor:
@@ -67,6 +76,7 @@ class Attention(nn.Module):
     """A score with its weights. Subclasses say how keys and queries are made and matched."""
 
     size: int
+    covers = False  # whether energies depend on where the steps before looked
 
     def project_keys(self, memory: Tensor) -> Tensor:
         """memory (B, S, M) -> keys (B, S, A)."""
@@ -76,13 +86,24 @@ class Attention(nn.Module):
         """hidden (B, Q, H) -> query (B, Q, A)."""
         raise NotImplementedError
 
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
-        """query (B, Q, A), keys (B, S, A) -> energies (B, Q, S)."""
+    def energies(self, query: Tensor, keys: Tensor, looked: Tensor) -> Tensor:
+        """query (B, Q, A), keys (B, S, A), looked as in `forward` -> energies (B, Q, S)."""
         raise NotImplementedError
 
-    def forward(self, hidden: Tensor, source: Source) -> Look:
-        """hidden (B, Q, H): the decoder states that ask -> where each looked and what it saw."""
-        weights = masked_softmax(self.energies(self.project_query(hidden), source.keys), source.mask)
+    def unlooked(self, memory: Tensor) -> Tensor:
+        """`looked` before the first step, of memory (B, S, M): (B, S) zeros, or (B, 0) for a score without coverage."""
+        return memory.new_zeros(memory.shape[:2]) if self.covers else memory.new_zeros(len(memory), 0)
+
+    def remember(self, looked: Tensor, weights: Tensor) -> Tensor:
+        """`looked` after a step with these weights, (N, S) both."""
+        return looked + weights if self.covers else looked
+
+    def forward(self, hidden: Tensor, source: Source, looked: Tensor) -> Look:
+        """hidden (B, Q, H): the decoder states that ask -> where each looked and what it saw.
+
+        looked (B, Q, S): the sum of each one's weights in the steps before; (B, Q, 0) for a score without coverage.
+        """
+        weights = masked_softmax(self.energies(self.project_query(hidden), source.keys, looked), source.mask)
         return Look(weights.to(source.memory.dtype) @ source.memory, weights)
 
 
@@ -103,7 +124,7 @@ class AdditiveAttention(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return self.query(hidden)
 
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, looked: Tensor) -> Tensor:
         return additive_energies(query, keys, self.v)
 
 
@@ -116,6 +137,20 @@ class ConcatAttention(AdditiveAttention):
     def __init__(self, query_size: int, memory_size: int, size: int):
         super().__init__(query_size, memory_size, size)
         self.key = nn.Linear(memory_size, size, bias=False)
+
+
+class CoverageAttention(AdditiveAttention):
+    """The additive score that knows how much each position has been looked at, so that none is passed over or
+    translated twice.  # Tu et al. (2016), eq. 8"""
+
+    covers = True
+
+    def __init__(self, query_size: int, memory_size: int, size: int):
+        super().__init__(query_size, memory_size, size)
+        self.cover = nn.Parameter(torch.zeros(size))
+
+    def energies(self, query: Tensor, keys: Tensor, looked: Tensor) -> Tensor:
+        return coverage_energies(query, keys, looked, self.cover, self.v)
 
 
 class DotAttention(Attention):
@@ -137,7 +172,7 @@ class DotAttention(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return hidden
 
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, looked: Tensor) -> Tensor:
         return dot_energies(query, keys)
 
 
@@ -162,17 +197,19 @@ class GeneralAttention(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return hidden
 
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, looked: Tensor) -> Tensor:
         return dot_energies(query, keys)
 
 
 def build_attention(score: Score, query_size: int, memory_size: int, size: int) -> Attention:
-    """The module for `score`; `size` (A) is used by additive and concat alone."""
+    """The module for `score`; `size` (A) is used by additive, concat and coverage alone."""
     match score:
         case Score.additive:
             return AdditiveAttention(query_size, memory_size, size)
         case Score.concat:
             return ConcatAttention(query_size, memory_size, size)
+        case Score.coverage:
+            return CoverageAttention(query_size, memory_size, size)
         case Score.dot:
             return DotAttention(query_size, memory_size)
         case Score.scaled_dot:

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from nmt.model.attention import Score, build_attention
+from nmt.model.attention import CoverageAttention, Score, build_attention
 from nmt.model.cells import CellKind
 from nmt.model.decoder import BahdanauDecoder, Bridge, FixedVectorDecoder, LuongDecoder, Start
 from nmt.model.encoder import Encoder
@@ -53,6 +53,8 @@ def make_model(
     state_size = 2 * HIDDEN if cell is CellKind.lstm else HIDDEN
     bridge = Bridge(start, HIDDEN // directions, directions, [state_size] * layers)
     attention = build_attention(score, HIDDEN, HIDDEN, attention_size)
+    if isinstance(attention, CoverageAttention):  # which starts as if there were none
+        nn.init.uniform_(attention.cover, -2, 2)
     match decoder:
         case "bahdanau":
             built = BahdanauDecoder(

@@ -12,17 +12,26 @@ from nmt.model.attention import (
     Source,
     additive_energies,
     build_attention,
+    coverage_energies,
     dot_energies,
     masked_softmax,
 )
 
 QUERY = torch.tensor([[[1.0, 2.0]]])
 KEYS = torch.tensor([[[0.5, -1.0], [2.0, 3.0]]])
+UNASKED = torch.zeros(1, 1, 0)  # where has been looked before, for scores that do not ask
 
 
 def test_additive_energies_are_v_times_tanh_of_query_plus_key():
     energies = additive_energies(QUERY, KEYS, torch.tensor([3.0, -1.0]))
     by_hand = [3 * math.tanh(1.5) - math.tanh(1.0), 3 * math.tanh(3.0) - math.tanh(5.0)]
+    torch.testing.assert_close(energies, torch.tensor([[by_hand]]))
+
+
+def test_coverage_adds_what_was_looked_at_times_a_vector():
+    looked, cover = torch.tensor([[[0.0, 0.75]]]), torch.tensor([-2.0, 4.0])
+    energies = coverage_energies(QUERY, KEYS, looked, cover, torch.tensor([3.0, -1.0]))
+    by_hand = [3 * math.tanh(1.5) - math.tanh(1.0), 3 * math.tanh(3.0 - 1.5) - math.tanh(5.0 + 3.0)]
     torch.testing.assert_close(energies, torch.tensor([[by_hand]]))
 
 
@@ -32,14 +41,14 @@ def test_dot_energies_are_inner_products():
 
 def test_scaled_dot_divides_by_the_root_of_the_width():
     attention = ScaledDotAttention(2, 2)
-    energies = attention.energies(attention.project_query(QUERY), KEYS)
+    energies = attention.energies(attention.project_query(QUERY), KEYS, UNASKED)
     torch.testing.assert_close(energies, torch.tensor([[[-1.5, 8.0]]]) / math.sqrt(2))
 
 
 def test_general_multiplies_the_query_with_a_matrix_times_the_memory():
     attention = GeneralAttention(2, 3)
     memory = torch.randn(1, 4, 3)
-    energies = attention.energies(attention.project_query(QUERY), attention.project_keys(memory))
+    energies = attention.energies(attention.project_query(QUERY), attention.project_keys(memory), UNASKED)
     by_hand = torch.stack([QUERY[0, 0] @ attention.key.weight @ memory[0, s] for s in range(4)])
     torch.testing.assert_close(energies[0, 0], by_hand)
 
@@ -47,7 +56,7 @@ def test_general_multiplies_the_query_with_a_matrix_times_the_memory():
 def test_concat_is_one_matrix_over_query_and_memory():
     attention = ConcatAttention(2, 3, 5)
     memory = torch.randn(1, 4, 3)
-    energies = attention.energies(attention.project_query(QUERY), attention.project_keys(memory))
+    energies = attention.energies(attention.project_query(QUERY), attention.project_keys(memory), UNASKED)
     joined = torch.cat((attention.query.weight, attention.key.weight), 1)
     by_hand = torch.stack([attention.v @ torch.tanh(joined @ torch.cat((QUERY[0, 0], row))) for row in memory[0]])
     torch.testing.assert_close(energies[0, 0], by_hand)
@@ -76,7 +85,8 @@ def test_a_context_is_the_weighted_memory(score):
     attention = build_attention(score, 4, 4, 6).double()
     memory = torch.randn(2, 3, 4, dtype=torch.float64)
     source = Source(memory, attention.project_keys(memory), torch.tensor([[True] * 3, [True, True, False]]))
-    look = attention(torch.randn(2, 5, 4, dtype=torch.float64), source)
+    looked = attention.unlooked(memory).unsqueeze(1).expand(-1, 5, -1)
+    look = attention(torch.randn(2, 5, 4, dtype=torch.float64), source, looked)
     torch.testing.assert_close(look.context, torch.einsum("bqs,bsm->bqm", look.weights, memory))
 
 
@@ -84,8 +94,8 @@ def test_many_queries_at_once_are_as_many_looks():
     attention = build_attention(Score.additive, 4, 4, 6).double()
     memory, queries = torch.randn(1, 3, 4, dtype=torch.float64), torch.randn(1, 5, 4, dtype=torch.float64)
     source = Source(memory, attention.project_keys(memory), torch.ones(1, 3, dtype=torch.bool))
-    together = attention(queries, source).weights
-    alone = torch.cat([attention(queries[:, [q]], source).weights for q in range(5)], 1)
+    together = attention(queries, source, UNASKED).weights
+    alone = torch.cat([attention(queries[:, [q]], source, UNASKED).weights for q in range(5)], 1)
     torch.testing.assert_close(together, alone)
 
 
@@ -96,5 +106,5 @@ def test_dot_between_different_widths_says_what_to_set():
 
 
 def test_an_unknown_score_lists_the_legal_ones():
-    with pytest.raises(ValueError, match="additive, dot, scaled_dot, general, concat"):
+    with pytest.raises(ValueError, match="additive, dot, scaled_dot, general, concat, coverage"):
         build_attention("cosine", 4, 4, 4)  # type: ignore[arg-type]

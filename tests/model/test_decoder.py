@@ -143,8 +143,10 @@ def test_starting_from_a_backward_state_without_one_says_what_to_set():
 
 
 def test_selecting_rows_keeps_their_order():
-    state = State((torch.arange(3.0).unsqueeze(1), torch.arange(6.0).view(3, 2)), torch.zeros(3, 0))
+    layers = (torch.arange(3.0).unsqueeze(1), torch.arange(6.0).view(3, 2))
+    state = State(layers, torch.zeros(3, 0), torch.arange(9.0).view(3, 3))
     picked = state.select(torch.tensor([2, 0, 2]))
     assert picked.layers[0].flatten().tolist() == [2.0, 0.0, 2.0]
     assert picked.layers[1].tolist() == [[4.0, 5.0], [0.0, 1.0], [4.0, 5.0]]
     assert picked.attentional.shape == (3, 0)
+    assert picked.looked[:, 0].tolist() == [6.0, 0.0, 6.0]

@@ -60,8 +60,8 @@ def test_a_vocabulary_too_large_for_tables_is_multiplied(make, sentences, monkey
 
 def test_a_part_of_unknown_type_stays_as_it_is(make, sentences):
     class Doubled(AdditiveAttention):
-        def energies(self, query, keys):
-            return 2 * super().energies(query, keys)
+        def energies(self, query, keys, looked):
+            return 2 * super().energies(query, keys, looked)
 
     model = make()
     model.decoder.attention.__class__ = Doubled

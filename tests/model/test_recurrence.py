@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from nmt.model import recurrence
-from nmt.model.attention import AdditiveAttention, Score, build_attention
+from nmt.model.attention import AdditiveAttention, CoverageAttention, Score, build_attention
 from nmt.model.cells import CellKind, GRUCell
 
 CELLS = list(CellKind)
-SCORES = [Score.additive, Score.concat, Score.dot, Score.scaled_dot, Score.general]
+SCORES = list(Score)
 LOOPS = [("bahdanau", {}), ("luong", {"input_feeding": True}), ("luong", {"input_feeding": False})]
 ODD = {"layers": 2, "cell": CellKind.lstm}
 
@@ -108,7 +108,7 @@ def test_gradcheck_of_both_directions_side_by_side(make, kind):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-@pytest.mark.parametrize("score", [Score.additive, Score.dot, Score.scaled_dot, Score.general])
+@pytest.mark.parametrize("score", [Score.additive, Score.coverage, Score.dot, Score.scaled_dot, Score.general])
 def test_gradcheck_of_looking_then_updating(make, make_batch, kind, score):
     decoder = make(cell=kind, score=score, attention_size=3).decoder
     source = source_of(decoder.attention)
@@ -125,7 +125,7 @@ def test_gradcheck_of_looking_then_updating(make, make_batch, kind, score):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-@pytest.mark.parametrize("score", [Score.additive, Score.dot, Score.general])
+@pytest.mark.parametrize("score", [Score.additive, Score.coverage, Score.dot, Score.general])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_gradcheck_of_updating_then_looking(make, kind, score, layers):
     decoder = make("luong", cell=kind, score=score, layers=layers, attention_size=3).decoder
@@ -145,8 +145,9 @@ def test_gradcheck_of_updating_then_looking(make, kind, score, layers):
     assert torch.autograd.gradcheck(loop, inputs, fast_mode=True)
 
 
-def test_gradcheck_of_looking_at_once(make):
-    attention = make(attention_size=3).decoder.attention
+@pytest.mark.parametrize("score", [Score.additive, Score.coverage])
+def test_gradcheck_of_looking_at_once(make, score):
+    attention = make(score=score, attention_size=3).decoder.attention
     assert isinstance(attention, AdditiveAttention)
     source = source_of(attention)
 
@@ -167,7 +168,8 @@ def source_of(attention):
 
 
 def weights_of(attention):
-    return (attention.query.weight, attention.v) if isinstance(attention, AdditiveAttention) else ()
+    cover = (attention.cover,) if isinstance(attention, CoverageAttention) else ()
+    return (attention.query.weight, attention.v, *cover) if isinstance(attention, AdditiveAttention) else ()
 
 
 @pytest.mark.parametrize("size", [1.0, 30.0, 300.0])

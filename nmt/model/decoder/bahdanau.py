@@ -44,15 +44,20 @@ class BahdanauDecoder(Decoder):
         return Source(encoded.memory, self.attention.project_keys(encoded.memory), encoded.mask)
 
     def start(self, encoded: Encoded) -> State:
-        return State(self.bridge(encoded), encoded.memory.new_zeros(len(encoded.memory), 0))
+        return State(
+            self.bridge(encoded),
+            encoded.memory.new_zeros(len(encoded.memory), 0),
+            self.attention.unlooked(encoded.memory),
+        )
 
     def step(self, tokens: Tensor, state: State, source: Source) -> Step:
         embedded = self.embedding(tokens)
-        look = self._look(state.layers[0], source)
+        look = self._look(state.layers[0], source, state.looked)
         top = self.cells[-1].output(state.layers[-1])
         features = self.readout(top, embedded, look.context)
         bottom = self.cell(self.cell.project(embedded) + self.context(look.context), state.layers[0])
-        return Step(features, State(self._climb(bottom, state.layers), state.attentional), look.weights)
+        looked = self.attention.remember(state.looked, look.weights)
+        return Step(features, State(self._climb(bottom, state.layers), state.attentional, looked), look.weights)
 
     def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
         embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here: a step's numbers lie together
@@ -62,21 +67,23 @@ class BahdanauDecoder(Decoder):
                 self.cell, self.attention, self.context.weight, projected, start, source
             )
         else:
-            looked = self._look_then_update(projected, start, source)
+            looked = self._look_then_update(projected, state, source)
         hidden = self._top(self.cell.output(looked.states), state.layers)[:-1]
         features = self.dropout(self.readout(hidden, embedded, looked.contexts))
         return Features(features.transpose(0, 1), looked.weights.transpose(0, 1))
 
-    def _look_then_update(self, projected: Tensor, start: Tensor, source: Source) -> recurrence.Looked:
-        """The loop as it reads: projected (T, B, gates * H), start (B, state_size)."""
-        states, looks = [start], []
+    def _look_then_update(self, projected: Tensor, state: State, source: Source) -> recurrence.Looked:
+        """The loop as it reads: projected (T, B, gates * H)."""
+        states, looks, looked = [state.layers[0]], [], state.looked
         for word in projected:
-            looks.append(self._look(states[-1], source))
+            looks.append(self._look(states[-1], source, looked))
+            looked = self.attention.remember(looked, looks[-1].weights)
             states.append(self.cell(word + self.context(looks[-1].context), states[-1]))
         contexts, weights = (torch.stack(part) for part in zip(*looks, strict=True))
         return recurrence.Looked(torch.stack(states), contexts, weights)
 
-    def _look(self, state: Tensor, source: Source) -> Look:
-        """state (N, state_size), N = B * K -> context (N, M), weights (N, S)."""
-        hidden = self.cell.output(state).unflatten(0, (len(source.mask), -1))
-        return Look(*(part.flatten(0, 1) for part in self.attention(hidden, source)))
+    def _look(self, state: Tensor, source: Source, looked: Tensor) -> Look:
+        """state (N, state_size), looked (N, S or 0), N = B * K -> context (N, M), weights (N, S)."""
+        rows = (len(source.mask), len(state) // len(source.mask))
+        look = self.attention(self.cell.output(state).unflatten(0, rows), source, looked.unflatten(0, rows))
+        return Look(*(part.flatten(0, 1) for part in look))

@@ -45,7 +45,7 @@ class FixedVectorDecoder(Decoder):
         return Source(vector, vector[:, :, :0], encoded.mask[:, :0])
 
     def start(self, encoded: Encoded) -> State:
-        return State(self.bridge(encoded), encoded.memory.new_zeros(len(encoded.memory), 0))
+        return State(self.bridge(encoded), *[encoded.memory.new_zeros(len(encoded.memory), 0)] * 2)
 
     def step(self, tokens: Tensor, state: State, source: Source) -> Step:
         embedded = self.embedding(tokens)
@@ -54,7 +54,7 @@ class FixedVectorDecoder(Decoder):
         features = self.readout(top, embedded, context)
         bottom = self.cell(self.cell.project(embedded) + self.context(context), state.layers[0])
         layers = self._climb(bottom, state.layers)
-        return Step(features, State(layers, state.attentional), features.new_zeros(len(tokens), 0))
+        return Step(features, state._replace(layers=layers), features.new_zeros(len(tokens), 0))
 
     def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
         embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here

@@ -48,29 +48,33 @@ class LuongDecoder(Decoder):
 
     def start(self, encoded: Encoded) -> State:
         width = self.hidden if self.fed is not None else 0
-        return State(self.bridge(encoded), encoded.memory.new_zeros(len(encoded.memory), width))
+        return State(
+            self.bridge(encoded),
+            encoded.memory.new_zeros(len(encoded.memory), width),
+            self.attention.unlooked(encoded.memory),
+        )
 
     def step(self, tokens: Tensor, state: State, source: Source) -> Step:
         return self._advance(self.cell.project(self.embedding(tokens)), state, source)
 
     def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
         embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here
-        if self.fed is not None:
-            attentional, weights = self._feed(self.cell.project(embedded), state, source)
+        fast = recurrence.is_fast(self.cell, self.attention)
+        if self.fed is not None or (self.attention.covers and not fast):
+            attentional, weights = self._loop(self.cell.project(embedded), state, source)
             return Features(self.dropout(attentional).transpose(0, 1), weights.transpose(0, 1))
         hidden = self._top(recurrence.outputs(self.cell, embedded, state.layers[0]), state.layers)[1:]
-        if recurrence.is_fast(self.cell, self.attention) and isinstance(self.attention, AdditiveAttention):
+        if fast and isinstance(self.attention, AdditiveAttention):
             look = recurrence.look_at_once(self.attention, hidden, source)
             hidden = hidden.transpose(0, 1)
         else:
             hidden = hidden.transpose(0, 1)
-            look = self.attention(hidden, source)
+            look = self.attention(hidden, source, hidden.new_zeros(*hidden.shape[:2], 0))
         return Features(self.dropout(self._combine(look.context, hidden)), look.weights)
 
-    def _feed(self, projected: Tensor, state: State, source: Source) -> recurrence.Fed:
-        """The loop with input feeding: projected (T, B, gates * H)."""
-        assert self.fed is not None
-        if recurrence.is_fast(self.cell, self.attention):
+    def _loop(self, projected: Tensor, state: State, source: Source) -> recurrence.Fed:
+        """The loop where a look depends on those before, by input feeding or coverage: projected (T, B, gates * H)."""
+        if self.fed is not None and recurrence.is_fast(self.cell, self.attention):
             return recurrence.update_then_look(
                 *(self.cells, self.attention, self.fed.weight, self.combine.weight),
                 *(projected, state.layers, state.attentional, source),
@@ -89,11 +93,13 @@ class LuongDecoder(Decoder):
         if self.fed is not None:
             projected = projected + self.fed(state.attentional)
         layers = self._climb(self.cell(projected, state.layers[0]), state.layers)
-        hidden = self.cells[-1].output(layers[-1]).unflatten(0, (len(source.mask), -1))
-        look = self.attention(hidden, source)
+        rows = (len(source.mask), len(projected) // len(source.mask))
+        hidden = self.cells[-1].output(layers[-1]).unflatten(0, rows)
+        look = self.attention(hidden, source, state.looked.unflatten(0, rows))
+        weights = look.weights.flatten(0, 1)
         features = self._combine(look.context, hidden).flatten(0, 1)
         attentional = features if self.fed is not None else state.attentional
-        return Step(features, State(layers, attentional), look.weights.flatten(0, 1))
+        return Step(features, State(layers, attentional, self.attention.remember(state.looked, weights)), weights)
 
     def _combine(self, context: Tensor, hidden: Tensor) -> Tensor:
         return torch.tanh(self.combine(torch.cat((context, hidden), -1))).to(hidden.dtype)

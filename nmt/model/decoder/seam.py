@@ -15,16 +15,20 @@ from nmt.model.encoder import Encoded
 class State(NamedTuple):
     """What changes over the steps, for N hypotheses.
 
-    layers: the cells' states, (N, state_size) each; attentional (N, H): Luong's h~, of width 0 where nothing is fed.
+    layers: the cells' states, (N, state_size) each; attentional (N, H): Luong's h~, of width 0 where nothing is fed;
+    looked (N, S): the sum of the weights so far, of width 0 where no coverage asks for it.
     """
 
     layers: tuple[Tensor, ...]
     attentional: Tensor
+    looked: Tensor
 
     def select(self, rows: Tensor) -> "State":
         """The state of the hypotheses `rows` (R,) alone, in that order."""
         return State(
-            tuple(layer.index_select(0, rows) for layer in self.layers), self.attentional.index_select(0, rows)
+            tuple(layer.index_select(0, rows) for layer in self.layers),
+            self.attentional.index_select(0, rows),
+            self.looked.index_select(0, rows),
         )
 
 

@@ -29,5 +29,5 @@ class PreparedAdditive(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return bounded_exp_(self.query(hidden))
 
-    def energies(self, query: Tensor, keys: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, looked: Tensor) -> Tensor:
         return torch.addcmul(self.one, query.unsqueeze(2), keys.unsqueeze(1)).reciprocal_() @ self.slope

@@ -13,6 +13,7 @@ from nmt.model.attention import (
     AdditiveAttention,
     Attention,
     ConcatAttention,
+    CoverageAttention,
     DotAttention,
     GeneralAttention,
     Look,
@@ -31,7 +32,10 @@ __all__ = ["Kernel", "is_fast", "look_at_once", "look_then_update", "outputs", "
 __all__ += ["takes_cudnn", "update_then_look", "use", "uses", "using"]
 
 _TAPES: dict[type[Cell], type[CellTape]] = {GRUCell: GRUTape, GRUAfterCell: GRUAfterTape, LSTMCell: LSTMTape}
-_SCORES = (AdditiveAttention, ConcatAttention, DotAttention, ScaledDotAttention, GeneralAttention)
+_SCORES = (
+    *(AdditiveAttention, ConcatAttention, CoverageAttention),
+    *(DotAttention, ScaledDotAttention, GeneralAttention),
+)
 
 
 def is_fast(cell: Cell, attention: Attention | None = None) -> bool:
@@ -175,7 +179,8 @@ def _keys(attention: Attention, source: Source) -> Tensor:
     return source.keys
 
 
-def _score_weights(attention: Attention) -> tuple[Tensor | None, Tensor | None]:
+def _score_weights(attention: Attention) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """query (A, H) and v (A,) of an additive score, and cover (A,) of one with coverage."""
     if isinstance(attention, AdditiveAttention):
-        return attention.query.weight, attention.v
-    return None, None
+        return attention.query.weight, attention.v, getattr(attention, "cover", None)
+    return None, None, None

@@ -22,11 +22,12 @@ class Asker(NamedTuple):
 
 
 class ScoreGradients(NamedTuple):
-    """Of keys (B, S, A) and, for the additive score, of its weights query (A, H) and v (A,)."""
+    """Of keys (B, S, A); of an additive score's weights query (A, H) and v (A,); of cover (A,) if it has one."""
 
     keys: Tensor
-    query: Tensor | None
-    v: Tensor | None
+    query: Tensor | None = None
+    v: Tensor | None = None
+    cover: Tensor | None = None
 
 
 class LookTape:
@@ -55,7 +56,7 @@ class LookTape:
 
     def advance(self, t: int, asker: Asker) -> None:
         """contexts[t] and weights[t], for the state that asks."""
-        torch.softmax(self.energies(asker), -1, out=self.weight[t].squeeze(1))
+        torch.softmax(self.energies(t, asker), -1, out=self.weight[t].squeeze(1))
         torch.bmm(self.weight[t], self.memory, out=self.context[t])
         if self.narrow is not None:
             self.operand[t].copy_(self.context[t].squeeze(1))
@@ -65,8 +66,8 @@ class LookTape:
         for t in range(len(asked.state)):
             self.advance(t, Asker(asked.state[t], asked.operand[t]))
 
-    def energies(self, asker: Asker) -> Tensor:
-        """-> energies (B, S), -inf on padding, up to a constant of each row."""
+    def energies(self, t: int, asker: Asker) -> Tensor:
+        """-> energies (B, S) of step t, -inf on padding, up to a constant of each row."""
         raise NotImplementedError
 
     def start_backward(self, asked: Asker, d_contexts: Tensor, d_weights: Tensor | None) -> None:
@@ -91,7 +92,7 @@ class LookTape:
 
     def retreat_all(self, d_states: Tensor) -> None:
         """The same for all steps: d_states (T, B, H)."""
-        for t in range(len(d_states)):
+        for t in reversed(range(len(d_states))):
             self.retreat(t, Asker(self.asked.state[t], self.asked.operand[t]), d_states[t])
 
     def retreat_energies(self, t: int, d_energies: Tensor, asker: Asker, d_state: Tensor) -> None:
@@ -134,13 +135,13 @@ class AdditiveTape(LookTape):
         self.flat = self.room.flatten(0, 1)
         self.flat_bias = bias.flatten()
 
-    def _reciprocals(self, asker: Asker) -> Tensor:
-        """r (B, S, A), in room that the next call overwrites."""
+    def reciprocals(self, t: int, asker: Asker) -> Tensor:
+        """r (B, S, A) of step t, in room that the next call overwrites."""
         query = bounded_exp_(torch.mm(asker.operand, self.query_twice.t()).to(self.v.dtype)).unsqueeze(1)
         return torch.addcmul(self.one, self.exp_keys, query, out=self.room).reciprocal_()
 
-    def energies(self, asker: Asker) -> Tensor:
-        self._reciprocals(asker)
+    def energies(self, t: int, asker: Asker) -> Tensor:
+        self.reciprocals(t, asker)
         return torch.addmv(self.flat_bias, self.flat, self.slope).view_as(self.bias)
 
     def start_backward(self, asked: Asker, d_contexts: Tensor, d_weights: Tensor | None) -> None:
@@ -152,7 +153,7 @@ class AdditiveTape(LookTape):
         self.steep = 4 * self.v  # tanh' = 1 - (1 - 2r)^2 = 4 (r - r^2)
 
     def retreat_energies(self, t: int, d_energies: Tensor, asker: Asker, d_state: Tensor) -> None:
-        r = self._reciprocals(asker)
+        r = self.reciprocals(t, asker)
         self.d_v.addmv_(self.flat.t(), d_energies.flatten())
         r.addcmul_(r, r, value=-1)
         torch.mul(torch.bmm(d_energies.unsqueeze(1), r).squeeze(1), self.steep, out=self.d_query[t])
@@ -166,6 +167,53 @@ class AdditiveTape(LookTape):
         )
 
 
+class CoverageTape(AdditiveTape):
+    """e = v . tanh(q + k + c w), where c is the sum of the weights of the steps before.
+
+    What is added to the keys changes at every step, so r = sigmoid(-2 (q + k + c w)) has no exponentials to share.
+    """
+
+    def __init__(self, memory, bias, contexts, weights, narrow, keys_twice: Tensor, query, v, cover: Tensor):
+        super().__init__(memory, bias, contexts, weights, narrow, keys_twice, query, v)
+        self.buffers = (*self.buffers, cover)
+        self.keys_twice = keys_twice
+        self.cover = cover
+        self.cover_twice = 2 * cover
+        self.looked = torch.zeros_like(weights[0])
+
+    def advance(self, t: int, asker: Asker) -> None:
+        super().advance(t, asker)
+        self.looked += self.weights[t]
+
+    def reciprocals(self, t: int, asker: Asker) -> Tensor:
+        query = torch.mm(asker.operand, self.query_twice.t()).to(self.v.dtype).unsqueeze(1)
+        torch.add(self.keys_twice, query, out=self.room)
+        return self.room.addcmul_(self.looked.unsqueeze(2), self.cover_twice).neg_().sigmoid_()
+
+    def start_backward(self, asked: Asker, d_contexts: Tensor, d_weights: Tensor | None) -> None:
+        # Every weight is looked at again in all later steps: what they pass back is added as the loop goes.
+        d_weights = torch.zeros_like(self.weights) if d_weights is None else d_weights.clone()
+        super().start_backward(asked, d_contexts, d_weights)
+        self.d_looked = torch.zeros_like(self.looked)
+        self.d_cover = torch.zeros_like(self.cover)
+        self.steep_cover = self.steep * self.cover
+        self.before = self.weights.cumsum(0)
+
+    def retreat(self, t: int, asker: Asker, d_state: Tensor) -> None:
+        self.looked = self.before[t - 1] if t else torch.zeros_like(self.looked)
+        assert self.d_weights is not None
+        self.d_weights[t] += self.d_looked
+        super().retreat(t, asker, d_state)
+
+    def retreat_energies(self, t: int, d_energies: Tensor, asker: Asker, d_state: Tensor) -> None:
+        super().retreat_energies(t, d_energies, asker, d_state)  # leaves r - r^2 in the room
+        self.d_cover.addmv_(self.flat.t(), (self.looked * d_energies).flatten())
+        self.d_looked.addcmul_(d_energies, torch.mv(self.flat, self.steep_cover).view_as(d_energies))
+
+    def score_gradients(self) -> ScoreGradients:
+        return super().score_gradients()._replace(cover=self.d_cover.mul_(self.steep))
+
+
 class DotTape(LookTape):
     """e = h . k: dot and, with keys W_a h_s, general; scaled dot comes with its keys scaled."""
 
@@ -173,7 +221,7 @@ class DotTape(LookTape):
         super().__init__(memory, bias, contexts, weights, narrow, keys)
         self.keys = keys
 
-    def energies(self, asker: Asker) -> Tensor:
+    def energies(self, t: int, asker: Asker) -> Tensor:
         return torch.baddbmm(self.bias.unsqueeze(1), asker.state.unsqueeze(1), self.keys.mT).squeeze(1)
 
     def start_backward(self, asked: Asker, d_contexts: Tensor, d_weights: Tensor | None) -> None:
@@ -186,13 +234,22 @@ class DotTape(LookTape):
 
     def score_gradients(self) -> ScoreGradients:
         keys = torch.bmm(self.d_energies.permute(1, 2, 0), self.asked.state.transpose(0, 1))
-        return ScoreGradients(keys, None, None)
+        return ScoreGradients(keys)
 
 
 def record_look(
-    memory: Tensor, keys: Tensor, mask: Tensor, query: Tensor | None, v: Tensor | None, steps: int, dtype, wide
+    memory: Tensor,
+    keys: Tensor,
+    mask: Tensor,
+    query: Tensor | None,
+    v: Tensor | None,
+    cover: Tensor | None,
+    steps: int,
+    dtype: torch.dtype,
+    wide: torch.dtype,
 ) -> LookTape:
-    """A fresh tape for `steps` looks: additive if its weights query (A, H) and v (A,) are given, else dot products."""
+    """A fresh tape for `steps` looks: additive if its weights query (A, H) and v (A,) are given, with coverage if cover
+    (A,) is as well, else dot products."""
     batch, positions, width = memory.shape
     contexts = memory.new_empty(steps, batch, width, dtype=wide)
     weights = memory.new_empty(steps, batch, positions, dtype=wide)
@@ -201,6 +258,8 @@ def record_look(
     room = (bias, contexts, weights, narrow)
     if query is None or v is None:
         return DotTape(memory.to(wide), *room, keys.to(wide))
+    if cover is not None:
+        return CoverageTape(memory.to(wide), *room, 2 * keys.to(wide), query.to(dtype), v.to(wide), cover.to(wide))
     if uses(Kernel.triton, memory, dtype):
         from nmt.model.recurrence import triton_looks  # what it imports is not everywhere
 

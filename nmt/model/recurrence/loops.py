@@ -70,15 +70,15 @@ class LookThenUpdate(torch.autograd.Function):
 
     projected (T, B, gates * H): the words' part of the gates; start (B, state_size)
     memory (B, S, M), keys (B, S, A), mask (B, S)
-    context_weight (gates * H, M); query (A, H) and v (A,) of the additive score, or None
+    context_weight (gates * H, M); query (A, H) and v (A,) of the additive score, cover (A,) of coverage, or None
     -> states (T + 1, B, state_size), contexts (T, B, M), weights (T, B, S).
     """
 
     @staticmethod
-    def forward(ctx, tape, dtype, projected, start, memory, keys, mask, weight, bias, context_weight, query, v):
+    def forward(ctx, tape, dtype, projected, start, memory, keys, mask, weight, bias, context_weight, query, v, cover):
         gates = _gates(projected)
         cell = tape.record(weight, bias, gates, start, dtype)
-        look = record_look(memory, keys, mask, query, v, cell.steps, dtype, gates.dtype)
+        look = record_look(memory, keys, mask, query, v, cover, cell.steps, dtype, gates.dtype)
         context_weight = context_weight.to(dtype)
         for t in range(cell.steps):
             look.advance(t, cell.asker(t))
@@ -115,7 +115,7 @@ class LookThenUpdate(torch.autograd.Function):
                 *(None, None, cell.d_gates, gradient),
                 *(look.memory_gradient(), d_score.keys, None),
                 *(cell.weight_gradients(), _bias_gradient(cell), weight_gradient(cell.d_gates, look.operands)),
-                *(d_score.query, d_score.v),
+                *(d_score.query, d_score.v, d_score.cover),
             )
 
 
@@ -124,7 +124,7 @@ class UpdateThenLook(torch.autograd.Function):
 
     projected (T, B, gates * H): the words' part of the bottom gates; fed (B, H): the h~ before the first step
     memory (B, S, M), keys (B, S, A), mask (B, S)
-    fed_weight (gates * H, H), combine_weight (H, M + H); query (A, H) and v (A,) of the additive score, or None
+    fed_weight (gates * H, H), combine_weight (H, M + H); query (A, H), v (A,), cover (A,): as above
     drops (L - 1, T, B, H): what each upper layer's input is multiplied by, or None
     layers: of every layer weight, bias, start; then of every upper one the weight and bias of its input
     -> h~ (T + 1, B, H), the first included, and weights (T, B, S).
@@ -144,6 +144,7 @@ class UpdateThenLook(torch.autograd.Function):
         combine_weight,
         query,
         v,
+        cover,
         drops,
         *layers: Tensor,
     ):
@@ -161,7 +162,7 @@ class UpdateThenLook(torch.autograd.Function):
                 gates = torch.empty_like(bottom).copy_(input_bias)
             cells.append(tape.record(weight, bias, gates, start, dtype))
         top = cells[-1]
-        look = record_look(memory, keys, mask, query, v, steps, dtype, wide)
+        look = record_look(memory, keys, mask, query, v, cover, steps, dtype, wide)
         fed_weight, combine_weight = fed_weight.to(dtype), combine_weight.to(dtype)
         from_context, from_hidden = combine_weight.split((memory.shape[2], fed.shape[1]), 1)
         outputs = torch.empty(steps + 1, *fed.shape, dtype=wide, device=fed.device)
@@ -242,7 +243,7 @@ class UpdateThenLook(torch.autograd.Function):
                 *(None, None, cells[0].d_gates, d_fed),
                 *(look.memory_gradient(), d_score.keys, None),
                 *(weight_gradient(cells[0].d_gates, operands[:-1]), torch.cat(d_combine, 1)),
-                *(d_score.query, d_score.v, None, *d_layers),
+                *(d_score.query, d_score.v, d_score.cover, None, *d_layers),
             )
 
 
@@ -253,9 +254,9 @@ class LookAtOnce(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, dtype, states, memory, keys, mask, query, v):
+    def forward(ctx, dtype, states, memory, keys, mask, query, v, cover):
         operands = states.to(dtype)
-        look = record_look(memory, keys, mask, query, v, len(states), dtype, wide_dtype(states.dtype))
+        look = record_look(memory, keys, mask, query, v, cover, len(states), dtype, wide_dtype(states.dtype))
         look.advance_all(Asker(states, operands))
         ctx.look_tape = type(look)
         ctx.set_materialize_grads(False)
@@ -273,4 +274,7 @@ class LookAtOnce(torch.autograd.Function):
             d_states = torch.zeros_like(operands, dtype=look.contexts.dtype)
             look.retreat_all(d_states)
             d_score = look.score_gradients()
-            return None, d_states, look.memory_gradient(), d_score.keys, None, d_score.query, d_score.v
+            return (
+                *(None, d_states, look.memory_gradient(), d_score.keys, None),
+                *(d_score.query, d_score.v, d_score.cover),
+            )
