@@ -1,0 +1,53 @@
+"""Every knob and its type; the numbers are in the YAML files under configs/."""
+
+from hydra.core.config_store import ConfigStore
+
+from nmt.config.schema.data import BatchConfig, DataConfig, DataKind, TokenizerConfig
+from nmt.config.schema.decoding import DecodeConfig
+from nmt.config.schema.doors import (
+    AlignConfig,
+    CompareConfig,
+    EvaluateConfig,
+    ForcedConfig,
+    SaliencyConfig,
+    TestConfig,
+    TranslateConfig,
+)
+from nmt.config.schema.model import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, ModelConfig
+from nmt.config.schema.training import GuidedConfig, OptimConfig, ScheduleConfig, TrainConfig, TrainerConfig
+
+__all__ = [
+    "AlignConfig",
+    "AttentionConfig",
+    "BatchConfig",
+    "CompareConfig",
+    "DataConfig",
+    "DataKind",
+    "DecodeConfig",
+    "DecoderConfig",
+    "DecoderKind",
+    "EncoderConfig",
+    "EvaluateConfig",
+    "ForcedConfig",
+    "GuidedConfig",
+    "ModelConfig",
+    "OptimConfig",
+    "SaliencyConfig",
+    "ScheduleConfig",
+    "TestConfig",
+    "TokenizerConfig",
+    "TrainConfig",
+    "TrainerConfig",
+    "TranslateConfig",
+]
+
+_DOORS = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "translate": TranslateConfig,
+    "align": AlignConfig,
+    "compare": CompareConfig,
+    "saliency": SaliencyConfig,
+}
+for _name, _schema in _DOORS.items():
+    ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)

@@ -1,0 +1,36 @@
+"""What numbers may be; each raises ValueError in the words of the command line: `a__b` stands for the key a.b."""
+
+import math
+import sys
+
+MOST = 1_000_000  # units, layers, threads: whoever asks for more has slipped, and no machine would hold them
+
+MOST_LAYERS = 64  # a file from elsewhere must not make the program build a million of them
+
+
+def between(low: float, high: float, values: dict[str, float | None]) -> None:
+    for name, value in values.items():
+        if value is not None and not low <= value <= high:  # in this form it holds for nan too
+            bound = f"the most is {high:,}" if value > high else f"the least is {low:g}"
+            raise ValueError(f"{name.replace('__', '.')}={value} is impossible: {bound}")
+
+
+def at_least(low: float, **values: float | None) -> None:
+    """Refuses a value below `low`, infinite or not a number."""
+    between(low, sys.float_info.max, values)
+
+
+def count(**values: int | None) -> None:
+    between(1, MOST, dict(values))
+
+
+def above(low: float, **values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and not low < value < math.inf:
+            raise ValueError(f"{name.replace('__', '.')}={value} is impossible: give a number above {low:g}")
+
+
+def share(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value < 1:
+            raise ValueError(f"{name.replace('__', '.')}={value} is impossible: give a share of at least 0 and below 1")

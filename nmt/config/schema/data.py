@@ -1,0 +1,77 @@
+"""The knobs of text: data.*, tokenizer.*, batch.*"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from nmt.config.schema.bounds import at_least, count
+from nmt.data.batches import Unit
+from nmt.data.corpus import Blank
+from nmt.data.tokenizer import Kind
+
+
+class DataKind(Enum):
+    """Where a corpus comes from."""
+
+    demo = "demo"
+    files = "files"
+    hub = "hub"
+
+
+@dataclass
+class DataConfig:
+    kind: DataKind = DataKind.demo
+    src: str | None = None
+    tgt: str | None = None
+    train: Any = None  # a prefix or split, or a list of them; checked below, as OmegaConf has no such union
+    valid: str | None = None
+    test: str | None = None
+    name: str | None = None
+    config: str | None = None
+    blank: Blank = Blank.error
+    max_length: int | None = None
+    cache: str = "data/cache"
+
+    def __post_init__(self):
+        if self.train is not None:
+            parts = [self.train] if isinstance(self.train, str) else self.train
+            if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+                raise ValueError(
+                    f"data.train={self.train!r}: give a path without its language suffix, or a list of such"
+                )
+            self.train = parts
+        at_least(1, data__max_length=self.max_length)
+
+
+@dataclass
+class TokenizerConfig:
+    kind: Kind = Kind.unigram
+    joint: bool = False
+    size: int = 8000
+    src_size: int | None = None
+    tgt_size: int | None = None
+    character_coverage: float = 1.0
+    byte_fallback: bool = True
+    sample: int = 20_000
+    model: str | None = None
+    src_model: str | None = None
+    tgt_model: str | None = None
+
+    def __post_init__(self):
+        count(tokenizer__size=self.size, tokenizer__src_size=self.src_size, tokenizer__tgt_size=self.tgt_size)
+        at_least(1, tokenizer__sample=self.sample)
+        if not 0.98 <= self.character_coverage <= 1:
+            raise ValueError(f"tokenizer.character_coverage={self.character_coverage}: SentencePiece takes 0.98 to 1")
+        if (self.src_model is None) != (self.tgt_model is None):
+            raise ValueError("tokenizer.src_model and tokenizer.tgt_model go together; one for both is tokenizer.model")
+
+
+@dataclass
+class BatchConfig:
+    size: int = 4096
+    unit: Unit = Unit.tokens
+    pool: int = 0
+
+    def __post_init__(self):
+        at_least(1, batch__size=self.size)
+        at_least(0, batch__pool=self.pool)

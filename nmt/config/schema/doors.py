@@ -1,0 +1,195 @@
+"""What the doors take that open a run: evaluate, translate, align, saliency, compare."""
+
+from dataclasses import dataclass, field
+
+from nmt.analysis.alignment import Symmetrise
+from nmt.config.schema.bounds import MOST, at_least, between, count
+from nmt.config.schema.data import DataKind
+from nmt.config.schema.decoding import DecodeConfig
+from nmt.training.device import DeviceName, Precision
+
+
+@dataclass
+class TestConfig:
+    """The test set of an evaluation; what is not given is the run's own."""
+
+    kind: DataKind | None = None
+    src: str | None = None
+    tgt: str | None = None
+    test: str | None = None
+    name: str | None = None
+    config: str | None = None
+    join: int = 1
+    cache: str = "data/cache"
+
+    def __post_init__(self):
+        between(1, 100, {"data__join": self.join})
+
+
+@dataclass
+class EvaluateConfig:
+    """What `python -m nmt.evaluate` takes."""
+
+    checkpoint: str | None = None
+    data: TestConfig = field(default_factory=TestConfig)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    heatmaps: int = 10
+    out: str | None = None
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        at_least(0, heatmaps=self.heatmaps)
+        count(threads=self.threads)
+
+
+def _with_in(schema: type) -> type:
+    """Adds the key `in`, which people expect beside `out`, and which Python would not let a class declare."""
+    schema.__annotations__["in"] = str | None
+    setattr(schema, "in", field(default=None, init=False, repr=False, compare=False))
+    return schema
+
+
+@dataclass
+@_with_in
+class TranslateConfig:
+    """What `python -m nmt.translate` takes."""
+
+    checkpoint: str | None = None
+    out: str | None = None
+    append: bool = False
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    alignments: str | None = None
+    heatmaps: str | None = None
+    pieces: bool = False
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        count(threads=self.threads)
+        if self.append and not self.out:
+            raise ValueError("append=true continues the file that out= names: give out=FILE as well")
+
+    @property
+    def source(self) -> str | None:
+        """The file of `in`; None for standard input."""
+        return getattr(self, "in")
+
+
+@dataclass
+class ForcedConfig:
+    """Of decoding where the words are given: only how many pairs go together."""
+
+    batch_size: int = 64
+
+    def __post_init__(self):
+        count(decode__batch_size=self.batch_size)
+
+
+@dataclass
+class AlignConfig:
+    """What `python -m nmt.align` takes."""
+
+    checkpoint: str | None = None
+    src: str | None = None
+    tgt: str | None = None
+    out: str | None = None
+    score: bool = False
+    soft: str | None = None
+    heatmaps: str | None = None
+    threshold: float | None = None
+    posterior: bool = False
+    reverse: str | None = None
+    symmetrise: Symmetrise | None = None
+    gold: str | None = None
+    gold_reversed: bool = False
+    links: str | None = None
+    decode: ForcedConfig = field(default_factory=ForcedConfig)
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        count(threads=self.threads)
+        if self.threshold is not None and not 0 < self.threshold <= 1:
+            raise ValueError(
+                f"threshold={self.threshold} makes no sense: give a weight above 0 and up to 1, such as 0.2"
+            )
+        if self.symmetrise and not self.reverse:
+            raise ValueError(
+                f"symmetrise={self.symmetrise.value} joins two directions: give reverse=RUN, a model of the other one"
+            )
+        if self.gold_reversed and not self.gold:
+            raise ValueError("gold_reversed=true is about the links of gold=: give gold=FILE as well")
+        if self.links:
+            self._check_links()
+        elif not self.src or not self.tgt:
+            missing = " and ".join(f"{name}=" for name in ("src", "tgt") if not getattr(self, name))
+            raise ValueError(f"{missing} not set: src=FILE and tgt=FILE hold the pairs to align, line by line")
+
+    def _check_links(self):
+        """What goes with links that are only to be scored."""
+        if not self.gold:
+            raise ValueError(f"links={self.links} are scored against hand-made ones: give gold=FILE as well")
+        for name in (
+            "checkpoint",
+            "src",
+            "tgt",
+            "out",
+            "score",
+            "soft",
+            "heatmaps",
+            "threshold",
+            "posterior",
+            "reverse",
+        ):
+            if getattr(self, name):
+                raise ValueError(f"links={self.links} are scored as they are, without a model: leave {name}= away")
+
+
+@dataclass
+class SaliencyConfig:
+    """What `python -m nmt.saliency` takes."""
+
+    checkpoint: str | None = None
+    src: str | None = None
+    tgt: str | None = None
+    out: str = "saliency"
+    heatmaps: int = 10
+    gold: str | None = None
+    gold_reversed: bool = False
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        at_least(0, heatmaps=self.heatmaps)
+        count(threads=self.threads)
+        if not self.src:
+            raise ValueError("src= is not set: src=FILE holds the source sentences, line by line")
+        if self.gold and not self.tgt:
+            raise ValueError(f"gold={self.gold} holds the links of given pairs: give tgt=FILE, their translations, too")
+        if self.gold_reversed and not self.gold:
+            raise ValueError("gold_reversed=true is about the links of gold=: give gold=FILE as well")
+
+
+@dataclass
+class CompareConfig:
+    """What `python -m nmt.compare` takes."""
+
+    runs: list[str] = field(default_factory=list)
+    test: str | None = None
+    out: str = "comparison"
+    width: int | None = None
+    samples: int = 1000
+
+    def __post_init__(self):
+        if not self.runs:
+            raise ValueError("runs= is not set: give the run folders to compare, such as runs=[runs/one,runs/another]")
+        if twice := [run for run in self.runs if self.runs.count(run) > 1]:
+            raise ValueError(f"runs= names {twice[0]} twice")
+        count(width=self.width)
+        between(40, MOST, {"samples": self.samples})

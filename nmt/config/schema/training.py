@@ -1,0 +1,153 @@
+"""The knobs of training: optim.*, trainer.*, guided.*, and all of them together."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nmt.config.schema.bounds import above, at_least, between, count, share
+from nmt.config.schema.data import BatchConfig, DataConfig, TokenizerConfig
+from nmt.config.schema.decoding import DecodeConfig
+from nmt.config.schema.model import DecoderKind, ModelConfig
+from nmt.model.seq2seq import Tie
+from nmt.training.device import DeviceName, GraphsChoice, Kernels, Precision
+from nmt.training.optim import OptimiserName, ScheduleName
+from nmt.training.trainer import BestBy
+
+
+@dataclass
+class ScheduleConfig:
+    name: ScheduleName = ScheduleName.constant
+    warmup: int = 0
+    hold: float = 0.0
+    halvings: int = 5
+    floor: float = 0.0
+    factor: float = 0.5
+    patience: int = 1
+
+    def __post_init__(self):
+        at_least(0, optim__schedule__warmup=self.warmup, optim__schedule__patience=self.patience)
+        at_least(1, optim__schedule__halvings=self.halvings)
+        share(optim__schedule__hold=self.hold)
+        for name in ("floor", "factor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"optim.schedule.{name}={getattr(self, name)} is impossible: give 0 to 1")
+        if self.name is ScheduleName.inverse_sqrt and self.warmup == 0:
+            raise ValueError(
+                "optim.schedule.name=inverse_sqrt falls from the end of its warm-up: try optim.schedule.warmup=1000"
+            )
+
+
+@dataclass
+class OptimConfig:
+    name: OptimiserName = OptimiserName.adam
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    rho: float = 0.95
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    smoothing: float = 0.0
+    average: float = 0.0
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+
+    def __post_init__(self):
+        above(0, optim__lr=self.lr)
+        at_least(0, optim__eps=self.eps, optim__weight_decay=self.weight_decay, optim__clip=self.clip)
+        share(
+            optim__beta1=self.beta1,
+            optim__beta2=self.beta2,
+            optim__rho=self.rho,
+            optim__momentum=self.momentum,
+            optim__smoothing=self.smoothing,
+            optim__average=self.average,
+        )
+
+
+@dataclass
+class TrainerConfig:
+    max_updates: int | None = None
+    max_epochs: float | None = None
+    max_minutes: float | None = None
+    accumulate: int = 1
+    log_every: int = 50
+    validate_every: int = 500
+    save_every: int = 500
+    save_minutes: float = 0.0
+    keep: int = 1
+    best_by: BestBy = BestBy.bleu
+    patience: int = 0
+    most_skipped: int = 20
+    valid_beam: int = 5
+    valid_sentences: int | None = None
+    tensorboard: bool = True
+
+    def __post_init__(self):
+        at_least(1, trainer__accumulate=self.accumulate, trainer__max_updates=self.max_updates)
+        at_least(1, trainer__most_skipped=self.most_skipped, trainer__valid_beam=self.valid_beam)
+        at_least(1, trainer__valid_sentences=self.valid_sentences)
+        above(0, trainer__max_epochs=self.max_epochs, trainer__max_minutes=self.max_minutes)
+        at_least(
+            0,
+            trainer__log_every=self.log_every,
+            trainer__validate_every=self.validate_every,
+            trainer__save_every=self.save_every,
+            trainer__save_minutes=self.save_minutes,
+            trainer__keep=self.keep,
+            trainer__patience=self.patience,
+        )
+
+
+@dataclass
+class GuidedConfig:
+    links: Any = None  # a file or a list of them; checked below, as OmegaConf has no such union
+    weight: float = 1.0
+    decay: float = 1.0
+
+    def __post_init__(self):
+        if self.links is not None:
+            files = [self.links] if isinstance(self.links, str) else self.links
+            if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
+                raise ValueError(f"guided.links={self.links!r}: give a file of links, i-j, or a list of such")
+            self.links = files
+        at_least(0, guided__weight=self.weight)
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"guided.decay={self.decay} is impossible: give 0 to 1")
+
+
+@dataclass
+class TrainConfig:
+    """What `python -m nmt.train` takes."""
+
+    name: str = "custom"
+    data: DataConfig = field(default_factory=DataConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    guided: GuidedConfig = field(default_factory=GuidedConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    run: str | None = None
+    resume: str | None = None
+    init: str | None = None
+    seed: int = 1
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.auto
+    kernels: Kernels = Kernels.auto
+    graphs: GraphsChoice = GraphsChoice.off
+    threads: int | None = None
+
+    def __post_init__(self):
+        between(0, 2**32 - 1, {"seed": self.seed})
+        limits = (self.trainer.max_updates, self.trainer.max_epochs, self.trainer.max_minutes)
+        if limits == (None, None, None) and not self.trainer.patience:
+            raise ValueError("nothing would end this run: set trainer.max_updates, max_epochs, max_minutes or patience")
+        if self.guided.links and self.model.decoder.kind is DecoderKind.fixed_vector:
+            raise ValueError("guided.links teach attention, which model.decoder.kind=fixed_vector does not have")
+        if self.model.tie is Tie.three and not (self.tokenizer.joint or self.tokenizer.model):
+            raise ValueError(
+                "model.tie=three shares one table between the languages, which needs one vocabulary for both: "
+                "try tokenizer.joint=true, or model.tie=two"
+            )
+        count(threads=self.threads)
