@@ -55,11 +55,12 @@ def force(
     Pairs of like length go together, inside a window of at most 32 batches and WINDOW_WEIGHTS numbers of attention.
     """
     assert not model.training, "dropout would change what is found: call model.eval() first"
+    stepper = model.prepared() if posterior else None
     for window in _windows((_encode(tokenizer, pair) for pair in pairs), 32 * batch_size):
         found = [_without_weights(tokenizer, given) for given in window]
         for rows in _batches(window, batch_size):
             batch = [window[row] for row in rows]
-            for row, forced in zip(rows, _force(model, tokenizer, batch, score, posterior), strict=True):
+            for row, forced in zip(rows, _force(model, stepper, tokenizer, batch, score), strict=True):
                 found[row] = forced
         yield from found
 
@@ -70,15 +71,15 @@ def _encode(tokenizer, pair: Pair) -> _Given:
     return _Given(pair, [*src, EOS], [*src_word_of, -1], [*tgt, EOS], [*tgt_word_of, -1])
 
 
-def _force(model, tokenizer, batch: list[_Given], score: bool, posterior: bool) -> Iterator[Translation]:
+def _force(model, stepper, tokenizer, batch: list[_Given], score: bool) -> Iterator[Translation]:
     src, src_lengths = _pad([given.src for given in batch])
     tgt_in, _ = _pad([[BOS, *given.tgt[:-1]] for given in batch])
     tgt_out, _ = _pad([given.tgt for given in batch])
     src, src_lengths, tgt_in, tgt_out = (each.to(model.device) for each in (src, src_lengths, tgt_in, tgt_out))
     features, weights = model.features(src, src_lengths, tgt_in)
     totals = _log_probs(model, features, tgt_out) if score else [math.nan] * len(batch)
-    if posterior:
-        weights = posterior_attention(model, src, src_lengths, tgt_in, tgt_out)
+    if stepper:
+        weights = posterior_attention(stepper, src, src_lengths, tgt_in, tgt_out)
     weights = weights.float().cpu().numpy()
     for given, total, looks in zip(batch, totals, weights, strict=True):
         bare = _without_weights(tokenizer, given)

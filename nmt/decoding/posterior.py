@@ -1,36 +1,39 @@
 """Attention in the light of the word that came: which source position explains it, of those that were looked at?"""
 
+import math
+
 import torch
 from torch import Tensor
 
 from nmt.model.attention import Source
 
+# Positions whose words are predicted at once: with 30,000 words their logits are 60 MB.
+CHUNK = 512
 
-def posterior_attention(
-    model, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor, *, chunk: int = 512
-) -> Tensor:
+
+def posterior_attention(model, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> Tensor:
     """p(j | y_t) ~ alpha_tj p(y_t | context = h_j): src (B, S), tgt_in, tgt_out (B, T) -> (B, T, S), rows sum to one.
 
     Attention is the prior of a step, made before its word is known.  # Deng et al. (2018), 3: the true posterior, taken
     here of a model that was trained to look at a mixture. A position alone is a source of that position alone, so this
-    asks nothing of a decoder but its steps; the vocabulary is multiplied S times as often, `chunk` rows at once.
+    asks no more of a model than search does, `encode` and `step`; but it multiplies by the vocabulary S times as often.
     """
     source, state = model.encode(src, src_lengths)
-    sentences, positions = source.mask.shape
-    rows = torch.arange(sentences, device=src.device).repeat_interleave(positions)
-    memory, keys = (part.flatten(0, 1).unsqueeze(1) for part in (source.memory, source.keys))
-    alone = Source(memory, keys, source.mask.new_ones(len(rows), 1))
+    row, position = source.mask.nonzero(as_tuple=True)
+    alone = Source(
+        *(part[row, position].unsqueeze(1) for part in (source.memory, source.keys)), row.new_ones(len(row), 1).bool()
+    )
+    parts = torch.arange(len(row), device=row.device).split(CHUNK)
     found = []
     for tokens, words in zip(tgt_in.t(), tgt_out.t(), strict=True):
-        before = state.select(rows)
-        before = before._replace(looked=before.looked[:, :1])  # of no account where there is one place to look
-        features = model.decoder.step(tokens[rows], before, alone).features
-        explained = torch.cat(
-            [
-                model.logits(part).float().log_softmax(-1).gather(1, each.unsqueeze(1)).squeeze(1)
-                for part, each in zip(features.split(chunk), words[rows].split(chunk), strict=True)
-            ]
-        )
-        _, state, weights = model.decoder.step(tokens, state, source)
-        found.append((weights.float().log() + explained.unflatten(0, (sentences, positions))).softmax(-1))
+        explained = torch.full(source.mask.shape, -math.inf, device=src.device)
+        for part in parts:
+            rows = row[part]
+            before = state.select(rows)
+            before = before._replace(looked=before.looked[:, :1])  # of no account where there is one place to look
+            logits, _, _ = model.step(tokens[rows], before, alone.select(part))
+            log_probs = logits.float().log_softmax(-1).gather(1, words[rows].unsqueeze(1)).squeeze(1)
+            explained[rows, position[part]] = log_probs
+        _, state, weights = model.step(tokens, state, source)
+        found.append((weights.float().log() + explained).softmax(-1))
     return torch.stack(found, 1)
