@@ -12,7 +12,6 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nmt.model.attention import AdditiveAttention, ConcatAttention, Source
 from nmt.model.cells import Cell
@@ -45,7 +44,7 @@ class Prepared:
             self._encoder = encoder
             if self._kind == "cpu":  # elsewhere launches count, and a whole layer is one call of cuDNN or few kernels
                 self._encoder = _copy(encoder)
-                _look_up(self._encoder, [(cell, "project") for cell in self._encoder.cells[0]])
+                _look_up(self._encoder, [(cell, "project") for cell in self._encoder.cells[0]], dtype)
                 _replace(self._encoder, dtype)
             self._decoder = _copy(decoder)
             self._fold = _prepare_decoder(self._decoder, dtype)
@@ -79,21 +78,21 @@ def _copy(module: Part) -> Part:
 def _prepare_decoder(decoder: Decoder, dtype: torch.dtype) -> nn.Module:
     """-> what makes of the memory (B, S, M) the one that the decoder's step then wants."""
     if type(decoder) is LuongDecoder:
-        _look_up(decoder, [(decoder.cell, "project")])
+        _look_up(decoder, [(decoder.cell, "project")], dtype)
     elif isinstance(decoder, BahdanauDecoder | FixedVectorDecoder) and type(decoder) in _FOLDED:
-        _look_up(decoder, [(decoder.cell, "project"), (decoder.readout, "word")])
+        _look_up(decoder, [(decoder.cell, "project"), (decoder.readout, "word")], dtype)
         joined = join([(decoder, "context"), (decoder.readout, "context")])
         return Product(joined.weight, None, dtype)
     return nn.Identity()
 
 
-def _look_up(holder: Encoder | Decoder, users: list[tuple[nn.Module, str]]) -> None:
+def _look_up(holder: Encoder | Decoder, users: list[tuple[nn.Module, str]], dtype: torch.dtype) -> None:
     """Makes the embedding a table of what `users`, products by module and name, make of each word."""
     words = holder.embedding.weight
     width = sum(linear(module, name).out_features for module, name in users)
     if len(words) * width * words.element_size() <= MOST_TABLE_BYTES:
         joined = join(users)
-        holder.add_module("embedding", Table(functional.linear(words, joined.weight, joined.bias)))
+        holder.add_module("embedding", Table(Product(joined.weight, joined.bias, dtype)(words)))
 
 
 def _replace(module: nn.Module, dtype: torch.dtype) -> None:
