@@ -2,6 +2,7 @@
 
 import codecs
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -153,22 +154,17 @@ def _words_of(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:
     empty one (the first bytes of a character) to the word at its place or, between words, to the word that follows.
     Without words all are -1.
     """
-    word_at: list[int] = []  # for each character its word, or for a space the word that follows, whose mark is below 0
-    count = 0
-    for found in re.finditer(r"\S+", text):
-        word_at.extend([~count] * (found.start() - len(word_at)))
-        word_at.extend([count] * (found.end() - found.start()))
-        count += 1
-    if not count:
+    words_at = [found.span() for found in re.finditer(r"\S+", text)]
+    if not words_at:
         return [-1] * len(spans)
-    word_at.extend([~(count - 1)] * (len(text) + 1 - len(word_at)))
+    begins = [begin for begin, _ in words_at]
     words: list[int] = []
-    following = count - 1
+    following = len(words_at) - 1
     for begin, end in reversed(spans):
         if begin >= 0:
-            inside = next((word_at[c] for c in range(end - 1, begin - 1, -1) if word_at[c] >= 0), None)
-            at = word_at[begin]
-            here = inside if inside is not None else at if at >= 0 else ~at
+            here = bisect_right(begins, max(begin, end - 1)) - 1  # the last word that begins within the span or before
+            if here < 0 or words_at[here][1] <= begin:  # nothing of it is within: the span is space, or empty after it
+                here += 1
             following = min(following, here)  # words never go back
         words.append(following)
     return words[::-1]
