@@ -22,9 +22,9 @@ from torch.nn import functional
 
 from nmt.data.symbols import BOS, EOS, PAD
 from nmt.decoding.history import Hypothesis, Trace, read_out
+from nmt.model.prepared.vocabulary import largest
 
 NEVER = (PAD, BOS)  # what no hypothesis contains, however probable the model finds it
-BLOCK = 64  # logits whose largest is looked at before them
 
 
 class Normalisation(Enum):
@@ -177,7 +177,7 @@ def _continue(logits: Tensor, log_probs: Tensor, beam: int) -> Candidates:
     """
     size, parents = log_probs.shape
     # Two more than K, since PAD and BOS may be among them; ordered by id, so that the stable sort below settles ties.
-    ids, _ = _likeliest(logits, min(beam + len(NEVER), logits.shape[1])).sort(dim=1)
+    ids, _ = largest(logits, min(beam + len(NEVER), logits.shape[1])).sort(dim=1)
     # One fused pass: twice as fast on a CPU as logsumexp, which makes several over temporaries of this size.
     gained = logits.log_softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32)).gather(1, ids)
     for never in NEVER:
@@ -190,25 +190,6 @@ def _continue(logits: Tensor, log_probs: Tensor, beam: int) -> Candidates:
     grown, order = functional.pad(grown, (0, missing), value=-torch.inf).sort(dim=1, descending=True, stable=True)
     order = order[:, :beam].clamp(max=parents * ids.shape[1] - 1)
     return Candidates(grown[:, :beam], order // ids.shape[1], ids.view(size, -1).gather(1, order))
-
-
-def _likeliest(logits: Tensor, count: int) -> Tensor:
-    """The ids (N, count) of the largest of logits (N, V), in no order.
-
-    Which of the equals at the edge come along is topk's choice: it knows the row alone, never the batch.
-    """
-    blocks = logits.shape[1] // BLOCK
-    if blocks < count:
-        return logits.topk(count, sorted=False).indices
-    # What is among the largest is in a block whose largest is: so few blocks need a second look, at half the cost of
-    # one topk for 6,000 words and a third for 32,000.
-    whole = blocks * BLOCK
-    in_blocks = logits[:, :whole].unflatten(1, (blocks, BLOCK))
-    chosen = in_blocks.amax(2).topk(count, sorted=False).indices
-    few = in_blocks.gather(1, chosen.unsqueeze(2).expand(-1, -1, BLOCK)).flatten(1)
-    found = torch.cat((few, logits[:, whole:]), 1).topk(count, sorted=False).indices
-    block = chosen.gather(1, (found // BLOCK).clamp(max=count - 1))
-    return torch.where(found < few.shape[1], block * BLOCK + found % BLOCK, found - few.shape[1] + whole)
 
 
 def _into_free_places(scores: Tensor, ended: Tensor) -> Tensor:

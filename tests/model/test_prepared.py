@@ -8,6 +8,7 @@ from nmt.model.attention import AdditiveAttention, Score
 from nmt.model.cells import CellKind
 from nmt.model.decoder import Start
 from nmt.model.prepared.products import Product
+from nmt.model.prepared.vocabulary import SHARPENED, Vocabulary
 
 KINDS = [("bahdanau", {}), ("luong", {"input_feeding": True}), ("luong", {"input_feeding": False}), ("fixed", {})]
 
@@ -112,3 +113,17 @@ def test_a_row_of_a_product_does_not_depend_on_how_many_there_are(dtype):
     together = product(inputs)
     for rows in (1, 2, 3, 7, 16, 33):
         assert torch.equal(product(inputs[:rows]), together[:rows])
+
+
+def test_the_largest_logits_are_exact_in_bfloat16_and_alone_as_among_others():
+    torch.manual_seed(0)
+    output = torch.nn.Linear(96, 700)
+    features = torch.randn(40, 96)
+    exact, found = output(features).detach(), Vocabulary(output, torch.bfloat16)(features)
+    largest = found.topk(SHARPENED).indices
+    torch.testing.assert_close(found.gather(1, largest), exact.gather(1, largest), rtol=0, atol=1e-5)
+    assert (found - exact).abs().max() > 1e-4  # the others are bf16's
+    assert torch.equal(found.argmax(1), exact.argmax(1))
+    if Product(output.weight, output.bias, torch.bfloat16).packed:
+        for rows in (1, 2, 3, 7, 16, 33):
+            assert torch.equal(Vocabulary(output, torch.bfloat16)(features[:rows]), found[:rows])

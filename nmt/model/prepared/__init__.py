@@ -20,6 +20,7 @@ from nmt.model.encoder import Encoder
 from nmt.model.prepared.cells import PREPARED
 from nmt.model.prepared.looks import PreparedAdditive
 from nmt.model.prepared.products import Product, Table, join, linear
+from nmt.model.prepared.vocabulary import Vocabulary
 from nmt.model.recurrence.products import product_dtype
 
 # Tables of words beyond this size are not made. For 6,000 words and 256 and 512 units both sides take 86 MB.
@@ -49,7 +50,7 @@ class Prepared:
             self._decoder = _copy(decoder)
             self._fold = _prepare_decoder(self._decoder, dtype)
             _replace(self._decoder, dtype)
-            self._output = Product(output.weight, output.bias, dtype)
+            self._output = Vocabulary(output, dtype)
 
     def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Source, State]:
         """As Seq2Seq.encode; the memory (B, S, .) may be of another width."""
