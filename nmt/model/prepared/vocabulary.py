@@ -13,7 +13,7 @@ SHARPENED = 8  # logits of a row that are made again: what a beam of six picks f
 class Vocabulary(nn.Module):
     """features (N, R) -> logits (N, V): products in `dtype`, the largest of each row once more in float32.
 
-    Which word is the best is often decided by less than what bf16 rounds off: without this 60 of 1,000 greedy translations
+    Which word is best is often decided by less than what bf16 rounds off: without this 60 of 1,000 greedy translations
     differ from float32's, with it 17.
     """
 
