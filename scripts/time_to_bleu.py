@@ -1,0 +1,76 @@
+"""Wall clock until validation first reaches a BLEU: the same recipe by plain loops in float32, and as it is trained.
+
+    python scripts/time_to_bleu.py OUT --bleu 37 +experiment=multi30k data=files data.src=de data.tgt=en \\
+        data.train=multi30k/train data.valid=multi30k/val trainer.max_minutes=null trainer.max_updates=3500
+
+    plain   the loops as the papers write them, keys once a sentence, differentiated by autograd; float32
+    fast    what training runs
+
+Runs go to OUT/plain and OUT/fast, one after the other; --ways takes one of them alone. Seconds count from the start of
+the process, so reading the corpus and validating are in them.
+"""
+
+import argparse
+import json
+import runpy
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+WAYS = {"plain": ["precision=fp32"], "fast": []}
+
+
+def train_plainly(overrides: list[str]) -> None:
+    from nmt.model import recurrence  # the parent has no need of torch
+
+    sys.argv[1:] = overrides
+    with recurrence.plain():
+        runpy.run_module("nmt.train", run_name="__main__")
+
+
+def measure(way: str, out: Path, overrides: list[str]) -> list[tuple[float, int, float]]:
+    """(seconds, updates, BLEU) of each validation."""
+    command = ["-m", "nmt.train"] if way == "fast" else [__file__, "--plainly"]
+    begun = time.monotonic()
+    child = subprocess.Popen([sys.executable, *command, *overrides, *WAYS[way], f"run={out / way}"])
+    metrics, seen = out / way / "metrics.jsonl", []
+    while True:
+        over = child.poll() is not None
+        found = []
+        for line in metrics.read_text().splitlines(keepends=True) if metrics.exists() else []:
+            if line.endswith("\n") and (entry := json.loads(line))["kind"] == "valid":
+                found.append(entry)
+        seen += [(time.monotonic() - begun, entry["update"], entry["bleu"]) for entry in found[len(seen) :]]
+        if over:
+            break
+        time.sleep(0.5)
+    if child.returncode:
+        sys.exit(f"{way} ended with {child.returncode}")
+    return seen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--bleu", type=float, default=37.0)
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("overrides", nargs="*", help="what python -m nmt.train takes")
+    options = parser.parse_intermixed_args()
+    table = []
+    for way in options.ways:
+        validations = measure(way, options.out, options.overrides)
+        reached = next((entry for entry in validations if entry[2] >= options.bleu), None)
+        when = f"{reached[0] / 60:.1f} min, update {reached[1]}" if reached else "not reached"
+        seconds, updates, bleu = validations[-1]
+        table.append(
+            f"{way:6} BLEU {options.bleu:g}: {when:28} {updates} updates: {seconds / 60:.1f} min, BLEU {bleu:.2f}"
+        )
+    print("\n".join(table))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--plainly"]:
+        train_plainly(sys.argv[2:])
+    else:
+        main()
