@@ -13,12 +13,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from nmt.model.attention import AdditiveAttention, ConcatAttention, Source
+from nmt.model.attention import AdditiveAttention, ConcatAttention, CoverageAttention, Source
 from nmt.model.cells import Cell
 from nmt.model.decoder import BahdanauDecoder, Decoder, FixedVectorDecoder, LuongDecoder, State
 from nmt.model.encoder import Encoder
 from nmt.model.prepared.cells import PREPARED
-from nmt.model.prepared.looks import PreparedAdditive
+from nmt.model.prepared.looks import PreparedAdditive, PreparedCoverage
 from nmt.model.prepared.products import Product, Table, join, linear
 from nmt.model.prepared.vocabulary import Vocabulary
 from nmt.model.recurrence.products import product_dtype
@@ -105,5 +105,7 @@ def _replace(module: nn.Module, dtype: torch.dtype) -> None:
             part = PREPARED[type(part)](part, dtype)
         elif isinstance(part, AdditiveAttention) and type(part) in (AdditiveAttention, ConcatAttention):
             part = PreparedAdditive(part, dtype)
+        elif type(part) is CoverageAttention:
+            part = PreparedCoverage(part, dtype)
         module.add_module(name, part)
         _replace(part, dtype)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from nmt.model.attention import AdditiveAttention, Attention
+from nmt.model.attention import AdditiveAttention, Attention, CoverageAttention
 from nmt.model.prepared.products import Product
 from nmt.model.recurrence.looks import bounded_exp_
 
@@ -31,3 +31,23 @@ class PreparedAdditive(Attention):
 
     def energies(self, query: Tensor, keys: Tensor, looked: Tensor) -> Tensor:
         return torch.addcmul(self.one, query.unsqueeze(2), keys.unsqueeze(1)).reciprocal_() @ self.slope
+
+
+class PreparedCoverage(PreparedAdditive):
+    """With what was looked at before the exponentials have nothing to share: tanh(z) = 1 - 2 sigmoid(-2 z)."""
+
+    covers = True
+
+    def __init__(self, attention: CoverageAttention, dtype: torch.dtype):
+        super().__init__(attention, dtype)
+        self.cover_twice = 2 * attention.cover.detach()
+
+    def project_keys(self, memory: Tensor) -> Tensor:
+        return self.key(memory)
+
+    def project_query(self, hidden: Tensor) -> Tensor:
+        return self.query(hidden)
+
+    def energies(self, query: Tensor, keys: Tensor, looked: Tensor) -> Tensor:
+        twice = query.unsqueeze(2) + keys.unsqueeze(1)
+        return twice.addcmul_(looked.unsqueeze(3), self.cover_twice).neg_().sigmoid_() @ self.slope
