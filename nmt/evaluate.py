@@ -18,8 +18,9 @@ from nmt.data.corpus import Joined
 from nmt.decoding.forced import force
 from nmt.decoding.translator import Translator
 from nmt.training import checkpoint
-from nmt.training.device import Device, Ranks, choose_device, join_ranks
+from nmt.training.device import Device, choose_device
 from nmt.training.journal import start_log
+from nmt.training.ranks import Ranks, join_ranks
 from nmt.training.run_folder import RunFolder, run_of
 from nmt.training.validation import likelihood, translate_together
 

@@ -17,9 +17,10 @@ from nmt.config.schema import TrainConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.training import checkpoint
 from nmt.training.checkpoint import Snapshot
-from nmt.training.device import Ranks, choose_device, choose_kernels, join_ranks, seed_everything
+from nmt.training.device import choose_device, choose_kernels, seed_everything
 from nmt.training.journal import start_log
 from nmt.training.optim import Average
+from nmt.training.ranks import Ranks, join_ranks
 from nmt.training.run_folder import RunFolder, fresh, locate
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator

@@ -38,9 +38,10 @@ from nmt.model.encoder import Encoder
 from nmt.model.recurrence import Kernel
 from nmt.model.recurrence.trial import shortcoming
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.device import Device, Ranks
+from nmt.training.device import Device
 from nmt.training.gradients import Gradients
 from nmt.training.graphs import Graphs
+from nmt.training.ranks import Ranks
 
 Work = Callable[[], object]
 PAPER, TINY = loops.SIZES["paper"], loops.SIZES["tiny"]

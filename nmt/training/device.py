@@ -1,33 +1,17 @@
-"""Where training runs and in which precision: the one place that knows cuda, bf16, threads, seeds and ranks."""
+"""Where training runs and in which precision: the one place that knows cuda, bf16, threads and seeds."""
 
-import contextlib
-import datetime
 import os
 import random
-import time
-import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TypeVar
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch import Tensor
-from torch.distributed.distributed_c10d import PrefixStore, Store
-from torch.distributed.rendezvous import rendezvous
 
 from nmt.model.recurrence import Kernel, use
 from nmt.model.recurrence.trial import shortcoming
-
-Item = TypeVar("Item")
-
-# How long a rank waits for the others to be there, and then for what they do: rank 0 prepares a corpus of many millions
-# of pairs while they wait. A rank that dies is noticed long before, by its connection or by torchrun.
-JOINING = datetime.timedelta(minutes=10)
-PATIENCE = datetime.timedelta(hours=3)
-
+from nmt.training.ranks import Ranks
 
 # oneDNN keeps the kernels that it made for the last 1024 shapes, and every batch of text brings new ones: a run on a
 # CPU grew for hours. 128 took no time that could be measured, and a fifth off the memory after 100 updates already. The
@@ -90,7 +74,7 @@ class Device:
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
 
-def choose_device(name: DeviceName, precision: Precision, ranks: "Ranks | None" = None) -> Device:
+def choose_device(name: DeviceName, precision: Precision, ranks: Ranks | None = None) -> Device:
     """Raises ValueError where the machine has not what is asked for."""
     cuda = torch.cuda.is_available()
     match name:
@@ -168,135 +152,6 @@ def cpu_multiplies_bf16() -> bool:
     """Whether this CPU has instructions for bfloat16 products (AVX-512 BF16 or AMX)."""
     names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     return any(getattr(torch.cpu, name, lambda: False)() for name in names)
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """This process among those that torchrun started; alone: rank 0 of 1."""
-
-    rank: int = 0
-    size: int = 1
-    local: int = 0
-
-    @property
-    def first(self) -> bool:
-        """Whether this is the one that writes."""
-        return self.rank == 0
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        """`tensor` summed over all ranks, in place."""
-        if self.size > 1:
-            with connected(self.rank):
-                dist.all_reduce(tensor)
-        return tensor
-
-    def share(self, item: Item) -> Item:
-        """Rank 0's `item` (anything that can be pickled) on every rank."""
-        if self.size == 1:
-            return item
-        box = [item]
-        with connected(self.rank):
-            dist.broadcast_object_list(box, src=0)
-        return box[0]
-
-    def decide(self, action: Callable[[], Item]) -> Item:
-        """What rank 0's `action` gives, on every rank. Its ValueError or OSError is raised there; the others leave."""
-        if self.size == 1:
-            return action()
-        found, error = None, None
-        if self.first:
-            try:
-                found = action()
-            except (ValueError, OSError) as raised:
-                error = raised
-        found, failed = self.share((found, error is not None))
-        if error:
-            raise error
-        if failed:
-            raise SystemExit(2)  # rank 0 says why
-        return found  # pyright: ignore[reportReturnType]
-
-    @contextlib.contextmanager
-    def first_alone(self):
-        """Rank 0 goes through the block before the others do, and leaves its caches for them."""
-        if self.size > 1 and not self.first:
-            self._wait()
-        yield
-        if self.size > 1 and self.first:
-            self._wait()
-
-    def gather(self, item: Item) -> list[Item]:
-        """Every rank's `item`, in the order of ranks, on every rank."""
-        if self.size == 1:
-            return [item]
-        box = [item] * self.size
-        with connected(self.rank):
-            dist.all_gather_object(box, item)
-        return box
-
-    def _wait(self) -> None:
-        with connected(self.rank):
-            dist.barrier()
-
-
-@contextlib.contextmanager
-def connected(rank: int):
-    """Gloo's and NCCL's errors, when another rank dies, in one line."""
-    try:
-        yield
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0][:200]
-        raise ConnectionError(f"rank {rank} lost the other ranks: {reason}") from error
-
-
-@contextlib.contextmanager
-def join_ranks():
-    """The ranks of this process, from the variables that torchrun sets; leaves the group at the end."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
-        yield Ranks()
-        return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    cuda = torch.cuda.is_available()
-    if cuda and local < torch.cuda.device_count():
-        torch.cuda.set_device(local)
-    rank = int(os.environ.get("RANK", "0"))
-    with connected(rank):
-        store, rank, size = next(iter(rendezvous("env://", timeout=JOINING)))
-        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
-        dist.init_process_group(
-            backend, store=_own_part(store, rank, size), rank=rank, world_size=size, timeout=PATIENCE
-        )
-    # After an error nothing is torn down, which could wait for the others: the end of the process cuts the connection.
-    yield Ranks(rank, size, local)
-    dist.destroy_process_group()
-
-
-def _own_part(store: Store, rank: int, size: int) -> Store:
-    """A part of `store` that is used by the ranks of this start alone.
-
-    torchrun keeps its store when it restarts the ranks, and with it the addresses of those that died, which the others
-    would try to reach; and the counts of restarts of several machines, which could tell starts apart, differ. So each
-    rank asks under a name never used before, and rank 0 answers whoever asks, the dead as well, until all have come.
-    """
-    name = uuid.uuid4().hex
-    if rank:
-        store.set(f"nmt/asks/{rank}", name)
-        name = store.get(f"nmt/answer/{name}").decode()
-        store.set(f"nmt/came/{name}/{rank}", "yes")
-        return PrefixStore(name, store)
-    missing = set(range(1, size))
-    end = time.monotonic() + JOINING.total_seconds()
-    while missing:
-        if time.monotonic() > end:
-            raise RuntimeError(f"waited in vain for ranks {sorted(missing)}")
-        for other in sorted(missing):
-            if store.check([f"nmt/asks/{other}"]):
-                store.set(f"nmt/answer/{store.get(f'nmt/asks/{other}').decode()}", name)
-            if store.check([f"nmt/came/{name}/{other}"]):
-                missing.discard(other)
-        time.sleep(0.02)
-    return PrefixStore(name, store)
 
 
 def seed_everything(seed: int) -> None:

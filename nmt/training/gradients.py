@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from nmt.data.batches import Batch, Batches
-from nmt.training.device import Device, Ranks, random_states, restore_random_states
+from nmt.training.device import Device, random_states, restore_random_states
 from nmt.training.graphs import Graphs
+from nmt.training.ranks import Ranks
 
 log = logging.getLogger("nmt")
 

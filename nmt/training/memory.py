@@ -7,9 +7,10 @@ from torch import Tensor
 
 from nmt.training import checkpoint
 from nmt.training.checkpoint import Snapshot
-from nmt.training.device import Ranks, restore_random_states
+from nmt.training.device import restore_random_states
 from nmt.training.optim import Average, Schedule
 from nmt.training.progress import Progress
+from nmt.training.ranks import Ranks
 
 
 class Memory:

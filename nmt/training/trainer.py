@@ -17,12 +17,13 @@ from nmt.training import checkpoint
 from nmt.training.budget import Budget
 from nmt.training.checkpoint import Snapshot
 from nmt.training.checkpoint.placing import Saves
-from nmt.training.device import Device, Ranks, random_states
+from nmt.training.device import Device, random_states
 from nmt.training.gradients import Gradients, Word
 from nmt.training.journal import Journal, Silence
 from nmt.training.memory import Memory
 from nmt.training.optim import Average, Schedule
 from nmt.training.progress import Progress, Window
+from nmt.training.ranks import Ranks
 from nmt.training.run_folder import RunFolder
 from nmt.training.signals import StopRequest
 from nmt.training.validation import Abandoned, Validator

@@ -11,7 +11,8 @@ from nmt.analysis.health import Health, Tally, health, tally
 from nmt.analysis.metrics import bleu
 from nmt.data.batches import Batches
 from nmt.decoding.translator import Translation, Translator
-from nmt.training.device import Device, Ranks
+from nmt.training.device import Device
+from nmt.training.ranks import Ranks
 
 
 class Likelihood(NamedTuple):

@@ -27,8 +27,9 @@ from nmt.model.decoder import Start
 from nmt.model.init import Init, initialise
 from nmt.training import budget, checkpoint
 from nmt.training.budget import Budget
-from nmt.training.device import Device, Ranks
+from nmt.training.device import Device
 from nmt.training.optim import Average, OptimiserName, Schedule, ScheduleName, build_optimiser
+from nmt.training.ranks import Ranks
 from nmt.training.run_folder import RunFolder
 from nmt.training.trainer import Habits, Trainer
 from nmt.training.validation import Validator

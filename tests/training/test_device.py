@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from nmt.training import device as devices
-from nmt.training.device import DeviceName, Precision, Ranks, choose_device
+from nmt.training.device import DeviceName, Precision, choose_device
+from nmt.training.ranks import Ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 CUDA = pytest.param("cuda", marks=pytest.mark.gpu)

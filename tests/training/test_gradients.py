@@ -6,8 +6,9 @@ import torch
 
 from nmt.config.schema import DecoderKind
 from nmt.data.batches import Batches, Unit
-from nmt.training.device import Device, Ranks
+from nmt.training.device import Device
 from nmt.training.gradients import Gradients, Word
+from nmt.training.ranks import Ranks
 
 
 def gradients(model) -> dict[str, torch.Tensor]:

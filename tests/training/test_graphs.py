@@ -13,12 +13,12 @@ from nmt.training.device import (
     GraphsChoice,
     Kernels,
     Precision,
-    Ranks,
     choose_device,
     choose_kernels,
 )
 from nmt.training.gradients import Gradients, Word
 from nmt.training.graphs import Graphs, Shape
+from nmt.training.ranks import Ranks
 
 CPU = Device(torch.device("cpu"), torch.float32, "for tests")
 

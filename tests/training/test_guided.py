@@ -12,8 +12,9 @@ from nmt.data.batches import Batches, Unit
 from nmt.data.corpus import read_files
 from nmt.data.encoded import encode_corpus
 from nmt.model.loss import guided_cross_entropy
-from nmt.training.device import Device, Ranks
+from nmt.training.device import Device
 from nmt.training.gradients import Gradients, Word
+from nmt.training.ranks import Ranks
 
 
 def write_links(folder, name="train.links") -> None:

@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from nmt.training import checkpoint
-from nmt.training.device import _own_part
+from nmt.training.ranks import _own_part
 
 ROOT = Path(__file__).resolve().parents[2]
 EXACT = {"model__encoder__dropout": 0, "model__decoder__dropout": 0, "trainer__accumulate": 1}

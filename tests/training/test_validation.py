@@ -8,7 +8,7 @@ import torch
 from nmt.analysis.alignment import word_attention
 from nmt.analysis.health import health, tally
 from nmt.config.schema import DecoderKind
-from nmt.training.device import Ranks
+from nmt.training.ranks import Ranks
 from nmt.training.validation import Abandoned, likelihood, translate_together
 
 
