@@ -20,9 +20,8 @@ def posterior_attention(model, src: Tensor, src_lengths: Tensor, tgt_in: Tensor,
     """
     source, state = model.encode(src, src_lengths)
     row, position = source.mask.nonzero(as_tuple=True)
-    alone = Source(
-        *(part[row, position].unsqueeze(1) for part in (source.memory, source.keys)), row.new_ones(len(row), 1).bool()
-    )
+    memory, keys = (part[row, position].unsqueeze(1) for part in (source.memory, source.keys))
+    alone = Source(memory, keys, source.mask.new_ones(len(row), 1))
     parts = torch.arange(len(row), device=row.device).split(CHUNK)
     found = []
     for tokens, words in zip(tgt_in.t(), tgt_out.t(), strict=True):
