@@ -6,7 +6,7 @@
     plain   the loops as the papers write them, keys once a sentence, differentiated by autograd; float32
     fast    what training runs
 
-Runs go to OUT/plain and OUT/fast, one after the other; --ways takes one of them alone. Seconds count from the start of
+Runs go to OUT/plain and OUT/fast, one after the other; --way takes one of them alone. Seconds count from the start of
 the process, so reading the corpus and validating are in them.
 """
 
@@ -54,11 +54,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--bleu", type=float, default=37.0)
-    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
+    parser.add_argument("--way", choices=WAYS, help="only this one")
     parser.add_argument("overrides", nargs="*", help="what python -m nmt.train takes")
     options = parser.parse_intermixed_args()
     table = []
-    for way in options.ways:
+    for way in [options.way] if options.way else WAYS:
         validations = measure(way, options.out, options.overrides)
         reached = next((entry for entry in validations if entry[2] >= options.bleu), None)
         when = f"{reached[0] / 60:.1f} min, update {reached[1]}" if reached else "not reached"
