@@ -48,7 +48,15 @@ class Languages(NamedTuple):
 def languages(data: DataConfig | TestConfig) -> Languages:
     """Raises ValueError where they are not set."""
     if data.kind is DataKind.demo:
-        return Languages(DEMO_SRC, DEMO_TGT)
+        other = {DEMO_SRC: DEMO_TGT, DEMO_TGT: DEMO_SRC}
+        src = data.src or other.get(data.tgt or DEMO_TGT)
+        if src not in other or data.tgt not in (None, other[src]):
+            given = " ".join(f"data.{key}={word}" for key in ("src", "tgt") if (word := getattr(data, key)))
+            raise ValueError(
+                f"{given}: the demo corpus is in English and French; "
+                f"try data.src={DEMO_TGT} data.tgt={DEMO_SRC}, or data=files"
+            )
+        return Languages(src, other[src])
     if not data.src or not data.tgt:
         raise ValueError("data.src and data.tgt name the two languages: try data.src=de data.tgt=en")
     return Languages(data.src, data.tgt)

@@ -15,6 +15,7 @@ from nmt.analysis.report import Selection, Shown, Subject, write_page
 from nmt.config.door import door
 from nmt.config.schema import DataConfig, DataKind, EvaluateConfig, TestConfig
 from nmt.data.corpus import Joined
+from nmt.data.demo import DEMO_TGT
 from nmt.decoding.forced import force
 from nmt.decoding.translator import Translator
 from nmt.training import checkpoint
@@ -102,14 +103,15 @@ def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
     if asked.kind is None and own.kind is DataKind.demo and asked.test:
         kind = DataKind.files
     pair = build.languages(own)
+    files = DataConfig() if kind is DataKind.demo else own  # the demo corpus brings its own
     return replace(
         own,
         kind=kind,
         src=asked.src or pair.src,
         tgt=asked.tgt or pair.tgt,
-        test=asked.test or own.test,
-        name=asked.name or own.name,
-        config=asked.config or own.config,
+        test=asked.test or files.test,
+        name=asked.name or files.name,
+        config=asked.config or files.config,
         cache=asked.cache,
         train=None,
     )
@@ -118,12 +120,12 @@ def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
 def _gold(data: DataConfig):
     """The gold links that lie beside a test set, PREFIX.links, a line a pair, or None."""
     if data.kind is DataKind.demo:
-        path = Path(data.cache) / "demo" / "test.links"
-    elif data.kind is DataKind.files:
+        links = read_links(Path(data.cache) / "demo" / "test.links")
+        return [each.reversed() for each in links] if build.languages(data).src == DEMO_TGT else list(links)
+    if data.kind is DataKind.files:
         path = Path(f"{data.test}.links")
-    else:
-        return None
-    return list(read_links(path)) if path.is_file() else None
+        return list(read_links(path)) if path.is_file() else None
+    return None
 
 
 def _subject(loaded: build.Loaded, run: RunFolder, test: str, data: DataConfig, beam: int) -> Subject:

@@ -10,9 +10,9 @@ import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from nmt import build, train
+from nmt import build, evaluate, train
 from nmt.config.door import CONFIGS, door
-from nmt.config.schema import DataKind, DecoderKind, TrainConfig
+from nmt.config.schema import DataConfig, DataKind, DecoderKind, TrainConfig
 from nmt.data.batches import Unit
 from nmt.data.tokenizer import Kind
 from nmt.model.attention import Score
@@ -232,3 +232,25 @@ def test_a_preset_trains_on_local_data_of_its_shape(tmp_path, monkeypatch, corpu
     door("train", train.main, TrainConfig)
     assert (tmp_path / "run" / "checkpoints" / "last" / "model.safetensors").is_file()
     assert "60 training pairs" in (tmp_path / "run" / "train.log").read_text()
+
+
+@pytest.mark.parametrize("given", [(None, None), ("en", None), (None, "fr"), ("en", "fr")])
+def test_the_demo_corpus_goes_both_ways(given):
+    asked = dict(zip(("src", "tgt"), given, strict=True))
+    turned = dict(zip(("tgt", "src"), given, strict=True))
+    assert build.languages(DataConfig(**asked)) == ("en", "fr")
+    assert build.languages(DataConfig(**turned)) == (("fr", "en") if any(given) else ("en", "fr"))
+
+
+@pytest.mark.parametrize("given", [{"src": "de"}, {"tgt": "en", "src": "en"}, {"tgt": "it"}])
+def test_the_demo_corpus_in_another_language_is_refused(given):
+    with pytest.raises(ValueError, match=r"in English and French; try data\.src=fr data\.tgt=en"):
+        build.languages(DataConfig(**given))
+
+
+def test_gold_links_of_the_demo_corpus_are_turned_with_it(tmp_path):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "test.links").write_text("0-1 2-0\n")
+    there, back = (evaluate._gold(DataConfig(src=src, cache=str(tmp_path))) for src in ("en", "fr"))
+    assert there[0].sure == {(0, 1), (2, 0)}
+    assert back[0].sure == {(1, 0), (0, 2)}

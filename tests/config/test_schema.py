@@ -8,6 +8,7 @@ from nmt.config.schema import (
     AttentionConfig,
     BatchConfig,
     DataConfig,
+    DataKind,
     DecodeConfig,
     DecoderConfig,
     EncoderConfig,
@@ -167,8 +168,14 @@ def test_some_thread_has_to_work(config):
 @pytest.mark.parametrize("train", [3, [1], {"a": "b"}, ["a", None]])
 def test_training_texts_are_paths(train):
     with pytest.raises(ValueError, match=r"data\.train=.*: give a path without its language suffix"):
-        DataConfig(train=train)
+        DataConfig(kind=DataKind.files, train=train)
 
 
 def test_one_training_text_is_a_list_of_one():
-    assert DataConfig(train="a").train == ["a"]
+    assert DataConfig(kind=DataKind.files, train="a").train == ["a"]
+
+
+@pytest.mark.parametrize("key", ["train", "valid", "test", "name", "config"])
+def test_the_demo_corpus_takes_no_other_text(key):
+    with pytest.raises(ValueError, match=rf"data\.{key}=mine: the demo corpus brings its own; add data=files"):
+        DataConfig(**{key: "mine"})
