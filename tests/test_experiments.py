@@ -42,15 +42,7 @@ def shapes(config: TrainConfig, src: int = 100, tgt: int = 100) -> dict[str, tup
 
 
 def test_the_experiments_are_these():
-    assert EXPERIMENTS == [
-        "bahdanau",
-        "coverage",
-        "luong_concat",
-        "luong_dot",
-        "luong_general",
-        "multi30k",
-        "rnnencdec",
-    ]
+    assert EXPERIMENTS == ["bahdanau", "coverage", "hansards", *LUONG, "multi30k", "rnnencdec"]
 
 
 def test_the_corpora_are_these():
