@@ -42,7 +42,7 @@ def shapes(config: TrainConfig, src: int = 100, tgt: int = 100) -> dict[str, tup
 
 
 def test_the_experiments_are_these():
-    assert EXPERIMENTS == ["bahdanau", "coverage", "hansards", *LUONG, "multi30k", "rnnencdec"]
+    assert ["bahdanau", "coverage", "hansards", *LUONG, "multi30k", "rnnencdec"] == EXPERIMENTS
 
 
 def test_the_corpora_are_these():
