@@ -67,6 +67,9 @@ def read_corpus(data: DataConfig, split: str) -> Corpus:
     src, tgt = languages(data)
     blank = data.blank if split != "test" else Blank.keep
     if data.kind is DataKind.demo:
+        for key in ("train", "valid", "test", "name", "config"):
+            if given := getattr(data, key):
+                raise ValueError(f"data.{key}={given}: the demo corpus brings its own; add data=files or data=hub")
         folder = Path(data.cache) / "demo"
         write_demo(folder, train=24_000, valid=600, test=600, seed=DEMO_SEED)
         return read_files([str(folder / split)], src, tgt, blank=blank, key=f"data.{split}")

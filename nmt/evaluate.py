@@ -114,6 +114,7 @@ def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
         config=asked.config or files.config,
         cache=asked.cache,
         train=None,
+        valid=None,
     )
 
 

@@ -1,6 +1,6 @@
 """Wall clock until validation first reaches a BLEU: the same recipe by plain loops in float32, and as it is trained.
 
-    python scripts/time_to_bleu.py OUT --bleu 37 +experiment=multi30k data=files data.src=de data.tgt=en \\
+    python scripts/time_to_bleu.py OUT --bleu 34 +experiment=multi30k data=files data.src=de data.tgt=en \\
         data.train=multi30k/train data.valid=multi30k/val trainer.max_minutes=null trainer.max_updates=3500
 
     plain   the loops as the papers write them, keys once a sentence, differentiated by autograd; float32
@@ -53,7 +53,7 @@ def measure(way: str, out: Path, overrides: list[str]) -> list[tuple[float, int,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--bleu", type=float, default=37.0)
+    parser.add_argument("--bleu", type=float, default=34.0)
     parser.add_argument("--way", choices=WAYS, help="only this one")
     parser.add_argument("overrides", nargs="*", help="what python -m nmt.train takes")
     options = parser.parse_intermixed_args()

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from nmt import build, evaluate, train
 from nmt.config.door import CONFIGS, door
 from nmt.config.schema import DataConfig, DataKind, DecoderKind, TrainConfig
+from nmt.config.schema import TestConfig as Asked  # under its own name pytest would collect it
 from nmt.data.batches import Unit
 from nmt.data.tokenizer import Kind
 from nmt.model.attention import Score
@@ -246,3 +247,15 @@ def test_gold_links_of_the_demo_corpus_are_turned_with_it(tmp_path):
     there, back = (evaluate._gold(DataConfig(src=src, cache=str(tmp_path))) for src in ("en", "fr"))
     assert there[0].sure == {(0, 1), (2, 0)}
     assert back[0].sure == {(1, 0), (0, 2)}
+
+
+@pytest.mark.parametrize("key", ["train", "valid", "test", "name", "config"])
+def test_the_demo_corpus_takes_no_other_text(key):
+    with pytest.raises(ValueError, match=rf"data\.{key}=.*mine.*: the demo corpus brings its own; add data=files"):
+        build.read_corpus(DataConfig(**{key: "mine"}), "train")
+
+
+def test_a_model_of_files_is_evaluated_on_the_demo_corpus():
+    own = DataConfig(kind=DataKind.files, src="en", tgt="fr", train=["a"], valid="b", test="c")
+    data = evaluate._test_of(own, Asked(kind=DataKind.demo, cache="d"))
+    assert data == DataConfig(src="en", tgt="fr", cache="d")

@@ -16,7 +16,8 @@ def posterior_attention(model, src: Tensor, src_lengths: Tensor, tgt_in: Tensor,
 
     Attention is the prior of a step, made before its word is known.  # Deng et al. (2018), 3: the true posterior, taken
     here of a model that was trained to look at a mixture. A position alone is a source of that position alone, so this
-    asks no more of a model than search does, `encode` and `step`; but it multiplies by the vocabulary S times as often.
+    takes no more than `encode` and `step`, with Source and State as they are in nmt.model; but it multiplies by the
+    vocabulary S times as often.
     """
     source, state = model.encode(src, src_lengths)
     row, position = source.mask.nonzero(as_tuple=True)

@@ -53,7 +53,7 @@ def additive_energies(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
 def coverage_energies(query: Tensor, keys: Tensor, looked: Tensor, cover: Tensor, v: Tensor) -> Tensor:
     """The same with what was looked at before, looked (B, Q, S), cover (A,): v . tanh(query + key + looked cover).
 
-    # Tu et al. (2016), eq. 8, with their linguistic coverage, each word's fertility being one
+    # Tu et al. (2016), 3: their linguistic coverage, each word's fertility being one
     """
     return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1) + looked.unsqueeze(3) * cover) @ v
 
@@ -141,7 +141,7 @@ class ConcatAttention(AdditiveAttention):
 
 class CoverageAttention(AdditiveAttention):
     """The additive score that knows how much each position has been looked at, so that none is passed over or
-    translated twice.  # Tu et al. (2016), eq. 8"""
+    translated twice.  # Tu et al. (2016), 3"""
 
     covers = True
 

@@ -33,7 +33,7 @@ def test_an_unknown_key_is_refused_at_any_depth_with_the_legal_ones(refusal, wor
             "model.encoder.cell=gruu",
             "model.encoder.cell=gruu: no such word, did you mean gru; legal are gru, gru_after",
         ),
-        ("model.attention.score=global_atention", "legal are additive, dot, scaled_dot, general, concat"),
+        ("model.attention.score=global_atention", "legal are additive, dot, scaled_dot, general, concat, coverage"),
         ("model/attention=global_atention", "legal are additive, concat, coverage, dot, general, scaled_dot"),
         ("data=fils", "data=fils: no such choice, did you mean files; legal are demo, files, hub"),
         ("size=papr", "size=papr: no such choice, did you mean paper"),

@@ -8,7 +8,6 @@ from nmt.config.schema import (
     AttentionConfig,
     BatchConfig,
     DataConfig,
-    DataKind,
     DecodeConfig,
     DecoderConfig,
     EncoderConfig,
@@ -108,7 +107,7 @@ def test_more_hypotheses_than_the_beam_holds_are_refused():
         DecodeConfig(nbest=6)
 
 
-@pytest.mark.parametrize("score", [Score.additive, Score.concat])
+@pytest.mark.parametrize("score", [Score.additive, Score.concat, Score.coverage])
 def test_a_score_with_a_width_of_its_own_asks_for_it(score):
     with pytest.raises(ValueError, match=rf"model\.attention\.size is needed by {score.value} attention; try model"):
         AttentionConfig(score)
@@ -168,14 +167,8 @@ def test_some_thread_has_to_work(config):
 @pytest.mark.parametrize("train", [3, [1], {"a": "b"}, ["a", None]])
 def test_training_texts_are_paths(train):
     with pytest.raises(ValueError, match=r"data\.train=.*: give a path without its language suffix"):
-        DataConfig(kind=DataKind.files, train=train)
+        DataConfig(train=train)
 
 
 def test_one_training_text_is_a_list_of_one():
-    assert DataConfig(kind=DataKind.files, train="a").train == ["a"]
-
-
-@pytest.mark.parametrize("key", ["train", "valid", "test", "name", "config"])
-def test_the_demo_corpus_takes_no_other_text(key):
-    with pytest.raises(ValueError, match=rf"data\.{key}=mine: the demo corpus brings its own; add data=files"):
-        DataConfig(**{key: "mine"})
+    assert DataConfig(train="a").train == ["a"]

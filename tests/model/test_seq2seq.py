@@ -14,7 +14,9 @@ CASES = [
     ("bahdanau", {"cell": CellKind.lstm, "layers": 2}),
     ("bahdanau", {"cell": CellKind.gru_after, "score": Score.general}),
     ("luong", {"cell": CellKind.lstm, "layers": 2}),
+    ("bahdanau", {"score": Score.coverage}),
     ("luong", {"score": Score.dot}),
+    ("luong", {"score": Score.coverage, "input_feeding": False}),
     ("luong", {"input_feeding": False}),
     ("fixed", {}),
 ]

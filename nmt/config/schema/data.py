@@ -33,9 +33,6 @@ class DataConfig:
     cache: str = "data/cache"
 
     def __post_init__(self):
-        for name in ("train", "valid", "test", "name", "config") if self.kind is DataKind.demo else ():
-            if given := getattr(self, name):
-                raise ValueError(f"data.{name}={given}: the demo corpus brings its own; add data=files or data=hub")
         if self.train is not None:
             parts = [self.train] if isinstance(self.train, str) else self.train
             if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):

@@ -14,8 +14,8 @@ from nmt.model.encoder import Encoded
 class LuongDecoder(Decoder):
     """Updates, then looks: h_t asks, h~_t = tanh(W_c [c_t; h_t]) is the feature.  # Luong et al. (2015), eq. 5 and 3.3
 
-    With input feeding h~_{t-1} enters the bottom cell; without, nothing recurs through attention and all steps are one
-    product. The top layer asks.
+    With input feeding h~_{t-1} enters the bottom cell; without (and without coverage) nothing recurs through attention
+    and all steps are one product. The top layer asks.
 
     Footnote 14 of the paper gives the weights of a content score to the word that is fed in, y_{t-1}. Trained here, fed
     back or not, they are those of the word being predicted: with general on the demo corpus the alignment error is 9 %

@@ -82,7 +82,7 @@ class Decoder(nn.Module):
         raise NotImplementedError
 
     def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
-        """tgt_in (B, T) -> Features: the numbers of T calls of `step`, faster."""
+        """tgt_in (B, T), the state of `start` -> Features: the numbers of T calls of `step`, faster."""
         raise NotImplementedError
 
     def _climb(self, state: Tensor, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

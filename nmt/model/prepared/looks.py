@@ -1,4 +1,4 @@
-"""The additive score in its exponential form: a multiply-add and a reciprocal where there was a tanh."""
+"""The additive score in exponential form, a multiply-add and a reciprocal where there was a tanh; coverage: sigmoids."""
 
 import torch
 from torch import Tensor

@@ -7,7 +7,7 @@ from nmt.model.prepared.products import Product
 from nmt.model.recurrence.products import wide_dtype
 
 BLOCK = 64  # logits whose largest is looked at before them
-SHARPENED = 8  # logits of a row that are made again: what a beam of six picks from
+SHARPENED = 8  # logits of a row that are made again: what a beam of six picks from; wider ones see bf16 behind them
 
 
 class Vocabulary(nn.Module):

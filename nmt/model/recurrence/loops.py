@@ -248,7 +248,7 @@ class UpdateThenLook(torch.autograd.Function):
 
 
 class LookAtOnce(torch.autograd.Function):
-    """The additive score where nothing recurs through it: states (T, B, H) -> contexts (T, B, M), weights (T, B, S).
+    """The additive score where no state recurs through it: states (T, B, H) -> contexts (T, B, M), weights (T, B, S).
 
     In torch's operations still a loop over steps, so that the (B, T, S, A) tensor of all energies' terms never exists.
     """
