@@ -1,4 +1,4 @@
-"""The additive score in exponential form, a multiply-add and a reciprocal where there was a tanh; coverage: sigmoids."""
+"""Additive scores with little more than a multiply-add and a reciprocal, or a sigmoid, where there was a tanh."""
 
 import torch
 from torch import Tensor
