@@ -61,11 +61,18 @@ class Candidates(NamedTuple):
 
 @torch.inference_mode()
 def greedy_search(
-    model: Searchable, src: Tensor, src_lengths: Tensor, *, max_length: int | Tensor, attention: bool = True
+    model: Searchable,
+    src: Tensor,
+    src_lengths: Tensor,
+    *,
+    max_length: int | Tensor,
+    normalisation: Normalisation = Normalisation.average,
+    alpha: float = 1.0,
+    attention: bool = True,
 ) -> list[Hypothesis]:
     """The most probable token at each step, for src (B, S) of true lengths (B,); one hypothesis a sentence.
 
-    max_length, one number or (B,), is the most tokens of a hypothesis, EOS included. The score is the log-probability.
+    max_length, one number or (B,), is the most tokens of a hypothesis, EOS included. alpha is gnmt's.
     `attention=False` keeps no weights (they come as (T, 0)), which is what a line of 10,000 words wants.
     Raises ValueError if max_length is below 1 or the model's output is not a distribution (NaN).
     """
@@ -78,7 +85,8 @@ def greedy_search(
     for length in count(1):
         logits, state, weights = model.step(tokens, state, source)
         best = _continue(logits, log_probs, beam=1)
-        history.append(_record(sentences, best, best.log_probs, weights, attention))
+        scores = normalise(best.log_probs, length, normalisation, alpha)
+        history.append(_record(sentences, best, scores, weights, attention))
         (live,) = torch.where((best.tokens[:, 0] != EOS) & (length < limits) & best.log_probs[:, 0].isfinite())
         if len(live) == 0:
             break

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nmt.data.symbols import EOS, NAMES, PAD
 from nmt.decoding.history import Hypothesis
-from nmt.decoding.search import Normalisation, Searchable, beam_search, check_options
+from nmt.decoding.search import NEVER, Normalisation, Searchable, beam_search, check_options, greedy_search
 
 # Padded source pieces a batch: 64 sentences of 128. With a beam of 5 and 512-wide keys a step then needs about 90 MB.
 BATCH_PIECES = 8192
@@ -42,8 +42,8 @@ class TranslationModel(Protocol):
 
     training: bool
 
-    def prepared(self) -> Searchable:
-        """What search asks of a model, good until its weights change."""
+    def prepared(self, *, shared: bool, sharp: int) -> Searchable:
+        """What search asks of a model, good until its weights change; see `nmt.model.prepared.Prepared`."""
         ...
 
     @property
@@ -135,7 +135,8 @@ class Translator:
         window = 32 * self.batch_size if window is None else window
         assert window >= 1, window
         assert not self.model.training, "dropout would change the translations: call model.eval() first"
-        model = self.model.prepared()
+        # A logit more than are picked from: the last of them is to be the last in float32 as well.
+        model = self.model.prepared(shared=self.beam > 1, sharp=self.beam + len(NEVER) + 1)
         for lines_ahead in _windows(map(self._prepare, lines), window):
             # The window in which skipping ends is searched whole, so that each line is in the batch it would be in.
             if skip < len(lines_ahead):
@@ -157,17 +158,16 @@ class Translator:
     def _search(self, model: Searchable, batch: list[Line]) -> list[list[Hypothesis]]:
         src, src_lengths = _pad([line.ids for line in batch])
         limits = 2 * src_lengths + 10 if self.max_length is None else torch.full_like(src_lengths, self.max_length)
-        return beam_search(
-            model,
-            src.to(self.model.device),
-            src_lengths.to(self.model.device),
-            beam=self.beam,
-            nbest=self.nbest,
-            max_length=limits,
-            normalisation=self.normalisation,
-            alpha=self.alpha,
-            attention=self.attention and src.shape[1] <= ATTENTION_PIECES,
-        )
+        sentences = src.to(self.model.device), src_lengths.to(self.model.device)
+        options = {
+            "max_length": limits,
+            "normalisation": self.normalisation,
+            "alpha": self.alpha,
+            "attention": self.attention and src.shape[1] <= ATTENTION_PIECES,
+        }
+        if self.beam == 1:
+            return [[best] for best in greedy_search(model, *sentences, **options)]
+        return beam_search(model, *sentences, beam=self.beam, nbest=self.nbest, **options)
 
     def _finish(self, line: Line, hypothesis: Hypothesis) -> Translation:
         text, tgt_word_of = self.tokenizer.tgt.decode_words(hypothesis.ids)

@@ -69,9 +69,9 @@ class Seq2Seq(nn.Module):
         features, state, weights = self.decoder.step(tokens, state, source)
         return self.logits(features), state, weights
 
-    def prepared(self) -> Prepared:
-        """The same `encode` and `step`, faster and without gradients, until the weights change."""
-        return Prepared(self.encoder, self.decoder, self.output)
+    def prepared(self, *, shared: bool = True, sharp: int = 0) -> Prepared:
+        """The same `encode` and `step`, faster and without gradients, until the weights change; see `Prepared`."""
+        return Prepared(self.encoder, self.decoder, self.output, shared=shared, sharp=sharp)
 
     def features(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor) -> Features:
         """-> features (B, T, R) and weights (B, T, S) of teacher forcing."""

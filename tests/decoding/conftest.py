@@ -45,7 +45,7 @@ class ToyModel:
         self.seen: list[tuple[int, int]] = []
         self.encoded: list[tuple[int, ...]] = []
 
-    def prepared(self):
+    def prepared(self, **options):
         return self
 
     def encode(self, src, src_lengths):

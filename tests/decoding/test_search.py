@@ -105,8 +105,10 @@ def assert_same(these, those):
 def test_beam_of_one_is_greedy(toy, seed):
     model = toy(seed=seed, end=1.0)
     src, lengths = sentences(seed=seed)
-    best = beam_search(model, src, lengths, beam=1, max_length=12, normalisation=Normalisation.none)
-    assert_same(best, [[hypothesis] for hypothesis in greedy_search(model, src, lengths, max_length=12)])
+    for normalisation in Normalisation:
+        options = {"max_length": 12, "normalisation": normalisation, "alpha": 0.6}
+        best = beam_search(model, src, lengths, beam=1, **options)
+        assert_same(best, [[hypothesis] for hypothesis in greedy_search(model, src, lengths, **options)])
 
 
 def test_greedy_takes_the_likeliest_token_at_each_step(toy):

@@ -8,7 +8,7 @@ from nmt.model.attention import AdditiveAttention, Score
 from nmt.model.cells import CellKind
 from nmt.model.decoder import Start
 from nmt.model.prepared.products import Product
-from nmt.model.prepared.vocabulary import SHARPENED, Vocabulary
+from nmt.model.prepared.vocabulary import Vocabulary
 
 KINDS = [("bahdanau", {}), ("luong", {"input_feeding": True}), ("luong", {"input_feeding": False}), ("fixed", {})]
 
@@ -27,8 +27,10 @@ def three_steps(searched, sentences, beam=2):
 
 
 def assert_equal_steps(model, sentences):
-    for mine, plain in zip(three_steps(model.prepared(), sentences), three_steps(model, sentences), strict=True):
-        torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-12)
+    plain = three_steps(model, sentences)
+    for shared in (True, False):
+        for mine, other in zip(three_steps(model.prepared(shared=shared), sentences), plain, strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize(("decoder", "options"), KINDS)
@@ -119,11 +121,11 @@ def test_the_largest_logits_are_exact_in_bfloat16_and_alone_as_among_others():
     torch.manual_seed(0)
     output = torch.nn.Linear(96, 700)
     features = torch.randn(40, 96)
-    exact, found = output(features).detach(), Vocabulary(output, torch.bfloat16)(features)
-    largest = found.topk(SHARPENED // 2).indices  # at the edge of those sharpened another may come before
+    exact, found = output(features).detach(), Vocabulary(output, torch.bfloat16, sharp=8)(features)
+    largest = found.topk(4).indices  # at the edge of those sharpened another may come before
     torch.testing.assert_close(found.gather(1, largest), exact.gather(1, largest), rtol=0, atol=1e-5)
     assert (found - exact).abs().max() > 1e-4  # the others are bf16's
     assert torch.equal(found.argmax(1), exact.argmax(1))
     if Product(output.weight, output.bias, torch.bfloat16).packed:
         for rows in (1, 2, 3, 7, 16, 33):
-            assert torch.equal(Vocabulary(output, torch.bfloat16)(features[:rows]), found[:rows])
+            assert torch.equal(Vocabulary(output, torch.bfloat16, sharp=8)(features[:rows]), found[:rows])

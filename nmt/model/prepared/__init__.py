@@ -2,8 +2,8 @@
 
 The plain `encode` and `step` are what runs, and stay the reference: their parts are replaced by equal ones that are
 faster. Weights are cast and laid out once. What gates and readout make of a word is looked up, not multiplied; what
-they make of the memory is made once a sentence, so that a context comes multiplied already. Energies take the
-exponential form. A part whose type is not known here stays as it is.
+they make of the memory is made once a sentence if several share it, so that a context comes multiplied already.
+Energies take the exponential form. A part whose type is not known here stays as it is.
 """
 
 import copy
@@ -36,9 +36,12 @@ class Prepared:
     """`encode` and `step` of a model in eval mode; of no use any more when its weights change.
 
     Products run in the type that autocast asks for now; states, energies, softmax and sums in float32 (or wider).
+    shared: a step has several rows for a sentence. One alone looks about as often as the sentence has words, so that it
+    would gain nothing from a memory multiplied beforehand, which is several times as wide.
+    sharp: as many of a row's largest logits are in float32 whatever the products run in.
     """
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, output: nn.Linear):
+    def __init__(self, encoder: Encoder, decoder: Decoder, output: nn.Linear, *, shared: bool, sharp: int):
         dtype = product_dtype(output.weight, output.weight)
         self._kind = output.weight.device.type
         with self._as_prepared():
@@ -48,9 +51,9 @@ class Prepared:
                 _look_up(self._encoder, [(cell, "project") for cell in self._encoder.cells[0]], dtype)
                 _replace(self._encoder, dtype)
             self._decoder = _copy(decoder)
-            self._fold = _prepare_decoder(self._decoder, dtype)
+            self._fold = _prepare_decoder(self._decoder, dtype, shared)
             _replace(self._decoder, dtype)
-            self._output = Vocabulary(output, dtype)
+            self._output = Vocabulary(output, dtype, sharp)
 
     def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Source, State]:
         """As Seq2Seq.encode; the memory (B, S, .) may be of another width."""
@@ -76,14 +79,15 @@ def _copy(module: Part) -> Part:
     return copy.deepcopy(module, {id(weight): weight for weight in module.parameters()})
 
 
-def _prepare_decoder(decoder: Decoder, dtype: torch.dtype) -> nn.Module:
+def _prepare_decoder(decoder: Decoder, dtype: torch.dtype, shared: bool) -> nn.Module:
     """-> what makes of the memory (B, S, M) the one that the decoder's step then wants."""
     if type(decoder) is LuongDecoder:
         _look_up(decoder, [(decoder.cell, "project")], dtype)
     elif isinstance(decoder, BahdanauDecoder | FixedVectorDecoder) and type(decoder) in _FOLDED:
         _look_up(decoder, [(decoder.cell, "project"), (decoder.readout, "word")], dtype)
-        joined = join([(decoder, "context"), (decoder.readout, "context")])
-        return Product(joined.weight, None, dtype)
+        if shared:
+            joined = join([(decoder, "context"), (decoder.readout, "context")])
+            return Product(joined.weight, None, dtype)
     return nn.Identity()
 
 
