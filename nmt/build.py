@@ -110,7 +110,9 @@ def build_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> 
 
 def read_guide(guided: GuidedConfig) -> LinkFiles | None:
     """The links that attention is to learn, or None."""
-    return LinkFiles([Path(path) for path in guided.links], "guided.links") if guided.links else None
+    if not guided.links:
+        return None
+    return LinkFiles([Path(path) for path in guided.links], "guided.links", target_first=guided.reversed)
 
 
 def encode(

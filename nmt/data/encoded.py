@@ -230,7 +230,7 @@ def _linked(corpus: Corpus, tokenizer: Tokenizer, links: WordLinks) -> Iterator[
             if src >= words[0] or tgt >= words[1]:
                 raise ValueError(
                     f"{links.name}, line {number}: {src}-{tgt} links words, counted from 0, of a pair with {words[0]} "
-                    f"and {words[1]}; is it for another text, or target first?"
+                    f"and {words[1]}; is it for another text, or target first (guided.reversed)?"
                 )
             between += [piece for t in pieces[1][tgt] for s in pieces[0][src] for piece in (t, s)]
         yield between

@@ -34,6 +34,15 @@ def linked(tiny):
     return replace(tiny, encoded=encoded)
 
 
+def test_links_written_target_first_are_turned(tmp_path):
+    (tmp_path / "there").write_text("0-1 2-0 1p1\n\n3-3\n")
+    (tmp_path / "back").write_text("1-0 0-2 1p1\n\n3-3\n")
+    there = LinkFiles([tmp_path / "there"], "guided.links")
+    back = LinkFiles([tmp_path / "back"], "guided.links", target_first=True)
+    assert list(back) == list(there) == [{(0, 1), (2, 0)}, set(), {(3, 3)}]
+    assert back.digest() != LinkFiles([tmp_path / "back"], "guided.links").digest()
+
+
 def test_guidance_draws_attention_to_the_links(linked):
     batch = Batches(linked.encoded, budget=60, unit=Unit.tokens).collate(np.arange(4))
     distances = {}
@@ -108,6 +117,7 @@ def test_a_run_is_not_resumed_with_other_links(linked, tmp_path, door_of):
         ({"guided.links": "nowhere"}, r"no such file: nowhere \(guided\.links\)"),
         ({"guided.links": "[nowhere,too]"}, r"no such file: nowhere"),
         ({"guided.links": "3"}, r"guided\.links=3: give a file of links"),
+        ({"guided.reversed": True}, r"guided\.reversed=true is about the links of guided\.links"),
         ({"guided.links": "x", "guided.weight": -1}, r"guided\.weight=-1\.0 is impossible"),
         ({"guided.links": "x", "guided.decay": 2}, r"guided\.decay=2\.0 is impossible"),
         ({"guided.links": "x", "model.decoder.kind": "fixed_vector"}, r"guided\.links teach attention"),

@@ -64,24 +64,28 @@ def read_links(path: Path, sentences: int | None = None) -> Iterator[GoldLinks]:
 
 
 class LinkFiles:
-    """The sure links of a corpus, from one or more files one after the other; `name` is what messages call them."""
+    """The sure links of a corpus, from one or more files one after the other; `name` is what messages call them.
 
-    def __init__(self, paths: Sequence[Path], name: str):
+    target_first: they are written j-i there.
+    """
+
+    def __init__(self, paths: Sequence[Path], name: str, *, target_first: bool = False):
         """Raises ValueError, naming the setting `name`, for a file that is not there."""
         for path in paths:
             if not path.is_file():
                 raise ValueError(f"no such file: {path} ({name})")
         self._paths = paths
+        self._target_first = target_first
         self.name = f"{name}={','.join(map(str, paths))}"
 
     def __iter__(self) -> Iterator[frozenset[Link]]:
         for path in self._paths:
             for links in read_links(path):
-                yield links.sure
+                yield (links.reversed() if self._target_first else links).sure
 
     def digest(self) -> str:
-        """A hash, in hexadecimal, that is equal only where the files are."""
-        total = hashlib.sha256()
+        """A hash, in hexadecimal, that is equal only where the links are."""
+        total = hashlib.sha256(b"target first" if self._target_first else b"")
         for path in self._paths:
             with open(path, "rb") as file:
                 total.update(hashlib.file_digest(file, "sha256").digest())

@@ -101,10 +101,13 @@ class TrainerConfig:
 @dataclass
 class GuidedConfig:
     links: Any = None  # a file or a list of them; checked below, as OmegaConf has no such union
+    reversed: bool = False
     weight: float = 1.0
     decay: float = 1.0
 
     def __post_init__(self):
+        if self.reversed and self.links is None:
+            raise ValueError("guided.reversed=true is about the links of guided.links: give guided.links=FILE as well")
         if self.links is not None:
             files = [self.links] if isinstance(self.links, str) else self.links
             if not isinstance(files, list) or not all(isinstance(file, str) for file in files):
