@@ -14,7 +14,9 @@ from nmt.analysis.alignment import (
     parse_pharaoh,
     pharaoh,
     read_links,
+    word_attention,
 )
+from nmt.decoding.translator import Translation
 
 # Two target words of two and one pieces, then the end; two source words of one and two pieces, then the end.
 WEIGHTS = np.array([[0.5, 0.2, 0.1, 0.2], [0.1, 0.6, 0.3, 0.0], [0.0, 0.3, 0.3, 0.4], [0.0, 0.0, 0.0, 1.0]])
@@ -33,12 +35,38 @@ def attentions(draw):
     return weights.reshape(len(tgt), len(src)), tgt, src, n_tgt, n_src
 
 
-def test_target_pieces_are_averaged_and_source_pieces_summed():
-    np.testing.assert_allclose(MERGED.weights, [[0.3, 0.6], [0.0, 0.6]], atol=1e-7)
+def test_target_pieces_are_averaged_the_first_counting_twice_the_second_and_source_pieces_summed():
+    np.testing.assert_allclose(MERGED.weights, [[1.1 / 3, 0.5], [0.0, 0.6]], atol=1e-7)
+
+
+def test_pieces_count_by_their_place_in_the_word_wherever_the_word_is():
+    merged = merge(np.eye(4)[[0, 1, 2, 3, 0]], [2, 0, -1, 0, 0], [0, 1, 2, -1], 3, 3)
+    np.testing.assert_allclose(merged.weights, [[1 / 7, 4 / 7, 0], [0, 0, 0], [1, 0, 0]], atol=1e-7)
+    np.testing.assert_allclose(merged.eos, [2 / 7, 1, 0], atol=1e-7)
+
+
+def translated(tgt_pieces, tgt_word_of, looked):
+    """A translation of a source of three words of one piece each, of which every target piece looks at one."""
+    words = max(tgt_word_of) + 1
+    empty = Translation(
+        "", 0.0, 0.0, list("xyz"), ["w"] * words, [*"xyz", "</s>"], tgt_pieces, np.eye(4), [0, 1, 2, -1], []
+    )
+    return empty._replace(weights=np.eye(4)[looked], tgt_word_of=tgt_word_of)
+
+
+def test_a_mark_attached_to_a_target_word_has_no_say():
+    marked = translated(["▁a", ",", "▁b", "."], [0, 0, 1, 1], [0, 2, 1, 2])
+    np.testing.assert_array_equal(word_attention(marked).weights, [[1, 0, 0], [0, 1, 0]])
+
+
+def test_a_mark_alone_and_a_word_start_alone_have_a_say():
+    pieces = translated(["▁", "b", "▁", "?"], [0, 0, 1, 1], [0, 0, 1, 1])
+    np.testing.assert_array_equal(word_attention(pieces).weights, [[1, 0, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(word_attention(translated(["▁?"], [0], [2])).weights, [[0, 0, 1]])
 
 
 def test_mass_on_the_end_of_sentence_is_kept_apart():
-    np.testing.assert_allclose(MERGED.eos, [0.1, 0.4], atol=1e-7)
+    np.testing.assert_allclose(MERGED.eos, [0.4 / 3, 0.4], atol=1e-7)
 
 
 @given(attentions())

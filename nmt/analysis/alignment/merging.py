@@ -21,9 +21,10 @@ def merge(
 ) -> WordAttention:
     """Turn weights between pieces into weights between words.
 
-    The rule: a target word's attention is the *mean* of its pieces' rows, and a source word's share of it is the *sum*
-    of its pieces' columns, so that each row still sums to one. Columns of -1 (the end of sentence) are summed apart,
-    rows of -1 are left out. A target word that got no piece (normalisation can empty a word) looked at no word:
+    The rule: a target word's attention is the *mean* of its pieces' rows, each counting half as much as the one before
+    it: the first piece mostly says what the word is, and the last ones look ahead. A source word's share of it is the
+    *sum* of its pieces' columns, so that each row still sums to one. Columns of -1 (the end of sentence) are summed
+    apart, rows of -1 are left out. A target word that got no piece (normalisation can empty a word) looked at no word:
     its row is zero and its eos mass one. A source word that got no piece has a column of zeros.
 
     weights: (T, S), rows sum to 1. tgt_word_of, src_word_of: for each of the T and S pieces the word it belongs to,
@@ -37,8 +38,19 @@ def merge(
     np.add.at(columns.T, np.where(src_of < 0, n_src, src_of), np.asarray(weights, dtype=np.float64).T)
     rows = np.zeros((n_tgt + 1, n_src + 1))
     owner = np.where(tgt_of < 0, n_tgt, tgt_of)
-    np.add.at(rows, owner, columns)
-    pieces = np.bincount(owner, minlength=n_tgt + 1)
-    rows[:, n_src][pieces == 0] = 1.0
-    words = (rows / np.maximum(pieces, 1)[:, None])[:n_tgt].astype(np.float32)
+    said = 0.5 ** _place_in_word(owner)
+    np.add.at(rows, owner, said[:, None] * columns)
+    total = np.bincount(owner, said, minlength=n_tgt + 1)
+    rows[:, n_src][total == 0] = total[total == 0] = 1.0
+    words = (rows / total[:, None])[:n_tgt].astype(np.float32)
     return WordAttention(np.ascontiguousarray(words[:, :n_src]), words[:, n_src].copy())
+
+
+def _place_in_word(word_of: np.ndarray) -> np.ndarray:
+    """(T,) how many pieces of the same word stand before each."""
+    order = np.argsort(word_of, kind="stable")
+    ordered = word_of[order]
+    first = np.searchsorted(ordered, ordered)
+    place = np.empty(len(word_of), dtype=np.int64)
+    place[order] = np.arange(len(word_of)) - first
+    return place

@@ -1,5 +1,6 @@
 """From a translation, found or given, to the alignment of its words: in one direction, or in both."""
 
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -7,6 +8,8 @@ import numpy as np
 from nmt.analysis.alignment.linking import Link, links
 from nmt.analysis.alignment.merging import WordAttention, merge
 from nmt.analysis.alignment.symmetrise import Symmetrise, combine, symmetrise
+
+_WORD_START = "\u2581"  # SentencePiece's mark, which may be a piece of its own
 
 
 class Alignment(NamedTuple):
@@ -43,18 +46,26 @@ class Translated(Protocol):
 def word_attention(translation: Translated) -> WordAttention:
     """Attention of target words over source words, pieces merged on both sides.
 
-    All of it is on no word where none was kept: the translator leaves that of very long lines behind.
+    A mark attached to a target word has no say in where the word looked: the full stop of "house." looks at a full
+    stop, wherever the source says house. A source word is looked at in all its pieces. All of it is on no word where none was kept: the translator leaves that of very long lines behind.
     """
     if not translation.weights.size:
         shape = (len(translation.tgt_words), len(translation.src_words))
         return WordAttention(np.zeros(shape, np.float32), np.ones(shape[0], np.float32))
     return merge(
         translation.weights,
-        translation.tgt_word_of,
+        _without_marks(translation.tgt_pieces, translation.tgt_word_of),
         translation.src_word_of,
         len(translation.tgt_words),
         len(translation.src_words),
     )
+
+
+def _without_marks(pieces: Sequence[str], word_of: Sequence[int]) -> list[int]:
+    """word_of (T,) with -1 for pieces that have neither letter nor digit, if their word has others."""
+    speaks = [piece == _WORD_START or any(map(str.isalnum, piece)) for piece in pieces]
+    words = {word for word, spoken in zip(word_of, speaks, strict=True) if spoken}
+    return [-1 if word in words and not spoken else word for word, spoken in zip(word_of, speaks, strict=True)]
 
 
 def word_links(translation: Translated) -> list[Link]:
