@@ -95,7 +95,7 @@ class Encoder(nn.Module):
 
 def _run_forward(cell: Cell, inputs: Tensor) -> Tensor:
     """inputs (B, S, .) -> outputs (B, S, H), from a state of zeros."""
-    start = torch.zeros(len(inputs), cell.state_size, dtype=inputs.dtype, device=inputs.device)
+    start = cell.weight.new_zeros(len(inputs), cell.state_size)
     return recurrence.outputs(cell, inputs.transpose(0, 1), start)[1:].transpose(0, 1)
 
 

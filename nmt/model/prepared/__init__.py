@@ -48,7 +48,7 @@ class Prepared:
             self._encoder = encoder
             if self._kind == "cpu":  # elsewhere launches count, and a whole layer is one call of cuDNN or few kernels
                 self._encoder = _copy(encoder)
-                _look_up(self._encoder, [(cell, "project") for cell in self._encoder.cells[0]], dtype)
+                _look_up_directions(self._encoder, dtype)
                 _replace(self._encoder, dtype)
             self._decoder = _copy(decoder)
             self._fold = _prepare_decoder(self._decoder, dtype, shared)
@@ -91,13 +91,27 @@ def _prepare_decoder(decoder: Decoder, dtype: torch.dtype, shared: bool) -> nn.M
     return nn.Identity()
 
 
-def _look_up(holder: Encoder | Decoder, users: list[tuple[nn.Module, str]], dtype: torch.dtype) -> None:
+def _look_up(decoder: Decoder, users: list[tuple[nn.Module, str]], dtype: torch.dtype) -> None:
     """Makes the embedding a table of what `users`, products by module and name, make of each word."""
-    words = holder.embedding.weight
-    width = sum(linear(module, name).out_features for module, name in users)
-    if len(words) * width * words.element_size() <= MOST_TABLE_BYTES:
+    words = decoder.embedding.weight
+    if _fits(words, users):
         joined = join(users)
-        holder.add_module("embedding", Table(Product(joined.weight, joined.bias, dtype)(words)))
+        decoder.add_module("embedding", Table(Product(joined.weight, joined.bias, dtype)(words)))
+
+
+def _look_up_directions(encoder: Encoder, dtype: torch.dtype) -> None:
+    """Lets the lowest cells take words by their ids, each from a table of its own: to read backwards only ids turn."""
+    words, cells = encoder.embedding.weight, encoder.cells[0]
+    if _fits(words, [(cell, "project") for cell in cells]):
+        for cell in cells:
+            product = linear(cell, "project")
+            cell.add_module("project", Table(Product(product.weight, product.bias, dtype)(words)))
+        encoder.add_module("embedding", nn.Identity())
+
+
+def _fits(words: Tensor, users: list[tuple[nn.Module, str]]) -> bool:
+    width = sum(linear(module, name).out_features for module, name in users)
+    return len(words) * width * words.element_size() <= MOST_TABLE_BYTES
 
 
 def _replace(module: nn.Module, dtype: torch.dtype) -> None:

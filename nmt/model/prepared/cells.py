@@ -22,6 +22,7 @@ class PreparedCell(nn.Module):
         self.dtype = dtype
         self.state_size = cell.state_size
         self.project = cell.project
+        self.weight = cell.weight.detach()  # of which type a state is
         weights = cell.weight.split([gates * cell.size for gates in self.parts])
         self.recurrent = nn.ModuleList(Product(weight, None, dtype) for weight in weights)
 
