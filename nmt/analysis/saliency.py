@@ -80,7 +80,7 @@ def by_words(
 ) -> dict[str, WordAttention]:
     """The matrices between words, by name; no attention where the model has none.
 
-    As `merge` does it for attention: a mean over target pieces, a sum over source pieces. It is squares that are so
+    As `merge` does it for attention: a weighted mean over target pieces, a sum over source pieces. It is squares that are so
     merged of the Jacobian, which makes it the length of the gradient at all embeddings of the source word: sums of
     lengths would grow with the number of its pieces alone.
     """
