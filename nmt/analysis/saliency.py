@@ -80,9 +80,9 @@ def by_words(
 ) -> dict[str, WordAttention]:
     """The matrices between words, by name; no attention where the model has none.
 
-    As `merge` does it for attention: a weighted mean over target pieces, a sum over source pieces. It is squares that are so
-    merged of the Jacobian, which makes it the length of the gradient at all embeddings of the source word: sums of
-    lengths would grow with the number of its pieces alone.
+    As `merge` does it for attention: a weighted mean over target pieces, a sum over source pieces. It is squares that
+    are so merged of the Jacobian, which makes it the length of the gradient at all embeddings of the source word: sums
+    of lengths would grow with the number of its pieces alone.
     """
     places = tgt_word_of, src_word_of, n_tgt, n_src
     attention = {"attention": merge(found.attention, *places)} if found.attention.shape[1] else {}

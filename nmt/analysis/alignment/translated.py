@@ -47,7 +47,8 @@ def word_attention(translation: Translated) -> WordAttention:
     """Attention of target words over source words, pieces merged on both sides.
 
     A mark attached to a target word has no say in where the word looked: the full stop of "house." looks at a full
-    stop, wherever the source says house. A source word is looked at in all its pieces. All of it is on no word where none was kept: the translator leaves that of very long lines behind.
+    stop, wherever the source says house. A source word is looked at in all its pieces. All of it is on no word where
+    none was kept: the translator leaves that of very long lines behind.
     """
     if not translation.weights.size:
         shape = (len(translation.tgt_words), len(translation.src_words))
