@@ -33,8 +33,8 @@ class Translation(NamedTuple):
     src_pieces: list[str]  # S of them, "</s>" last
     tgt_pieces: list[str]  # T of them, "</s>" last if the hypothesis is finished
     weights: np.ndarray  # (T, S) float32; (T, 0) for a model without attention, or if none was asked for
-    src_word_of: list[int]  # (S,) index into src_words; -1 for what belongs to none
-    tgt_word_of: list[int]  # (T,) index into tgt_words
+    src_word_of: list[int]  # (S,) index into src_words, -1 for what is of none; empty if no attention was asked for
+    tgt_word_of: list[int]  # (T,) index into tgt_words, likewise
 
 
 class TranslationModel(Protocol):
@@ -53,6 +53,8 @@ class TranslationModel(Protocol):
 class SourceSide(Protocol):
     """What the translator asks of the tokenizer's source side."""
 
+    def encode(self, text: str, /) -> list[int]: ...
+
     def encode_words(self, text: str, /) -> tuple[list[int], list[int]]: ...
 
     def pieces(self, ids: Sequence[int], /) -> list[str]: ...
@@ -60,6 +62,8 @@ class SourceSide(Protocol):
 
 class TargetSide(Protocol):
     """What the translator asks of the tokenizer's target side."""
+
+    def decode(self, ids: Sequence[int], /) -> str: ...
 
     def decode_words(self, ids: Sequence[int], /) -> tuple[str, list[int]]: ...
 
@@ -81,7 +85,7 @@ class Line(NamedTuple):
 
     words: list[str]
     ids: list[int]  # EOS last
-    word_of: list[int]  # -1 for EOS
+    word_of: list[int]  # -1 for EOS; empty if no attention was asked for
 
 
 class Translator:
@@ -89,8 +93,8 @@ class Translator:
 
     A batch holds at most batch_size sentences and BATCH_PIECES padded pieces, so a line of 10,000 words goes alone.
     max_length is the most target pieces of a translation, EOS included; None means twice the source and ten more.
-    `attention=False` leaves the weights behind: of a very long line they are far larger than all the rest, so a line of
-    more than ATTENTION_PIECES comes without them in any case.
+    `attention=False` leaves the weights behind, and does not ask which word a piece is of: of a very long line weights
+    are far larger than all the rest, so a line of more than ATTENTION_PIECES comes without them in any case.
 
     Raises ValueError for options that make no sense, by their names on the command line.
     """
@@ -144,6 +148,8 @@ class Translator:
             skip = max(0, skip - len(lines_ahead))
 
     def _prepare(self, line: str) -> Line:
+        if not self.attention:
+            return Line(line.split(), [*self.tokenizer.src.encode(line), EOS], [])
         ids, word_of = self.tokenizer.src.encode_words(line)
         return Line(line.split(), [*ids, EOS], [*word_of, -1])
 
@@ -170,7 +176,8 @@ class Translator:
         return beam_search(model, *sentences, beam=self.beam, nbest=self.nbest, **options)
 
     def _finish(self, line: Line, hypothesis: Hypothesis) -> Translation:
-        text, tgt_word_of = self.tokenizer.tgt.decode_words(hypothesis.ids)
+        tgt, ids = self.tokenizer.tgt, hypothesis.ids
+        text, tgt_word_of = tgt.decode_words(ids) if self.attention else (tgt.decode(ids), [])
         text = text.translate(_LINE_ENDS)
         return Translation(
             text=text,
@@ -179,7 +186,7 @@ class Translator:
             src_words=line.words,
             tgt_words=text.split(),
             src_pieces=[*self.tokenizer.src.pieces(line.ids[:-1]), NAMES[EOS]],
-            tgt_pieces=self.tokenizer.tgt.pieces(hypothesis.ids),
+            tgt_pieces=tgt.pieces(ids),
             weights=hypothesis.weights,
             src_word_of=line.word_of,
             tgt_word_of=tgt_word_of,

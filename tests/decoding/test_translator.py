@@ -18,6 +18,12 @@ SURFACES = ["a\nb", "é\u2028é", "\r\n中", "c\x1ed", "e\x85\vf"]
 class FakeSide:
     """Pieces of two characters; four ids of text. On the way out each id prints a word, some with line ends inside."""
 
+    def encode(self, text):
+        return self.encode_words(text)[0]
+
+    def decode(self, ids):
+        return self.decode_words(ids)[0]
+
     def encode_words(self, text):
         pieces = [
             (word[at : at + 2], number) for number, word in enumerate(text.split()) for at in range(0, len(word), 2)
@@ -157,6 +163,8 @@ def test_weights_can_be_left_behind(toy):
     kept = list(translator(toy(end=1.0)).translate(lines))
     assert [best[0].text for best in without] == [best[0].text for best in kept]
     assert all(best[0].weights.shape[1] == 0 for best in without)
+    assert all(best[0].src_word_of == best[0].tgt_word_of == [] for best in without)
+    assert [best[0].tgt_words for best in without] == [best[0].tgt_words for best in kept]
 
 
 def test_nbest_translations_come_best_first(toy):

@@ -86,7 +86,8 @@ class Subwords:
 
     def decode(self, ids: Sequence[int]) -> str:
         """One line of text with single spaces; PAD, BOS and EOS print nothing, UNK prints UNK_SURFACE."""
-        return " ".join(self._print(ids)[0].split())
+        printed = b"".join([self._bytes[i] for i in ids]).decode(errors="replace")
+        return " ".join(printed.replace(_SPACE, " ").split())
 
     def normalise(self, text: str) -> str:
         """The text a round trip gives back: the model's own normalisation (NFKC, if trained here), single spaces."""

@@ -23,7 +23,7 @@ from nmt.model.prepared.products import Product, Table, join, linear
 from nmt.model.prepared.vocabulary import Vocabulary
 from nmt.model.recurrence.products import product_dtype
 
-# Tables of words beyond this size are not made. For 6,000 words and 256 and 512 units both sides take 86 MB.
+# Tables of words beyond this size are not made. For 6,000 words and 256 and 512 units both sides take 86 MB in float32.
 MOST_TABLE_BYTES = 2**28
 
 # Their contexts are multiplied by weights alone before anything else happens to them.
@@ -94,24 +94,24 @@ def _prepare_decoder(decoder: Decoder, dtype: torch.dtype, shared: bool) -> nn.M
 def _look_up(decoder: Decoder, users: list[tuple[nn.Module, str]], dtype: torch.dtype) -> None:
     """Makes the embedding a table of what `users`, products by module and name, make of each word."""
     words = decoder.embedding.weight
-    if _fits(words, users):
+    if _fits(words, users, dtype):
         joined = join(users)
-        decoder.add_module("embedding", Table(Product(joined.weight, joined.bias, dtype)(words)))
+        decoder.add_module("embedding", Table(Product(joined.weight, joined.bias, dtype), words))
 
 
 def _look_up_directions(encoder: Encoder, dtype: torch.dtype) -> None:
     """Lets the lowest cells take words by their ids, each from a table of its own: to read backwards only ids turn."""
     words, cells = encoder.embedding.weight, encoder.cells[0]
-    if _fits(words, [(cell, "project") for cell in cells]):
+    if _fits(words, [(cell, "project") for cell in cells], dtype):
         for cell in cells:
             product = linear(cell, "project")
-            cell.add_module("project", Table(Product(product.weight, product.bias, dtype)(words)))
+            cell.add_module("project", Table(Product(product.weight, product.bias, dtype), words))
         encoder.add_module("embedding", nn.Identity())
 
 
-def _fits(words: Tensor, users: list[tuple[nn.Module, str]]) -> bool:
+def _fits(words: Tensor, users: list[tuple[nn.Module, str]], dtype: torch.dtype) -> bool:
     width = sum(linear(module, name).out_features for module, name in users)
-    return len(words) * width * words.element_size() <= MOST_TABLE_BYTES
+    return len(words) * width * dtype.itemsize <= MOST_TABLE_BYTES
 
 
 def _replace(module: nn.Module, dtype: torch.dtype) -> None:

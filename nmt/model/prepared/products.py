@@ -27,23 +27,26 @@ class Product(nn.Module):
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        return self.narrow(inputs).to(wide_dtype(self.dtype))
+
+    def narrow(self, inputs: Tensor) -> Tensor:
+        """The same in `dtype`, as it was multiplied."""
         inputs = inputs.to(self.dtype)
         if self.packed:
-            outputs = torch.ops.mkldnn._linear_pointwise(inputs, self.weight, self.bias, "none", [], "")
-        else:
-            outputs = functional.linear(inputs, self.weight, self.bias)
-        return outputs.to(wide_dtype(self.dtype))
+            return torch.ops.mkldnn._linear_pointwise(inputs, self.weight, self.bias, "none", [], "")
+        return functional.linear(inputs, self.weight, self.bias)
 
 
 class Table(nn.Module):
-    """ids (...) -> (..., Y): the rows (V, Y) that were made for each word of the vocabulary."""
+    """ids (...) -> (..., Y): what the product makes of each word's embedding, of words (V, X)."""
 
-    def __init__(self, rows: Tensor):
+    def __init__(self, product: Product, words: Tensor):
         super().__init__()
-        self.rows = rows
+        self.rows = product.narrow(words)
+        self.dtype = wide_dtype(product.dtype)
 
     def forward(self, ids: Tensor) -> Tensor:
-        return functional.embedding(ids, self.rows)
+        return functional.embedding(ids, self.rows).to(self.dtype)
 
 
 class Columns(nn.Module):

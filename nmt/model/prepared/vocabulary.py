@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nmt.model.prepared.products import Product
 from nmt.model.recurrence.products import wide_dtype
@@ -28,7 +29,7 @@ class Vocabulary(nn.Module):
         if not self.sharp:
             return logits
         ids = largest(logits, self.sharp)
-        rows = self.weight[ids]  # (N, sharp, R)
+        rows = functional.embedding(ids, self.weight)  # (N, sharp, R)
         sharp = torch.bmm(features.to(rows.dtype).unsqueeze(1), rows.mT).squeeze(1)
         return logits.scatter_(1, ids, sharp.add_(self.bias[ids]).to(logits.dtype))
 
