@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nmt import align, train
-from nmt.analysis.alignment import read_links
+from nmt.analysis.alignment import agreed, pharaoh, read_links
 from nmt.config.door import door
 from nmt.config.schema import AlignConfig, TrainConfig
 
@@ -148,6 +148,8 @@ def test_two_directions_make_one_set_of_links_and_one_matrix(trained, tmp_path):
         assert set(there.split()) & turned <= set(some.split()) <= set(joined.split())
     with np.load(tmp_path / "there.npz") as a, np.load(tmp_path / "back.npz") as b, np.load(tmp_path / "both.npz") as c:
         np.testing.assert_allclose(c["5"], np.sqrt(a["5"] * b["5"].T), rtol=1e-5)
+        agreement = call(trained, "align", *both, "symmetrise=agreement", "threshold=0.03").out.splitlines()
+        assert agreement[5] == pharaoh(agreed(a["5"], b["5"], threshold=0.03))
 
 
 def test_the_error_rate_of_a_run_is_that_of_its_links_scored_as_another_programs(trained):

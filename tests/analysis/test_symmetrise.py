@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmt.analysis.alignment import Symmetrise, combine, symmetrise
+from nmt.analysis.alignment import Symmetrise, agreed, combine, symmetrise
 
 some_links = st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=14)
+of_links = [how for how in Symmetrise if how is not Symmetrise.agreement]
 
 
 def joined(forward, backward):
-    return {how: set(symmetrise(forward, backward, how)) for how in Symmetrise}
+    return {how: set(symmetrise(forward, backward, how)) for how in of_links}
 
 
 def published(forward, backward):
@@ -66,7 +67,7 @@ def test_each_way_holds_the_links_of_the_stricter_ones(forward, backward):
 
 
 @given(some_links)
-@pytest.mark.parametrize("how", Symmetrise)
+@pytest.mark.parametrize("how", of_links)
 def test_two_directions_that_agree_change_nothing(how, links):
     assert symmetrise(links, links, how) == sorted(links)
 
@@ -74,3 +75,30 @@ def test_two_directions_that_agree_change_nothing(how, links):
 def test_matrices_of_both_directions_are_joined_by_the_geometric_mean():
     forward, backward = np.array([[0.5, 0.5, 0.0]]), np.array([[0.32], [0.5], [1.0]])
     np.testing.assert_allclose(combine(forward, backward), [[0.4, 0.5, 0.0]])
+
+
+def test_matrices_agree_where_both_claim_a_pair():
+    forward = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0]])  # both target words look at the first source word
+    backward = np.array([[1.0, 0.0], [0.1, 0.9], [0.5, 0.5]])
+    claims = forward**2 / [[1.5, 0.5, 1.0]]
+    others = (backward**2 / [[1.6, 1.4]]).T
+    assert agreed(forward, backward) == [(0, 0), (1, 1)]
+    weakest = np.sqrt(claims[1, 1] * others[1, 1])
+    assert agreed(forward, backward, threshold=weakest - 1e-9) == [(0, 0), (1, 1)]
+    assert agreed(forward, backward, threshold=weakest + 1e-9) == [(0, 0)]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_agreement_is_the_same_from_either_side(seed):
+    draw = np.random.default_rng(seed)
+    forward, backward = draw.dirichlet(np.ones(4) / 4, size=3), draw.dirichlet(np.ones(3) / 4, size=4)
+    assert [(tgt, src) for src, tgt in agreed(forward, backward)] == sorted(
+        agreed(backward, forward), key=lambda link: (link[1], link[0])
+    )
+
+
+def test_agreement_is_made_of_matrices():
+    with pytest.raises(ValueError, match="made of matrices"):
+        symmetrise([(0, 0)], [(0, 0)], Symmetrise.agreement)
+    with pytest.raises(ValueError, match=r"threshold of 2 makes no sense"):
+        agreed(np.ones((1, 1)), np.ones((1, 1)), threshold=2)

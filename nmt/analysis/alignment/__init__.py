@@ -5,10 +5,10 @@ A link joins a source word and a target word, both counted from 0, source first,
 
 from nmt.analysis.alignment.error_rate import Agreement, alignment_error_rate
 from nmt.analysis.alignment.formats import GoldLinks, LinkFiles, parse_pharaoh, pharaoh, read_links
-from nmt.analysis.alignment.linking import NOTICED, Link, links
+from nmt.analysis.alignment.linking import AGREED, NOTICED, Link, agreed, combine, links
 from nmt.analysis.alignment.matrices import AttentionWriter
 from nmt.analysis.alignment.merging import WordAttention, merge
-from nmt.analysis.alignment.symmetrise import Symmetrise, combine, symmetrise
+from nmt.analysis.alignment.symmetrise import Symmetrise, symmetrise
 from nmt.analysis.alignment.translated import (
     Alignment,
     Translated,
@@ -19,6 +19,7 @@ from nmt.analysis.alignment.translated import (
 )
 
 __all__ = [
+    "AGREED",
     "NOTICED",
     "Agreement",
     "Alignment",
@@ -29,6 +30,7 @@ __all__ = [
     "Symmetrise",
     "Translated",
     "WordAttention",
+    "agreed",
     "align",
     "align_both",
     "alignment_error_rate",

@@ -1,10 +1,8 @@
-"""Two directions made one: links, and matrices, of a model and of one that translates the other way round."""
+"""Two directions made one: the links of a model and of one that translates the other way round."""
 
 from collections.abc import Collection
 from enum import Enum
 from heapq import heappop, heappush
-
-import numpy as np
 
 from nmt.analysis.alignment.linking import Link
 
@@ -18,6 +16,7 @@ class Symmetrise(Enum):
     union = "union"
     grow_diag = "grow_diag"
     grow_diag_final_and = "grow_diag_final_and"
+    agreement = "agreement"
 
 
 def symmetrise(
@@ -28,6 +27,7 @@ def symmetrise(
     grow_diag begins with the intersection and takes from the union, again and again, what touches a link (diagonally
     too) and has a word that is not linked yet; grow_diag_final_and then takes, first from `forward` and then from
     `backward`, links between two words that are both not linked yet.  # Och and Ney (2003), 4; Koehn et al. (2005)
+    Raises ValueError for agreement, which is made of two matrices: `nmt.analysis.alignment.linking.agreed`.
     """
     first, second = set(forward), set(backward)
     match how:
@@ -42,17 +42,8 @@ def symmetrise(
             for links in (forward, backward):
                 _finish(found, links)
         case _:
-            raise ValueError(f"symmetrise={how}: legal are {', '.join(word.value for word in Symmetrise)}")
+            raise ValueError(f"{how} does not join links: it is made of matrices")
     return sorted(Link(*pair) for pair in found)
-
-
-def combine(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
-    """One matrix of two directions: sqrt(p(i|j) q(j|i)), large where both are. Rows need not sum to one.
-
-    forward (Tw, Sw): what each target word looked at; backward (Sw, Tw): what each source word did -> (Tw, Sw).
-    """
-    assert forward.shape == backward.shape[::-1], "the two directions are of the same pair"
-    return np.sqrt(forward * backward.T)
 
 
 def _grow(found: set[tuple[int, int]], union: set[tuple[int, int]]) -> set[tuple[int, int]]:

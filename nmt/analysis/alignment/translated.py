@@ -5,9 +5,9 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from nmt.analysis.alignment.linking import Link, links
+from nmt.analysis.alignment.linking import Link, agreed, combine, links
 from nmt.analysis.alignment.merging import WordAttention, merge
-from nmt.analysis.alignment.symmetrise import Symmetrise, combine, symmetrise
+from nmt.analysis.alignment.symmetrise import Symmetrise, symmetrise
 
 _WORD_START = "\u2581"  # SentencePiece's mark, which may be a piece of its own
 
@@ -83,7 +83,13 @@ def align(translation: Translated, *, threshold: float | None = None) -> Alignme
 def align_both(
     forward: Translated, backward: Translated, how: Symmetrise, *, threshold: float | None = None
 ) -> Alignment:
-    """The alignment by two models, the second of which translates the other way round: each makes its links."""
+    """The alignment by two models, the second of which translates the other way round.
+
+    Each makes its links, by that threshold; by agreement they make them together, and the threshold is theirs.
+    """
     there, back = align(forward, threshold=threshold), align(backward, threshold=threshold)
-    found = symmetrise(there.links, [(src, tgt) for tgt, src in back.links], how)
+    if how is Symmetrise.agreement:
+        found = agreed(there.weights, back.weights, threshold=threshold)
+    else:
+        found = symmetrise(there.links, [(src, tgt) for tgt, src in back.links], how)
     return Alignment(found, combine(there.weights, back.weights), None)
