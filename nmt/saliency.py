@@ -56,7 +56,7 @@ def main(config: SaliencyConfig, _overrides: list[str]) -> None:
                 writers[name].write(words.weights)
             parts = {name: shares(words) for name, words in matrices.items()}
             for name, words in parts.items():
-                linked.setdefault(name, []).append(links(words.weights, words.eos))
+                linked.setdefault(name, []).append(links(words.weights))
             if number < config.heatmaps and all(matrix.weights.size for matrix in parts.values()):
                 _draw(pair, parts, pictures / f"{number}.png")
             yield {name: np.abs(words.weights) for name, words in matrices.items()}

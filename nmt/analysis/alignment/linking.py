@@ -12,33 +12,32 @@ class Link(NamedTuple):
     tgt: int
 
 
+CLAIMED = 0.2  # the least claim by which a target word is linked to the source word it claims most
 NOTICED = 0.1  # the least weight by which a source word is linked to the target word that looked at it most
 AGREED = 0.1  # the least claim, by the geometric mean of two directions', that makes a link
 
 
-def links(weights: np.ndarray, eos: np.ndarray, *, threshold: float | None = None) -> list[Link]:
+def links(weights: np.ndarray, *, threshold: float | None = None) -> list[Link]:
     """Decide which words are linked, sorted by source word, then target word.
 
-    Without a threshold words compete, both ways. A target word is linked to the source word with the largest
-    w^2 / (all the attention that this source word gets): one that looks at "a" and, for its gender, at the noun after
-    it belongs to "a", since the noun has a word of its own that looks at it. And a source word that gets a weight of at
-    least `NOTICED` anywhere is linked to the target word that looked at it most, so that "is looking for" can share
-    one. A target word that looked most at the end of sentence stays without links: the model itself says that none was
-    needed. Of equals the first is taken. With a threshold, 0 < threshold <= 1, each pair of at least that weight is
-    linked.
+    Without a threshold words compete, both ways. A target word's claim to a source word is w^2 / (all the attention
+    that this source word gets): one that looks at "a" and, for its gender, at the noun after it belongs to "a", since
+    the noun has a word of its own that looks at it. It is linked to the source word of its largest claim, if that is at
+    least `CLAIMED`. And a source word that gets a weight of at least `NOTICED` anywhere is linked to the target word
+    that looked at it most, so that "is looking for" can share one. A target word that looked here and there, or at the
+    end of the sentence, stays without links. Of equals the first is taken. With a threshold, 0 < threshold <= 1, each
+    pair of at least that weight is linked.
 
-    weights: (Tw, Sw), eos: (Tw,), as in `WordAttention`. Raises ValueError for a threshold outside its range.
+    weights: (Tw, Sw), as in `WordAttention`. Raises ValueError for a threshold outside its range.
     """
-    assert eos.shape == weights.shape[:1], "eos holds one mass for each target word"
     if threshold is not None:
         return _at_least(threshold, weights)
-    if weights.size:
-        linked = weights.max(axis=1) >= eos
-        found = {(tgt, src) for tgt, src in enumerate(_claims(weights).argmax(axis=1)) if linked[tgt]}
-        looked = weights.argmax(axis=0)
-        found |= {(tgt, src) for src, tgt in enumerate(looked) if linked[tgt] and weights[tgt, src] >= NOTICED}
-        return sorted(Link(int(src), int(tgt)) for tgt, src in found)
-    return []
+    if not weights.size:
+        return []
+    claims = _claims(weights)
+    found = {(tgt, src) for tgt, src in enumerate(claims.argmax(axis=1)) if claims[tgt, src] >= CLAIMED}
+    found |= {(tgt, src) for src, tgt in enumerate(weights.argmax(axis=0)) if weights[tgt, src] >= NOTICED}
+    return sorted(Link(int(src), int(tgt)) for tgt, src in found)
 
 
 def agreed(forward: np.ndarray, backward: np.ndarray, *, threshold: float | None = None) -> list[Link]:

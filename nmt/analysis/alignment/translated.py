@@ -77,7 +77,7 @@ def word_links(translation: Translated) -> list[Link]:
 def align(translation: Translated, *, threshold: float | None = None) -> Alignment:
     """The alignment by one model; threshold: see `links`."""
     weights, eos = word_attention(translation)
-    return Alignment(links(weights, eos, threshold=threshold) if weights.size else [], weights, eos)
+    return Alignment(links(weights, threshold=threshold) if weights.size else [], weights, eos)
 
 
 def align_both(
