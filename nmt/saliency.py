@@ -56,7 +56,8 @@ def main(config: SaliencyConfig, _overrides: list[str]) -> None:
                 writers[name].write(words.weights)
             parts = {name: shares(words) for name, words in matrices.items()}
             for name, words in parts.items():
-                linked.setdefault(name, []).append(links(words.weights))
+                # Every word is linked: gradients are spread wider than attention, and are not to lose by that alone.
+                linked.setdefault(name, []).append(links(words.weights, claimed=0.0))
             if number < config.heatmaps and all(matrix.weights.size for matrix in parts.values()):
                 _draw(pair, parts, pictures / f"{number}.png")
             yield {name: np.abs(words.weights) for name, words in matrices.items()}

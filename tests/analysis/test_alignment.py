@@ -107,6 +107,7 @@ def test_a_target_word_that_looked_here_and_there_is_not_linked():
     # The last looks everywhere, and what it looked at most was claimed by others; all were noticed by them.
     weights = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.4, 0.3, 0.3]])
     assert links(weights) == [(0, 0), (1, 1), (2, 2)]
+    assert links(weights, claimed=0.0) == [(0, 0), (0, 3), (1, 1), (2, 2)]
 
 
 def test_a_word_that_looks_at_two_is_linked_to_the_one_that_nobody_else_claims():
