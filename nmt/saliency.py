@@ -18,6 +18,7 @@ from nmt.analysis.alignment import (
     alignment_error_rate,
     links,
     read_links,
+    without_marks,
 )
 from nmt.analysis.heatmap import Panel, draw_panels
 from nmt.analysis.saliency import Likeness, by_words, likeness, saliency, shares
@@ -92,6 +93,7 @@ def _matrices(loaded: Loaded, pair: Pair) -> dict[str, WordAttention]:
     src, src_word_of = loaded.tokenizer.src.encode_words(pair.src)
     tgt, tgt_word_of = loaded.tokenizer.tgt.encode_words(pair.tgt)
     found = saliency(loaded.model, [*src, EOS], [*tgt, EOS])
+    tgt_word_of = without_marks(loaded.tokenizer.tgt.pieces(tgt), tgt_word_of)
     return by_words(found, [*tgt_word_of, -1], [*src_word_of, -1], len(pair.tgt.split()), len(pair.src.split()))
 
 

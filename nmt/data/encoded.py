@@ -229,8 +229,8 @@ def _linked(corpus: Corpus, tokenizer: Tokenizer, links: WordLinks) -> Iterator[
         for src, tgt in sorted(found):
             if src >= words[0] or tgt >= words[1]:
                 raise ValueError(
-                    f"{links.name}, line {number}: {src}-{tgt} links words, counted from 0, of a pair with {words[0]} "
-                    f"and {words[1]}; is it for another text, or target first (guided.reversed)?"
+                    f"{links.name}, line {number}: source word {src} and target word {tgt}, counted from 0, of a pair "
+                    f"with {words[0]} and {words[1]}; is it for another text, or the other way round (guided.reversed)?"
                 )
             between += [piece for t in pieces[1][tgt] for s in pieces[0][src] for piece in (t, s)]
         yield between

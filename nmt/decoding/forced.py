@@ -103,7 +103,8 @@ def _log_probs(model, features: Tensor, tgt_out: Tensor) -> list[float]:
 def _without_weights(tokenizer, given: _Given) -> Translation:
     pair = given.pair
     if given.blank:
-        return Translation(pair.tgt, 0.0, 0.0, pair.src.split(), [], [], [], np.zeros((0, 0), np.float32), [], [])
+        words, nothing = (pair.src.split(), pair.tgt.split()), np.zeros((0, 0), np.float32)
+        return Translation(pair.tgt, 0.0, 0.0, *words, [], [], nothing, [], [])
     return Translation(
         text=pair.tgt,
         score=math.nan,

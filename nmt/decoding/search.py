@@ -70,7 +70,8 @@ def greedy_search(
     alpha: float = 1.0,
     attention: bool = True,
 ) -> list[Hypothesis]:
-    """The most probable token at each step, for src (B, S) of true lengths (B,); one hypothesis a sentence.
+    """The most probable token at each step, for src (B, S) of true lengths (B,); one hypothesis a sentence, scored as
+    beam_search scores it.
 
     max_length, one number or (B,), is the most tokens of a hypothesis, EOS included. alpha is gnmt's.
     `attention=False` keeps no weights (they come as (T, 0)), which is what a line of 10,000 words wants.

@@ -93,7 +93,7 @@ class Translator:
 
     A batch holds at most batch_size sentences and BATCH_PIECES padded pieces, so a line of 10,000 words goes alone.
     max_length is the most target pieces of a translation, EOS included; None means twice the source and ten more.
-    `attention=False` leaves the weights behind, and does not ask which word a piece is of: of a very long line weights
+    `attention=False` leaves the weights behind, and which word each piece belongs to. The weights of a very long line
     are far larger than all the rest, so a line of more than ATTENTION_PIECES comes without them in any case.
 
     Raises ValueError for options that make no sense, by their names on the command line.
@@ -139,7 +139,7 @@ class Translator:
         window = 32 * self.batch_size if window is None else window
         assert window >= 1, window
         assert not self.model.training, "dropout would change the translations: call model.eval() first"
-        # A logit more than are picked from: the last of them is to be the last in float32 as well.
+        # Search picks from the `beam + len(NEVER)` largest; one more, so that the last of them is not picked by bf16.
         model = self.model.prepared(shared=self.beam > 1, sharp=self.beam + len(NEVER) + 1)
         for lines_ahead in _windows(map(self._prepare, lines), window):
             # The window in which skipping ends is searched whole, so that each line is in the batch it would be in.

@@ -60,9 +60,15 @@ def test_a_mark_attached_to_a_target_word_has_no_say():
 
 
 def test_a_mark_alone_and_a_word_start_alone_have_a_say():
-    pieces = translated(["▁", "b", "▁", "?"], [0, 0, 1, 1], [0, 0, 1, 1])
-    np.testing.assert_array_equal(word_attention(pieces).weights, [[1, 0, 0], [0, 1, 0]])
+    pieces = translated(["▁", "b", "▁", "?"], [0, 0, 1, 1], [0, 1, 1, 2])
+    np.testing.assert_allclose(word_attention(pieces).weights, [[2 / 3, 1 / 3, 0], [0, 2 / 3, 1 / 3]], rtol=1e-6)
     np.testing.assert_array_equal(word_attention(translated(["▁?"], [0], [2])).weights, [[0, 0, 1]])
+
+
+def test_bytes_of_a_mark_have_no_say_beside_letters_and_vowel_signs_do():
+    pieces = translated(["▁a", "<0xE2>", "▁क", "ी"], [0, 0, 1, 1], [0, 2, 1, 2])
+    np.testing.assert_allclose(word_attention(pieces).weights, [[1, 0, 0], [0, 2 / 3, 1 / 3]], rtol=1e-6)
+    np.testing.assert_array_equal(word_attention(translated(["<0xE2>", "<0x80>"], [0, 0], [2, 2])).weights, [[0, 0, 1]])
 
 
 def test_mass_on_the_end_of_sentence_is_kept_apart():
@@ -99,8 +105,10 @@ def test_each_target_word_is_linked_to_the_source_word_it_looked_at_most():
     assert links(np.array([[0.1, 0.8], [0.7, 0.2]])) == [(0, 1), (1, 0)]
 
 
-def test_a_target_word_that_looked_mostly_at_the_end_is_not_linked():
-    assert links(np.array([[0.3, 0.1], [0.35, 0.6]])) == [(0, 1), (1, 1)]
+def test_a_target_word_that_looked_mostly_at_the_end_is_linked_only_to_what_nobody_looked_at_more():
+    assert links(np.array([[0.3, 0.05], [0.35, 0.6]])) == [(0, 1), (1, 1)]
+    assert links(np.array([[0.09, 0.05], [0.0, 1.0]])) == [(1, 1)]
+    assert links(np.array([[0.3, 0.05], [0.0, 1.0]])) == [(0, 0), (1, 1)]
 
 
 def test_a_target_word_that_looked_here_and_there_is_not_linked():
@@ -108,6 +116,7 @@ def test_a_target_word_that_looked_here_and_there_is_not_linked():
     weights = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.4, 0.3, 0.3]])
     assert links(weights) == [(0, 0), (1, 1), (2, 2)]
     assert links(weights, claimed=0.0) == [(0, 0), (0, 3), (1, 1), (2, 2)]
+    assert links(np.zeros((2, 3)), claimed=0.0) == []
 
 
 def test_a_word_that_looks_at_two_is_linked_to_the_one_that_nobody_else_claims():

@@ -274,7 +274,10 @@ def test_links_leave_the_pairs_as_they_are_and_have_a_file_of_their_own(tmp_path
     [
         ([{(0, 0)}], "some.links has 1 lines but given has 2 pairs"),
         ([{(0, 0)}] * 4, "some.links has 4 lines but given has 2 pairs"),
-        ([{(0, 0)}, {(0, 1)}], "some.links, line 2: 0-1 links words, counted from 0, of a pair with 1 and 1"),
+        (
+            [{(0, 0)}, {(0, 1)}],
+            "some.links, line 2: source word 0 and target word 1, counted from 0, of a pair with 1 and 1",
+        ),
     ],
 )
 def test_links_of_another_corpus_are_refused(tmp_path, tokenizer, links, said):

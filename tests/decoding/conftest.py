@@ -43,9 +43,11 @@ class ToyModel:
         self.training = False
         self.device = torch.device("cpu")
         self.seen: list[tuple[int, int]] = []
+        self.options: dict[str, object] = {}
         self.encoded: list[tuple[int, ...]] = []
 
     def prepared(self, **options):
+        self.options = options
         return self
 
     def encode(self, src, src_lengths):

@@ -167,6 +167,13 @@ def test_weights_can_be_left_behind(toy):
     assert [best[0].tgt_words for best in without] == [best[0].tgt_words for best in kept]
 
 
+@pytest.mark.parametrize(("beam", "shared", "sharp"), [(1, False, 4), (5, True, 8)])
+def test_the_model_is_prepared_for_the_beam(toy, beam, shared, sharp):
+    model = toy(end=1.0)
+    list(translator(model, beam=beam).translate(["aa bb"]))
+    assert model.options == {"shared": shared, "sharp": sharp}
+
+
 def test_nbest_translations_come_best_first(toy):
     for best in translator(toy(end=2.0), beam=5, nbest=3).translate(["aa bb", "cc dd ee"]):
         assert 1 < len(best) <= 3

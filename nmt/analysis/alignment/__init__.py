@@ -5,7 +5,7 @@ A link joins a source word and a target word, both counted from 0, source first,
 
 from nmt.analysis.alignment.error_rate import Agreement, alignment_error_rate
 from nmt.analysis.alignment.formats import GoldLinks, LinkFiles, parse_pharaoh, pharaoh, read_links
-from nmt.analysis.alignment.linking import AGREED, NOTICED, Link, agreed, combine, links
+from nmt.analysis.alignment.linking import NOTICED, Link, agreed, combine, links
 from nmt.analysis.alignment.matrices import AttentionWriter
 from nmt.analysis.alignment.merging import WordAttention, merge
 from nmt.analysis.alignment.symmetrise import Symmetrise, symmetrise
@@ -14,12 +14,12 @@ from nmt.analysis.alignment.translated import (
     Translated,
     align,
     align_both,
+    without_marks,
     word_attention,
     word_links,
 )
 
 __all__ = [
-    "AGREED",
     "NOTICED",
     "Agreement",
     "Alignment",
@@ -41,6 +41,7 @@ __all__ = [
     "pharaoh",
     "read_links",
     "symmetrise",
+    "without_marks",
     "word_attention",
     "word_links",
 ]

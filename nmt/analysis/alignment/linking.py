@@ -12,7 +12,7 @@ class Link(NamedTuple):
     tgt: int
 
 
-CLAIMED = 0.2  # the least claim by which a target word is linked to the source word it claims most
+CLAIMED = 0.2  # the claim above which a target word is linked to the source word it claims most
 NOTICED = 0.1  # the least weight by which a source word is linked to the target word that looked at it most
 AGREED = 0.1  # the least claim, by the geometric mean of two directions', that makes a link
 
@@ -22,11 +22,11 @@ def links(weights: np.ndarray, *, claimed: float = CLAIMED, threshold: float | N
 
     Without a threshold words compete, both ways. A target word's claim to a source word is w^2 / (all the attention
     that this source word gets): one that looks at "a" and, for its gender, at the noun after it belongs to "a", since
-    the noun has a word of its own that looks at it. It is linked to the source word of its largest claim, if that is at
-    least `claimed`. And a source word that gets a weight of at least `NOTICED` anywhere is linked to the target word
-    that looked at it most, so that "is looking for" can share one. A target word that looked here and there, or at the
-    end of the sentence, stays without links. Of equals the first is taken. With a threshold, 0 < threshold <= 1, each
-    pair of at least that weight is linked.
+    the noun has a word of its own that looks at it. It is linked to the source word of its largest claim, if that is
+    more than `claimed`. And a source word that gets a weight of at least `NOTICED` anywhere is linked to the target
+    word that looked at it most, so that "is looking for" can share one. A target word to which neither applies, since
+    it looked where others looked more, or at the end of the sentence, stays without links. Of equals the first is
+    taken. With a threshold, 0 < threshold <= 1, each pair of at least that weight is linked.
 
     weights: (Tw, Sw), as in `WordAttention`. Raises ValueError for a threshold outside its range.
     """
@@ -35,7 +35,7 @@ def links(weights: np.ndarray, *, claimed: float = CLAIMED, threshold: float | N
     if not weights.size:
         return []
     claims = _claims(weights)
-    found = {(tgt, src) for tgt, src in enumerate(claims.argmax(axis=1)) if claims[tgt, src] >= claimed}
+    found = {(tgt, src) for tgt, src in enumerate(claims.argmax(axis=1)) if claims[tgt, src] > claimed}
     found |= {(tgt, src) for src, tgt in enumerate(weights.argmax(axis=0)) if weights[tgt, src] >= NOTICED}
     return sorted(Link(int(src), int(tgt)) for tgt, src in found)
 

@@ -21,8 +21,9 @@ def merge(
 ) -> WordAttention:
     """Turn weights between pieces into weights between words.
 
-    The rule: a target word's attention is the *mean* of its pieces' rows, each counting half as much as the one before
-    it: the first piece mostly says what the word is, and the last ones look ahead. A source word's share of it is the
+    The rule: a target word's attention is the *mean* of its pieces' rows, of which the first counts as much as two of
+    the second and as four of each other: the first piece mostly says what the word is, and the last ones look ahead,
+    but a text without spaces is one word. A source word's share of it is the
     *sum* of its pieces' columns, so that each row still sums to one. Columns of -1 (the end of sentence) are summed
     apart, rows of -1 are left out. A target word that got no piece (normalisation can empty a word) looked at no word:
     its row is zero and its eos mass one. A source word that got no piece has a column of zeros.
@@ -38,7 +39,7 @@ def merge(
     np.add.at(columns.T, np.where(src_of < 0, n_src, src_of), np.asarray(weights, dtype=np.float64).T)
     rows = np.zeros((n_tgt + 1, n_src + 1))
     owner = np.where(tgt_of < 0, n_tgt, tgt_of)
-    said = 0.5 ** _place_in_word(owner)
+    said = 0.5 ** np.minimum(_place_in_word(owner), 2)
     np.add.at(rows, owner, said[:, None] * columns)
     total = np.bincount(owner, said, minlength=n_tgt + 1)
     rows[:, n_src][total == 0] = total[total == 0] = 1.0

@@ -10,7 +10,7 @@ _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1,
 
 
 class Symmetrise(Enum):
-    """How two sets of links become one; the words of ``symmetrise``."""
+    """How two directions become one; the words of ``symmetrise``."""
 
     intersection = "intersection"
     union = "union"
@@ -42,7 +42,8 @@ def symmetrise(
             for links in (forward, backward):
                 _finish(found, links)
         case _:
-            raise ValueError(f"{how} does not join links: it is made of matrices")
+            legal = ", ".join(word.value for word in Symmetrise if word is not Symmetrise.agreement)
+            raise ValueError(f"symmetrise={how.value} is made of matrices, not of links: of links legal are {legal}")
     return sorted(Link(*pair) for pair in found)
 
 

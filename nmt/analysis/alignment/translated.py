@@ -1,7 +1,9 @@
 """From a translation, found or given, to the alignment of its words: in one direction, or in both."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
+from unicodedata import category
 
 import numpy as np
 
@@ -10,6 +12,7 @@ from nmt.analysis.alignment.merging import WordAttention, merge
 from nmt.analysis.alignment.symmetrise import Symmetrise, symmetrise
 
 _WORD_START = "\u2581"  # SentencePiece's mark, which may be a piece of its own
+_BYTE = re.compile("<0x[0-9A-F]{2}>")  # a piece of a character that has no piece
 
 
 class Alignment(NamedTuple):
@@ -55,18 +58,21 @@ def word_attention(translation: Translated) -> WordAttention:
         return WordAttention(np.zeros(shape, np.float32), np.ones(shape[0], np.float32))
     return merge(
         translation.weights,
-        _without_marks(translation.tgt_pieces, translation.tgt_word_of),
+        without_marks(translation.tgt_pieces, translation.tgt_word_of),
         translation.src_word_of,
         len(translation.tgt_words),
         len(translation.src_words),
     )
 
 
-def _without_marks(pieces: Sequence[str], word_of: Sequence[int]) -> list[int]:
-    """word_of (T,) with -1 for pieces that have neither letter nor digit, if their word has others."""
-    speaks = [piece == _WORD_START or any(map(str.isalnum, piece)) for piece in pieces]
-    words = {word for word, spoken in zip(word_of, speaks, strict=True) if spoken}
-    return [-1 if word in words and not spoken else word for word, spoken in zip(word_of, speaks, strict=True)]
+def without_marks(pieces: Sequence[str], word_of: Sequence[int]) -> list[int]:
+    """word_of (T,) with -1 for pieces of marks alone, and for bytes, in words that have letters or digits elsewhere."""
+    speaks = [any(category(char)[0] in "LNM" for char in _BYTE.sub("", piece)) for piece in pieces]
+    spoken = {word for word, speaking in zip(word_of, speaks, strict=True) if speaking}
+    return [
+        word if speaking or piece == _WORD_START or word not in spoken else -1
+        for piece, word, speaking in zip(pieces, word_of, speaks, strict=True)
+    ]
 
 
 def word_links(translation: Translated) -> list[Link]:

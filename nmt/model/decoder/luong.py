@@ -18,7 +18,7 @@ class LuongDecoder(Decoder):
     and all steps are one product. The top layer asks.
 
     Footnote 14 of the paper gives the weights of a content score to the word that is fed in, y_{t-1}. Trained here, fed
-    back or not, they are those of the word being predicted: with general on the demo corpus the alignment error is 9 %
+    back or not, they are those of the word being predicted: with general on the demo corpus the alignment error is 8 %
     so, and 77 % where the weights are read a step later.
     """
 
