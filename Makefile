@@ -17,7 +17,7 @@ setup: .venv/installed
 	@touch $@
 
 demo: setup
-	$(BIN)/python -m nmt.train +experiment=bahdanau trainer.max_epochs=6 run=$(RUN)
+	$(BIN)/python -m nmt.train +experiment=bahdanau trainer.max_epochs=5 run=$(RUN)
 	$(BIN)/python -m nmt.evaluate checkpoint=$(RUN)
 
 test: setup
