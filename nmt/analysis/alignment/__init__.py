@@ -5,16 +5,15 @@ A link joins a source word and a target word, both counted from 0, source first,
 
 from nmt.analysis.alignment.error_rate import Agreement, alignment_error_rate
 from nmt.analysis.alignment.formats import GoldLinks, LinkFiles, parse_pharaoh, pharaoh, read_links
-from nmt.analysis.alignment.linking import NOTICED, Link, agreed, combine, links
+from nmt.analysis.alignment.linking import NOTICED, Link, links
 from nmt.analysis.alignment.matrices import AttentionWriter
-from nmt.analysis.alignment.merging import WordAttention, merge
-from nmt.analysis.alignment.symmetrise import Symmetrise, symmetrise
+from nmt.analysis.alignment.merging import WordAttention, merge, without_marks
+from nmt.analysis.alignment.symmetrise import Symmetrise, agreed, combine, symmetrise
 from nmt.analysis.alignment.translated import (
     Alignment,
     Translated,
     align,
     align_both,
-    without_marks,
     word_attention,
     word_links,
 )

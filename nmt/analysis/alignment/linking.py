@@ -14,7 +14,6 @@ class Link(NamedTuple):
 
 CLAIMED = 0.2  # the claim above which a target word is linked to the source word it claims most
 NOTICED = 0.1  # the least weight by which a source word is linked to the target word that looked at it most
-AGREED = 0.1  # the least claim, by the geometric mean of two directions', that makes a link
 
 
 def links(weights: np.ndarray, *, claimed: float = CLAIMED, threshold: float | None = None) -> list[Link]:
@@ -31,40 +30,23 @@ def links(weights: np.ndarray, *, claimed: float = CLAIMED, threshold: float | N
     weights: (Tw, Sw), as in `WordAttention`. Raises ValueError for a threshold outside its range.
     """
     if threshold is not None:
-        return _at_least(threshold, weights)
+        return at_least(threshold, weights)
     if not weights.size:
         return []
-    claims = _claims(weights)
+    claims = claims_of(weights)
     found = {(tgt, src) for tgt, src in enumerate(claims.argmax(axis=1)) if claims[tgt, src] > claimed}
     found |= {(tgt, src) for src, tgt in enumerate(weights.argmax(axis=0)) if weights[tgt, src] >= NOTICED}
     return sorted(Link(int(src), int(tgt)) for tgt, src in found)
 
 
-def agreed(forward: np.ndarray, backward: np.ndarray, *, threshold: float | None = None) -> list[Link]:
-    """The links that two directions make together, sorted: sqrt(claim of one * claim of the other) >= threshold.
-
-    # Liang, Taskar and Klein (2006), 4, whose posteriors are here claims as in `links`: w^2 / (all that a word gets)
-    forward (Tw, Sw): what each target word looked at; backward (Sw, Tw): what each source word did. threshold: AGREED
-    where none is given. Raises ValueError for one outside 0 < threshold <= 1.
-    """
-    return _at_least(AGREED if threshold is None else threshold, combine(_claims(forward), _claims(backward)))
-
-
-def combine(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
-    """One matrix of two directions: sqrt(p(i|j) q(j|i)), large where both are. Rows need not sum to one.
-
-    forward (Tw, Sw): what each target word looked at; backward (Sw, Tw): what each source word did -> (Tw, Sw).
-    """
-    assert forward.shape == backward.shape[::-1], "the two directions are of the same pair"
-    return np.sqrt(forward * backward.T)
-
-
-def _claims(weights: np.ndarray) -> np.ndarray:
+def claims_of(weights: np.ndarray) -> np.ndarray:
+    """weights (Tw, Sw) -> the claim (Tw, Sw) of each target word to each source word; see `links`."""
     attended = weights.sum(axis=0)
     return np.divide(weights**2, attended, out=np.zeros_like(weights), where=attended > 0)
 
 
-def _at_least(threshold: float, weights: np.ndarray) -> list[Link]:
+def at_least(threshold: float, weights: np.ndarray) -> list[Link]:
+    """The pairs of (Tw, Sw) that reach a threshold, sorted. Raises ValueError for one outside 0 < threshold <= 1."""
     if not 0 < threshold <= 1:
         raise ValueError(f"a link threshold of {threshold} makes no sense; try one above 0 and up to 1, such as 0.2")
     return sorted(Link(int(src), int(tgt)) for tgt, src in zip(*np.nonzero(weights >= threshold), strict=True))

@@ -1,9 +1,14 @@
 """Attention between pieces made into attention between words."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
+from unicodedata import category
 
 import numpy as np
+
+_WORD_START = "\u2581"  # SentencePiece's mark, which may be a piece of its own
+_BYTE = re.compile("<0x[0-9A-F]{2}>")  # a piece of a character that has no piece
 
 
 class WordAttention(NamedTuple):
@@ -55,3 +60,13 @@ def _place_in_word(word_of: np.ndarray) -> np.ndarray:
     place = np.empty(len(word_of), dtype=np.int64)
     place[order] = np.arange(len(word_of)) - first
     return place
+
+
+def without_marks(pieces: Sequence[str], word_of: Sequence[int]) -> list[int]:
+    """word_of (T,) with -1 for pieces of marks alone, and for bytes, in words that have letters or digits elsewhere."""
+    speaks = [any(category(char)[0] in "LNM" for char in _BYTE.sub("", piece)) for piece in pieces]
+    spoken = {word for word, speaking in zip(word_of, speaks, strict=True) if speaking}
+    return [
+        word if speaking or piece == _WORD_START or word not in spoken else -1
+        for piece, word, speaking in zip(pieces, word_of, speaks, strict=True)
+    ]

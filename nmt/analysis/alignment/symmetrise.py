@@ -1,11 +1,14 @@
-"""Two directions made one: the links of a model and of one that translates the other way round."""
+"""Two directions made one: links, and matrices, of a model and of one that translates the other way round."""
 
 from collections.abc import Collection
 from enum import Enum
 from heapq import heappop, heappush
 
-from nmt.analysis.alignment.linking import Link
+import numpy as np
 
+from nmt.analysis.alignment.linking import Link, at_least, claims_of
+
+AGREED = 0.1  # the least claim, by the geometric mean of two directions', that makes a link
 _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
@@ -27,7 +30,7 @@ def symmetrise(
     grow_diag begins with the intersection and takes from the union, again and again, what touches a link (diagonally
     too) and has a word that is not linked yet; grow_diag_final_and then takes, first from `forward` and then from
     `backward`, links between two words that are both not linked yet.  # Och and Ney (2003), 4; Koehn et al. (2005)
-    Raises ValueError for agreement, which is made of two matrices: `nmt.analysis.alignment.linking.agreed`.
+    Raises ValueError for agreement, which is made of two matrices: `agreed`.
     """
     first, second = set(forward), set(backward)
     match how:
@@ -45,6 +48,25 @@ def symmetrise(
             legal = ", ".join(word.value for word in Symmetrise if word is not Symmetrise.agreement)
             raise ValueError(f"symmetrise={how.value} is made of matrices, not of links: of links legal are {legal}")
     return sorted(Link(*pair) for pair in found)
+
+
+def agreed(forward: np.ndarray, backward: np.ndarray, *, threshold: float | None = None) -> list[Link]:
+    """The links that two directions make together, sorted: sqrt(claim of one * claim of the other) >= threshold.
+
+    # Liang, Taskar and Klein (2006), 4, whose posteriors are here claims as in `links`: w^2 / (all that a word gets)
+    forward (Tw, Sw): what each target word looked at; backward (Sw, Tw): what each source word did. threshold: AGREED
+    where none is given. Raises ValueError for one outside 0 < threshold <= 1.
+    """
+    return at_least(AGREED if threshold is None else threshold, combine(claims_of(forward), claims_of(backward)))
+
+
+def combine(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
+    """One matrix of two directions: sqrt(p(i|j) q(j|i)), large where both are. Rows need not sum to one.
+
+    forward (Tw, Sw): what each target word looked at; backward (Sw, Tw): what each source word did -> (Tw, Sw).
+    """
+    assert forward.shape == backward.shape[::-1], "the two directions are of the same pair"
+    return np.sqrt(forward * backward.T)
 
 
 def _grow(found: set[tuple[int, int]], union: set[tuple[int, int]]) -> set[tuple[int, int]]:

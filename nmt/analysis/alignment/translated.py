@@ -1,18 +1,12 @@
 """From a translation, found or given, to the alignment of its words: in one direction, or in both."""
 
-import re
-from collections.abc import Sequence
 from typing import NamedTuple, Protocol
-from unicodedata import category
 
 import numpy as np
 
-from nmt.analysis.alignment.linking import Link, agreed, combine, links
-from nmt.analysis.alignment.merging import WordAttention, merge
-from nmt.analysis.alignment.symmetrise import Symmetrise, symmetrise
-
-_WORD_START = "\u2581"  # SentencePiece's mark, which may be a piece of its own
-_BYTE = re.compile("<0x[0-9A-F]{2}>")  # a piece of a character that has no piece
+from nmt.analysis.alignment.linking import Link, links
+from nmt.analysis.alignment.merging import WordAttention, merge, without_marks
+from nmt.analysis.alignment.symmetrise import Symmetrise, agreed, combine, symmetrise
 
 
 class Alignment(NamedTuple):
@@ -63,16 +57,6 @@ def word_attention(translation: Translated) -> WordAttention:
         len(translation.tgt_words),
         len(translation.src_words),
     )
-
-
-def without_marks(pieces: Sequence[str], word_of: Sequence[int]) -> list[int]:
-    """word_of (T,) with -1 for pieces of marks alone, and for bytes, in words that have letters or digits elsewhere."""
-    speaks = [any(category(char)[0] in "LNM" for char in _BYTE.sub("", piece)) for piece in pieces]
-    spoken = {word for word, speaking in zip(word_of, speaks, strict=True) if speaking}
-    return [
-        word if speaking or piece == _WORD_START or word not in spoken else -1
-        for piece, word, speaking in zip(pieces, word_of, speaks, strict=True)
-    ]
 
 
 def word_links(translation: Translated) -> list[Link]:
