@@ -17,7 +17,7 @@ from nmt.config.schema import TrainConfig
 from nmt.data.tokenizer import Tokenizer
 from nmt.training import checkpoint
 from nmt.training.checkpoint import Snapshot
-from nmt.training.device import choose_device, choose_kernels, seed_everything
+from nmt.training.device import choose_device, seed_everything
 from nmt.training.journal import start_log
 from nmt.training.optim import Average
 from nmt.training.ranks import Ranks, join_ranks
@@ -119,8 +119,7 @@ def _build(start: Start, ranks: Ranks, started: float) -> Trainer:
     config, kept = start.config, start.kept
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = choose_device(config.device, config.precision, ranks)
-    device = choose_kernels(device, config.kernels, config.graphs)
+    device = choose_device(config.device, config.precision, ranks, config.kernels, config.graphs)
     seed_everything(config.seed)
     with ranks.first_alone():
         train, valid = build.read_corpus(config.data, "train"), build.read_corpus(config.data, "valid")

@@ -1,7 +1,7 @@
 """What training reaches on a CUDA GPU, in one run of a few minutes: speeds, ratios, kernels alone and a profile.
 
     python scripts/bench_gpu.py OUT                       everything at the published sizes, in bf16
-    python scripts/bench_gpu.py OUT --parts kernels       one part: check, rnnsearch, luong, kernels or profile
+    python scripts/bench_gpu.py OUT --parts kernels       one part; --help names them
     python scripts/bench_gpu.py OUT --device cpu --tiny   only to see that the script works
 
 RNNsearch of the published size (620/1000/1000/500, 30,000 words, sentences of 50) and Luong's general score without
@@ -16,6 +16,7 @@ fails says so and the rest goes on. OUT gets the output (bench.txt), the figures
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -26,9 +27,14 @@ from pathlib import Path
 
 import bench_training as loops
 import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from nmt import build
+from nmt.config.door import CONFIGS
+from nmt.config.schema import TrainConfig
 from nmt.data.batches import Batch
 from nmt.model import recurrence
 from nmt.model.attention import Score, build_attention
@@ -38,8 +44,8 @@ from nmt.model.encoder import Encoder
 from nmt.model.recurrence import Kernel
 from nmt.model.recurrence.trial import shortcoming
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.device import Device
-from nmt.training.gradients import Gradients
+from nmt.training.device import Device, seed_everything
+from nmt.training.gradients import Gradients, Word
 from nmt.training.graphs import Graphs
 from nmt.training.ranks import Ranks
 
@@ -58,6 +64,7 @@ class Bench:
         self.cuda = kind.type == "cuda"
         self.size = TINY if self.tiny else PAPER
         self.batches = [3, 4] if self.tiny else options.batches
+        self.corpus = options.corpus
         self.figures: dict[str, object] = {}
         self.works: list[Kernel] = []
         self.rate = self.bandwidth = float("nan")
@@ -97,9 +104,9 @@ class Bench:
             except Exception as error:
                 self.say(f"  {name} FAILED: {first_line(error)}")
                 traceback.print_exc(file=self.log)
-        for _ in range(2 if self.tiny else 7):
+        for _ in range(2 if self.tiny else 5):
             for name, found in times.items():
-                found.append(self.once(runs[name], 1 if self.tiny else 3))
+                found.append(self.once(runs[name], 1 if self.tiny else 2))
         return {name: statistics.median(found) for name, found in times.items()}
 
 
@@ -188,14 +195,14 @@ def kernels(bench: Bench) -> None:
 
     place = {"device": bench.device.device, "dtype": torch.bfloat16}
     positions, width, memory_width = bench.size.length, bench.size.attention, 2 * bench.size.encoder
-    for rows in bench.batches:
+    for rows in bench.batches[:2]:
         memory, keys = torch.randn(rows, positions, memory_width, **place), torch.randn(rows, positions, width, **place)
         mask = torch.ones(rows, positions, dtype=torch.bool, device=bench.device.device)
         query, v = torch.randn(width, 8, **place), torch.randn(width, **place)
         states = torch.randn(positions, rows, 8, **place)
         moved = 2 * rows * positions * (width + memory_width)
         usual = triton_looks.TILE, triton_looks.WARPS
-        for tile, warps in [usual] if bench.tiny else [(4096, 4), (8192, 4), (8192, 8), (16384, 8), (16384, 16)]:
+        for tile, warps in [usual] if bench.tiny else [(4096, 4), (8192, 8), (16384, 16)]:
             triton_looks.TILE, triton_looks.WARPS = tile, warps
             with recurrence.using(Kernel.triton):
                 tape = record_look(memory, keys, mask, query, v, None, positions, torch.bfloat16, torch.float32)
@@ -243,7 +250,82 @@ def profile(bench: Bench) -> None:
         bench.say(line[:200])
 
 
-PARTS = {"check": check, "rnnsearch": rnnsearch, "luong": luong, "kernels": kernels, "profile": profile}
+def recipes(bench: Bench) -> None:
+    """Whole updates on real batches: target tokens a second, over the epoch's first batches, which each way has met.
+
+    Batches differ in shape, so graphs are recorded for many and played with padding; that is what this measures.
+    """
+    for name, words in RECIPES.items():
+        config = compose_train([*words, *bench.corpus, *(TINY_RECIPE if bench.tiny else [])])
+        seed_everything(config.seed)
+        corpus = build.read_corpus(config.data, "train")
+        tokenizer = build.build_tokenizer(config.tokenizer, corpus, Path(config.data.cache))
+        encoded = build.encode(corpus, tokenizer, config.data, skip=True)
+        batches = build.build_batches(config, encoded, training=True)
+        group = [[rows] for rows in batches.epoch(0)[: 3 if bench.tiny else 60]]
+        tokens = sum(int(encoded.tgt_lengths[rows].sum()) for (rows,) in group)
+        bench.say(f"{name}: {len(group)} updates, {tokens} target tokens, {len(tokenizer.tgt)} words")
+        for way, kernels, recorded in (("tapes", [], 0), ("kernels", bench.works, 0), ("graphs", bench.works, 1)):
+            model = build.new_model(config, tokenizer, bench.device.device).train()
+            optimiser, _ = build.build_optim(config, model)
+            gradients = Gradients(model, batches, smoothing=config.optim.smoothing, device=bench.device, ranks=Ranks())
+            if recorded:
+                gradients.graphs = Graphs(
+                    model, replace(bench.device, graphs=True), None if bench.cuda else lambda work: work
+                )
+
+            def run(model=model, gradients=gradients, optimiser=optimiser, kernels=kernels) -> None:
+                with recurrence.using(*kernels):
+                    for (rows,), following in zip(group, [*group[1:], []], strict=True):  # noqa: B023
+                        nll, *_ = gradients.fill([rows], Word())
+                        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip)  # noqa: B023
+                        gradients.prepare(following)
+                        torch.stack((nll.double(), norm.double())).tolist()
+                        optimiser.step()
+
+            for _ in range(1 + 2 * recorded):
+                run()
+            seconds = min(bench.once(run) for _ in range(1 if bench.tiny else 2))
+            said = f", {len(gradients.graphs.recordings)} recordings" if gradients.graphs else ""
+            each = 1e3 * seconds / len(group)
+            bench.say(f"  {way:<16}{each:9.2f} ms an update {tokens / seconds / 1e3:9.1f} k tokens/s{said}")
+            bench.keep(f"{name} {way}", {"seconds": seconds / len(group), "tokens_per_second": tokens / seconds})
+        if bench.cuda:
+            torch.cuda.empty_cache()
+
+
+def after(bench: Bench) -> None:
+    """RNNsearch's sizes with the GRU that cuDNN knows, in the encoder alone and in both."""
+    rows = bench.batches[len(bench.batches) // 2]
+    size = bench.size._replace(batch=rows)
+    batch = whole(loops.make_batch(size, str(bench.device.device)))
+    for name, cells in (("encoder", (CellKind.gru_after, CellKind.gru)), ("both", (CellKind.gru_after,) * 2)):
+        model = loops.build_model(size, "bahdanau", cells=cells).to(bench.device.device).train()
+        runs = our_runs(bench, model, batch)
+        tell(bench, f"gru_after in {name} B={rows}", runs, rows * size.length, math.nan, "tapes")
+
+
+PARTS = {
+    "check": check,
+    "rnnsearch": rnnsearch,
+    "luong": luong,
+    "recipes": recipes,
+    "after": after,
+    "kernels": kernels,
+    "profile": profile,
+}
+RECIPES = {
+    "multi30k": ["+experiment=multi30k"],
+    "base": ["+experiment=bahdanau", "size=base", "tokenizer.size=6000"],
+}
+TINY_RECIPE = ["tokenizer.size=400", "model.encoder.hidden=8", "model.decoder.hidden=16"]
+
+
+def compose_train(words: list[str]) -> TrainConfig:
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config = OmegaConf.to_object(compose("train", words))
+    assert isinstance(config, TrainConfig)
+    return config
 
 
 # What the parts are made of
@@ -370,6 +452,9 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="sizes of a few units")
     parser.add_argument("--batches", type=int, nargs="+", default=[80, 256, 1024], help="rows of a batch")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument(
+        "--corpus", nargs="+", default=["data=demo"], metavar="KEY=VALUE", help="of the recipes, as of nmt.train"
+    )
     parser.add_argument("--seconds", type=float, default=540, help="no part is begun after so many")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():

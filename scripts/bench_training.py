@@ -68,10 +68,16 @@ class Batch(NamedTuple):
     tgt_out: Tensor
 
 
-def build_model(size: Size, decoder: str, attention: int | None = None) -> Seq2Seq:
+def build_model(
+    size: Size,
+    decoder: str,
+    attention: int | None = None,
+    cells: tuple[CellKind, CellKind] = (CellKind.gru, CellKind.gru),
+) -> Seq2Seq:
+    """cells: of encoder and decoder."""
     torch.manual_seed(0)
     memory = 2 * size.encoder
-    encoder = Encoder(size.words, embedding=size.embedding, hidden=size.encoder)
+    encoder = Encoder(size.words, embedding=size.embedding, hidden=size.encoder, cell=cells[0])
     bridge = Bridge(Start.backward_first, size.encoder, 2, [size.decoder])
     match decoder:
         case "bahdanau":
@@ -83,6 +89,7 @@ def build_model(size: Size, decoder: str, attention: int | None = None) -> Seq2S
                 memory=memory,
                 attention=build_attention(Score.additive, size.decoder, memory, attention or size.attention),
                 bridge=bridge,
+                cell=cells[1],
             )
         case "luong":
             built = LuongDecoder(
@@ -92,7 +99,7 @@ def build_model(size: Size, decoder: str, attention: int | None = None) -> Seq2S
                 memory=memory,
                 attention=build_attention(Score.general, size.decoder, memory, 0),
                 bridge=bridge,
-                cell=CellKind.gru,
+                cell=cells[1],
                 input_feeding=False,
             )
         case _:

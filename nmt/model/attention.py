@@ -45,9 +45,15 @@ class Score(Enum):
     coverage = "coverage"
 
 
+# Energies are at least float32, whatever autocast says: what bfloat16 rounds off an energy of 16 changes a weight by a
+# twentieth.
+
+
 def additive_energies(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
     """query (B, Q, A), keys (B, S, A), v (A,) -> (B, Q, S): v . tanh(query + key).  # Bahdanau et al. (2015), A.1.2"""
-    return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1)) @ v
+    query, keys, v = _wide(query, keys, v)
+    with torch.autocast(query.device.type, enabled=False):
+        return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1)) @ v
 
 
 def coverage_energies(query: Tensor, keys: Tensor, looked: Tensor, cover: Tensor, v: Tensor) -> Tensor:
@@ -55,12 +61,21 @@ def coverage_energies(query: Tensor, keys: Tensor, looked: Tensor, cover: Tensor
 
     # Tu et al. (2016), 3: their linguistic coverage, each word's fertility being one
     """
-    return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1) + looked.unsqueeze(3) * cover) @ v
+    query, keys, looked, cover, v = _wide(query, keys, looked, cover, v)
+    with torch.autocast(query.device.type, enabled=False):
+        return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1) + looked.unsqueeze(3) * cover) @ v
 
 
 def dot_energies(query: Tensor, keys: Tensor) -> Tensor:
     """query (B, Q, A), keys (B, S, A) -> (B, Q, S): the inner products.  # Luong et al. (2015), eq. 8"""
-    return query @ keys.transpose(1, 2)
+    query, keys = _wide(query, keys)
+    with torch.autocast(query.device.type, enabled=False):
+        return query @ keys.transpose(1, 2)
+
+
+def _wide(*tensors: Tensor) -> list[Tensor]:
+    """Each in its type, or in float32 if that is narrower."""
+    return [tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
 
 
 def masked_softmax(energies: Tensor, mask: Tensor) -> Tensor:

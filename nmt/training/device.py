@@ -74,8 +74,21 @@ class Device:
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
 
-def choose_device(name: DeviceName, precision: Precision, ranks: Ranks | None = None) -> Device:
-    """Raises ValueError where the machine has not what is asked for."""
+def choose_device(
+    name: DeviceName,
+    precision: Precision,
+    ranks: Ranks | None = None,
+    kernels: Kernels = Kernels.auto,
+    graphs: GraphsChoice = GraphsChoice.off,
+) -> Device:
+    """The device, the type of its products and, on CUDA, the kernels that the model uses from now on.
+
+    Raises ValueError where the machine has not what is asked for.
+    """
+    return choose_kernels(_choose_device(name, precision, ranks), kernels, graphs)
+
+
+def _choose_device(name: DeviceName, precision: Precision, ranks: Ranks | None) -> Device:
     cuda = torch.cuda.is_available()
     match name:
         case DeviceName.cuda if not cuda:
@@ -92,7 +105,8 @@ def choose_device(name: DeviceName, precision: Precision, ranks: Ranks | None = 
     if name is DeviceName.cuda:
         device = torch.device("cuda", ranks.local if ranks else 0)
         torch.cuda.set_device(device)
-        torch.backends.cudnn.allow_tf32 = False  # float32 is float32
+        # float32 is float32, whatever TORCH_ALLOW_TF32_CUBLAS_OVERRIDE says.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         dtype, why = _cuda_precision(precision, device)
     else:
         device = torch.device("cpu")
@@ -164,16 +178,16 @@ def seed_everything(seed: int) -> None:
 def random_states() -> dict[str, Tensor]:
     """The states of torch's generators (uint8 tensors), by device: nothing else is drawn from during training."""
     states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
+    if torch.cuda.is_initialized():  # to ask a GPU that is not used would make a context on it
         states["cuda"] = torch.cuda.get_rng_state()
     return states
 
 
 def restore_random_states(states: dict[str, Tensor]) -> None:
-    """Puts back what random_states gave; a cuda state is ignored where there is no cuda. Raises ValueError."""
+    """Puts back what random_states gave; a cuda state is ignored where no GPU is used. Raises ValueError."""
     try:
         torch.set_rng_state(states["cpu"])
-        if "cuda" in states and torch.cuda.is_available():
+        if "cuda" in states and torch.cuda.is_initialized():
             torch.cuda.set_rng_state(states["cuda"])
     except (KeyError, TypeError, RuntimeError):
         raise ValueError("random states: damaged: not those of torch's generators") from None

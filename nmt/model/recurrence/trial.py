@@ -1,6 +1,8 @@
 """Whether a kernel works on this machine: each is tried against torch's own operations before anything relies on it."""
 
 import importlib.util
+from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -14,21 +16,24 @@ from nmt.model.recurrence.ways import Kernel, using
 
 # How far a number may be from the one it should be, as a part of the largest of its tensor.
 NEAR = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 2e-2}
+# Source lengths that are tried: a kernel is compiled for each power of two. One of usual length and the longest.
+POSITIONS = (50, 512)
 
 
-def shortcoming(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> str:
+def shortcoming(
+    kernel: Kernel, device: torch.device, dtype: torch.dtype, positions: Sequence[int] = POSITIONS
+) -> str:
     """Why `kernel` can't be used on `device` for products in `dtype`, in a line; "" where it gives what torch gives,
-    forward and backward."""
+    forward and backward. positions: the source lengths that are tried."""
     if kernel is Kernel.triton and importlib.util.find_spec("triton") is None:
         return "triton is not installed"
-    trial = {Kernel.triton: _looks_cells_and_loss, Kernel.cudnn: _cells, Kernel.wide_sums: _sums}[kernel]
     state = torch.get_rng_state()
     try:
-        found = []
+        found: list[list[Tensor]] = []
         for kernels in ((), (kernel,)):
             torch.manual_seed(0)  # of the CPU, where all that is drawn is drawn
             with using(*kernels):
-                found.append(trial(device, dtype))
+                found.append(_tried(kernel, device, dtype, positions))
         for expected, got in zip(*found, strict=True):
             error = float((got - expected).abs().max() / expected.abs().max())
             if not error < NEAR[dtype]:  # in this form it holds for nan too
@@ -40,6 +45,20 @@ def shortcoming(kernel: Kernel, device: torch.device, dtype: torch.dtype) -> str
     return ""
 
 
+def _tried(kernel: Kernel, device: torch.device, dtype: torch.dtype, positions: Sequence[int]) -> list[Tensor]:
+    """Everything that the kernel has a part in: outputs and gradients."""
+    match kernel:
+        case Kernel.triton:
+            parts = [_looks(device, dtype, longest) for longest in positions]
+            return [*chain(*parts), *_gru_and_loss(device, dtype)]
+        case Kernel.cudnn:
+            return _cells(device, dtype)
+        case Kernel.wide_sums:
+            return _sums(device, dtype)
+        case _:
+            raise ValueError(f"no check of {kernel}")
+
+
 def _gradients(outputs: list[Tensor], leaves: list[Tensor]) -> list[Tensor]:
     total = torch.stack([output.float().square().sum() for output in outputs]).sum()
     return [part.detach().float() for part in (*outputs, *torch.autograd.grad(total, leaves))]
@@ -49,20 +68,25 @@ def _leaf(device: torch.device, *shape: int) -> Tensor:
     return torch.randn(*shape).to(device).requires_grad_()
 
 
-def _looks_cells_and_loss(device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+def _looks(device: torch.device, dtype: torch.dtype, positions: int) -> list[Tensor]:
     attention = AdditiveAttention(48, 64, 80).to(device)
-    memory, keys, hidden = _leaf(device, 5, 50, 64), _leaf(device, 5, 50, 80), _leaf(device, 4, 5, 48)
-    mask = torch.arange(50) < torch.tensor([50, 49, 17, 2, 1]).unsqueeze(1)
-    weight, bias = _leaf(device, 5000, 64), _leaf(device, 5000)
+    memory, keys, hidden = _leaf(device, 5, positions, 64), _leaf(device, 5, positions, 80), _leaf(device, 4, 5, 48)
+    lengths = torch.tensor([positions, positions - 1, positions // 3, 2, 1]).unsqueeze(1)
+    source = Source(memory, keys, (torch.arange(positions) < lengths).to(device))
+    with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
+        outputs = recurrence.look_at_once(attention, hidden, source)
+    return _gradients(list(outputs), [memory, keys, hidden, attention.query.weight, attention.v])
+
+
+def _gru_and_loss(device: torch.device, dtype: torch.dtype) -> list[Tensor]:
+    features, weight, bias = _leaf(device, 5, 4, 64), _leaf(device, 5000, 64), _leaf(device, 5000)
     words = torch.randint(1, 5000, (5, 4)).to(device)
     cells = [GRUCell(24, 32).to(device) for _ in range(2)]
     projected, keep = _leaf(device, 2, 4, 5, 96), torch.ones(2, 4, 5, 1, device=device)
     with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
         outputs = recurrence.run_directions(cells, projected, keep)
-        context, weights = recurrence.look_at_once(attention, hidden, Source(memory, keys, mask.to(device)))
-        loss = cross_entropy(context, weight, bias, words, smoothing=0.1, chunk=7)
-    leaves = [memory, keys, hidden, weight, bias, attention.query.weight, attention.v, projected, cells[1].weight]
-    return _gradients([outputs, context, weights, loss.objective / 20], leaves)
+        loss = cross_entropy(features, weight, bias, words, smoothing=0.1, chunk=7)
+    return _gradients([outputs, loss.objective / 20], [features, weight, bias, projected, cells[1].weight])
 
 
 def _cells(device: torch.device, dtype: torch.dtype) -> list[Tensor]:

@@ -1,0 +1,314 @@
+"""What can only be seen on a CUDA GPU, in one run of a few minutes: tests, kernels, speed, training, resume, search.
+
+    python scripts/gpu_check.py OUT --corpus multi30k --minutes 7          a folder with train, val, test_2016_flickr
+    python scripts/gpu_check.py OUT --corpus multi30k --device cpu --tiny  only to see that the script works
+
+Parts, the most important first; each is a process of its own, bounded in time, and prints a short table when it ends:
+  tests      pytest -m gpu, failures in full
+  kernels    every kernel against torch's operations, at every block size
+  training   a recipe in bf16 (with and without CUDA graphs) and fp16: losses and perplexity beside --perplexity's
+  resume     two equal runs, and one that is killed and goes on: the largest differences of their weights
+  speed      scripts/bench_gpu.py
+  search     sentences a second of the model just trained, and how many translations differ from the CPU's
+  profile    one update, kernel by kernel
+The first four need no quiet machine and run at the same time. OUT gets check.txt, with all
+that the parts printed, the figures of the speeds and the profile's table.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+SCRIPTS = Path(__file__).resolve().parent
+ROOT = SCRIPTS.parent
+TOGETHER = ("tests", "kernels", "training", "resume")
+ALONE = ("speed", "search", "profile")
+LENGTHS = (16, 32, 64, 128, 256, 512)  # one for each block of source positions that the kernels are compiled for
+
+
+class Recipe(NamedTuple):
+    """A training of the part `training`: its name and what nmt.train is told."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+RECIPES = (
+    Recipe("bf16", ("precision=bf16",)),
+    Recipe("bf16-graphs", ("precision=bf16", "graphs=on")),
+    Recipe("fp16", ("precision=fp16",)),
+    Recipe("fp32", ("precision=fp32",)),
+)
+
+
+class Check:
+    """Where everything goes and how the parts are told to run."""
+
+    def __init__(self, options: argparse.Namespace):
+        self.options = options
+        self.out: Path = options.out
+        self.end = time.monotonic() + 60 * options.minutes
+        self.work = Path(options.work or tempfile.mkdtemp(prefix="gpu-check-"))  # checkpoints are not what is asked for
+
+    def say(self, line: str) -> None:
+        print(line, flush=True)
+        with (self.out / "check.txt").open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def tell(self, lines: list[str]) -> None:
+        """All into check.txt, and the end of it, which is the table, to the terminal."""
+        with (self.out / "check.txt").open("a", encoding="utf-8") as file:
+            file.writelines(f"  {line}\n" for line in lines)
+        for line in lines[-self.options.lines :]:
+            print("  " + line[:200], flush=True)
+
+    @property
+    def left(self) -> float:
+        """Seconds that remain."""
+        return self.end - time.monotonic()
+
+    def train_words(self, run: str, *more: str) -> list[str]:
+        """The command that trains the recipe in work/RUN."""
+        prefix = Path(self.options.corpus).resolve()
+        words = [sys.executable, "-m", "nmt.train", "+experiment=multi30k", "data=files", "data.src=de", "data.tgt=en"]
+        words += [f"data.train={prefix}/train", f"data.valid={prefix}/val", f"data.cache={self.options.cache}"]
+        words += [f"device={self.options.device}", "trainer.max_minutes=null", "trainer.tensorboard=false"]
+        if self.options.tiny:
+            words += ["tokenizer.size=400", "model.encoder.hidden=8", "model.decoder.hidden=16", "batch.size=200"]
+            words += ["trainer.valid_sentences=4"]
+        return [*words, f"run={self.work / run}", *more]
+
+
+def run_parts(check: Check, names: tuple[str, ...]) -> None:
+    """Each a process; waits for all, and says what each printed as it ends."""
+    options = check.options
+    running: dict[str, subprocess.Popen[str]] = {}
+    for name in names:
+        command = [sys.executable, __file__, str(check.out), "--part", name, "--corpus", options.corpus]
+        command += ["--cache", options.cache, "--device", options.device, "--updates", str(options.updates)]
+        command += ["--perplexity", str(options.perplexity), "--minutes", str(max(0.2, check.left / 60))]
+        command += ["--tiny"] if options.tiny else []
+        command += ["--work", str(check.work)]
+        log = (check.work / f"{name}.txt").open("w", encoding="utf-8")
+        running[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+    begun = time.monotonic()
+    while running:
+        for name, process in list(running.items()):
+            late = check.left < 5
+            if late:
+                process.kill()
+            if process.poll() is not None or late:
+                del running[name]
+                ending = "CUT OFF" if late else "ok" if process.returncode == 0 else f"FAILED ({process.returncode})"
+                check.say(f"== {name}: {ending}, {time.monotonic() - begun:.0f} s")
+                check.tell((check.work / f"{name}.txt").read_text(encoding="utf-8", errors="replace").splitlines())
+        time.sleep(0.2)
+
+
+# The parts
+
+
+def tests(check: Check) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "gpu", "tests", "--no-header", "-rs", "--tb=short"]
+    command += ["-p", "no:cacheprovider", "--durations=5"]
+    with contextlib.suppress(ImportError):
+        import xdist  # noqa: F401  # pyright: ignore[reportMissingImports]
+
+        command += ["-n", "6"]
+    if check.options.tiny:
+        command += ["-k", "test_cuda_graphs_give"]
+    done = subprocess.run(command, cwd=ROOT, timeout=max(1, check.left), check=False)
+    sys.exit(0 if done.returncode in (0, 5) else done.returncode)
+
+
+def kernels(check: Check) -> None:
+    import torch
+
+    from nmt.model.recurrence import Kernel
+    from nmt.model.recurrence.trial import shortcoming
+
+    device = torch.device(check.options.device)
+    faults = 0
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        for kernel in Kernel:
+            for length in LENGTHS if kernel is Kernel.triton else LENGTHS[:1]:
+                why = shortcoming(kernel, device, dtype, (length,))
+                faults += bool(why)
+                size = f" with {length} source positions" if kernel is Kernel.triton else ""
+                print(f"{kernel.value} in {str(dtype).removeprefix('torch.')}{size}: {why or 'gives what torch gives'}")
+    sys.exit(bool(faults and check.options.device != "cpu"))
+
+
+def training(check: Check) -> None:
+    """All at the same time: speeds are those of a shared GPU."""
+    updates = 6 if check.options.tiny else check.options.updates
+    every = f"trainer.validate_every={updates // 2}"
+    running = {}
+    for recipe in RECIPES:
+        if check.options.device == "cpu" and recipe.name == "fp16":
+            continue
+        words = check.train_words(f"training-{recipe.name}", f"trainer.max_updates={updates}", every, *recipe.words)
+        with (check.work / f"{recipe.name}.log").open("w") as log:
+            running[recipe.name] = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+    print(f"{'':<12}{'updates':>8}{'skipped':>8}{'loss':>8}{'perplexity':>11}{'to ref.':>9}{'BLEU':>7}{'tok/s':>8}")
+    for name, process in running.items():
+        code = process.wait(max(1, check.left))
+        if code:
+            log = (check.work / f"{name}.log").read_text(errors="replace").splitlines()
+            print(f"{name}: exit {code}: " + " | ".join(log[-5:]))
+            continue
+        lines = list(map(json.loads, (check.work / f"training-{name}" / "metrics.jsonl").read_text().splitlines()))
+        train = [line for line in lines if line["kind"] == "train"]
+        valid = [line for line in lines if line["kind"] == "valid"]
+        speed = sorted(line["tokens_per_second"] for line in train)[len(train) // 2] if train else 0
+        ratio = valid[-1]["perplexity"] / check.options.perplexity - 1 if check.options.perplexity else float("nan")
+        print(
+            f"{name:<12}{valid[-1]['update']:>8}{train[-1]['skipped'] if train else '-':>8}"
+            f"{train[-1]['loss'] if train else float('nan'):>8.3f}{valid[-1]['perplexity']:>11.3f}{ratio:>9.1%}"
+            f"{valid[-1]['bleu']:>7.2f}{speed:>8.0f}"
+        )
+        log = (check.work / f"{name}.log").read_text(errors="replace").splitlines()
+        print("   " + next((line for line in log if "precision" in line), "")[:200])
+        for line in log:
+            if ("graphs" in line and "precision" not in line) or "not finite" in line:
+                print("   " + line[:200])
+
+
+def resume(check: Check) -> None:
+    """Weights after the same updates: of a run, of an equal one, and of one that is killed twice on the way."""
+    updates, every = (6, 2) if check.options.tiny else (60, 20)
+    words = [f"trainer.max_updates={updates}", f"trainer.save_every={every}", "trainer.keep=9"]
+    words += ["trainer.validate_every=0", f"trainer.log_every={every}"]
+    words += ["precision=bf16", "trainer.valid_sentences=4"]
+    quiet = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    running = [subprocess.Popen(check.train_words(f"resume-{name}", *words), **quiet) for name in ("whole", "equal")]
+    killed = check.work / "resume-killed"
+    victim = subprocess.Popen(check.train_words("resume-killed", *words), **quiet)
+    while not (killed / "checkpoints" / f"step-{every}").exists() and victim.poll() is None:
+        time.sleep(0.02)
+    victim.kill()
+    victim.wait()
+    code = subprocess.run([sys.executable, "-m", "nmt.train", f"resume={killed}"], check=False, **quiet).returncode
+    codes = [process.wait() for process in running]
+    print(f"exit codes {codes}, resumed {code}")
+    largest = {
+        name: _difference(check.work / "resume-whole", check.work / f"resume-{name}") for name in ("equal", "killed")
+    }
+    print(
+        f"largest difference of a weight after {updates} updates in bf16: to an equal run {largest['equal']:.3g}, to a"
+    )
+    print(f"run that was killed after update {every} and went on {largest['killed']:.3g}")
+
+
+def _difference(one: Path, other: Path) -> float:
+    from safetensors.torch import load_file
+
+    a, b = (load_file(run / "checkpoints" / "last" / "model.safetensors") for run in (one, other))
+    return max(float((a[name].float() - b[name].float()).abs().max()) for name in a)
+
+
+def speed(check: Check) -> None:
+    command = [sys.executable, str(SCRIPTS / "bench_gpu.py"), str(check.out), "--device", check.options.device]
+    prefix = Path(check.options.corpus).resolve()
+    command += ["--corpus", "data=files", "data.src=de", "data.tgt=en", f"data.train={prefix}/train"]
+    command += [f"data.valid={prefix}/val", f"data.cache={check.options.cache}"]
+    command += ["--parts", "rnnsearch", "luong", "recipes", "after", "kernels", "--seconds", str(check.left - 60)]
+    command += ["--tiny"] if check.options.tiny else []
+    sys.exit(subprocess.run(command, cwd=ROOT, timeout=max(1, check.left), check=False).returncode)
+
+
+def search(check: Check) -> None:
+    import torch
+
+    from nmt import build
+    from nmt.analysis.metrics import bleu
+    from nmt.decoding.translator import Translator
+    from nmt.training.device import DeviceName, Precision, choose_device
+
+    prefix = Path(check.options.corpus)
+    lines, references = (
+        (prefix / f"test_2016_flickr.{side}").read_text(encoding="utf-8").split("\n")[:-1] for side in ("de", "en")
+    )
+    lines, references = (each[: 8 if check.options.tiny else None] for each in (lines, references))
+    run = str(check.work / "training-bf16")
+    expected: list[str] = []
+    torch.set_num_threads(1 if check.options.tiny else 8)
+    print(f"{'':<8}{'':<6}{'batch':>6}{'sentences/s':>13}{'BLEU':>8}{'differ from the CPU in fp32':>29}")
+    for where in ("cpu", check.options.device):
+        for precision in (Precision.fp32, Precision.bf16)[: 1 if where == "cpu" and not check.options.tiny else 2]:
+            device = choose_device(DeviceName(where), precision)
+            loaded = build.load(run, device.device)
+            for batch in (64,) if where == "cpu" else (64, 512):
+                translator = Translator(loaded.model, loaded.tokenizer, beam=5, batch_size=batch, attention=False)
+                found: list[str] = []
+                seconds = float("inf")
+                for _ in range(1 if where == "cpu" else 2):
+                    begun = time.perf_counter()
+                    with device.autocast():
+                        found = [best[0].text for best in translator.translate(lines, window=4096)]
+                    seconds = min(seconds, time.perf_counter() - begun)
+                expected = expected or found
+                differ = sum(a != b for a, b in zip(found, expected, strict=True))
+                print(
+                    f"{where:<8}{precision.value:<6}{batch:>6}{len(lines) / seconds:>13.0f}"
+                    f"{bleu(found, references).score:>8.2f}{differ:>20} of {len(lines)}",
+                    flush=True,
+                )
+
+
+def profile(check: Check) -> None:
+    command = [sys.executable, str(SCRIPTS / "bench_gpu.py"), str(check.work / "profile"), "--parts", "profile"]
+    command += ["--device", check.options.device, *(["--tiny"] if check.options.tiny else [])]
+    code = subprocess.run(command, cwd=ROOT, timeout=max(1, check.left), check=False).returncode
+    shutil.copy(check.work / "profile" / "profile.txt", check.out / "profile.txt")
+    sys.exit(code)
+
+
+PARTS = {function.__name__: function for function in (tests, kernels, training, resume, speed, search, profile)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, metavar="OUT", help="a folder")
+    parser.add_argument("--corpus", required=True, help="folder of multi30k, raw: train, val, test_2016_flickr")
+    parser.add_argument("--cache", help="data.cache of the trainings; OUT/cache if not given")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
+    parser.add_argument("--tiny", action="store_true", help="sizes of a few units")
+    parser.add_argument("--minutes", type=float, default=7, help="after so many everything is cut off")
+    parser.add_argument("--updates", type=int, default=1000, help="of the trainings")
+    parser.add_argument("--perplexity", type=float, default=0, help="of a CPU in float32 after so many updates")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--lines", type=int, default=40, help="of each part that are printed; check.txt has all")
+    parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
+    parser.add_argument("--work", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.out = options.out.resolve()
+    options.out.mkdir(parents=True, exist_ok=True)
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+    sys.path[:0] = [str(ROOT), str(SCRIPTS)]
+    check = Check(options)
+    options.cache = str(Path(options.cache or check.work / "cache").resolve())
+    if options.part:
+        PARTS[options.part](check)
+        return
+    begun = time.monotonic()
+    try:
+        run_parts(check, tuple(name for name in TOGETHER if name in options.parts))
+        for name in ALONE:
+            if name in options.parts:
+                run_parts(check, (name,))
+        check.say(f"== all: {time.monotonic() - begun:.0f} s")
+    finally:
+        shutil.rmtree(check.work, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
