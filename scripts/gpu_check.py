@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -98,13 +99,15 @@ def run_parts(check: Check, names: tuple[str, ...]) -> None:
         command += ["--tiny"] if options.tiny else []
         command += ["--work", str(check.work)]
         log = (check.work / f"{name}.txt").open("w", encoding="utf-8")
-        running[name] = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True, cwd=ROOT)
+        running[name] = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, text=True, cwd=ROOT, start_new_session=True
+        )
     begun = time.monotonic()
     while running:
         for name, process in list(running.items()):
             late = check.left < 5
             if late:
-                process.kill()
+                os.killpg(process.pid, signal.SIGKILL)  # with what it has started
             if process.poll() is not None or late:
                 del running[name]
                 ending = "CUT OFF" if late else "ok" if process.returncode == 0 else f"FAILED ({process.returncode})"
