@@ -107,7 +107,8 @@ def run_parts(check: Check, names: tuple[str, ...]) -> None:
         for name, process in list(running.items()):
             late = check.left < 5
             if late:
-                os.killpg(process.pid, signal.SIGKILL)  # with what it has started
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)  # with what it has started
             if process.poll() is not None or late:
                 del running[name]
                 ending = "CUT OFF" if late else "ok" if process.returncode == 0 else f"FAILED ({process.returncode})"
