@@ -66,6 +66,7 @@ class Bench:
         self.batches = [3, 4] if self.tiny else options.batches
         self.corpus = options.corpus
         self.figures: dict[str, object] = {}
+        self.peaks: dict[str, float] = {}  # GB above what was there before, of each way that was measured last
         self.works: list[Kernel] = []
         self.rate = self.bandwidth = float("nan")
         self.out.mkdir(parents=True, exist_ok=True)
@@ -97,10 +98,13 @@ class Bench:
         times: dict[str, list[float]] = {}
         for name, work in runs.items():
             try:
+                before = torch.cuda.memory_allocated() if self.cuda else 0
+                torch.cuda.reset_peak_memory_stats() if self.cuda else None
                 for _ in range(3):  # compiles, chooses, records
                     work()
                 self.wait()
                 times[name] = []
+                self.peaks[name] = (torch.cuda.max_memory_allocated() - before) / 1e9 if self.cuda else 0.0
             except Exception as error:
                 self.say(f"  {name} FAILED: {first_line(error)}")
                 traceback.print_exc(file=self.log)
@@ -201,9 +205,10 @@ def kernels(bench: Bench) -> None:
         query, v = torch.randn(width, 8, **place), torch.randn(width, **place)
         states = torch.randn(positions, rows, 8, **place)
         moved = 2 * rows * positions * (width + memory_width)
-        usual = triton_looks.TILE, triton_looks.WARPS
-        for tile, warps in [usual] if bench.tiny else [(4096, 4), (8192, 8), (16384, 16)]:
-            triton_looks.TILE, triton_looks.WARPS = tile, warps
+        usual = triton_looks.TILE, triton_looks.ROWS, triton_looks.WARPS
+        ways = [(4096, 16, 4), (8192, 8, 4), (8192, 16, 4), (8192, 16, 8), (16384, 16, 8), (16384, 32, 8)]
+        for way in [usual] if bench.tiny else ways:
+            triton_looks.TILE, triton_looks.ROWS, triton_looks.WARPS = way
             with recurrence.using(Kernel.triton):
                 tape = record_look(memory, keys, mask, query, v, None, positions, torch.bfloat16, torch.float32)
             asker = Asker(states[0].float(), states[0])
@@ -217,8 +222,8 @@ def kernels(bench: Bench) -> None:
             }
             for name, (work, bytes_moved) in works.items():
                 seconds = alone(bench, work)
-                tell_kernel(bench, f"{name} B={rows} tile {tile} warps {warps}", seconds, bytes_moved)
-        triton_looks.TILE, triton_looks.WARPS = usual
+                tell_kernel(bench, f"{name} B={rows} tile, rows, warps {way}", seconds, bytes_moved)
+        triton_looks.TILE, triton_looks.ROWS, triton_looks.WARPS = usual
     rows = 4 if bench.tiny else 4096
     logits = torch.randn(rows, bench.size.words, **place)
     gold = torch.randint(0, bench.size.words, (rows, 1), device=bench.device.device)
@@ -228,8 +233,10 @@ def kernels(bench: Bench) -> None:
 
 def profile(bench: Bench) -> None:
     """Where the time of one update goes, kernel by kernel, not recorded."""
-    model = loops.build_model(bench.size, "bahdanau").to(bench.device.device).train()
-    batch = whole(loops.make_batch(bench.size, str(bench.device.device)))
+    size = bench.size._replace(batch=bench.batches[len(bench.batches) // 2])
+    model = loops.build_model(size, "bahdanau").to(bench.device.device).train()
+    batch = whole(loops.make_batch(size, str(bench.device.device)))
+    bench.say(f"{size.batch} pairs")
     passes, adam = our_runs(bench, model, batch)["kernels"], torch.optim.Adam(model.parameters(), lr=1e-6, fused=True)
 
     def run() -> None:
@@ -240,12 +247,13 @@ def profile(bench: Bench) -> None:
     run()
     kinds = [torch.profiler.ProfilerActivity.CPU]
     kinds += [torch.profiler.ProfilerActivity.CUDA] if bench.cuda else []
-    with torch.profiler.profile(activities=kinds) as profiler:
+    with torch.profiler.profile(activities=kinds, record_shapes=True) as profiler:
         run()
         bench.wait()
     order = "self_device_time_total" if bench.cuda else "self_cpu_time_total"
     averages = profiler.key_averages()
-    (bench.out / "profile.txt").write_text(averages.table(sort_by=order, row_limit=60), encoding="utf-8")
+    by_shape = profiler.key_averages(group_by_input_shape=True).table(sort_by=order, row_limit=100)
+    (bench.out / "profile.txt").write_text(averages.table(sort_by=order, row_limit=60) + by_shape, encoding="utf-8")
     for line in averages.table(sort_by=order, row_limit=12, max_name_column_width=50).splitlines():
         bench.say(line[:200])
 
@@ -283,10 +291,12 @@ def recipes(bench: Bench) -> None:
                         torch.stack((nll.double(), norm.double())).tolist()
                         optimiser.step()
 
-            for _ in range(1 + 2 * recorded):
-                run()
+            first = [bench.once(run) for _ in range(1 + 2 * recorded)]
             seconds = min(bench.once(run) for _ in range(1 if bench.tiny else 2))
-            said = f", {len(gradients.graphs.recordings)} recordings" if gradients.graphs else ""
+            said = f", the first time {1e3 * first[0] / len(group):.1f} ms"
+            if gradients.graphs:
+                made = len(gradients.graphs.recordings)
+                said += f", {made} recordings, {(first[1] - first[0]) / max(1, made):.2f} s each"
             each = 1e3 * seconds / len(group)
             bench.say(f"  {way:<16}{each:9.2f} ms an update {tokens / seconds / 1e3:9.1f} k tokens/s{said}")
             bench.keep(f"{name} {way}", {"seconds": seconds / len(group), "tokens_per_second": tokens / seconds})
@@ -397,11 +407,10 @@ def tell(bench: Bench, title: str, runs: dict[str, Work], tokens: int, flops: fl
         ratio = f"{times[baseline] / seconds:6.2f} x {baseline}" if baseline in times else ""
         bench.say(
             f"  {name:<16}{seconds * 1e3:9.2f} ms {tokens / seconds / 1e3:9.1f} k tokens/s "
-            f"{flops / seconds / bench.rate:7.1%} of the bf16 rate {ratio}"
+            f"{flops / seconds / bench.rate:7.1%} of the bf16 rate {bench.peaks[name]:5.1f} GB {ratio}"
         )
         bench.keep(f"{title} {name}", {"seconds": seconds, "tokens_per_second": tokens / seconds})
     if bench.cuda:
-        bench.say(f"  peak memory {torch.cuda.max_memory_allocated() / 1e9:.1f} GB of all together")
         runs.clear()
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

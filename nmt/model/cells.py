@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmt.model.linear import Linear
+
 
 class CellKind(Enum):
     """The closed list of cells; the values are the words of ``model.encoder.cell`` and ``model.decoder.cell``."""
@@ -27,7 +29,7 @@ class Cell(nn.Module):
     def __init__(self, input_size: int, size: int):
         super().__init__()
         self.size = size
-        self.project = nn.Linear(input_size, self.gates * size)
+        self.project = Linear(input_size, self.gates * size)
         self.weight = nn.Parameter(torch.empty(self.gates * size, size))
         nn.init.uniform_(self.weight, -(size**-0.5), size**-0.5)
 

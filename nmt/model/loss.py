@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nmt.data.symbols import PAD
+from nmt.model.linear import WIDTH, padded, pays
 from nmt.model.recurrence.products import add_product
 from nmt.model.recurrence.ways import Kernel, uses
 
@@ -46,17 +47,22 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     def forward(ctx, features, weight, bias, targets, smoothing: float, chunk: int, dtype):
         wide = torch.promote_types(features.dtype, torch.float32)
         need = any(ctx.needs_input_grad[:3])
-        operands, narrow_weight, narrow_bias = features.to(dtype), weight.to(dtype), bias.to(dtype)
+        # In half precision on a GPU the rows of operands are as wide as its kernels want them: see nmt.model.linear.
+        align = pays(features, dtype)
+        operands, narrow_weight = (padded(x, dtype) if align else x.to(dtype) for x in (features, weight))
+        narrow_bias, width = bias.to(dtype), features.shape[1]
         lse_sum = torch.zeros((), dtype=wide, device=features.device)
         gold_sum = torch.zeros((), dtype=wide, device=features.device)
         if need:
-            narrow_features = torch.empty(chunk, features.shape[1], dtype=dtype, device=features.device)
+            narrow_features = torch.empty(chunk, operands.shape[1], dtype=dtype, device=features.device)
             grad_features = torch.empty(features.shape, dtype=wide, device=features.device)
-            grad_weight = torch.zeros_like(weight, dtype=wide)
+            grad_weight = torch.zeros_like(narrow_weight, dtype=wide)
             grad_bias = torch.zeros_like(bias, dtype=wide)
         # Equal chunks, in one room: for a CPU fresh pages cost more than what is computed in them.
         chunk = math.ceil(len(targets) / max(1, math.ceil(len(targets) / chunk)))
-        logits_room = torch.empty(chunk, len(weight), dtype=dtype, device=features.device)
+        words = len(weight)
+        columns = -(-words // WIDTH) * WIDTH if align else words
+        logits_room = torch.empty(chunk, columns, dtype=dtype, device=features.device)[:, :words]
         fused = uses(Kernel.triton, features, dtype)
         wide_room = logits_room if fused or dtype == wide else torch.empty_like(logits_room, dtype=wide)
         for start in range(0, len(targets), max(1, chunk)):
@@ -83,13 +89,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 grad_bias += grad.sum(0, dtype=wide)
                 narrow_grad = grad if grad.dtype == dtype else logits.copy_(grad)
                 torch.mm(narrow_grad, narrow_weight, out=narrow_features[: len(gold)])
-                grad_features[start : start + chunk] = narrow_features[: len(gold)]
+                grad_features[start : start + chunk] = narrow_features[: len(gold), :width]
                 add_product(grad_weight, narrow_grad.t(), operand)
+        if need:
+            grad_weight = grad_weight[:, :width]
         objective = lse_sum - (1 - smoothing) * gold_sum
         if smoothing:
             # The uniform part is the same for every word, so it needs no pass over the vocabulary: with the mean row of
             # W, mean logit = W_mean . features + b_mean, and its gradients are of rank one.
-            words = len(weight)
             mean_row = weight.to(wide).mean(0)
             summed = features.sum(0, dtype=wide)
             objective -= smoothing * (summed @ mean_row + len(features) * bias.to(wide).mean())

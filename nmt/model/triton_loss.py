@@ -21,20 +21,22 @@ def softmax_rows(
     normaliser,
     picked,
     share,
+    step,
     words: tl.constexpr,
     GRADIENT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Program n: row n of logits (N, V), gold (N,) -> normaliser (N,), picked (N,); see softmax_less_gold_."""
+    """Program n: row n of logits (N, V), whose rows are `step` apart, gold (N,) -> normaliser (N,), picked (N,); see
+    softmax_less_gold_."""
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     answer = tl.load(gold + row)
-    tl.store(picked + row, tl.load(logits + row * words + answer).to(tl.float32))
+    tl.store(picked + row, tl.load(logits + row * step + answer).to(tl.float32))
     highest = tl.full([BLOCK], -3.0e38, tl.float32)  # not -inf, which less -inf would be no number
     total = tl.zeros([BLOCK], tl.float32)
     for start in range(0, words, BLOCK):
         here = start + columns
-        x = tl.load(logits + row * words + here, mask=here < words, other=-3.0e38).to(tl.float32)
+        x = tl.load(logits + row * step + here, mask=here < words, other=-3.0e38).to(tl.float32)
         higher = tl.maximum(highest, x)
         total = total * tl.exp(highest - higher) + tl.exp(x - higher)
         highest = higher
@@ -44,9 +46,9 @@ def softmax_rows(
     if GRADIENT:  # the reductions above waited for every thread, so the gold logit has been read
         for start in range(0, words, BLOCK):
             here = start + columns
-            x = tl.load(logits + row * words + here, mask=here < words, other=0.0).to(tl.float32)
+            x = tl.load(logits + row * step + here, mask=here < words, other=0.0).to(tl.float32)
             p = tl.exp(x - lse) - tl.where(here == answer, share, 0.0)
-            tl.store(logits + row * words + here, p.to(logits.dtype.element_ty), mask=here < words)
+            tl.store(logits + row * step + here, p.to(logits.dtype.element_ty), mask=here < words)
 
 
 def softmax_less_gold_(logits: Tensor, gold: Tensor, share: float, gradient: bool) -> tuple[Tensor, Tensor]:
@@ -56,7 +58,7 @@ def softmax_less_gold_(logits: Tensor, gold: Tensor, share: float, gradient: boo
     """
     normaliser, picked = torch.empty(2, len(logits), dtype=torch.float32, device=logits.device).unbind(0)
     softmax_rows[(len(logits),)](
-        *(logits, gold, normaliser, picked, share),
+        *(logits, gold, normaliser, picked, share, logits.stride(0)),
         words=logits.shape[1],
         GRADIENT=gradient,
         BLOCK=BLOCK,

@@ -47,8 +47,9 @@ class Kernels(Enum):
 
 
 class GraphsChoice(Enum):
-    """The words of ``graphs``: on records CUDA graphs of encoder and decoder, one for each shape of batch."""
+    """The words of ``graphs``: CUDA graphs of encoder and decoder, one for each shape of batch; auto: on CUDA."""
 
+    auto = "auto"
     on = "on"
     off = "off"
 
@@ -127,9 +128,14 @@ def choose_kernels(device: Device, kernels: Kernels, graphs: GraphsChoice) -> De
         use(works)
         said.append(f"kernels {', '.join(kernel.value for kernel in works) or 'none'}")
         said += [f"not {kernel.value}: {why}" for kernel, why in shortcomings.items() if why]
-    if graphs is GraphsChoice.on:
-        said.append("CUDA graphs, as asked" if cuda else "graphs=on is ignored on a cpu")
-    return replace(device, reason="; ".join(said), graphs=cuda and graphs is GraphsChoice.on)
+    match graphs:
+        case GraphsChoice.on:
+            said.append("CUDA graphs, as asked" if cuda else "graphs=on is ignored on a cpu")
+        case GraphsChoice.auto if cuda:
+            said.append("CUDA graphs")
+        case _:
+            pass
+    return replace(device, reason="; ".join(said), graphs=cuda and graphs is not GraphsChoice.off)
 
 
 def _cuda_precision(precision: Precision, device: torch.device) -> tuple[torch.dtype, str]:

@@ -20,7 +20,8 @@ from nmt.training.device import Device
 log = logging.getLogger("nmt")
 
 STEP = 8  # rows and lengths are rounded up to a multiple of it: more padding, fewer shapes
-MOST = 64  # shapes that are recorded: each takes as long as tens of updates and keeps memory
+MOST = 128  # shapes that are recorded: each takes as long as tens of updates and keeps memory
+CLOSE = 1.1  # a recorded shape with at most so many times the tokens is as good as one's own
 WARM_UP = 3  # runs before a recording: in the first, libraries choose their ways and Triton compiles
 
 Work = Callable[[], None]
@@ -39,6 +40,15 @@ class Shape(NamedTuple):
         sizes = (*batch.src.shape, batch.tgt_in.shape[1])
         return cls(*(-(-size // STEP) * STEP for size in sizes))
 
+    @property
+    def tokens(self) -> int:
+        """Of both sides, padding included."""
+        return self.rows * (self.src + self.tgt)
+
+    def holds(self, other: "Shape") -> bool:
+        """Whether a batch of that shape fits in."""
+        return all(size >= needed for size, needed in zip(self, other, strict=True))
+
 
 class Graphs:
     """The recordings of `model` in training. record: turns work into a function that does it again, on the same
@@ -47,6 +57,9 @@ class Graphs:
     def __init__(self, model, device: Device, record: Callable[[Work], Work] | None = None):
         self.model, self.device = model, device
         self.record = record or cuda_recorder()
+        # Gradients are added on the stream that records, whichever made them: torch orders the two, and would warn.
+        if quiet := getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None):
+            quiet(False)
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.gradients = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.seen: Counter[Shape] = Counter()
@@ -60,10 +73,14 @@ class Graphs:
             parameter.grad = gradient
 
     def find(self, batch: Batch) -> "Recording | None":
-        """The recording for the batch's shape, made when the shape comes for the second time, or None."""
+        """The recording for the batch's shape or one close to it, made when a shape comes for the second time; None
+        where there is none yet."""
         shape = Shape.of(batch)
+        held = min((each for each in self.recordings if each.holds(shape)), key=lambda each: each.tokens, default=None)
+        if held and held.tokens <= CLOSE * shape.tokens:
+            return self.recordings[held]
         self.seen[shape] += 1
-        if not self.broken and shape not in self.recordings and self.seen[shape] > 1 and len(self.recordings) < MOST:
+        if not self.broken and self.seen[shape] > 1 and len(self.recordings) < MOST:
             try:
                 self.recordings[shape] = Recording(self, shape)
             except RuntimeError as error:  # also where memory runs out: without recordings there is more of it

@@ -138,7 +138,7 @@ class TrainConfig:
     device: DeviceName = DeviceName.auto
     precision: Precision = Precision.auto
     kernels: Kernels = Kernels.auto
-    graphs: GraphsChoice = GraphsChoice.off
+    graphs: GraphsChoice = GraphsChoice.auto
     threads: int | None = None
 
     def __post_init__(self):

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from nmt.model.linear import Linear
+
 
 class Maxout(torch.autograd.Function):
     """(..., 2 l) -> (..., l): the larger of j and j + l. Keeps one bit a pair for the backward, not the pairs."""
@@ -34,7 +36,7 @@ class MaxoutReadout(nn.Module):
     def __init__(self, hidden: int, embedding: int, memory: int, size: int):
         super().__init__()
         self.state = nn.Linear(hidden, 2 * size)
-        self.word = nn.Linear(embedding, 2 * size, bias=False)
+        self.word = Linear(embedding, 2 * size, bias=False)
         self.context = nn.Linear(memory, 2 * size, bias=False)
 
     def forward(self, hidden: Tensor, embedded: Tensor, context: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ def _fits(words: Tensor, users: list[tuple[nn.Module, str]], dtype: torch.dtype)
 def _replace(module: nn.Module, dtype: torch.dtype) -> None:
     """Replaces every part within that is known."""
     for name, part in module.named_children():
-        if type(part) is nn.Linear:
+        if isinstance(part, nn.Linear):
             part = Product(part.weight, part.bias, dtype)
         elif isinstance(part, Cell) and type(part) in PREPARED:
             part = PREPARED[type(part)](part, dtype)

@@ -71,6 +71,13 @@ class CellTape:
         """states[t + 1] from states[t] and gates[t]."""
         raise NotImplementedError
 
+    def advance_masked(self, t: int, keep: Tensor) -> None:
+        """The same with the new state times keep (..., B, 1): 0 where the step is padding, else 1."""
+        self.advance(t)
+        self.state[t + 1].mul_(keep)
+        if self.narrow is not None:
+            self.operand[t + 1].mul_(keep)
+
     def start_backward(self) -> None:
         """Room for the gradients of the gates."""
         self.d_gates = torch.empty_like(self.gates, dtype=self.weight.dtype)
@@ -79,6 +86,11 @@ class CellTape:
     def retreat(self, t: int, gradient: Tensor) -> None:
         """gradient (..., B, state_size) of states[t + 1] -> of states[t], in place; fills d_gates[t]."""
         raise NotImplementedError
+
+    def retreat_masked(self, t: int, gradient: Tensor, keep: Tensor, outside: Tensor) -> None:
+        """The way back of advance_masked; outside: what else reaches the gradient of states[t], which is added."""
+        self.retreat(t, gradient.mul_(keep))
+        gradient.add_(outside)
 
     def weight_gradients(self) -> Tensor:
         """The gradient of the recurrent weight, in the products' type."""

@@ -40,11 +40,10 @@ class RunCell(torch.autograd.Function):
     def forward(ctx, tape: type[CellTape], dtype, projected, start, keep, weight, bias):
         cell = tape.record(weight, bias, _gates(projected), start, dtype)
         for t in range(cell.steps):
-            cell.advance(t)
-            if keep is not None:
-                cell.state[t + 1].mul_(keep.select(-3, t))
-                if cell.narrow is not None:
-                    cell.operand[t + 1].mul_(keep.select(-3, t))
+            if keep is None:
+                cell.advance(t)
+            else:
+                cell.advance_masked(t, keep.select(-3, t))
         ctx.tape = tape
         ctx.save_for_backward(keep, *cell.buffers)
         return cell.states
@@ -58,10 +57,11 @@ class RunCell(torch.autograd.Function):
             cell.start_backward()
             gradient = _last(d_states, cell)
             for t in reversed(range(cell.steps)):
-                if keep is not None:
-                    gradient.mul_(keep.select(-3, t))
-                cell.retreat(t, gradient)
-                gradient.add_(d_states.select(-3, t))
+                if keep is None:
+                    cell.retreat(t, gradient)
+                    gradient.add_(d_states.select(-3, t))
+                else:
+                    cell.retreat_masked(t, gradient, keep.select(-3, t), d_states.select(-3, t))
             return None, None, cell.d_gates, gradient, None, cell.weight_gradients(), _bias_gradient(cell)
 
 

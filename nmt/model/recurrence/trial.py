@@ -20,9 +20,7 @@ NEAR = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 2e-2}
 POSITIONS = (50, 512)
 
 
-def shortcoming(
-    kernel: Kernel, device: torch.device, dtype: torch.dtype, positions: Sequence[int] = POSITIONS
-) -> str:
+def shortcoming(kernel: Kernel, device: torch.device, dtype: torch.dtype, positions: Sequence[int] = POSITIONS) -> str:
     """Why `kernel` can't be used on `device` for products in `dtype`, in a line; "" where it gives what torch gives,
     forward and backward. positions: the source lengths that are tried."""
     if kernel is Kernel.triton and importlib.util.find_spec("triton") is None:

@@ -44,11 +44,15 @@ def update_forward(
     following,
     narrow,
     narrow_step,
+    keep,
+    keep_step,
     NARROW: tl.constexpr,
+    MASKED: tl.constexpr,
     size: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The candidate becomes its tanh; following = s + z * (s~ - s) and, if NARROW, the same in the products' type."""
+    """The candidate becomes its tanh; following = s + z * (s~ - s), if MASKED times keep (D, B, 1), and, if NARROW, the
+    same in the products' type."""
     row, cell = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     unit = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
     inside = unit < size
@@ -58,6 +62,8 @@ def update_forward(
     place = cell * state_step + row * size + unit
     s = tl.load(state + place, mask=inside, other=0.0)
     s += update * (candidate - s)
+    if MASKED:
+        s *= tl.load(keep + cell * keep_step + row)
     tl.store(gate + 2 * size, candidate, mask=inside)
     tl.store(following + place, s, mask=inside)
     if NARROW:
@@ -66,9 +72,21 @@ def update_forward(
 
 @triton.jit
 def update_backward(
-    gates, gates_step, state, state_step, gradient, gradient_step, d_gates, size: tl.constexpr, BLOCK: tl.constexpr
+    gates,
+    gates_step,
+    state,
+    state_step,
+    gradient,
+    gradient_step,
+    d_gates,
+    keep,
+    keep_step,
+    MASKED: tl.constexpr,
+    size: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
-    """gradient of the following state -> d_gates of update and candidate; what goes past the gates stays in it."""
+    """gradient of the following state, if MASKED times keep -> d_gates of update and candidate; what goes past the
+    gates stays in it."""
     row, cell = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     unit = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
     inside = unit < size
@@ -78,6 +96,8 @@ def update_backward(
     s = tl.load(state + cell * state_step + row * size + unit, mask=inside, other=0.0)
     here = gradient + cell * gradient_step + row * size + unit
     g = tl.load(here, mask=inside, other=0.0)
+    if MASKED:
+        g *= tl.load(keep + cell * keep_step + row)
     d_update = g * (candidate - s) * update * (1.0 - update)
     d_candidate = g * update * (1.0 - candidate * candidate)
     tl.store(d_gates + place, d_update.to(d_gates.dtype.element_ty), mask=inside)
@@ -96,10 +116,14 @@ def reset_backward(
     d_kept,
     kept_step,
     d_gates,
+    outside,
+    outside_step,
+    MASKED: tl.constexpr,
     size: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """d_kept, the gradient of r * s -> d_gates of the reset gate, and its part of the state's gradient."""
+    """d_kept, the gradient of r * s -> d_gates of the reset gate, and its part of the state's gradient, to which, if
+    MASKED, outside (D, B, H) is added as well."""
     row, cell = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     unit = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
     inside = unit < size
@@ -109,7 +133,10 @@ def reset_backward(
     d = tl.load(d_kept + cell * kept_step + row * size + unit, mask=inside, other=0.0).to(tl.float32)
     here = gradient + cell * gradient_step + row * size + unit
     tl.store(d_gates + place, (d * s * reset * (1.0 - reset)).to(d_gates.dtype.element_ty), mask=inside)
-    tl.store(here, tl.load(here, mask=inside, other=0.0) + d * reset, mask=inside)
+    total = tl.load(here, mask=inside, other=0.0) + d * reset
+    if MASKED:
+        total += tl.load(outside + cell * outside_step + row * size + unit, mask=inside, other=0.0)
+    tl.store(here, total, mask=inside)
 
 
 def step_between_cells(x: Tensor) -> int:
@@ -127,23 +154,45 @@ class TritonGRUTape(GRUTape):
         self.options = {"size": self.size, "BLOCK": BLOCK, "num_warps": WARPS}
 
     def advance(self, t: int) -> None:
+        self._advance(t, None)
+
+    def advance_masked(self, t: int, keep: Tensor) -> None:
+        self._advance(t, keep)
+
+    def _advance(self, t: int, keep: Tensor | None) -> None:
         gate, state, kept = self.gate[t], self.state[t], self.keep[t]
         shared = (gate, step_between_cells(gate), state, step_between_cells(state))
         add_product(self.sigmoids[t], self.operand[t], self.gate_weight.mT)
         reset_forward[self.grid](*shared, kept, step_between_cells(kept), **self.options)
         add_product(self.candidate[t], kept, self.candidate_weight.mT)
         narrow = self.operand[t + 1]
+        mask = state if keep is None else keep
         update_forward[self.grid](
-            *(*shared, self.state[t + 1], narrow, step_between_cells(narrow)),
+            *(*shared, self.state[t + 1], narrow, step_between_cells(narrow), mask, step_between_cells(mask)),
             NARROW=self.narrow is not None,
+            MASKED=keep is not None,
             **self.options,
         )
 
     def retreat(self, t: int, gradient: Tensor) -> None:
+        self._retreat(t, gradient, None, None)
+
+    def retreat_masked(self, t: int, gradient: Tensor, keep: Tensor, outside: Tensor) -> None:
+        self._retreat(t, gradient, keep, outside)
+
+    def _retreat(self, t: int, gradient: Tensor, keep: Tensor | None, outside: Tensor | None) -> None:
         gate, state, d_gate = self.gate[t], self.state[t], self.d_gate[t]
         shared = (gate, step_between_cells(gate), state, step_between_cells(state), gradient)
         shared += (step_between_cells(gradient),)
-        update_backward[self.grid](*shared, d_gate, **self.options)
+        mask = state if keep is None else keep
+        update_backward[self.grid](
+            *shared, d_gate, mask, step_between_cells(mask), MASKED=keep is not None, **self.options
+        )
         d_kept = torch.matmul(self.d_candidate[t], self.candidate_weight)
-        reset_backward[self.grid](*shared, d_kept, step_between_cells(d_kept), d_gate, **self.options)
+        more = state if outside is None else outside
+        reset_backward[self.grid](
+            *(*shared, d_kept, step_between_cells(d_kept), d_gate, more, step_between_cells(more)),
+            MASKED=outside is not None,
+            **self.options,
+        )
         add_product(gradient, self.d_sigmoids[t], self.gate_weight)

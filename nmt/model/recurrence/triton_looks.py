@@ -1,4 +1,5 @@
-"""The additive score in Triton: energies, masked softmax and context in one kernel, their derivatives in two more.
+"""The additive score in Triton: energies, masked softmax and context in two kernels a step, two more back, and one for
+the keys' gradient over all steps.
 
 bf16 in, float32 inside. To import this module takes triton, which comes with torch's packages for CUDA.
 """
@@ -13,109 +14,148 @@ from torch import Tensor
 from nmt.model.recurrence.looks import Asker, LookTape, ScoreGradients
 from nmt.model.recurrence.products import add_product, weight_gradient
 
-# A program holds all positions of one sentence at once, TILE numbers at a time, in WARPS warps.
+# A program takes TILE numbers at a time in WARPS warps: all positions of a sentence and some columns, or ROWS positions
+# and more columns. A step is two kernels, each with several programs a sentence: one reads the keys, one the memory.
 TILE = 8192
-WARPS = 8
+WARPS = 4
+ROWS = 16
 LONGEST = 512  # source positions; with more, the rows of a tile would be too short to be read at full speed
 
 
 # One program for any number of positions, wherever a step's rows begin: sentences differ, and the numbers of their
 # positions are the small part of what is read.
-@triton.jit(do_not_specialize=["positions"], do_not_specialize_on_alignment=["weights"])
-def look_forward(
+@triton.jit(do_not_specialize=["positions"], do_not_specialize_on_alignment=["energies"])
+def energies_forward(
     queries,
     keys,
     v,
     bias,
+    energies,
+    positions,
+    size: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_A: tl.constexpr,
+):
+    """Program (b, block of positions, t): queries (T, B, A), keys (B, S, A), v (A,), bias (B, S)
+    -> energies (T, B, S), less the sum of v; -inf on padding."""
+    row = tl.program_id(0).to(tl.int64)
+    look = tl.program_id(2) * tl.num_programs(0) + row
+    s = tl.program_id(1) * BLOCK_S + tl.arange(0, BLOCK_S)
+    real = tl.load(bias + row * positions + s, mask=s < positions, other=-1.0) == 0.0
+    source = (row * positions + s)[:, None]
+    total = tl.zeros([BLOCK_S], tl.float32)
+    for start in range(0, size, BLOCK_A):
+        a = start + tl.arange(0, BLOCK_A)
+        inside = a < size
+        query = tl.load(queries + look * size + a, mask=inside, other=0.0).to(tl.float32)
+        slope = tl.load(v + a, mask=inside, other=0.0).to(tl.float32)
+        key = tl.load(keys + source * size + a[None, :], mask=real[:, None] & inside[None, :], other=0.0)
+        r = 1.0 / (1.0 + tl.exp(2.0 * (query[None, :] + key.to(tl.float32))))
+        total += tl.sum(slope[None, :] * r, 1)
+    total = tl.where(real, -2.0 * total, float("-inf"))
+    tl.store(energies + look * positions + s, total, mask=s < positions)
+
+
+@triton.jit(do_not_specialize=["positions"], do_not_specialize_on_alignment=["energies", "weights"])
+def context_forward(
+    energies,
     memory,
     weights,
     contexts,
     narrow,
     positions,
-    size: tl.constexpr,
     width: tl.constexpr,
     NARROW: tl.constexpr,
     BLOCK_S: tl.constexpr,
-    BLOCK_A: tl.constexpr,
     BLOCK_M: tl.constexpr,
 ):
-    """Program (b, t): queries (T, B, A), keys (B, S, A), v (A,), bias (B, S), memory (B, S, M)
+    """Program (b, block of columns, t): energies (T, B, S), memory (B, S, M)
     -> weights (T, B, S), contexts (T, B, M) and, if NARROW, the same in the type of products."""
     row = tl.program_id(0).to(tl.int64)
-    look = tl.program_id(1) * tl.num_programs(0) + row
+    look = tl.program_id(2) * tl.num_programs(0) + row
     s = tl.arange(0, BLOCK_S)
-    real = tl.load(bias + row * positions + s, mask=s < positions, other=-1.0) == 0.0
-    source = (row * positions + s)[:, None]
-    energies = tl.zeros([BLOCK_S], tl.float32)
-    for start in range(0, size, BLOCK_A):
-        a = start + tl.arange(0, BLOCK_A)
-        inside = a < size
-        query = tl.load(queries + look * size + a, mask=inside, other=0.0).to(tl.float32)
-        slope = tl.load(v + a, mask=inside, other=0.0).to(tl.float32)
-        key = tl.load(keys + source * size + a[None, :], mask=real[:, None] & inside[None, :], other=0.0)
-        r = 1.0 / (1.0 + tl.exp(2.0 * (query[None, :] + key.to(tl.float32))))
-        energies += tl.sum(slope[None, :] * r, 1)
-    energies = tl.where(real, -2.0 * energies, float("-inf"))
-    chances = tl.exp(energies - tl.max(energies, 0))
+    energy = tl.load(energies + look * positions + s, mask=s < positions, other=float("-inf"))
+    chances = tl.exp(energy - tl.max(energy, 0))
     chances = chances / tl.sum(chances, 0)
-    tl.store(weights + look * positions + s, chances, mask=s < positions)
-    for start in range(0, width, BLOCK_M):
-        m = start + tl.arange(0, BLOCK_M)
-        inside = m < width
-        annotations = tl.load(memory + source * width + m[None, :], mask=real[:, None] & inside[None, :], other=0.0)
-        context = tl.sum(chances[:, None] * annotations.to(tl.float32), 0)
-        tl.store(contexts + look * width + m, context, mask=inside)
-        if NARROW:
-            tl.store(narrow + look * width + m, context.to(narrow.dtype.element_ty), mask=inside)
+    if tl.program_id(1) == 0:
+        tl.store(weights + look * positions + s, chances, mask=s < positions)
+    m = tl.program_id(1) * BLOCK_M + tl.arange(0, BLOCK_M)
+    inside = m < width
+    source = (row * positions + s)[:, None]
+    tile = (chances > 0.0)[:, None] & inside[None, :]
+    annotations = tl.load(memory + source * width + m[None, :], mask=tile, other=0.0)
+    context = tl.sum(chances[:, None] * annotations.to(tl.float32), 0)
+    tl.store(contexts + look * width + m, context, mask=inside)
+    if NARROW:
+        tl.store(narrow + look * width + m, context.to(narrow.dtype.element_ty), mask=inside)
 
 
-@triton.jit(do_not_specialize=["positions"], do_not_specialize_on_alignment=["weights", "d_weights", "d_energies"])
-def look_backward(
+@triton.jit(do_not_specialize=["positions"], do_not_specialize_on_alignment=["weights", "d_weights", "d_chances"])
+def context_backward(
     d_contexts,
     d_weights,
-    queries,
-    keys,
-    v,
     weights,
     memory,
-    d_energies,
-    d_queries,
+    d_chances,
     positions,
-    size: tl.constexpr,
     width: tl.constexpr,
     WEIGHED: tl.constexpr,
     BLOCK_S: tl.constexpr,
-    BLOCK_A: tl.constexpr,
     BLOCK_M: tl.constexpr,
 ):
-    """Program (b, t): the gradient d_contexts (T, B, M) and, if WEIGHED, d_weights (T, B, S)
-    -> d_energies (T, B, S), d_queries (T, B, A). The energies' terms are made again."""
+    """Program (b, block of positions, t): the gradient d_contexts (T, B, M) and, if WEIGHED, d_weights (T, B, S)
+    -> d_chances (T, B, S), the whole gradient of the weights."""
     row = tl.program_id(0).to(tl.int64)
-    look = tl.program_id(1) * tl.num_programs(0) + row
-    s = tl.arange(0, BLOCK_S)
-    chances = tl.load(weights + look * positions + s, mask=s < positions, other=0.0)
-    real = chances > 0.0  # where the weight is 0, so are the gradients
+    look = tl.program_id(2) * tl.num_programs(0) + row
+    s = tl.program_id(1) * BLOCK_S + tl.arange(0, BLOCK_S)
+    real = tl.load(weights + look * positions + s, mask=s < positions, other=0.0) > 0.0  # else gradients are 0 as well
     source = (row * positions + s)[:, None]
-    d_chances = tl.zeros([BLOCK_S], tl.float32)
+    total = tl.zeros([BLOCK_S], tl.float32)
     for start in range(0, width, BLOCK_M):
         m = start + tl.arange(0, BLOCK_M)
         inside = m < width
         d_context = tl.load(d_contexts + look * width + m, mask=inside, other=0.0).to(tl.float32)
         annotations = tl.load(memory + source * width + m[None, :], mask=real[:, None] & inside[None, :], other=0.0)
-        d_chances += tl.sum(annotations.to(tl.float32) * d_context[None, :], 1)
+        total += tl.sum(annotations.to(tl.float32) * d_context[None, :], 1)
     if WEIGHED:
-        d_chances += tl.load(d_weights + look * positions + s, mask=s < positions, other=0.0).to(tl.float32)
-    slopes = chances * (d_chances - tl.sum(chances * d_chances, 0))
-    tl.store(d_energies + look * positions + s, slopes, mask=s < positions)
-    for start in range(0, size, BLOCK_A):
-        a = start + tl.arange(0, BLOCK_A)
-        inside = a < size
-        query = tl.load(queries + look * size + a, mask=inside, other=0.0).to(tl.float32)
-        slope = tl.load(v + a, mask=inside, other=0.0).to(tl.float32)
-        key = tl.load(keys + source * size + a[None, :], mask=real[:, None] & inside[None, :], other=0.0)
-        r = 1.0 / (1.0 + tl.exp(2.0 * (query[None, :] + key.to(tl.float32))))
-        d_query = 4.0 * slope * tl.sum(slopes[:, None] * (r - r * r), 0)
-        tl.store(d_queries + look * size + a, d_query.to(d_queries.dtype.element_ty), mask=inside)
+        total += tl.load(d_weights + look * positions + s, mask=s < positions, other=0.0).to(tl.float32)
+    tl.store(d_chances + look * positions + s, total, mask=s < positions)
+
+
+@triton.jit(do_not_specialize=["positions"], do_not_specialize_on_alignment=["weights", "d_chances", "d_energies"])
+def energies_backward(
+    d_chances,
+    queries,
+    keys,
+    v,
+    weights,
+    d_energies,
+    d_queries,
+    positions,
+    size: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_A: tl.constexpr,
+):
+    """Program (b, block of columns, t): d_chances (T, B, S) -> d_energies (T, B, S), d_queries (T, B, A). The energies'
+    terms are made again."""
+    row = tl.program_id(0).to(tl.int64)
+    look = tl.program_id(2) * tl.num_programs(0) + row
+    s = tl.arange(0, BLOCK_S)
+    chances = tl.load(weights + look * positions + s, mask=s < positions, other=0.0)
+    d = tl.load(d_chances + look * positions + s, mask=s < positions, other=0.0)
+    slopes = chances * (d - tl.sum(chances * d, 0))
+    if tl.program_id(1) == 0:
+        tl.store(d_energies + look * positions + s, slopes, mask=s < positions)
+    a = tl.program_id(1) * BLOCK_A + tl.arange(0, BLOCK_A)
+    inside = a < size
+    query = tl.load(queries + look * size + a, mask=inside, other=0.0).to(tl.float32)
+    slope = tl.load(v + a, mask=inside, other=0.0).to(tl.float32)
+    source = (row * positions + s)[:, None]
+    tile = (chances > 0.0)[:, None] & inside[None, :]
+    key = tl.load(keys + source * size + a[None, :], mask=tile, other=0.0)
+    r = 1.0 / (1.0 + tl.exp(2.0 * (query[None, :] + key.to(tl.float32))))
+    d_query = 4.0 * slope * tl.sum(slopes[:, None] * (r - r * r), 0)
+    tl.store(d_queries + look * size + a, d_query.to(d_queries.dtype.element_ty), mask=inside)
 
 
 @triton.jit(do_not_specialize=["positions", "steps"])
@@ -173,8 +213,12 @@ class TritonTape(LookTape):
         self.keys = keys
         self.query = query
         self.v = v
-        self.block = block_of_positions(keys.shape[1])
-        self.columns = max(1, TILE // self.block)
+        positions = keys.shape[1]
+        self.block = block_of_positions(positions)
+        self.columns = max(16, TILE // self.block)
+        self.rows = min(self.block, ROWS)
+        self.row_blocks = triton.cdiv(positions, self.rows)
+        self.scratch = torch.empty_like(weights[0])  # of one step: energies, or gradients of weights
 
     def advance(self, t: int, asker: Asker) -> None:
         self._forward(torch.mm(asker.operand, self.query.t()), t, 1)
@@ -185,21 +229,19 @@ class TritonTape(LookTape):
     def _forward(self, queries: Tensor, first: int, steps: int) -> None:
         """queries (steps, B, A), of the looks from `first` on."""
         batch, positions, size = self.keys.shape
-        look_forward[(batch, steps)](
-            queries,
-            self.keys,
-            self.v,
-            self.bias,
-            self.memory,
-            self.weights[first],
-            self.contexts[first],
-            self.operands[first],
-            positions,
-            size,
-            self.memory.shape[2],
+        width = self.memory.shape[2]
+        energies = self.scratch if steps == 1 else torch.empty_like(self.weights)
+        energies_forward[(batch, self.row_blocks, steps)](
+            *(queries, self.keys, self.v, self.bias, energies, positions, size),
+            BLOCK_S=self.rows,
+            BLOCK_A=TILE // self.rows,
+            num_warps=WARPS,
+        )
+        context_forward[(batch, triton.cdiv(width, self.columns), steps)](
+            *(energies, self.memory, self.weights[first], self.contexts[first], self.operands[first]),
+            *(positions, width),
             NARROW=self.narrow is not None,
             BLOCK_S=self.block,
-            BLOCK_A=self.columns,
             BLOCK_M=self.columns,
             num_warps=WARPS,
         )
@@ -221,23 +263,21 @@ class TritonTape(LookTape):
 
     def _backward(self, first: int, steps: int) -> None:
         batch, positions, size = self.keys.shape
-        look_backward[(batch, steps)](
+        d_chances = self.scratch if steps == 1 else torch.empty_like(self.weights)
+        context_backward[(batch, self.row_blocks, steps)](
             self.d_contexts[first],
             (self.weights if self.d_weights is None else self.d_weights)[first],
-            self.queries[first],
-            self.keys,
-            self.v,
-            self.weights[first],
-            self.memory,
-            self.d_energies[first],
-            self.d_queries[first],
-            positions,
-            size,
-            self.memory.shape[2],
+            *(self.weights[first], self.memory, d_chances, positions, self.memory.shape[2]),
             WEIGHED=self.d_weights is not None,
+            BLOCK_S=self.rows,
+            BLOCK_M=TILE // self.rows,
+            num_warps=WARPS,
+        )
+        energies_backward[(batch, triton.cdiv(size, self.columns), steps)](
+            *(d_chances, self.queries[first], self.keys, self.v, self.weights[first]),
+            *(self.d_energies[first], self.d_queries[first], positions, size),
             BLOCK_S=self.block,
             BLOCK_A=self.columns,
-            BLOCK_M=self.columns,
             num_warps=WARPS,
         )
 
@@ -258,6 +298,6 @@ class TritonTape(LookTape):
             size,
             BLOCK_S=self.block,
             BLOCK_A=columns,
-            num_warps=WARPS,
+            num_warps=2 * WARPS,
         )
         return ScoreGradients(d_keys, weight_gradient(self.d_queries, self.asked.operand), d_v.sum(0))
