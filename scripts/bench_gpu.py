@@ -205,10 +205,10 @@ def kernels(bench: Bench) -> None:
         query, v = torch.randn(width, 8, **place), torch.randn(width, **place)
         states = torch.randn(positions, rows, 8, **place)
         moved = 2 * rows * positions * (width + memory_width)
-        usual = triton_looks.TILE, triton_looks.ROWS, triton_looks.WARPS
-        ways = [(4096, 16, 4), (8192, 8, 4), (8192, 16, 4), (8192, 16, 8), (16384, 16, 8), (16384, 32, 8)]
+        usual = triton_looks.ROWS, triton_looks.COLUMNS, triton_looks.WARPS
+        ways = [usual, (8, 256, 4), (16, 256, 4), (16, 512, 4), (4, 1024, 4)]
         for way in [usual] if bench.tiny else ways:
-            triton_looks.TILE, triton_looks.ROWS, triton_looks.WARPS = way
+            triton_looks.ROWS, triton_looks.COLUMNS, triton_looks.WARPS = way
             with recurrence.using(Kernel.triton):
                 tape = record_look(memory, keys, mask, query, v, None, positions, torch.bfloat16, torch.float32)
             asker = Asker(states[0].float(), states[0])
@@ -222,8 +222,8 @@ def kernels(bench: Bench) -> None:
             }
             for name, (work, bytes_moved) in works.items():
                 seconds = alone(bench, work)
-                tell_kernel(bench, f"{name} B={rows} tile, rows, warps {way}", seconds, bytes_moved)
-        triton_looks.TILE, triton_looks.ROWS, triton_looks.WARPS = usual
+                tell_kernel(bench, f"{name} B={rows} rows, columns, warps {way}", seconds, bytes_moved)
+        triton_looks.ROWS, triton_looks.COLUMNS, triton_looks.WARPS = usual
     rows = 4 if bench.tiny else 4096
     logits = torch.randn(rows, bench.size.words, **place)
     gold = torch.randint(0, bench.size.words, (rows, 1), device=bench.device.device)

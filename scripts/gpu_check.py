@@ -8,10 +8,11 @@ Parts, the most important first; each is a process of its own, bounded in time, 
   kernels    every kernel against torch's operations, at every block size
   training   a recipe in bf16 (with CUDA graphs and without), fp16 and fp32: losses and perplexity beside --perplexity's
   resume     two equal runs, and one that is killed and goes on: the largest differences of their weights
+  quality    the whole recipe in bf16: its best validation score and the seconds it took, beside the other parts
   speed      scripts/bench_gpu.py
-  search     sentences a second of the model just trained, and how many translations differ from the CPU's
+  search     sentences a second of the last model trained, and how many translations differ from the CPU's
   profile    one update, kernel by kernel
-The first four need no quiet machine and run at the same time. OUT gets check.txt, with all
+The first five need no quiet machine and run at the same time. OUT gets check.txt, with all
 that the parts printed, the figures of the speeds and the profile's table.
 """
 
@@ -30,8 +31,9 @@ from typing import NamedTuple
 
 SCRIPTS = Path(__file__).resolve().parent
 ROOT = SCRIPTS.parent
-TOGETHER = ("tests", "kernels", "training", "resume")
+TOGETHER = ("tests", "kernels", "training", "resume", "quality")
 ALONE = ("speed", "search", "profile")
+SPEEDS = ("rnnsearch", "luong", "recipes", "after", "kernels")
 LENGTHS = (16, 32, 64, 128, 256, 512)  # one for each block of source positions that the kernels are compiled for
 
 
@@ -96,7 +98,7 @@ def run_parts(check: Check, names: tuple[str, ...]) -> None:
         command = [sys.executable, __file__, str(check.out), "--part", name, "--corpus", options.corpus]
         command += ["--cache", options.cache, "--device", options.device, "--updates", str(options.updates)]
         command += ["--perplexity", str(options.perplexity), "--minutes", str(max(0.2, check.left / 60))]
-        command += ["--tiny"] if options.tiny else []
+        command += ["--speeds", *options.speeds, *(["--tiny"] if options.tiny else [])]
         command += ["--work", str(check.work)]
         log = (check.work / f"{name}.txt").open("w", encoding="utf-8")
         running[name] = subprocess.Popen(
@@ -186,6 +188,17 @@ def training(check: Check) -> None:
                 print("   " + line[:200])
 
 
+def quality(check: Check) -> None:
+    updates, every = (6, 3) if check.options.tiny else (6000, 1000)
+    words = check.train_words("quality", f"trainer.max_updates={updates}", f"trainer.validate_every={every}")
+    with (check.work / "quality.log").open("w") as log:
+        code = subprocess.run(words, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT, check=False).returncode
+    lines = (check.work / "quality.log").read_text(errors="replace").splitlines()
+    print("\n".join(line for line in lines if "validation" in line or "precision" in line or code))
+    seconds = json.loads((check.work / "quality" / "checkpoints" / "last" / "state.json").read_text())["seconds"]
+    print(f"{updates} updates in {seconds:.0f} s, validations included")
+
+
 def resume(check: Check) -> None:
     """Weights after the same updates: of a run, of an equal one, and of one that is killed twice on the way."""
     updates, every = (6, 2) if check.options.tiny else (60, 20)
@@ -224,7 +237,7 @@ def speed(check: Check) -> None:
     prefix = Path(check.options.corpus).resolve()
     command += ["--corpus", "data=files", "data.src=de", "data.tgt=en", f"data.train={prefix}/train"]
     command += [f"data.valid={prefix}/val", f"data.cache={check.options.cache}"]
-    command += ["--parts", "rnnsearch", "luong", "recipes", "after", "kernels", "--seconds", str(check.left - 60)]
+    command += ["--parts", *check.options.speeds, "--seconds", str(check.left - 60)]
     command += ["--tiny"] if check.options.tiny else []
     sys.exit(subprocess.run(command, cwd=ROOT, timeout=max(1, check.left), check=False).returncode)
 
@@ -242,7 +255,7 @@ def search(check: Check) -> None:
         (prefix / f"test_2016_flickr.{side}").read_text(encoding="utf-8").split("\n")[:-1] for side in ("de", "en")
     )
     lines, references = (each[: 8 if check.options.tiny else None] for each in (lines, references))
-    run = str(check.work / "training-bf16")
+    run = next(str(each) for name in ("quality", "training-bf16") if (each := check.work / name).exists())
     expected: list[str] = []
     torch.set_num_threads(1 if check.options.tiny else 8)
     print(f"{'':<8}{'':<6}{'batch':>6}{'sentences/s':>13}{'BLEU':>8}{'differ from the CPU in fp32':>29}")
@@ -276,7 +289,9 @@ def profile(check: Check) -> None:
     sys.exit(code)
 
 
-PARTS = {function.__name__: function for function in (tests, kernels, training, resume, speed, search, profile)}
+PARTS = {
+    function.__name__: function for function in (tests, kernels, training, resume, quality, speed, search, profile)
+}
 
 
 def main() -> None:
@@ -291,6 +306,7 @@ def main() -> None:
     parser.add_argument("--perplexity", type=float, default=0, help="of a CPU in float32 after so many updates")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--lines", type=int, default=40, help="of each part that are printed; check.txt has all")
+    parser.add_argument("--speeds", nargs="+", default=SPEEDS, help="parts of bench_gpu.py")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()

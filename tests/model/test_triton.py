@@ -50,12 +50,13 @@ def loss_and_gradients(model, sentences, way):
 
 
 @pytest.mark.parametrize(("decoder", "options"), LOOPS)
-@pytest.mark.parametrize("tile", [256, 8192])
-def test_the_kernels_are_the_plain_path(make, sentences, decoder, options, tile, monkeypatch):
+@pytest.mark.parametrize(("rows", "columns"), [(2, 16), (8, 512)])
+def test_the_kernels_are_the_plain_path(make, sentences, decoder, options, rows, columns, monkeypatch):
     from nmt.model.recurrence import triton_cells, triton_looks
 
-    monkeypatch.setattr(triton_looks, "TILE", tile)
-    monkeypatch.setattr(triton_looks, "ROWS", 8)  # positions in several blocks
+    monkeypatch.setattr(triton_looks, "ROWS", rows)
+    monkeypatch.setattr(triton_looks, "COLUMNS", columns)
+    monkeypatch.setattr(triton_looks, "KEYS_TILE", rows * columns)
     ran = []
     monkeypatch.setattr(
         triton_looks.TritonTape,
@@ -194,13 +195,13 @@ kernels += [triton_cells.reset_forward, triton_cells.update_forward]
 kernels += [triton_cells.update_backward, triton_cells.reset_backward]
 for kernel in kernels:
     names = kernel.arg_names
-    fixed = {"size": 1000, "width": 2000, "words": 30000, "NARROW": True, "MASKED": True}
+    fixed = {"size": 1000, "width": 2000, "words": 30000, "NARROW": True, "MASKED": True, "MORE": True}
     fixed |= {"WEIGHED": True, "GRADIENT": True}
     fixed |= {"BLOCK": 4096 if kernel is softmax_rows else 1024}
-    if kernel in (triton_looks.energies_forward, triton_looks.context_backward):
-        fixed |= {"BLOCK_S": 16, "BLOCK_A": 512, "BLOCK_M": 512}
-    else:
-        fixed |= {"BLOCK_S": 64, "BLOCK_A": 32 if "steps" in names else 128, "BLOCK_M": 128}
+    if kernel is triton_looks.keys_backward:
+        fixed |= {"BLOCK_S": 64, "BLOCK_A": 32}
+    elif "positions" in names:
+        fixed |= {"BLOCK": 64, "BLOCK_S": 8, "BLOCK_A": 512, "BLOCK_M": 512}
     fixed = {name: value for name, value in fixed.items() if name in names}
     numbers = [name for name in names if name.endswith(("step", "steps", "positions"))]
     kinds = {name: "*bf16" if name in NARROW else "*fp32" for name in names} | {name: "i32" for name in numbers}

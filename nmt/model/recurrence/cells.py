@@ -87,10 +87,14 @@ class CellTape:
         """gradient (..., B, state_size) of states[t + 1] -> of states[t], in place; fills d_gates[t]."""
         raise NotImplementedError
 
-    def retreat_masked(self, t: int, gradient: Tensor, keep: Tensor, outside: Tensor) -> None:
-        """The way back of advance_masked; outside: what else reaches the gradient of states[t], which is added."""
-        self.retreat(t, gradient.mul_(keep))
-        gradient.add_(outside)
+    def retreat_between(self, t: int, gradient: Tensor, keep: Tensor | None, outside: Tensor | None) -> None:
+        """retreat, with `gradient` times keep (..., B, 1) before it and outside (..., B, state_size), what else reaches
+        states[t], added after it."""
+        if keep is not None:
+            gradient.mul_(keep)
+        self.retreat(t, gradient)
+        if outside is not None:
+            gradient.add_(outside)
 
     def weight_gradients(self) -> Tensor:
         """The gradient of the recurrent weight, in the products' type."""

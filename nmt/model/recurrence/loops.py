@@ -57,11 +57,8 @@ class RunCell(torch.autograd.Function):
             cell.start_backward()
             gradient = _last(d_states, cell)
             for t in reversed(range(cell.steps)):
-                if keep is None:
-                    cell.retreat(t, gradient)
-                    gradient.add_(d_states.select(-3, t))
-                else:
-                    cell.retreat_masked(t, gradient, keep.select(-3, t), d_states.select(-3, t))
+                kept = None if keep is None else keep.select(-3, t)
+                cell.retreat_between(t, gradient, kept, d_states.select(-3, t))
             return None, None, cell.d_gates, gradient, None, cell.weight_gradients(), _bias_gradient(cell)
 
 
@@ -105,11 +102,9 @@ class LookThenUpdate(torch.autograd.Function):
             look.start_backward(cell.asked(0), d_contexts, d_weights)
             gradient = _last(d_states, cell)
             for t in reversed(range(cell.steps)):
-                cell.retreat(t, gradient)
+                cell.retreat_between(t, gradient, None, None if d_states is None else d_states[t])
                 add_product(look.d_context[t].squeeze(1), cell.d_gate[t], context_weight)
                 look.retreat(t, cell.asker(t), gradient[:, : cell.size])
-                if d_states is not None:
-                    gradient.add_(d_states[t])
             d_score = look.score_gradients()
             return (
                 *(None, None, cell.d_gates, gradient),

@@ -118,12 +118,12 @@ def reset_backward(
     d_gates,
     outside,
     outside_step,
-    MASKED: tl.constexpr,
+    MORE: tl.constexpr,
     size: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
     """d_kept, the gradient of r * s -> d_gates of the reset gate, and its part of the state's gradient, to which, if
-    MASKED, outside (D, B, H) is added as well."""
+    MORE, outside (D, B, H) is added as well."""
     row, cell = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     unit = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
     inside = unit < size
@@ -134,7 +134,7 @@ def reset_backward(
     here = gradient + cell * gradient_step + row * size + unit
     tl.store(d_gates + place, (d * s * reset * (1.0 - reset)).to(d_gates.dtype.element_ty), mask=inside)
     total = tl.load(here, mask=inside, other=0.0) + d * reset
-    if MASKED:
+    if MORE:
         total += tl.load(outside + cell * outside_step + row * size + unit, mask=inside, other=0.0)
     tl.store(here, total, mask=inside)
 
@@ -175,12 +175,9 @@ class TritonGRUTape(GRUTape):
         )
 
     def retreat(self, t: int, gradient: Tensor) -> None:
-        self._retreat(t, gradient, None, None)
+        self.retreat_between(t, gradient, None, None)
 
-    def retreat_masked(self, t: int, gradient: Tensor, keep: Tensor, outside: Tensor) -> None:
-        self._retreat(t, gradient, keep, outside)
-
-    def _retreat(self, t: int, gradient: Tensor, keep: Tensor | None, outside: Tensor | None) -> None:
+    def retreat_between(self, t: int, gradient: Tensor, keep: Tensor | None, outside: Tensor | None) -> None:
         gate, state, d_gate = self.gate[t], self.state[t], self.d_gate[t]
         shared = (gate, step_between_cells(gate), state, step_between_cells(state), gradient)
         shared += (step_between_cells(gradient),)
@@ -192,7 +189,7 @@ class TritonGRUTape(GRUTape):
         more = state if outside is None else outside
         reset_backward[self.grid](
             *(*shared, d_kept, step_between_cells(d_kept), d_gate, more, step_between_cells(more)),
-            MASKED=outside is not None,
+            MORE=outside is not None,
             **self.options,
         )
         add_product(gradient, self.d_sigmoids[t], self.gate_weight)

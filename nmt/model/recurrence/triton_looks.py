@@ -14,11 +14,12 @@ from torch import Tensor
 from nmt.model.recurrence.looks import Asker, LookTape, ScoreGradients
 from nmt.model.recurrence.products import add_product, weight_gradient
 
-# A program takes TILE numbers at a time in WARPS warps: all positions of a sentence and some columns, or ROWS positions
-# and more columns. A step is two kernels, each with several programs a sentence: one reads the keys, one the memory.
-TILE = 8192
+# A program reads tiles of ROWS positions and COLUMNS units, in WARPS warps. A step is two kernels, each with several
+# programs a sentence: one reads the keys, one the memory.
+ROWS = 8
+COLUMNS = 512
 WARPS = 4
-ROWS = 16
+KEYS_TILE = 2048  # numbers of a program of keys_backward, which holds all positions of a sentence in 2 * WARPS warps
 LONGEST = 512  # source positions; with more, the rows of a tile would be too short to be read at full speed
 
 
@@ -66,25 +67,33 @@ def context_forward(
     positions,
     width: tl.constexpr,
     NARROW: tl.constexpr,
+    BLOCK: tl.constexpr,
     BLOCK_S: tl.constexpr,
     BLOCK_M: tl.constexpr,
 ):
     """Program (b, block of columns, t): energies (T, B, S), memory (B, S, M)
-    -> weights (T, B, S), contexts (T, B, M) and, if NARROW, the same in the type of products."""
+    -> weights (T, B, S), contexts (T, B, M) and, if NARROW, the same in the type of products. BLOCK: holds all
+    positions."""
     row = tl.program_id(0).to(tl.int64)
     look = tl.program_id(2) * tl.num_programs(0) + row
-    s = tl.arange(0, BLOCK_S)
-    energy = tl.load(energies + look * positions + s, mask=s < positions, other=float("-inf"))
-    chances = tl.exp(energy - tl.max(energy, 0))
-    chances = chances / tl.sum(chances, 0)
+    every = tl.arange(0, BLOCK)
+    energy = tl.load(energies + look * positions + every, mask=every < positions, other=float("-inf"))
+    highest = tl.max(energy, 0)
+    chances = tl.exp(energy - highest)
+    total = tl.sum(chances, 0)
     if tl.program_id(1) == 0:
-        tl.store(weights + look * positions + s, chances, mask=s < positions)
+        tl.store(weights + look * positions + every, chances / total, mask=every < positions)
     m = tl.program_id(1) * BLOCK_M + tl.arange(0, BLOCK_M)
     inside = m < width
-    source = (row * positions + s)[:, None]
-    tile = (chances > 0.0)[:, None] & inside[None, :]
-    annotations = tl.load(memory + source * width + m[None, :], mask=tile, other=0.0)
-    context = tl.sum(chances[:, None] * annotations.to(tl.float32), 0)
+    sums = tl.zeros([BLOCK_S, BLOCK_M], tl.float32)
+    for start in range(0, positions, BLOCK_S):
+        s = start + tl.arange(0, BLOCK_S)
+        part = tl.load(energies + look * positions + s, mask=s < positions, other=float("-inf"))
+        real = part > float("-inf")
+        source = (row * positions + s)[:, None]
+        annotations = tl.load(memory + source * width + m[None, :], mask=real[:, None] & inside[None, :], other=0.0)
+        sums += (tl.exp(part - highest) / total)[:, None] * annotations.to(tl.float32)
+    context = tl.sum(sums, 0)
     tl.store(contexts + look * width + m, context, mask=inside)
     if NARROW:
         tl.store(narrow + look * width + m, context.to(narrow.dtype.element_ty), mask=inside)
@@ -133,28 +142,35 @@ def energies_backward(
     d_queries,
     positions,
     size: tl.constexpr,
+    BLOCK: tl.constexpr,
     BLOCK_S: tl.constexpr,
     BLOCK_A: tl.constexpr,
 ):
     """Program (b, block of columns, t): d_chances (T, B, S) -> d_energies (T, B, S), d_queries (T, B, A). The energies'
-    terms are made again."""
+    terms are made again. BLOCK: holds all positions."""
     row = tl.program_id(0).to(tl.int64)
     look = tl.program_id(2) * tl.num_programs(0) + row
-    s = tl.arange(0, BLOCK_S)
-    chances = tl.load(weights + look * positions + s, mask=s < positions, other=0.0)
-    d = tl.load(d_chances + look * positions + s, mask=s < positions, other=0.0)
-    slopes = chances * (d - tl.sum(chances * d, 0))
+    every = tl.arange(0, BLOCK)
+    chances = tl.load(weights + look * positions + every, mask=every < positions, other=0.0)
+    d = tl.load(d_chances + look * positions + every, mask=every < positions, other=0.0)
+    common = tl.sum(chances * d, 0)
     if tl.program_id(1) == 0:
-        tl.store(d_energies + look * positions + s, slopes, mask=s < positions)
+        tl.store(d_energies + look * positions + every, chances * (d - common), mask=every < positions)
     a = tl.program_id(1) * BLOCK_A + tl.arange(0, BLOCK_A)
     inside = a < size
     query = tl.load(queries + look * size + a, mask=inside, other=0.0).to(tl.float32)
     slope = tl.load(v + a, mask=inside, other=0.0).to(tl.float32)
-    source = (row * positions + s)[:, None]
-    tile = (chances > 0.0)[:, None] & inside[None, :]
-    key = tl.load(keys + source * size + a[None, :], mask=tile, other=0.0)
-    r = 1.0 / (1.0 + tl.exp(2.0 * (query[None, :] + key.to(tl.float32))))
-    d_query = 4.0 * slope * tl.sum(slopes[:, None] * (r - r * r), 0)
+    sums = tl.zeros([BLOCK_S, BLOCK_A], tl.float32)
+    for start in range(0, positions, BLOCK_S):
+        s = start + tl.arange(0, BLOCK_S)
+        part = tl.load(weights + look * positions + s, mask=s < positions, other=0.0)
+        d_part = tl.load(d_chances + look * positions + s, mask=s < positions, other=0.0)
+        source = (row * positions + s)[:, None]
+        tile = (part > 0.0)[:, None] & inside[None, :]
+        key = tl.load(keys + source * size + a[None, :], mask=tile, other=0.0)
+        r = 1.0 / (1.0 + tl.exp(2.0 * (query[None, :] + key.to(tl.float32))))
+        sums += (part * (d_part - common))[:, None] * (r - r * r)
+    d_query = 4.0 * slope * tl.sum(sums, 0)
     tl.store(d_queries + look * size + a, d_query.to(d_queries.dtype.element_ty), mask=inside)
 
 
@@ -215,9 +231,8 @@ class TritonTape(LookTape):
         self.v = v
         positions = keys.shape[1]
         self.block = block_of_positions(positions)
-        self.columns = max(16, TILE // self.block)
-        self.rows = min(self.block, ROWS)
-        self.row_blocks = triton.cdiv(positions, self.rows)
+        self.row_blocks = triton.cdiv(positions, ROWS)
+        self.options = {"BLOCK_S": ROWS, "num_warps": WARPS}
         self.scratch = torch.empty_like(weights[0])  # of one step: energies, or gradients of weights
 
     def advance(self, t: int, asker: Asker) -> None:
@@ -233,17 +248,16 @@ class TritonTape(LookTape):
         energies = self.scratch if steps == 1 else torch.empty_like(self.weights)
         energies_forward[(batch, self.row_blocks, steps)](
             *(queries, self.keys, self.v, self.bias, energies, positions, size),
-            BLOCK_S=self.rows,
-            BLOCK_A=TILE // self.rows,
-            num_warps=WARPS,
+            BLOCK_A=COLUMNS,
+            **self.options,
         )
-        context_forward[(batch, triton.cdiv(width, self.columns), steps)](
+        context_forward[(batch, triton.cdiv(width, COLUMNS), steps)](
             *(energies, self.memory, self.weights[first], self.contexts[first], self.operands[first]),
             *(positions, width),
             NARROW=self.narrow is not None,
-            BLOCK_S=self.block,
-            BLOCK_M=self.columns,
-            num_warps=WARPS,
+            BLOCK=self.block,
+            BLOCK_M=COLUMNS,
+            **self.options,
         )
 
     def start_backward(self, asked: Asker, d_contexts: Tensor, d_weights: Tensor | None) -> None:
@@ -269,23 +283,22 @@ class TritonTape(LookTape):
             (self.weights if self.d_weights is None else self.d_weights)[first],
             *(self.weights[first], self.memory, d_chances, positions, self.memory.shape[2]),
             WEIGHED=self.d_weights is not None,
-            BLOCK_S=self.rows,
-            BLOCK_M=TILE // self.rows,
-            num_warps=WARPS,
+            BLOCK_M=COLUMNS,
+            **self.options,
         )
-        energies_backward[(batch, triton.cdiv(size, self.columns), steps)](
+        energies_backward[(batch, triton.cdiv(size, COLUMNS), steps)](
             *(d_chances, self.queries[first], self.keys, self.v, self.weights[first]),
             *(self.d_energies[first], self.d_queries[first], positions, size),
-            BLOCK_S=self.block,
-            BLOCK_A=self.columns,
-            num_warps=WARPS,
+            BLOCK=self.block,
+            BLOCK_A=COLUMNS,
+            **self.options,
         )
 
     def score_gradients(self) -> ScoreGradients:
         batch, positions, size = self.keys.shape
         d_keys = torch.empty_like(self.keys)
         d_v = torch.empty(batch, size, dtype=torch.float32, device=self.keys.device)
-        columns = max(16, self.columns // 4)  # two sums and the keys stay in registers over all steps
+        columns = max(16, KEYS_TILE // self.block)  # two sums and the keys stay in registers over all steps
         keys_backward[(batch, triton.cdiv(size, columns))](
             self.queries,
             self.keys,
