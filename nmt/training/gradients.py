@@ -100,19 +100,19 @@ class Gradients:
     def add(self, batch: Batch, tokens: int, guidance: float = 0.0) -> Tensor:
         """Adds the gradients of a batch, divided by `tokens`, of which the whole update has so many -> its nll."""
         # Links reach attention's weights, whose gradient no recording takes.
-        recording = self.graphs.find(batch) if self.graphs and not guidance else None
-        if recording is None:
+        passes = self.graphs.passes(batch) if self.graphs and not guidance else None
+        if passes is None:
             pairs = batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out
             with self.device.autocast():
                 loss = self.model.loss(*pairs, self.smoothing, batch.links, guidance, batch.real)
             self.scaler.scale(loss.objective / tokens).backward()
             return loss.nll
-        features = recording.forward(batch)
+        features = passes.forward(batch)
         with self.device.autocast():  # as it is, not recorded: real tokens are as many as they are
             loss = self.model.loss_of(features, batch.tgt_out, self.smoothing, batch.real)
         self.scaler.scale(loss.objective / tokens).backward()
         assert features.grad is not None
-        recording.backward(features.grad)
+        passes.backward(features.grad)
         return loss.nll
 
     def _summed(self, nll: Tensor, word: Word) -> tuple[Tensor, Word]:

@@ -1,8 +1,12 @@
-"""CUDA graphs: encoder and decoder recorded once for a shape of batch, forward and backward, and then played.
+"""CUDA graphs: encoder and decoder recorded once for a shape of batch, forward and backward, and then replayed.
 
 A recurrent update is thousands of small kernels, which take a GPU less time than it takes to start them. A graph starts
 them all at once. It has its own memory: batches are copied into it, padded up to its shape, and it adds gradients where
 the parameters' gradients were when it was recorded, so those stay where they are.
+
+A batch is padded to its shape whether there is a recording of it yet or not, and recording takes no random numbers. So
+what an update computes does not depend on what was recorded before it, and a run that is resumed goes on as it would
+have.
 """
 
 import logging
@@ -15,13 +19,12 @@ from torch import Tensor
 
 from nmt.data.batches import Batch
 from nmt.data.symbols import PAD
-from nmt.training.device import Device
+from nmt.training.device import Device, random_states, restore_random_states
 
 log = logging.getLogger("nmt")
 
 STEP = 8  # rows and lengths are rounded up to a multiple of it: more padding, fewer shapes
 MOST = 128  # shapes that are recorded: each takes as long as tens of updates and keeps memory
-CLOSE = 1.1  # a recorded shape with at most so many times the tokens is as good as one's own
 WARM_UP = 3  # runs before a recording: in the first, libraries choose their ways and Triton compiles
 
 Work = Callable[[], None]
@@ -39,15 +42,6 @@ class Shape(NamedTuple):
         """The smallest that is recorded and holds the batch."""
         sizes = (*batch.src.shape, batch.tgt_in.shape[1])
         return cls(*(-(-size // STEP) * STEP for size in sizes))
-
-    @property
-    def tokens(self) -> int:
-        """Of both sides, padding included."""
-        return self.rows * (self.src + self.tgt)
-
-    def holds(self, other: "Shape") -> bool:
-        """Whether a batch of that shape fits in."""
-        return all(size >= needed for size, needed in zip(self, other, strict=True))
 
 
 class Graphs:
@@ -72,25 +66,23 @@ class Graphs:
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
             parameter.grad = gradient
 
-    def find(self, batch: Batch) -> "Recording | None":
-        """The recording for the batch's shape or one close to it, made when a shape comes for the second time; None
-        where there is none yet."""
+    def passes(self, batch: Batch) -> "Passes":
+        """Forward and backward for the batch's shape: recorded when the shape comes for the second time."""
         shape = Shape.of(batch)
-        held = min((each for each in self.recordings if each.holds(shape)), key=lambda each: each.tokens, default=None)
-        if held and held.tokens <= CLOSE * shape.tokens:
-            return self.recordings[held]
         self.seen[shape] += 1
-        if not self.broken and self.seen[shape] > 1 and len(self.recordings) < MOST:
+        if not self.broken and shape not in self.recordings and self.seen[shape] > 1 and len(self.recordings) < MOST:
+            states = random_states()
             try:
                 self.recordings[shape] = Recording(self, shape)
             except RuntimeError as error:  # also where memory runs out: without recordings there is more of it
                 self.broken = True
                 self.recordings.clear()
                 log.warning(f"going on without CUDA graphs: {' '.join(str(error).split())[:200]}")
-        return self.recordings.get(shape)
+            restore_random_states(states)
+        return self.recordings.get(shape) or Passes(self, shape)
 
 
-class Recording:
+class Passes:
     """Encoder and decoder for one shape: ``forward``, then ``backward`` of the same batch."""
 
     def __init__(self, graphs: Graphs, shape: Shape):
@@ -99,9 +91,6 @@ class Recording:
         self.src = torch.full((shape.rows, shape.src), PAD, **place)
         self.src_lengths = torch.ones(shape.rows, **place)
         self.tgt_in = torch.full((shape.rows, shape.tgt), PAD, **place)
-        self._warm_up(graphs.parameters)
-        self._play_forward = graphs.record(self._forward)
-        self._play_backward = graphs.record(self._backward)
 
     def forward(self, batch: Batch) -> Tensor:
         """-> the batch's features (B, T, R), a leaf of its own. Rows beyond the batch have one word, and no loss."""
@@ -109,13 +98,44 @@ class Recording:
         self.src.fill_(PAD)[:rows, :positions] = batch.src
         self.src_lengths.fill_(1)[:rows] = batch.src_lengths
         self.tgt_in.fill_(PAD)[:rows, :steps] = batch.tgt_in
-        self._play_forward()
+        self._run_forward()
         return self.features.detach()[:rows, :steps].requires_grad_()
 
     def backward(self, slope: Tensor) -> None:
         """slope (B, T, R): the gradient of the features -> added to the gradients of all parameters before them."""
         rows, steps, _ = slope.shape
         self.slope.zero_()[:rows, :steps] = slope
+        self._run_backward()
+
+    def _run_forward(self) -> None:
+        self._forward()
+        self.slope = torch.empty_like(self.features)
+
+    def _run_backward(self) -> None:
+        self._backward()
+        del self.features
+
+    def _forward(self) -> None:
+        with self.device.autocast():
+            self.features = self.model.features(self.src, self.src_lengths, self.tgt_in).features
+
+    def _backward(self) -> None:
+        torch.autograd.backward(self.features, self.slope)
+
+
+class Recording(Passes):
+    """The same, recorded once and replayed each time."""
+
+    def __init__(self, graphs: Graphs, shape: Shape):
+        super().__init__(graphs, shape)
+        self._warm_up(graphs.parameters)
+        self._play_forward = graphs.record(self._forward)
+        self._play_backward = graphs.record(self._backward)
+
+    def _run_forward(self) -> None:
+        self._play_forward()
+
+    def _run_backward(self) -> None:
         self._play_backward()
 
     def _warm_up(self, parameters: list[Tensor]) -> None:
@@ -129,13 +149,6 @@ class Recording:
         if stream is not None:
             torch.cuda.current_stream().wait_stream(stream)
         del self.features  # with what autograd remembers of that stream, which a recording must not see
-
-    def _forward(self) -> None:
-        with self.device.autocast():
-            self.features = self.model.features(self.src, self.src_lengths, self.tgt_in).features
-
-    def _backward(self) -> None:
-        torch.autograd.backward(self.features, self.slope)
 
 
 def _side_stream(device: torch.device) -> "torch.cuda.Stream | None":

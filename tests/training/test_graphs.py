@@ -15,9 +15,11 @@ from nmt.training.device import (
     Precision,
     choose_device,
     choose_kernels,
+    random_states,
+    restore_random_states,
 )
 from nmt.training.gradients import Gradients, Word
-from nmt.training.graphs import Graphs, Shape
+from nmt.training.graphs import Graphs, Passes, Recording, Shape
 from nmt.training.ranks import Ranks
 
 CPU = Device(torch.device("cpu"), torch.float32, "for tests")
@@ -64,8 +66,9 @@ def test_a_shape_is_recorded_when_it_comes_again(tiny):
     fill = recorded(tiny, tiny.model(), lambda work: made.append(1) or work)
     batch = fill.batches.collate(np.arange(6))
     assert fill.graphs is not None
-    assert fill.graphs.find(batch) is None
-    assert fill.graphs.find(batch) is fill.graphs.find(batch)
+    assert type(fill.graphs.passes(batch)) is Passes
+    assert type(recording := fill.graphs.passes(batch)) is Recording
+    assert fill.graphs.passes(batch) is recording
     assert len(made) == 2  # forward and backward, once
     assert Shape.of(batch).rows == 8
     assert all(size % 8 == 0 and size >= real for size, real in zip(Shape.of(batch), batch.src.shape, strict=False))
@@ -76,8 +79,25 @@ def test_only_so_many_shapes_are_recorded(tiny, monkeypatch):
     fill = recorded(tiny, tiny.model())
     small, large = (fill.batches.collate(np.arange(rows)) for rows in (6, 20))
     assert fill.graphs is not None
-    found = [fill.graphs.find(batch) for batch in (small, small, large, large)]
-    assert [recording is not None for recording in found] == [False, True, False, False]
+    found = [type(fill.graphs.passes(batch)) for batch in (small, small, large, large)]
+    assert found == [Passes, Recording, Passes, Passes]
+
+
+def test_an_update_does_not_depend_on_what_was_recorded_before_it(tiny):
+    """With dropout, so that random numbers count: as in a run that goes on in a new process."""
+    model = tiny.model(dropout=0.3).double().train()
+    seasoned, fresh = recorded(tiny, model), recorded(tiny, model)
+    group = [np.arange(20)]
+    seasoned.fill(group, Word())
+    for _ in range(3):
+        states = random_states()
+        seasoned.fill(group, Word())  # records in the first round, replays in the next two
+        expected, after = gradients(model), random_states()
+        restore_random_states(states)
+        fresh.graphs = Graphs(model, CPU, lambda work: work)
+        fresh.fill(group, Word())
+        assert all(torch.equal(gradient, expected[name]) for name, gradient in gradients(model).items())
+        assert torch.equal(random_states()["cpu"], after["cpu"])
 
 
 def test_a_recording_that_fails_is_done_without(tiny, caplog):
