@@ -2,6 +2,7 @@
 
 import os
 import random
+import socket
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from nmt.model.recurrence import Kernel, use
 from nmt.model.recurrence.trial import shortcoming
-from nmt.training.ranks import Ranks
+from nmt.training.ranks import Ranks, gpu_of
 
 # oneDNN keeps the kernels that it made for the last 1024 shapes, and every batch of text brings new ones: a run on a
 # CPU grew for hours. 128 took no time that could be measured, and a fifth off the memory after 100 updates already. The
@@ -94,17 +95,12 @@ def _choose_device(name: DeviceName, precision: Precision, ranks: Ranks | None) 
     match name:
         case DeviceName.cuda if not cuda:
             raise ValueError("device=cuda, but torch sees no CUDA GPU here: try device=cpu or device=auto")
-        case DeviceName.cuda | DeviceName.auto if cuda and ranks and ranks.local >= torch.cuda.device_count():
-            count = torch.cuda.device_count()
-            raise ValueError(f"more ranks than the {count} GPU(s) here: try --nproc-per-node={count}, or device=cpu")
-        case DeviceName.auto if cuda:
-            name = DeviceName.cuda
         case DeviceName.auto:
-            name = DeviceName.cpu
+            name = DeviceName.cuda if cuda else DeviceName.cpu
         case _:
             pass
     if name is DeviceName.cuda:
-        device = torch.device("cuda", ranks.local if ranks else 0)
+        device = torch.device("cuda", _gpu(ranks or Ranks()))
         torch.cuda.set_device(device)
         # float32 is float32, whatever TORCH_ALLOW_TF32_CUBLAS_OVERRIDE says.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
@@ -113,6 +109,19 @@ def _choose_device(name: DeviceName, precision: Precision, ranks: Ranks | None) 
         device = torch.device("cpu")
         dtype, why = _cpu_precision(precision)
     return Device(device, dtype, f"{str(dtype).removeprefix('torch.')}: {why}")
+
+
+def _gpu(ranks: Ranks) -> int:
+    """This rank's GPU, which no other rank has. Raises ValueError, on all ranks, where there are too few."""
+    gpu, count = gpu_of(ranks.local), torch.cuda.device_count()
+    if ranks.size > 1:
+        own = None if gpu is None else str(torch.cuda.get_device_properties(gpu).uuid)
+        found = ranks.gather((socket.gethostname(), own))
+        if None in (uuid for _, uuid in found) or len(set(found)) < len(found):
+            gpu = None
+    if gpu is None:
+        raise ValueError(f"more ranks than the {count} GPU(s) here: try --nproc-per-node={count}, or device=cpu")
+    return gpu
 
 
 def choose_kernels(device: Device, kernels: Kernels, graphs: GraphsChoice) -> Device:

@@ -17,10 +17,12 @@ from torch.distributed.rendezvous import rendezvous
 
 Item = TypeVar("Item")
 
-# How long a rank waits for the others to be there, and then for what they do: rank 0 prepares a corpus of many millions
-# of pairs while they wait. A rank that dies is noticed long before, by its connection or by torchrun.
+# How long a rank waits for the others to be there, for rank 0 to prepare a corpus of many millions of pairs, and for a
+# message during training, between two of which rank 0 may write a checkpoint and score a validation. A rank that dies
+# is noticed long before, by its connection or by torchrun; one that hangs is noticed by the last.
 JOINING = datetime.timedelta(minutes=10)
-PATIENCE = datetime.timedelta(hours=3)
+PREPARING = datetime.timedelta(hours=3)
+ANSWERING = datetime.timedelta(minutes=20)
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Ranks:
     rank: int = 0
     size: int = 1
     local: int = 0
+    preparing: dist.ProcessGroup | None = None  # all ranks, for messages that take as long as a corpus
 
     @property
     def first(self) -> bool:
@@ -89,7 +92,7 @@ class Ranks:
 
     def _wait(self) -> None:
         with connected(self.rank):
-            dist.barrier()
+            dist.barrier(self.preparing)
 
 
 @contextlib.contextmanager
@@ -111,18 +114,26 @@ def join_ranks():
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = torch.cuda.is_available()
-    if cuda and local < torch.cuda.device_count():
-        torch.cuda.set_device(local)
+    if cuda and gpu_of(local) is not None:
+        torch.cuda.set_device(gpu_of(local))
     rank = int(os.environ.get("RANK", "0"))
     with connected(rank):
         store, rank, size = next(iter(rendezvous("env://", timeout=JOINING)))
         backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
         dist.init_process_group(
-            backend, store=_own_part(store, rank, size), rank=rank, world_size=size, timeout=PATIENCE
+            backend, store=_own_part(store, rank, size), rank=rank, world_size=size, timeout=ANSWERING
         )
+        preparing = dist.new_group(backend="gloo", timeout=PREPARING)
     # After an error nothing is torn down, which could wait for the others: the end of the process cuts the connection.
-    yield Ranks(rank, size, local)
+    yield Ranks(rank, size, local, preparing)
     dist.destroy_process_group()
+
+
+def gpu_of(local: int) -> int | None:
+    """The GPU of the rank with this number on its machine: each its own, or the one that it sees (as srun may have it);
+    None where there are too few."""
+    count = torch.cuda.device_count()
+    return local if local < count else 0 if count == 1 else None
 
 
 def _own_part(store: Store, rank: int, size: int) -> Store:

@@ -344,15 +344,24 @@ def door(fork):
     return start
 
 
+def find_port() -> str:
+    """A port that is free at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture
+def free_port() -> str:
+    return find_port()
+
+
 @pytest.fixture
 def two_ranks(door):
     """two_ranks(arguments) -> exit codes of `torchrun --nproc-per-node=2 -m nmt.train ARGUMENTS`, and the children."""
 
     def start(arguments: list[str]) -> list[Child]:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = str(probe.getsockname()[1])
-        common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": find_port()}
         return [door("train", arguments, RANK=str(rank), LOCAL_RANK=str(rank), **common) for rank in (0, 1)]
 
     return start

@@ -2,16 +2,19 @@
 
 import json
 import math
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from nmt.model.recurrence import Kernel
 from nmt.training import device as devices
-from nmt.training.device import DeviceName, Precision, choose_device
+from nmt.training.device import DeviceName, GraphsChoice, Precision, choose_device
 from nmt.training.ranks import Ranks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,22 +36,85 @@ def test_what_the_machine_has_not_is_refused(monkeypatch):
         choose_device(DeviceName.cpu, Precision.fp16)
 
 
-def test_more_ranks_than_gpus_are_refused(monkeypatch):
+def pretend_gpus(monkeypatch, count: int, uuids=("GPU-a", "GPU-b", "GPU-c"), capability=(9, 0)) -> None:
+    """torch sees `count` GPUs, on which nothing can run."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda gpu: SimpleNamespace(uuid=uuids[gpu]))
+
+
+class Told(Ranks):
+    """Ranks of which the others say what they are told to."""
+
+    def gather(self, item):
+        return [item if rank == self.rank else other for rank, other in enumerate(OTHERS)]
+
+
+OTHERS: list = []
+
+
+@pytest.mark.parametrize(
+    ("local", "others"), [(2, [(None, "GPU-a"), (None, "GPU-b"), None]), (0, [None, (None, None)])]
+)
+def test_more_ranks_than_gpus_are_refused_on_every_rank(monkeypatch, local, others):
+    pretend_gpus(monkeypatch, 2)
+    monkeypatch.setattr(f"{__name__}.OTHERS", others)
     with pytest.raises(ValueError, match="try --nproc-per-node=2"):
-        choose_device(DeviceName.auto, Precision.auto, Ranks(rank=2, size=3, local=2))
+        choose_device(DeviceName.auto, Precision.auto, Told(rank=local, size=len(others), local=local))
+
+
+def test_ranks_that_see_one_gpu_each_take_it(monkeypatch):
+    """As srun may arrange it: local rank 1 sees its GPU as number 0."""
+    pretend_gpus(monkeypatch, 1, uuids=("GPU-b",))
+    monkeypatch.setattr(f"{__name__}.OTHERS", [(socket.gethostname(), "GPU-a"), None])
+    chosen = choose_device(DeviceName.cuda, Precision.auto, Told(rank=1, size=2, local=1))
+    assert chosen.device == torch.device("cuda", 0)
+
+
+def test_ranks_that_share_their_only_gpu_are_refused(monkeypatch):
+    pretend_gpus(monkeypatch, 1)
+    monkeypatch.setattr(f"{__name__}.OTHERS", [(socket.gethostname(), "GPU-a"), None])
+    with pytest.raises(ValueError, match="try --nproc-per-node=1"):
+        choose_device(DeviceName.cuda, Precision.auto, Told(rank=1, size=2, local=1))
+
+
+def test_float32_is_float32_whatever_the_environment_says(monkeypatch):
+    pretend_gpus(monkeypatch, 1)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True  # as the variable sets the first
+    choose_device(DeviceName.cuda, Precision.fp32)
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert not torch.backends.cudnn.allow_tf32
+
+
+def test_a_gpu_that_is_not_used_is_not_asked_for_random_numbers(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", lambda: pytest.fail("this makes a context on the GPU"))
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state: pytest.fail("this makes a context on the GPU"))
+    states = devices.random_states()
+    assert list(states) == ["cpu"]
+    devices.restore_random_states({**states, "cuda": states["cpu"]})
+
+
+def test_every_command_tries_the_kernels_of_a_gpu(monkeypatch):
+    pretend_gpus(monkeypatch, 1)
+    tried = []
+    monkeypatch.setattr(devices, "shortcoming", lambda kernel, *where: tried.append(kernel) or "")
+    chosen = choose_device(DeviceName.cuda, Precision.bf16)  # as evaluate, translate, align and saliency do
+    assert tried == list(Kernel)
+    assert "kernels triton, cudnn, wide_sums" in chosen.reason
+    assert not chosen.graphs
+    assert choose_device(DeviceName.cuda, Precision.bf16, graphs=GraphsChoice.auto).graphs
+    choose_device(DeviceName.cpu, Precision.fp32)  # and none of them is used any more
 
 
 @pytest.mark.parametrize(
     ("capability", "dtype"), [((9, 0), torch.bfloat16), ((8, 0), torch.bfloat16), ((7, 5), torch.float16)]
 )
 def test_a_gpu_takes_bfloat16_where_it_has_it_and_else_float16_with_loss_scaling(monkeypatch, capability, dtype):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a GPU")
+    pretend_gpus(monkeypatch, 1, capability=capability)
     chosen = choose_device(DeviceName.auto, Precision.auto)
     assert (chosen.device.type, chosen.dtype) == ("cuda", dtype)
     assert f"cuda (a GPU), compute capability {capability[0]}.{capability[1]}" in chosen.reason

@@ -145,3 +145,36 @@ def wait_for(what, seconds: float = 200) -> None:
     while not what():
         assert time.monotonic() < end, "waited in vain"
         time.sleep(0.005)
+
+
+HANGS = """
+import datetime, os, time
+from nmt.training import ranks
+
+ranks.ANSWERING = datetime.timedelta(seconds=3)
+with ranks.join_ranks() as own:
+    import torch
+    with own.first_alone():
+        time.sleep(5 if own.first else 0)  # the others wait for it as long as a corpus takes
+    own.sum(torch.ones(1))
+    if own.rank == 1:
+        time.sleep(60)
+    begun = time.monotonic()
+    try:
+        own.sum(torch.ones(1))
+    except ConnectionError:  # gloo's threads would not let an orderly exit end well
+        os._exit(0 if time.monotonic() - begun < 30 else 3)
+    os._exit(4)
+"""
+
+
+def test_a_rank_that_hangs_is_noticed_in_time(free_port):
+    shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port}
+    first, hanging = (
+        subprocess.Popen([sys.executable, "-c", HANGS], cwd=ROOT, env=shared | {"RANK": str(rank)}) for rank in (0, 1)
+    )
+    try:
+        assert first.wait(120) == 0
+    finally:
+        hanging.kill()
+        hanging.wait()
