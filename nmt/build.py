@@ -105,6 +105,8 @@ def build_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> 
         sample=tokenizer.sample,
         seed=1,
         cache=cache,
+        src_normalization=tokenizer.src_normalization,
+        tgt_normalization=tokenizer.tgt_normalization,
     )
 
 
