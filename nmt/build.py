@@ -29,7 +29,7 @@ from nmt.model.attention import build_attention
 from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, LuongDecoder
 from nmt.model.encoder import Encoder
 from nmt.model.init import initialise
-from nmt.model.seq2seq import Seq2Seq
+from nmt.model.seq2seq import Seq2Seq, Tie
 from nmt.training import checkpoint
 from nmt.training.optim import Schedule, build_optimiser
 from nmt.training.run_folder import locate
@@ -162,7 +162,12 @@ def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
 
 
 def new_model(config: TrainConfig, tokenizer: Tokenizer, device: torch.device) -> Seq2Seq:
-    """With weights as configured: drawn by `seed`."""
+    """With weights as configured: drawn by `seed`. Raises ValueError for one table of two vocabularies."""
+    if config.model.tie is Tie.three and not tokenizer.joint:
+        raise ValueError(
+            "model.tie=three shares one table between the languages, but the source's and the target's SentencePiece "
+            "models have different pieces: try one model for both (tokenizer.model=FILE), or model.tie=two"
+        )
     model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
     initialise(model, config.model.init)
     return model.to(device)

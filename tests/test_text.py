@@ -41,6 +41,15 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, capture_output=True, env=environment, check=False, encoding="utf-8")
 
 
+def mistake(ended: subprocess.CompletedProcess) -> str:
+    """The one line with which a command was refused."""
+    assert ended.returncode == 2, ended
+    lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, ended.stderr
+    assert lines[0] == ended.stderr.splitlines()[-1]
+    return lines[0].removeprefix("error: ")
+
+
 def test_a_memorized_test_set_of_odd_characters_comes_back_byte_for_byte(tmp_path):
     sources = "".join(f"{word}\n" for word in "one two three four five six seven eight".split())  # noqa: SIM905
     (tmp_path / "train.xx").write_text(sources)
