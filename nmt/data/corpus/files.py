@@ -8,6 +8,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
+from nmt.data.corpus.heading import find_columns, is_heading_of_others
 from nmt.data.corpus.pairs import Blank, Corpus, Pair
 
 _BOM = b"\xef\xbb\xbf"
@@ -25,7 +26,8 @@ def read_files(
     """The corpus of one or more prefixes, one after the other.
 
     A prefix `p` means the files `p.SRC` and `p.TGT`, plain or with `.gz` (plain wins where both exist). A prefix that
-    ends in `.tsv` or `.tsv.gz` is one file of two columns, source first, unless its first line names the languages.
+    ends in `.tsv` or `.tsv.gz` is one file of two columns, source first, unless its first line names the languages (see
+    `find_columns`).
     Lines end at a line feed only (one carriage return before it and a byte order mark at the start are dropped), so
     U+2028, form feeds and, outside of .tsv, tabs stay inside their line. `key` is the setting that errors name.
 
@@ -103,9 +105,15 @@ class FileCorpus(Corpus):
                 raise ValueError(
                     f"{path}, line {number}: {len(columns)} column(s) where two, with one tab between them, are needed"
                 )
-            if number == 1 and sorted(columns) == sorted(self._languages):
-                swapped = tuple(columns) != self._languages  # a heading
+            if number == 1 and (found := find_columns(columns, *self._languages)):
+                swapped = found == (1, 0)
                 continue
+            if number == 1 and is_heading_of_others(columns, *self._languages):
+                src, tgt = self._languages
+                raise ValueError(
+                    f"{path}, line 1: a heading that does not name {src!r} and {tgt!r}: {', '.join(columns)}; call its "
+                    "columns so, or write such a heading above it if it is text"
+                )
             pair = Pair(columns[1], columns[0]) if swapped else Pair(columns[0], columns[1])
             place = f"{path}, line {number}, {{}} side,"
             yield self._check_blank(pair, place.format(self._languages[0]), place.format(self._languages[1]))
