@@ -2,11 +2,8 @@
 
 import hashlib
 import io
-import os
 import random
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
@@ -15,6 +12,7 @@ from pathlib import Path
 
 import sentencepiece
 
+from nmt.data.cache import remove_abandoned, written_beside
 from nmt.data.corpus import Corpus, Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK
 from nmt.data.tokenizer.normalization import SPACE, Normalization, normalizer, with_normalization
@@ -75,6 +73,7 @@ def train_tokenizer(
             ("tokenizer", 2, sentencepiece.__version__, corpus.digest(), options, [rule.value for rule in rules])
         )
         kept = Path(cache) / f"tokenizer-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+        remove_abandoned(kept.parent, "tokenizer-")
         with suppress(ValueError):  # not there yet, or damaged: then it is made anew
             return Tokenizer.load(kept)
 
@@ -92,7 +91,8 @@ def train_tokenizer(
     src, tgt = (Subwords(with_normalization(model, rule)) for model, rule in zip(models, rules, strict=True))
     tokenizer = Tokenizer(src, tgt)
     if kept is not None:
-        _keep(tokenizer, kept)
+        with written_beside(kept, folder=True) as beside:
+            tokenizer.save(beside)
     return tokenizer
 
 
@@ -177,18 +177,3 @@ def _explain(message: str, kind: Kind, size: int, byte_fallback: bool, setting: 
         return f"{setting}={size} is too small to hold {what}; try {setting}={reserved + 1} or more"
     said = " ".join(message.split()).rpartition("] ")[2] or message
     return f"no tokenizer of kind {kind.value} and {setting}={size} could be trained: {said[:300]}"
-
-
-def _keep(tokenizer: Tokenizer, folder: Path) -> None:
-    """Saves beside the place and renames, so that nobody ever finds half a tokenizer there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        tokenizer.save(beside)
-        beside.chmod(0o755)  # as any other folder, where the temporary one is for its owner only
-        if folder.exists():  # damaged, or someone else's who was quicker: equal content either way
-            shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):
-            os.rename(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
