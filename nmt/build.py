@@ -120,9 +120,15 @@ def read_guide(guided: GuidedConfig) -> LinkFiles | None:
 def encode(
     corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, *, skip: bool, links: LinkFiles | None = None
 ) -> Encoded:
-    """The corpus in ids, and links between them; skip: leave out blank and over-long pairs, as training does."""
+    """The corpus in ids, and links between them; skip: leave out blank and over-long pairs, as training does.
+
+    Raises ValueError where no pair has text on both sides.
+    """
     max_length = data.max_length if skip else None
-    return encode_corpus(corpus, tokenizer, max_length=max_length, skip=skip, cache=Path(data.cache), links=links)
+    encoded = encode_corpus(corpus, tokenizer, max_length=max_length, skip=skip, cache=Path(data.cache), links=links)
+    if not skip and not ((encoded.src_lengths > 1) & (encoded.tgt_lengths > 1)).any():
+        raise ValueError(f"{corpus.name}: all {len(encoded):,} pairs are blank on a side, so there is nothing to score")
+    return encoded
 
 
 def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:

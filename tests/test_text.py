@@ -50,6 +50,21 @@ def mistake(ended: subprocess.CompletedProcess) -> str:
     return lines[0].removeprefix("error: ")
 
 
+def test_a_set_to_score_that_is_blank_throughout_is_refused(tmp_path):
+    for name, lines in (("train", "one two three\n" * 30), ("blank", "\n" * 5)):
+        for side in ("xx", "yy"):
+            (tmp_path / f"{name}.{side}").write_text(lines)
+    words = ["nmt.train", "+experiment=bahdanau", *SMALL.split(), "trainer.max_updates=1", "run=run"]
+    assert mistake(run(tmp_path, *words, "data.valid=blank")) == (
+        "blank: all 5 pairs are blank on a side, so there is nothing to score"
+    )
+    assert not (tmp_path / "run").exists()
+    ended = run(tmp_path, *words)
+    assert ended.returncode == 0, ended.stderr
+    ended = run(tmp_path, "nmt.evaluate", "checkpoint=run", "data.test=blank", "threads=1")
+    assert mistake(ended) == "blank: all 5 pairs are blank on a side, so there is nothing to score"
+
+
 def test_a_memorized_test_set_of_odd_characters_comes_back_byte_for_byte(tmp_path):
     sources = "".join(f"{word}\n" for word in "one two three four five six seven eight".split())  # noqa: SIM905
     (tmp_path / "train.xx").write_text(sources)

@@ -200,10 +200,10 @@ def _write(
         if linked is not None:
             next(linked, None)  # links beyond the last pair are found here
         if pairs == 0:
-            raise ValueError(
-                f"no pair of {corpus.name} is left: {blank:,} are blank and {long:,} have more than {limit} pieces on "
-                "a side; try a larger data.max_length"
-            )
+            why = f"{blank:,} are blank"
+            if long:
+                why += f" and {long:,} have more than {limit} pieces on a side; try a larger data.max_length"
+            raise ValueError(f"no pair of {corpus.name} is left: {why}")
         about = {"pairs": str(pairs), "blank": str(blank), "long": str(long)}
         writer.write_batch(pa.record_batch([_column([]) for _ in schema], schema=schema), custom_metadata=about)
 

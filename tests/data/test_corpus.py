@@ -146,6 +146,18 @@ def test_carriage_returns_do_not_shift_the_pairing(tmp_path):
     assert read(write(tmp_path, "ein\r\nzwei\r\n", "one\ntwo\n")) == [Pair("ein", "one"), Pair("zwei", "two")]
 
 
+@pytest.mark.parametrize("end", ["", "\r", "\r\n"])
+def test_carriage_returns_alone_are_told_what_to_try(tmp_path, hub, end):
+    message = message_of(lambda: read(write(tmp_path, "ein\rzwei" + end, "one\rtwo" + end)))
+    assert (
+        message
+        == f"{tmp_path}/train.de: its lines end in carriage returns alone; try: tr '\\r' '\\n' < {tmp_path}/train.de"
+    )
+    for name, separator in (("a.csv", ","), ("a.tsv", "\t")):
+        (tmp_path / name).write_bytes(f"de{separator}en\rein{separator}one{end}".encode())
+        assert f"{name}: its lines end in carriage returns alone" in message_of(lambda: hub(tmp_path / name))  # noqa: B023
+
+
 def test_a_byte_order_mark_is_no_text(tmp_path):
     assert read(write(tmp_path, "\ufeffein\n", "one\n")) == [Pair("ein", "one")]
 

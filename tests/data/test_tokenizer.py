@@ -417,6 +417,19 @@ def test_a_size_too_small_is_told_what_would_do(kind):
     assert len(train(kind=kind, src_size=smallest).src) == smallest
 
 
+def test_text_without_words_is_no_internal_error():
+    message = message_of(lambda: train(Given("<s> </s>"), kind=Kind.word, src_size=300))
+    assert message.startswith("the text has nothing of which kind word makes pieces; try tokenizer.kind=bpe")
+
+
+def test_a_reason_of_sentencepiece_comes_without_its_source_file():
+    from nmt.data.tokenizer.train import _explain
+
+    for said, reason in (("[!sentences_.empty()]", "it gives no reason"), ("[(a) == (b)] too bad.", "too bad.")):
+        message = _explain(f"INTERNAL: src/trainer_interface.cc(467) {said}", Kind.bpe, 300, True, "tokenizer.size")
+        assert message.endswith(f"kind bpe and tokenizer.size=300: {reason}")
+
+
 @pytest.mark.parametrize(("sizes", "key"), [((9999, 400), "src_size"), ((300, 9999), "tgt_size")])
 def test_with_two_models_the_side_is_named(sizes, key):
     message = message_of(lambda: train(joint=False, src_size=sizes[0], tgt_size=sizes[1]))

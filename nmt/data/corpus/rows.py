@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nmt.data.corpus.files import _digest, _lines
+from nmt.data.corpus.files import digest_of, lines_of
 from nmt.data.corpus.heading import find_columns
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -37,7 +37,7 @@ def text_file(path: Path) -> TextFile:
 
 def digests(files: Sequence[TextFile]) -> list[str]:
     """The SHA-256 of each file."""
-    return [_digest(file.path) for file in files]
+    return [digest_of(file.path) for file in files]
 
 
 def read_rows(file: TextFile, src: str, tgt: str) -> Iterator[dict[str, str | None]]:
@@ -94,11 +94,11 @@ def _read_table(file: TextFile, src: str, tgt: str) -> Iterator[tuple[str, tuple
 def _cells(file: TextFile) -> Iterator[tuple[int, list[str]]]:
     """The rows of a table, each with the line where it begins; an empty line is no row."""
     if file.separator == "\t":  # where quotes are text like any other
-        yield from ((number, line.split("\t")) for number, line in enumerate(_lines(file.path), 1) if line)
+        yield from ((number, line.split("\t")) for number, line in enumerate(lines_of(file.path), 1) if line)
         return
     assert file.separator is not None
     csv.field_size_limit(sys.maxsize)
-    reader = csv.reader((line + "\n" for line in _lines(file.path)), delimiter=file.separator, strict=True)
+    reader = csv.reader((line + "\n" for line in lines_of(file.path)), delimiter=file.separator, strict=True)
     begins = 1
     try:
         for row in reader:
@@ -142,7 +142,7 @@ def _names(keys: list[str], src: str, tgt: str) -> tuple[str, str] | None:
 
 def _json_rows(path: Path) -> Iterator[tuple[int, object]]:
     """Each row with its line, 0 where the file is one list of rows."""
-    lines = enumerate(_lines(path), 1)
+    lines = enumerate(lines_of(path), 1)
     for number, line in lines:
         if number == 1 and line.lstrip().startswith("["):
             whole = "\n".join([line, *(rest for _, rest in lines)])

@@ -167,6 +167,9 @@ def _explain(message: str, kind: Kind, size: int, byte_fallback: bool, setting: 
             return (
                 f"{setting}={size} is more than the text allows for kind {kind.value}; try {setting}={most[1]} or less"
             )
+        return (
+            f"the text has nothing of which kind {kind.value} makes pieces; try tokenizer.kind=bpe with {setting}=300"
+        )
     elif least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return (
             f"{setting}={size} is too small to hold the characters of the text; try {setting}={least[1]} or more, or a "
@@ -175,5 +178,5 @@ def _explain(message: str, kind: Kind, size: int, byte_fallback: bool, setting: 
     elif size < (reserved := len(NAMES) + 256 * byte_fallback) or "vocab_size) >= (0)" in message:
         what = "the special pieces and 256 bytes" if byte_fallback else "the special pieces"
         return f"{setting}={size} is too small to hold {what}; try {setting}={reserved + 1} or more"
-    said = " ".join(message.split()).rpartition("] ")[2] or message
-    return f"no tokenizer of kind {kind.value} and {setting}={size} could be trained: {said[:300]}"
+    said = re.sub(r"^\w+: \S+\(\d+\) \[.*?\](?= |$)", "", " ".join(message.split())).strip() or "it gives no reason"
+    return f"SentencePiece could not train a tokenizer of kind {kind.value} and {setting}={size}: {said[:300]}"
