@@ -368,7 +368,7 @@ def test_text_that_is_blank_throughout_is_named(text, joint):
     for rule in Normalization:
         rules = {"src_normalization": rule, "tgt_normalization": rule}
         message = message_of(lambda: train(Given(text, text), joint=joint, tgt_size=0 if joint else 330, **rules))  # noqa: B023
-        assert message.startswith("data.train: the source side of given is blank")
+        assert message.startswith("data.train: its source side is blank")
 
 
 def test_a_second_training_reads_no_corpus(tmp_path):

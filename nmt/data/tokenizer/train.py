@@ -78,7 +78,7 @@ def train_tokenizer(
             return Tokenizer.load(kept)
 
     pairs = _draw(corpus, sample, seed)
-    texts = [_trainable(pairs, side, rule, corpus.name) for side, rule in enumerate(rules)]
+    texts = [_trainable(pairs, side, rule) for side, rule in enumerate(rules)]
     if joint:
         both = chain.from_iterable(chain.from_iterable(lines) for lines in zip(*texts, strict=True))
         models = [_train(both, kind, src_size, character_coverage, byte_fallback, "tokenizer.size")] * 2
@@ -108,15 +108,13 @@ def _draw(corpus: Iterable[Pair], sample: int, seed: int) -> list[Pair]:
     return drawn
 
 
-def _trainable(pairs: list[Pair], side: int, rule: Normalization, name: str) -> list[list[str]]:
+def _trainable(pairs: list[Pair], side: int, rule: Normalization) -> list[list[str]]:
     """Each line of a side as SentencePiece can learn from it: normalized, and cut where it is longer than it takes."""
     normalize = normalizer(rule)
     lines = [_cut(normalize(pair[side].translate(_RESERVED))) for pair in pairs]
     if not any(lines):
         which = ("source", "target")[side]
-        raise ValueError(
-            f"data.train: the {which} side of {name} is blank, so there is nothing to train a tokenizer on"
-        )
+        raise ValueError(f"data.train: its {which} side is blank, so there is nothing to train a tokenizer on")
     return lines
 
 
