@@ -58,7 +58,8 @@ def as_text(value: object, place: str) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        shown = json.dumps(value, ensure_ascii=False, default=str)[:60]
+        shown = json.dumps(value, ensure_ascii=False, default=str)
+        shown = shown if len(shown) <= 60 else f"{shown[:60]} ..."
         raise ValueError(f"{place}: {shown} is no text (in JSON, text stands in quotes)")
     try:
         value.encode()
