@@ -29,7 +29,7 @@ from nmt.model.attention import build_attention
 from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, LuongDecoder
 from nmt.model.encoder import Encoder
 from nmt.model.init import initialise
-from nmt.model.seq2seq import Seq2Seq
+from nmt.model.seq2seq import Seq2Seq, Tie
 from nmt.training import checkpoint
 from nmt.training.optim import Schedule, build_optimiser
 from nmt.training.run_folder import locate
@@ -105,6 +105,8 @@ def build_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> 
         sample=tokenizer.sample,
         seed=1,
         cache=cache,
+        src_normalization=tokenizer.src_normalization,
+        tgt_normalization=tokenizer.tgt_normalization,
     )
 
 
@@ -118,9 +120,15 @@ def read_guide(guided: GuidedConfig) -> LinkFiles | None:
 def encode(
     corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, *, skip: bool, links: LinkFiles | None = None
 ) -> Encoded:
-    """The corpus in ids, and links between them; skip: leave out blank and over-long pairs, as training does."""
+    """The corpus in ids, and links between them; skip: leave out blank and over-long pairs, as training does.
+
+    Raises ValueError where no pair has text on both sides.
+    """
     max_length = data.max_length if skip else None
-    return encode_corpus(corpus, tokenizer, max_length=max_length, skip=skip, cache=Path(data.cache), links=links)
+    encoded = encode_corpus(corpus, tokenizer, max_length=max_length, skip=skip, cache=Path(data.cache), links=links)
+    if not skip and not ((encoded.src_lengths > 1) & (encoded.tgt_lengths > 1)).any():
+        raise ValueError(f"{corpus.name}: all {len(encoded):,} pairs are blank on a side, so there is nothing to score")
+    return encoded
 
 
 def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
@@ -160,7 +168,12 @@ def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
 
 
 def new_model(config: TrainConfig, tokenizer: Tokenizer, device: torch.device) -> Seq2Seq:
-    """With weights as configured: drawn by `seed`."""
+    """With weights as configured: drawn by `seed`. Raises ValueError for one table of two vocabularies."""
+    if config.model.tie is Tie.three and not tokenizer.joint:
+        raise ValueError(
+            "model.tie=three shares one table between the languages, but the source's and the target's SentencePiece "
+            "models have different pieces: try one model for both (tokenizer.model=FILE), or model.tie=two"
+        )
     model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
     initialise(model, config.model.init)
     return model.to(device)

@@ -5,7 +5,6 @@ With the links between its words, where there are such, made into links between 
 
 import hashlib
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from itertools import chain, islice
@@ -15,6 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
+from nmt.data.cache import remove_abandoned, written_beside
 from nmt.data.corpus import Blank, Corpus, Pair
 from nmt.data.symbols import EOS, PAD
 from nmt.data.tokenizer import Tokenizer
@@ -160,20 +160,14 @@ def encode_corpus(
     if links is not None:
         key += f" with the links {links.digest()}"
     path = Path(cache) / f"encoded-{hashlib.sha256(key.encode()).hexdigest()[:32]}.arrow"
+    remove_abandoned(path.parent, "encoded-")
     if path.exists():
         try:
             return Encoded(path)
         except (pa.ArrowException, OSError, KeyError, ValueError):
             pass  # cut short, by a full disk perhaps: it is made anew
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(prefix=f".{path.stem}-", dir=path.parent)
-    os.close(handle)
-    try:
-        _write(Path(beside), corpus, tokenizer, limit, skip, links)
-        os.chmod(beside, 0o644)  # as any other file, where a temporary one is for its owner only
-        os.replace(beside, path)  # whole or not at all; who else writes the same now loses nothing
-    finally:
-        Path(beside).unlink(missing_ok=True)
+    with written_beside(path) as beside:
+        _write(beside, corpus, tokenizer, limit, skip, links)
     return Encoded(path)
 
 
@@ -206,10 +200,10 @@ def _write(
         if linked is not None:
             next(linked, None)  # links beyond the last pair are found here
         if pairs == 0:
-            raise ValueError(
-                f"no pair of {corpus.name} is left: {blank:,} are blank and {long:,} have more than {limit} pieces on "
-                "a side; try a larger data.max_length"
-            )
+            why = f"{blank:,} are blank"
+            if long:
+                why += f" and {long:,} have more than {limit} pieces on a side; try a larger data.max_length"
+            raise ValueError(f"no pair of {corpus.name} is left: {why}")
         about = {"pairs": str(pairs), "blank": str(blank), "long": str(long)}
         writer.write_batch(pa.record_batch([_column([]) for _ in schema], schema=schema), custom_metadata=about)
 

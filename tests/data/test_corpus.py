@@ -146,6 +146,18 @@ def test_carriage_returns_do_not_shift_the_pairing(tmp_path):
     assert read(write(tmp_path, "ein\r\nzwei\r\n", "one\ntwo\n")) == [Pair("ein", "one"), Pair("zwei", "two")]
 
 
+@pytest.mark.parametrize("end", ["", "\r", "\r\n"])
+def test_carriage_returns_alone_are_told_what_to_try(tmp_path, hub, end):
+    message = message_of(lambda: read(write(tmp_path, "ein\rzwei" + end, "one\rtwo" + end)))
+    assert (
+        message
+        == f"{tmp_path}/train.de: its lines end in carriage returns alone; try: tr '\\r' '\\n' < {tmp_path}/train.de"
+    )
+    for name, separator in (("a.csv", ","), ("a.tsv", "\t")):
+        (tmp_path / name).write_bytes(f"de{separator}en\rein{separator}one{end}".encode())
+        assert f"{name}: its lines end in carriage returns alone" in message_of(lambda: hub(tmp_path / name))  # noqa: B023
+
+
 def test_a_byte_order_mark_is_no_text(tmp_path):
     assert read(write(tmp_path, "\ufeffein\n", "one\n")) == [Pair("ein", "one")]
 
@@ -225,7 +237,7 @@ def test_a_folder_saved_by_the_library_reads_too(tmp_path, hub):
 
 
 def test_an_unknown_column_is_told_the_columns_there_are(parquet, hub):
-    assert "no 'fr'; its languages are: de, en" in message_of(lambda: hub(parquet, src="fr"))
+    assert "no column 'fr'; its columns are: de, en" in message_of(lambda: hub(parquet, src="fr"))
 
 
 def test_an_unknown_split_is_told_the_splits_there_are(parquet, hub):
@@ -240,7 +252,7 @@ def test_no_network_is_one_line(monkeypatch, hub):
     def refuse(*args, **options):
         raise ConnectionError("Couldn't reach the Hub\nRetrying\n")
 
-    monkeypatch.setattr(datasets, "load_dataset", refuse)
+    monkeypatch.setattr(datasets, "load_dataset_builder", refuse)
     message = message_of(lambda: hub("someone/corpus"))
     assert "data.name=someone/corpus" in message
     assert "Couldn't reach the Hub" in message
@@ -253,7 +265,181 @@ def test_a_row_of_two_lines_is_one_line(tmp_path, hub):
 
 def test_a_row_blank_on_one_side_is_named(tmp_path, hub):
     (tmp_path / "a.jsonl").write_text(json.dumps({"de": "ein", "en": " "}))
-    assert "row 0, 'en' is blank" in message_of(lambda: list(hub(tmp_path / "a.jsonl")))
+    assert "row 0, column 'en' is blank" in message_of(lambda: list(hub(tmp_path / "a.jsonl")))
+
+
+# Text is text: files of rows
+
+
+TEXTS = ["None", "null", "NA", "N/A", "nan", "007", "1.50", "1e5", "1,000", "true", "2020-01-01", "-", " a ", "'", "ﬁ"]
+
+
+@pytest.mark.parametrize("ending", [".gz", ""])
+@pytest.mark.parametrize("kind", ["csv", "tsv", "json", "jsonl", "ndjson"])
+def test_no_word_of_a_file_of_rows_becomes_a_number_a_date_or_nothing(tmp_path, hub, kind, ending):
+    rows = [{"de": text, "id": 3, "en": text[::-1]} for text in TEXTS]
+    if kind in ("csv", "tsv"):
+        separator = "\t" if kind == "tsv" else ","
+        cells = [["de", "id", "en"], *([f'"{row["de"]}"', "3", f'"{row["en"]}"'] for row in rows)]
+        if kind == "tsv":  # where quotes mean nothing
+            cells = [[cell.strip('"') for cell in row] for row in cells]
+        content = "".join(separator.join(row) + "\n" for row in cells)
+    else:
+        content = json.dumps(rows, indent=1) if kind == "json" else "\n".join(map(json.dumps, rows))
+    path = tmp_path / f"text.{kind}{ending}"
+    path.write_bytes(gzip.compress(content.encode()) if ending else content.encode())
+    assert list(hub(path)) == [Pair(text, text[::-1]) for text in TEXTS]
+
+
+def test_a_folder_of_tables_has_splits_and_keeps_their_words(tmp_path, hub):
+    (tmp_path / "f").mkdir()
+    (tmp_path / "f" / "train.csv").write_text("de,en\n007,NA\n1,2\n3,4\n")
+    (tmp_path / "f" / "test.csv.gz").write_bytes(gzip.compress(b"de,en\nnull,None\n"))
+    assert list(hub(tmp_path / "f", "train[:1]+test")) == [Pair("007", "NA"), Pair("null", "None")]
+    assert "has no split 'dev'; it has: train, test" in message_of(lambda: hub(tmp_path / "f", "dev"))
+
+
+def test_several_files_are_one_by_a_pattern(tmp_path, hub):
+    for name in "ab":
+        (tmp_path / f"{name}.tsv").write_text(f"de\ten\n{name}\t0{name}\n")
+    assert list(hub(tmp_path / "*.tsv")) == [Pair("a", "0a"), Pair("b", "0b")]
+
+
+def test_a_changed_file_is_read_anew(tmp_path, hub):
+    for text in ("eins", "zwei"):
+        (tmp_path / "a.csv").write_text(f"de,en\n{text},x\n")
+        assert list(hub(tmp_path / "a.csv")) == [Pair(text, "x")]
+
+
+def test_quotes_in_csv_hold_commas_and_line_ends(tmp_path, hub):
+    (tmp_path / "a.csv").write_text('de,en\n"a, ""b""\nc",d\n')
+    assert list(hub(tmp_path / "a.csv")) == [Pair('a, "b" c', "d")]
+
+
+def test_quotes_in_tsv_are_text(tmp_path, hub):
+    (tmp_path / "a.tsv").write_text('de\ten\n"a\t"b""\n')
+    assert list(hub(tmp_path / "a.tsv")) == [Pair('"a', '"b""')]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(7, "7 is"), (1.5, "1.5 is"), (["x"], '["x"] is'), ({"text": "x"}, '{"text": "x"} is'), (True, "true is")],
+)
+@pytest.mark.parametrize("nested", [True, False])
+def test_what_is_no_text_is_refused_with_row_and_column(tmp_path, hub, value, said, nested):
+    rows = [{"de": "ein", "en": "one"}, {"de": "zwei", "en": value}]
+    rows = [{"translation": row} for row in rows] if nested else rows
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    message = message_of(lambda: hub(tmp_path / "a.jsonl"))
+    assert f"a.jsonl, row 1 (line 2), column 'en': {said} no text" in message
+
+
+@pytest.mark.parametrize("value", [7, 1.5, ["x"], {"text": "x"}, True])
+def test_what_is_no_text_in_a_typed_column_is_refused_too(tmp_path, hub, value):
+    pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    pq.write_table(pa.Table.from_pylist([{"de": "ein", "en": value}]), tmp_path / "a.parquet")
+    message = message_of(lambda: list(hub(tmp_path / "a.parquet")))
+    assert "a.parquet (train), row 0, column 'en': " in message
+    assert "is no text" in message
+
+
+def test_half_a_character_is_refused_with_row_and_column(tmp_path, hub):
+    (tmp_path / "a.jsonl").write_text('{"de": "x \\ud800", "en": "y"}')
+    assert "row 0 (line 1), column 'de': half a character" in message_of(lambda: hub(tmp_path / "a.jsonl"))
+
+
+def test_rows_may_have_other_keys_beside_the_languages(tmp_path, hub):
+    rows = [{"translation": {"de": "a", "en": "b", "fr": "c"}}, {"translation": {"en": "e", "de": "d"}}]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert list(hub(tmp_path / "a.jsonl")) == [Pair("a", "b"), Pair("d", "e")]
+
+
+def test_a_row_without_a_language_is_blank_there(tmp_path, hub):
+    (tmp_path / "a.jsonl").write_text('{"de": "a", "en": "b"}\n{"de": "c"}\n')
+    assert list(hub(tmp_path / "a.jsonl", blank=Blank.keep)) == [Pair("a", "b"), Pair("c", "")]
+    assert "row 1, column 'en' is blank" in message_of(lambda: list(hub(tmp_path / "a.jsonl")))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        (
+            "a.jsonl",
+            '{"de": "a", "en": "b"}\n{"x": "c"}',
+            "row 1 (line 2) has no column 'de' nor 'en'; its columns are: x",
+        ),
+        ("a.jsonl", '{"de": "a"}\n{"de": "b"}', "a.jsonl: no row has a column 'en'"),
+        ("a.jsonl", '["a", "b"]\n', 'row 0: "a" is no row'),
+        ("a.jsonl", '{"translation": "a"}\n', "row 0 (line 1), column 'translation': \"a\" has no languages"),
+        ("a.jsonl", '{"de": "a"\n', "a.jsonl, line 1: not JSON"),
+        ("a.csv", "de,fr\na,b\n", "a.csv, line 1, has no column 'en'; its columns are: de, fr"),
+        ("a.csv", "de;en\na;b\n", "(is ',' what separates them?)"),
+        ("a.csv", "de,en\na,b\nc\n", "row 1 (line 3): 1 columns where the heading has 2"),
+        ("a.csv", 'de,en\n"a,b\n', "a.csv, line 2: cannot be read as CSV"),
+        ("a.csv", "de,en\nschön,b\n".encode("latin1"), "a.csv, line 2: not UTF-8"),
+        ("a.txt", "x", "a file of no known kind; legal are .csv, .tsv, .json, .jsonl, .ndjson, .parquet"),
+        ("a.csv", "de,en\n", "a.csv is empty (data.train)"),
+        ("a.json", "", "a.json is empty (data.train)"),
+    ],
+)
+def test_a_file_of_rows_that_cannot_be_used_is_one_clear_line(tmp_path, hub, name, content, said):
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert said in message_of(lambda: list(hub(tmp_path / name)))
+
+
+@pytest.mark.parametrize("name", ["nope.csv", "nope.tsv", "nope.jsonl.gz", "nope.parquet", "nope*.csv"])
+def test_a_file_that_is_missing_is_not_looked_for_on_the_hub(tmp_path, hub, name):
+    assert message_of(lambda: hub(tmp_path / name)).startswith(f"data.name={tmp_path}/{name}: no such file")
+
+
+# Headings
+
+HEADINGS = [
+    ("de", "en"),
+    ("DE", "EN"),
+    ("De", " en "),
+    ("deu", "eng"),
+    ("ger", "en-US"),
+    ("de_AT", "EN_gb"),
+    ("German", "English"),
+    ("deutsch", "english"),
+    ("source", "target"),
+    ("src", "tgt"),
+    ("Source", "TRG"),
+    ("de", "target"),
+]
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
+@pytest.mark.parametrize("turned", [True, False])
+def test_a_heading_in_other_case_or_words_names_its_columns(tmp_path, hub, heading, turned):
+    step = -1 if turned else 1
+    rows = [heading[::step], ("ein", "one")[::step]]
+    for name, separator in (("a.tsv", "\t"), ("a.csv", ",")):
+        (tmp_path / name).write_text("".join(separator.join(row) + "\n" for row in rows))
+        assert list(hub(tmp_path / name)) == [Pair("ein", "one")]
+    assert read(str(tmp_path / "a.tsv")) == [Pair("ein", "one")]
+    (tmp_path / "a.jsonl").write_text(json.dumps(dict(zip(*rows, strict=True))))
+    assert list(hub(tmp_path / "a.jsonl")) == [Pair("ein", "one")]
+
+
+@pytest.mark.parametrize("heading", [("en", "fr"), ("German", "French"), ("source", "text"), ("DE", "translation")])
+def test_a_heading_of_something_else_is_not_taken_for_text(tmp_path, heading):
+    (tmp_path / "a.tsv").write_text("\t".join(heading) + "\nein\tone\n")
+    message = message_of(lambda: read(str(tmp_path / "a.tsv")))
+    assert f"a.tsv, line 1: a heading that does not name 'de' and 'en': {heading[0]}, {heading[1]}" in message
+
+
+@pytest.mark.parametrize("row", [("hi", "ja"), ("no", "nein"), ("Go.", "Geh."), ("English", "text!"), ("das", "was")])
+def test_a_first_row_of_text_is_no_heading(tmp_path, row):
+    (tmp_path / "a.tsv").write_text("\t".join(row) + "\nein\tone\n")
+    assert read(str(tmp_path / "a.tsv")) == [Pair(*row), Pair("ein", "one")]
+
+
+def test_a_language_that_is_in_two_columns_is_asked_for_by_its_full_name(tmp_path, hub):
+    (tmp_path / "a.csv").write_text("de-DE,de-AT,en\na,b,c\n")
+    assert "has no column 'de'; its columns are: de-DE, de-AT, en" in message_of(lambda: hub(tmp_path / "a.csv"))
+    assert list(hub(tmp_path / "a.csv", src="de-AT")) == [Pair("b", "c")]
 
 
 def test_both_readers_give_a_corpus(tmp_path, parquet, hub):

@@ -144,6 +144,11 @@ def test_a_corpus_of_which_nothing_is_left_is_an_error(tmp_path, tokenizer):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_corpus_that_is_blank_throughout_is_told_of_no_limit(tmp_path, tokenizer):
+    with pytest.raises(ValueError, match=r"^no pair of given is left: 2 are blank$"):
+        encode(Given(("", ""), ("house", "")), tokenizer, tmp_path)
+
+
 def test_a_limit_below_one_is_an_error(tmp_path, tokenizer):
     with pytest.raises(ValueError, match=r"data.max_length=0: it must be at least 1"):
         encode(Made(5), tokenizer, tmp_path, max_length=0)

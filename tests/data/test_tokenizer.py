@@ -13,7 +13,18 @@ from hypothesis import strategies as st
 
 from nmt.data.corpus import Corpus, Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK, UNK_SURFACE
-from nmt.data.tokenizer import Kind, Subwords, Tokenizer, train_tokenizer
+from nmt.data.tokenizer import Kind, Normalization, Subwords, Tokenizer, train_tokenizer
+from nmt.data.tokenizer.normalization import LINE_ENDS
+
+# What NFKC would rewrite, and spaces that would become plain ones.
+ODD_TEXTS = [
+    "你好，世界！（全角）：“引号”；ＡＢＣ１２３",  # noqa: RUF001
+    "Qui\u00a0? «\u202foui\u00a0» … ½ ¼ № ™ ﬁn oﬃce ²³ Å Ω ℃",
+    "e\u0301 \u1100\u1161\u11a8 ｶﾞ カ\u3099 ㍍ ㈱ Ⅷ ①",
+    "zero\u200bwidth so\u00adft jo\u200din \ufeffmark \u2581\u2585\u2588 \ufffd ⁇ <unk>",
+    "全角\u3000空白\u3000\u3000二つ\ttab  two  spaces ",
+    " \u00a0before 1\u00a0000\u2009000 and after\u00a0",
+]
 
 NOUNS = "house garden river mountain table window children morning letter question bridge winter".split()  # noqa: SIM905
 VERBS = "sees paints follows opens remembers crosses leaves builds finds answers".split()  # noqa: SIM905
@@ -38,9 +49,27 @@ class Sentences(Corpus):
         return hashlib.sha256(repr(self.pairs).encode()).hexdigest()
 
 
+class Given(Corpus):
+    """Texts that stand on both sides."""
+
+    name = "given"
+
+    def __init__(self, *texts: str):
+        self.texts = texts
+
+    def __iter__(self):
+        return (Pair(text, text) for text in self.texts)
+
+    def digest(self):
+        return hashlib.sha256(repr(self.texts).encode()).hexdigest()
+
+
+ODD_LINES = Given(*ODD_TEXTS, *(f"{a} {b} {c}" for a in NOUNS for b in VERBS for c in ODD_TEXTS[1].split("\u00a0")))
+
+
 def train(corpus=None, **changes) -> Tokenizer:
     options = {"kind": Kind.unigram, "joint": True, "src_size": 330, "tgt_size": 0, "sample": 1000, "seed": 1}
-    options |= {"character_coverage": 1.0, "byte_fallback": True}
+    options |= {"character_coverage": 1.0, "byte_fallback": True, "tgt_normalization": Normalization.nmt_nfkc}
     return train_tokenizer(corpus or Sentences(), **{**options, **changes})  # type: ignore[arg-type]
 
 
@@ -50,6 +79,13 @@ SIZES = {Kind.unigram: 330, Kind.bpe: 400, Kind.word: 300, Kind.char: 400}
 @functools.cache
 def subwords(kind: Kind, byte_fallback: bool = True) -> Subwords:
     return train(kind=kind, byte_fallback=byte_fallback, src_size=SIZES[kind] - 256 * (not byte_fallback)).src
+
+
+@functools.cache
+def keeping(kind: Kind) -> Subwords:
+    """A model that keeps all characters."""
+    sizes = {Kind.unigram: 420, Kind.bpe: 480, Kind.word: 300, Kind.char: 999}
+    return train(ODD_LINES, kind=kind, src_size=sizes[kind], tgt_normalization=Normalization.identity).tgt
 
 
 @functools.cache
@@ -67,7 +103,7 @@ SPACES = "\u2581\u2028\x85\x00\x1c\x0b\x1f\t\r\n\u3000\u00a0\u200b "
 ODD = st.sampled_from([*SPACES, *"\u00a8\ufb01\uff21\u3300\u200d\ufffd\u0301😀"])
 TYPED = st.sampled_from(["<s>", "</s>", "<unk>", "<0x41>", "<pad>", "⁇", "house", "the "])
 TEXT = st.lists(ODD | TYPED | st.characters(codec="utf-8") | st.sampled_from(NOUNS + VERBS), max_size=12).map("".join)
-MODELS = [functools.partial(subwords, kind) for kind in Kind] + [
+MODELS = [functools.partial(which, kind) for which in (subwords, keeping) for kind in Kind] + [
     foreign,
     functools.partial(foreign, treat_whitespace_as_suffix=True),
     functools.partial(
@@ -75,7 +111,9 @@ MODELS = [functools.partial(subwords, kind) for kind in Kind] + [
     ),
 ]
 every_model = pytest.mark.parametrize(
-    "model", MODELS, ids=[*(kind.value for kind in Kind), "own", "suffix", "identity"]
+    "model",
+    MODELS,
+    ids=[*(f"{which}{kind.value}" for which in ("", "keeping-") for kind in Kind), "own", "suffix", "identity"],
 )
 
 
@@ -170,7 +208,7 @@ def test_a_batch_is_many_of_one():
 
 def test_blank_text_has_no_pieces():
     for model in MODELS:
-        assert [model().encode(text) for text in ("", " ", "\u2028 \t", "\u2581")] == [[], [], [], []]
+        assert [model().encode(text) for text in ("", " ", "\u2028 \t", "\xa0")] == [[], [], [], []]
 
 
 @pytest.mark.parametrize("kind", [Kind.unigram, Kind.bpe, Kind.char])
@@ -236,6 +274,62 @@ def test_a_joint_tokenizer_is_one_object():
     assert tokenizer.src is tokenizer.tgt
 
 
+def test_a_joint_tokenizer_has_one_set_of_ids_and_a_normalization_for_each_side(tmp_path):
+    train(ODD_LINES, src_size=400, tgt_normalization=Normalization.identity).save(tmp_path)
+    tokenizer = Tokenizer.load(tmp_path)
+    assert tokenizer.joint
+    assert tokenizer.src.vocabulary == tokenizer.tgt.vocabulary
+    for text in ODD_TEXTS:
+        assert tokenizer.tgt.decode(tokenizer.tgt.encode(text)) == text
+        assert tokenizer.src.normalise(text) == tokenizer.src.normalise(unicodedata.normalize("NFKC", text)) != text
+
+
+def test_two_models_of_one_size_are_not_joint():
+    corpus = Sentences()
+    assert not train(corpus, joint=False, src_size=300, tgt_size=300).joint
+
+
+@pytest.mark.parametrize("rule", Normalization)
+def test_each_side_has_the_normalization_it_was_given(rule):
+    sizes = {"joint": False, "src_size": 370, "tgt_size": 370}
+    other = Normalization.nfkc if rule is Normalization.identity else Normalization.identity
+    tokenizer = train(ODD_LINES, **sizes, src_normalization=rule, tgt_normalization=other)
+    for side, own in ((tokenizer.src, rule), (tokenizer.tgt, other)):
+        wanted = "ﬁN Ω" if own is Normalization.identity else "fin ω" if own.value.endswith("_cf") else "fiN Ω"
+        assert side.decode(side.encode("ﬁN Ω")) == wanted
+
+
+def test_the_target_keeps_its_characters_unless_told_otherwise():
+    options = {"joint": False, "src_size": 400, "tgt_size": 400, "sample": 1000, "seed": 1, "byte_fallback": True}
+    tokenizer = train_tokenizer(ODD_LINES, kind=Kind.bpe, character_coverage=1.0, **options)  # type: ignore[arg-type]
+    for text in ODD_TEXTS:
+        assert tokenizer.tgt.decode(tokenizer.tgt.encode(text)) == text
+
+
+@pytest.mark.parametrize("kind", Kind)
+@settings(max_examples=100, deadline=None)
+@given(text=TEXT.filter(lambda text: text.strip() and "\U0010ffff" not in text))
+def test_identity_gives_back_every_character_but_the_ends_of_lines(kind, text):
+    one_line = "".join(" " if c in LINE_ENDS else c for c in text)
+    assert keeping(kind).normalise(text) == keeping(kind).decode(keeping(kind).encode(text)) == one_line
+
+
+def test_a_space_that_is_kept_is_in_no_piece_with_a_word():
+    for kind in (Kind.unigram, Kind.bpe, Kind.word):
+        pieces = [piece.replace("\u2581", " ") for piece in keeping(kind).vocabulary]
+        assert not [piece for piece in pieces if len(piece.split()) > 1]
+        assert not [piece for piece in pieces if piece.split() and set(piece) & set("\u00a0\u202f\u3000\t")]
+
+
+def test_words_around_a_space_that_is_kept_are_as_str_split_has_them():
+    for kind in Kind:
+        text = "the\u00a0house  sees\u3000the river"
+        ids, words = keeping(kind).encode_words(text)
+        assert set(words) == {0, 1, 2, 3, 4}
+        assert keeping(kind).decode_words(ids) == (text, keeping(kind).decode_words(ids).words)
+        assert set(keeping(kind).decode_words(ids).words) == {0, 1, 2, 3, 4}
+
+
 def test_two_models_see_their_own_side_only():
     tokenizer = train(joint=False, kind=Kind.word, src_size=280, tgt_size=282)
     assert not tokenizer.joint
@@ -262,6 +356,21 @@ def test_own_model_files_make_a_tokenizer(tmp_path):
     assert Tokenizer.from_files(tmp_path / "a.model", tmp_path / "a.model").joint
 
 
+def test_no_line_is_left_out_of_training_for_its_length_or_a_character():
+    long = "qaqa" * 2000, "qeqe " * 2000, "qiqi\u2585 qoqo\0"  # SentencePiece would leave all of these out
+    letters = set("".join(train(Given(*long, *ODD_TEXTS), kind=Kind.char, src_size=999).src.vocabulary))
+    assert letters >= set("qaeio")
+
+
+@pytest.mark.parametrize("joint", [True, False])
+@pytest.mark.parametrize("text", ["", " ", "\u00a0", "\u2028", "\u2585"])
+def test_text_that_is_blank_throughout_is_named(text, joint):
+    for rule in Normalization:
+        rules = {"src_normalization": rule, "tgt_normalization": rule}
+        message = message_of(lambda: train(Given(text, text), joint=joint, tgt_size=0 if joint else 330, **rules))  # noqa: B023
+        assert message.startswith("data.train: its source side is blank")
+
+
 def test_a_second_training_reads_no_corpus(tmp_path):
     corpus = Sentences()
     first = train(corpus, cache=tmp_path)
@@ -273,6 +382,8 @@ def test_a_second_training_reads_no_corpus(tmp_path):
 def test_other_options_are_trained_anew(tmp_path):
     assert len(train(cache=tmp_path).src) == 330
     assert len(train(cache=tmp_path, src_size=320).src) == 320
+    assert train(cache=tmp_path, src_normalization=Normalization.identity).src.normalise("ﬁ") == "ﬁ"
+    assert train(cache=tmp_path, tgt_normalization=Normalization.identity).tgt.normalise("ﬁ") == "ﬁ"
 
 
 def test_a_damaged_cached_tokenizer_is_made_anew(tmp_path):
@@ -304,6 +415,19 @@ def test_a_size_too_small_is_told_what_would_do(kind):
     assert "tokenizer.size=20 is too small" in message
     smallest = int(message.split("try tokenizer.size=")[1].split()[0])
     assert len(train(kind=kind, src_size=smallest).src) == smallest
+
+
+def test_text_without_words_is_no_internal_error():
+    message = message_of(lambda: train(Given("<s> </s>"), kind=Kind.word, src_size=300))
+    assert message.startswith("the text has nothing of which kind word makes pieces; try tokenizer.kind=bpe")
+
+
+def test_a_reason_of_sentencepiece_comes_without_its_source_file():
+    from nmt.data.tokenizer.train import _explain
+
+    for said, reason in (("[!sentences_.empty()]", "it gives no reason"), ("[(a) == (b)] too bad.", "too bad.")):
+        message = _explain(f"INTERNAL: src/trainer_interface.cc(467) {said}", Kind.bpe, 300, True, "tokenizer.size")
+        assert message.endswith(f"kind bpe and tokenizer.size=300: {reason}")
 
 
 @pytest.mark.parametrize(("sizes", "key"), [((9999, 400), "src_size"), ((300, 9999), "tgt_size")])

@@ -7,7 +7,7 @@ from typing import Any
 from nmt.config.schema.bounds import at_least, count
 from nmt.data.batches import Unit
 from nmt.data.corpus import Blank
-from nmt.data.tokenizer import Kind
+from nmt.data.tokenizer import Kind, Normalization
 
 
 class DataKind(Enum):
@@ -52,6 +52,8 @@ class TokenizerConfig:
     tgt_size: int | None = None
     character_coverage: float = 1.0
     byte_fallback: bool = True
+    src_normalization: Normalization = Normalization.nmt_nfkc  # of models trained here; one's own have theirs
+    tgt_normalization: Normalization = Normalization.identity  # so that output has the characters of the training text
     sample: int = 20_000
     model: str | None = None
     src_model: str | None = None

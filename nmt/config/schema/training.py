@@ -148,7 +148,9 @@ class TrainConfig:
             raise ValueError("nothing would end this run: set trainer.max_updates, max_epochs, max_minutes or patience")
         if self.guided.links and self.model.decoder.kind is DecoderKind.fixed_vector:
             raise ValueError("guided.links teach attention, which model.decoder.kind=fixed_vector does not have")
-        if self.model.tie is Tie.three and not (self.tokenizer.joint or self.tokenizer.model):
+        # Whether one's own models share a vocabulary is seen when they are read.
+        own = self.tokenizer.model or self.tokenizer.src_model
+        if self.model.tie is Tie.three and not (self.tokenizer.joint or own):
             raise ValueError(
                 "model.tie=three shares one table between the languages, which needs one vocabulary for both: "
                 "try tokenizer.joint=true, or model.tie=two"

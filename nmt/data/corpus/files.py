@@ -4,10 +4,11 @@ import gzip
 import hashlib
 import zlib
 from collections.abc import Iterator, Sequence
-from itertools import chain, zip_longest
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
+from nmt.data.corpus.heading import find_columns, is_heading_of_others
 from nmt.data.corpus.pairs import Blank, Corpus, Pair
 
 _BOM = b"\xef\xbb\xbf"
@@ -25,12 +26,14 @@ def read_files(
     """The corpus of one or more prefixes, one after the other.
 
     A prefix `p` means the files `p.SRC` and `p.TGT`, plain or with `.gz` (plain wins where both exist). A prefix that
-    ends in `.tsv` or `.tsv.gz` is one file of two columns, source first, unless its first line names the languages.
+    ends in `.tsv` or `.tsv.gz` is one file of two columns, source first, unless its first line names the languages (see
+    `find_columns`).
     Lines end at a line feed only (one carriage return before it and a byte order mark at the start are dropped), so
     U+2028, form feeds and, outside of .tsv, tabs stay inside their line. `key` is the setting that errors name.
 
-    Raises ValueError for files that are missing or empty; iterating raises it, with file and line, for bytes that are
-    not UTF-8, damaged gzip, unequal counts, wrong numbers of columns and, under Blank.error, lines blank on one side.
+    Raises ValueError for files that are missing or empty, or whose lines end in carriage returns alone; iterating
+    raises it, with file and line, for bytes that are not UTF-8, damaged gzip, unequal counts, wrong numbers of columns
+    and, under Blank.error, lines blank on one side.
     """
     if not prefixes:
         raise ValueError(f"{key} names no corpus: give a path without the language suffix, or a list of such paths")
@@ -43,7 +46,7 @@ def read_files(
         else:
             parts.append(_Part(_find(prefix, src, (src, tgt), key), _find(prefix, tgt, (src, tgt), key)))
     for path in chain.from_iterable(parts):
-        if path is not None and next(_lines(path), None) is None:
+        if path is not None and next(lines_of(path), None) is None:
             raise ValueError(f"{path} is empty ({key})")
     name = Path(str(prefixes[-1])).name.removesuffix(".gz").removesuffix(".tsv")
     return FileCorpus(name, parts, src, tgt, blank)
@@ -80,7 +83,7 @@ class FileCorpus(Corpus):
     def digest(self) -> str:
         total = hashlib.sha256(repr(("files", 1, self._languages)).encode())
         for path in chain.from_iterable(self._parts):
-            total.update(b"-" if path is None else _digest(path).encode())
+            total.update(b"-" if path is None else digest_of(path).encode())
         return total.hexdigest()
 
     def _two_files(self, src_path: Path, tgt_path: Path) -> Iterator[Pair]:
@@ -103,9 +106,15 @@ class FileCorpus(Corpus):
                 raise ValueError(
                     f"{path}, line {number}: {len(columns)} column(s) where two, with one tab between them, are needed"
                 )
-            if number == 1 and sorted(columns) == sorted(self._languages):
-                swapped = tuple(columns) != self._languages  # a heading
+            if number == 1 and (found := find_columns(columns, *self._languages)):
+                swapped = found == (1, 0)
                 continue
+            if number == 1 and is_heading_of_others(columns, *self._languages):
+                src, tgt = self._languages
+                raise ValueError(
+                    f"{path}, line 1: a heading that does not name {src!r} and {tgt!r}: {', '.join(columns)}; call its "
+                    "columns so, or write such a heading above it if it is text"
+                )
             pair = Pair(columns[1], columns[0]) if swapped else Pair(columns[0], columns[1])
             place = f"{path}, line {number}, {{}} side,"
             yield self._check_blank(pair, place.format(self._languages[0]), place.format(self._languages[1]))
@@ -121,6 +130,18 @@ def _find(prefix: str, language: str, languages: tuple[str, str], key: str) -> P
         if prefix.endswith(suffix):
             hint += f"; try {key}={prefix.removesuffix(suffix)}"
     raise ValueError(f"no such file: {prefix}.{language} (nor {prefix}.{language}.gz); {hint}")
+
+
+def lines_of(path: Path) -> Iterator[str]:
+    """The lines of a plain or gzipped file.
+
+    Raises ValueError as `_lines` does, and for a file whose lines end in carriage returns alone: here it is one line.
+    """
+    lines = _lines(path)
+    begin = list(islice(lines, 2))
+    if len(begin) == 1 and "\r" in begin[0]:
+        raise ValueError(f"{path}: its lines end in carriage returns alone; try: tr '\\r' '\\n' < {path}")
+    yield from chain(begin, lines)
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -143,7 +164,7 @@ def _lines(path: Path) -> Iterator[str]:
         raise ValueError(f"{path} is damaged or cut short after line {number}: not a whole gzip file") from error
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
     """SHA-256 of the bytes of a file."""
     stat = path.stat()
     key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)

@@ -1,19 +1,24 @@
-"""A corpus of the `datasets` library: a name on the hub, a local folder, or parquet, JSON and CSV files."""
+"""A corpus of the `datasets` library: a name on the hub, a local folder, or parquet, JSON, CSV and TSV files."""
 
+import glob
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from nmt.data.corpus.heading import find_columns
 from nmt.data.corpus.pairs import Blank, Corpus, Pair
+from nmt.data.corpus.rows import SUFFIXES, TextFile, as_text, digests, no_columns, read_rows, suffix_of, text_file
 
 if TYPE_CHECKING:  # the library takes seconds to import, and nobody should wait for it who reads plain files
     import pyarrow
     from datasets import Dataset
 
-_FORMATS = {".parquet": "parquet", ".json": "json", ".jsonl": "json", ".ndjson": "json", ".csv": "csv"}
 _ROWS = 4096  # rows fetched at once: enough to make the library's cost a row vanish, a few MB at most
+
+_ROWS_VERSION = 1  # of what `read_rows` makes of a file
 
 
 def read_hub(
@@ -31,15 +36,17 @@ def read_hub(
 
     `path` is a dataset's name, a folder of data files, a folder written by `save_to_disk`, or one data file (whose only
     split has whatever name is asked for). Rows are `{"translation": {SRC: ..., TGT: ...}}` or have flat columns SRC and
-    TGT. `key` is the setting, for messages, that gave the split; `cache` the folder of the library's copies (default:
-    its own).
+    TGT. Values are the text that stands in the files: see `read_rows`. `key` is the setting that gave the split, for
+    messages; `cache` the folder of the library's copies (default: its own).
 
     Raises ValueError, in one line, whatever the library says: no network, no such dataset, config, split or column.
     """
     split = split.strip()
     try:
-        dataset = _load(path, config, split, cache)
+        dataset = _Loader(path, config, split, src, tgt, cache).load()
     except Exception as error:  # the library raises whatever its storage, network and parsers raise
+        if (ours := _ours(error)) is not None:
+            raise ValueError(f"{ours} ({key})") from error
         said = " ".join(f"{error}".split()) or "no reason given"
         where = f"data.name={path}" + (f" data.config={config}" if config else "")
         hint = "; without a network, a local folder or file will do: data.name=PATH" if "reach" in said else ""
@@ -60,27 +67,28 @@ class HubCorpus(Corpus):
         columns = dataset.column_names
         self._nested = "translation" in columns
         names = _fields(dataset.features["translation"]) if self._nested else columns
-        for language in (src, tgt):
-            if language not in names:
-                what = "languages" if self._nested else "columns"
-                raise ValueError(f"{place} has no {language!r}; its {what} are: {', '.join(sorted(names)) or 'none'}")
+        found = find_columns(names, src, tgt)
+        if found is None:
+            raise no_columns(place, sorted(names), src, tgt)
+        self._columns = (names[found[0]], names[found[1]])
         if len(dataset) == 0:
             raise ValueError(f"{place} is empty")
-        self._dataset = dataset.select_columns(["translation"] if self._nested else list(dict.fromkeys((src, tgt))))
+        wanted = ["translation"] if self._nested else list(dict.fromkeys(self._columns))
+        self._dataset = dataset.select_columns(wanted)
 
     def __iter__(self) -> Iterator[Pair]:
         row = 0
         for table in self._tables():
-            sides = [self._side(table, language) for language in self._languages]
-            for src, tgt in zip(*sides, strict=True):
-                pair = Pair(_one_line(src), _one_line(tgt))
-                places = [f"{self._place}, row {row}, {language!r}" for language in self._languages]
-                yield self._check_blank(pair, *places)
+            sides = [self._side(table, column) for column in self._columns]
+            for values in zip(*sides, strict=True):
+                places = [f"{self._place}, row {row}, column {language!r}" for language in self._languages]
+                texts = [_one_line(as_text(value, place)) for value, place in zip(values, places, strict=True)]
+                yield self._check_blank(Pair(*texts), *places)
                 row += 1
 
     def digest(self) -> str:
         if self._digest is None:
-            total = hashlib.sha256(repr(("hub", 1, self._languages, self._nested)).encode())
+            total = hashlib.sha256(repr(("hub", 2, self._languages, self._columns, self._nested)).encode())
             for table in self._tables():
                 for batch in table.combine_chunks().to_batches():
                     total.update(memoryview(batch.serialize()))
@@ -90,10 +98,10 @@ class HubCorpus(Corpus):
     def _tables(self) -> "Iterator[pyarrow.Table]":
         return self._dataset.with_format("arrow").iter(batch_size=_ROWS)  # type: ignore[return-value]
 
-    def _side(self, table: "pyarrow.Table", language: str) -> list[str | None]:
+    def _side(self, table: "pyarrow.Table", column: str) -> list:
         if not self._nested:
-            return table.column(language).to_pylist()
-        return [row and row.get(language) for row in table.column("translation").to_pylist()]
+            return table.column(column).to_pylist()
+        return [row and row.get(column) for row in table.column("translation").to_pylist()]
 
 
 def _fields(feature: object) -> list[str]:
@@ -106,38 +114,138 @@ def _fields(feature: object) -> list[str]:
 
 def _one_line(text: str | None) -> str:
     """A pair is one line a side: line ends inside a text become spaces, and nothing at all is a blank line."""
-    return "" if text is None else str(text).replace("\r\n", " ").replace("\n", " ").replace("\r", " ")
+    return "" if text is None else text.replace("\r\n", " ").replace("\n", " ").replace("\r", " ")
 
 
-def _load(path: str, config: str | None, split: str, cache: Path | None) -> "Dataset":
-    import datasets
-
-    folder = Path(path)
-    cache_dir = None if cache is None else str(cache)
-    if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-        return _from_disk(folder, split)
-    if folder.suffix in _FORMATS and (folder.is_file() or "*" in path):
-        files = {split.partition("[")[0]: path}
-        loaded = datasets.load_dataset(_FORMATS[folder.suffix], data_files=files, split=split, cache_dir=cache_dir)
-    else:
-        loaded = datasets.load_dataset(path, config, split=split, cache_dir=cache_dir)
-    assert isinstance(loaded, datasets.Dataset)
-    return loaded
+def _ours(error: BaseException | None) -> "_Refused | None":
+    """Our own error, which the library may have wrapped in one of its own."""
+    while error is not None and not isinstance(error, _Refused):
+        error = error.__cause__
+    return error
 
 
-def _from_disk(folder: Path, split: str) -> "Dataset":
-    """A split, a slice of one or a sum of such, of what `save_to_disk` wrote."""
-    import datasets
+class _Refused(ValueError):
+    """What is wrong with a file, in our own words."""
 
-    loaded = datasets.load_from_disk(str(folder))
-    parts = loaded if isinstance(loaded, datasets.DatasetDict) else {re.split(r"[\[+]", split)[0]: loaded}
-    sizes = {str(name): len(part) for name, part in parts.items()}
+
+@dataclass
+class _Loader:
+    """How to get at a split."""
+
+    path: str
+    config: str | None
+    split: str
+    src: str
+    tgt: str
+    cache: Path | None
+
+    def load(self) -> "Dataset":
+        import datasets
+
+        folder = Path(self.path)
+        if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+            loaded = datasets.load_from_disk(self.path)
+            whole = not isinstance(loaded, datasets.DatasetDict)
+            return self._slices({self._names()[0]: loaded} if whole else {str(k): v for k, v in loaded.items()})
+        if suffix_of(self.path) in (*SUFFIXES, ".parquet"):
+            return self._load_file()
+        if folder.is_file():
+            legal = ", ".join((*SUFFIXES, ".parquet"))
+            raise _Refused(f"{self.path}: a file of no known kind; legal are {legal}, with .gz or without")
+        builder = datasets.load_dataset_builder(self.path, self.config, cache_dir=self._cache)
+        if (texts := _text_files(builder, self._cache)) is not None:
+            missing = [name for name in self._names() if name not in texts]
+            if missing:
+                raise _Refused(f"{self.path} has no split {missing[0]!r}; it has: {', '.join(texts)}")
+            return self._slices({name: self._read(texts[name], name) for name in dict.fromkeys(self._names())})
+        loaded = datasets.load_dataset(self.path, self.config, split=self.split, cache_dir=self._cache)
+        assert isinstance(loaded, datasets.Dataset)
+        return loaded
+
+    @property
+    def _cache(self) -> str | None:
+        return None if self.cache is None else str(self.cache)
+
+    def _names(self) -> list[str]:
+        """The splits that are asked for: `train[:9]+valid` is about train and valid."""
+        return [part.partition("[")[0].strip() for part in self.split.split("+")]
+
+    def _load_file(self) -> "Dataset":
+        import datasets
+
+        paths = sorted(glob.glob(self.path)) if glob.has_magic(self.path) else [self.path]
+        if missing := [path for path in paths or [self.path] if not Path(path).is_file()]:
+            raise _Refused(f"data.name={missing[0]}: no such file")
+        name = self._names()[0]
+        if suffix_of(self.path) == ".parquet":
+            loaded = datasets.load_dataset("parquet", data_files={name: paths}, split=name, cache_dir=self._cache)
+            assert isinstance(loaded, datasets.Dataset)
+        else:
+            loaded = self._read([text_file(Path(path)) for path in paths], name)
+        return self._slices({name: loaded})
+
+    def _read(self, files: "list[TextFile]", name: str) -> "Dataset":
+        """The rows of text files, in the library's cache."""
+        import datasets
+
+        text = datasets.Value("string")
+        # The library knows by these arguments whether it has them already: so the content is among them.
+        content = (_ROWS_VERSION, *digests(files))
+        known = {"files": tuple(files), "src": self.src, "tgt": self.tgt, "content": content}
+        loaded = datasets.Dataset.from_generator(
+            _rows,
+            features=datasets.Features({"src": text, "tgt": text}),
+            gen_kwargs=known,
+            split=datasets.NamedSplit(name),
+            cache_dir=self._cache,  # type: ignore[arg-type]
+        )
+        assert isinstance(loaded, datasets.Dataset)
+        return loaded.rename_columns({"src": self.src, "tgt": self.tgt}) if self.src != self.tgt else loaded
+
+    def _slices(self, parts: "dict[str, Dataset]") -> "Dataset":
+        """The split, a slice of one or a sum of such, out of all."""
+        import datasets
+
+        sizes = {name: len(part) for name, part in parts.items()}
+        try:
+            slices = datasets.ReadInstruction.from_spec(self.split).to_absolute(sizes)
+        except (KeyError, ValueError, AssertionError) as error:
+            raise _Refused(f"{self.path} has no split {self.split!r}; it has: {', '.join(sizes)}") from error
+        chosen = []
+        for piece in slices:
+            end = sizes[piece.splitname] if piece.to is None else piece.to
+            chosen.append(parts[piece.splitname].select(range(piece.from_ or 0, end)))
+        return datasets.concatenate_datasets(chosen)
+
+
+def _rows(files: Sequence[TextFile], src: str, tgt: str, content: Sequence) -> Iterator[dict[str, str | None]]:
+    row = None
     try:
-        slices = datasets.ReadInstruction.from_spec(split).to_absolute(sizes)
-    except (KeyError, ValueError, AssertionError) as error:
-        raise ValueError(f"no split {split!r}; it has: {', '.join(sizes)}") from error
-    chosen = []
-    for piece in slices:
-        end = sizes[piece.splitname] if piece.to is None else piece.to
-        chosen.append(parts[piece.splitname].select(range(piece.from_ or 0, end)))
-    return datasets.concatenate_datasets(chosen)
+        for file in files:
+            for row in read_rows(file, src, tgt):
+                yield row
+    except ValueError as error:
+        raise _Refused(f"{error}") from error
+    if row is None:
+        raise _Refused(f"{files[-1].path} is empty")
+
+
+def _text_files(builder: Any, cache: str | None) -> dict[str, list[TextFile]] | None:
+    """The files of each split, fetched, where a dataset consists of CSV, TSV or JSON files read in the plain way."""
+    import datasets
+
+    config = builder.config
+    plain = all(getattr(config, key, None) is None for key in ("names", "column_names", "skiprows", "field", "usecols"))
+    files = {str(split): [str(each) for each in found] for split, found in (config.data_files or {}).items()}
+    kinds = {suffix_of(each) for found in files.values() for each in found}
+    if not plain or not kinds or not kinds <= set(SUFFIXES):
+        return None
+    manager = datasets.DownloadManager(
+        dataset_name=builder.dataset_name, download_config=datasets.DownloadConfig(cache_dir=cache)
+    )
+    separator = getattr(config, "sep", None)
+    texts = {}
+    for split, found in files.items():
+        local = manager.download(found)
+        texts[split] = [TextFile(Path(str(each)), separator) for each in local]
+    return texts

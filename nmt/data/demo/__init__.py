@@ -12,12 +12,11 @@ without French ("does"). One English sentence has one French: you is vous, they 
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from nmt.data.cache import remove_abandoned, written_beside
 from nmt.data.demo.phrases import Dice
 from nmt.data.demo.sentences import sentence
 from nmt.data.demo.weave import Example
@@ -80,6 +79,8 @@ def write_demo(folder: Path, *, train: int, valid: int, test: int, seed: int) ->
     for name, count in (("train", train), ("valid", valid), ("test", test)):
         if count < 0:
             raise ValueError(f"the demo corpus cannot have {count} {name} pairs; try 0 or more")
+    for name in (*Splits._fields, MANIFEST):
+        remove_abandoned(folder, name)
     if _complete(folder, wanted):
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,15 +104,8 @@ def _pharaoh(links: Sequence[tuple[int, int]]) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     """Writes beside and renames; leaves nothing behind where it fails."""
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(beside, 0o644)  # mkstemp gives its files to nobody else
-        os.replace(beside, path)
-    except BaseException:
-        Path(beside).unlink(missing_ok=True)
-        raise
+    with written_beside(path) as beside:
+        beside.write_bytes(content)
 
 
 def _complete(folder: Path, wanted: dict[str, int]) -> bool:

@@ -1,7 +1,8 @@
 """Text to ids and back with SentencePiece: one model for both languages or one for each, trained here or one's own."""
 
+from nmt.data.tokenizer.normalization import Normalization
 from nmt.data.tokenizer.subwords import Subwords
 from nmt.data.tokenizer.tokenizer import Tokenizer
 from nmt.data.tokenizer.train import Kind, train_tokenizer
 
-__all__ = ["Kind", "Subwords", "Tokenizer", "train_tokenizer"]
+__all__ = ["Kind", "Normalization", "Subwords", "Tokenizer", "train_tokenizer"]

@@ -10,11 +10,13 @@ import numpy as np
 import sentencepiece
 
 from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK, UNK_SURFACE
+from nmt.data.tokenizer.normalization import SPACE, keeps_text, kept_text
 
-_SPACE = "\u2581"  # how SentencePiece writes a space inside a piece; in text it can therefore mean nothing else
 # What becomes a plain space before SentencePiece sees it, one character for one, so that offsets stay true: whatever
 # str.split splits at (some of it SentencePiece drops or keeps), the space symbol, and lone surrogates (not encodable).
+# A model that keeps all characters sees them all, but for the surrogates.
 _SPACES = re.compile(r"[^\S ]|[\u2581\ud800-\udfff]")
+_SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 
 class EncodedWords(NamedTuple):
@@ -34,7 +36,8 @@ class DecodedWords(NamedTuple):
 class Subwords:
     """A SentencePiece model whose ids are ours: PAD, UNK, BOS, EOS are 0 to 3, then its other pieces in their order.
 
-    For any text x, with a model that has byte fallback, `decode(encode(x)) == normalise(x)`.
+    For any text x, with a model that has byte fallback, `decode(encode(x)) == normalise(x)`. Where the model was
+    trained here with Normalization.identity, `normalise(x) == x` for every line x with text in it.
     """
 
     def __init__(self, model: bytes, source: str = "the model"):
@@ -48,6 +51,7 @@ class Subwords:
             raise ValueError(f"{source} is not a SentencePiece model, or is damaged")
         self.model = model
         self._processor = processor
+        self._keeps_text = keeps_text(processor)
         theirs = [processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id()]
         others = [i for i in range(processor.get_piece_size()) if i not in theirs]
         self._ours = np.full(processor.get_piece_size(), UNK, dtype=np.int32)  # their id -> our id
@@ -58,8 +62,8 @@ class Subwords:
         self._same = np.array_equal(self._ours, np.arange(len(self._ours)))
         self._pieces = [*NAMES, *(processor.id_to_piece(i) for i in others)]
         # A word model's unknown is a whole word with the space before it, elsewhere it is some characters.
-        whole = processor.encode("\U0010fffd", out_type=str)[:1] != [_SPACE]
-        unknown = (_SPACE if whole else "") + UNK_SURFACE
+        whole = processor.encode("\U0010fffd", out_type=str)[:1] != [SPACE]
+        unknown = (SPACE if whole else "") + UNK_SURFACE
         self._bytes = [b"", unknown.encode(), b"", b""]  # what each id prints
         for i in others:
             piece = processor.id_to_piece(i)
@@ -74,24 +78,30 @@ class Subwords:
     def __len__(self) -> int:
         return len(self._pieces)
 
+    @property
+    def vocabulary(self) -> list[str]:
+        """The name of every id, in order."""
+        return self._pieces
+
     def encode(self, text: str) -> list[int]:
         """The pieces of a text, without BOS and EOS; none for a blank one."""
-        ids = self._processor.encode(_spaced(text))
+        ids = self._processor.encode(self._spaced(text))
         return ids if self._same else self._ours[ids].tolist()
 
     def encode_batch(self, texts: Iterable[str], num_threads: int = 1) -> list[list[int]]:
         """`encode` of each text, in SentencePiece's own threads."""
-        batch = self._processor.encode([_spaced(text) for text in texts], num_threads=num_threads)
+        batch = self._processor.encode([self._spaced(text) for text in texts], num_threads=num_threads)
         return batch if self._same else [self._ours[ids].tolist() if ids else ids for ids in batch]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """One line of text with single spaces; PAD, BOS and EOS print nothing, UNK prints UNK_SURFACE."""
+        """One line of text, with single spaces unless the model keeps them; PAD, BOS and EOS print nothing, UNK prints
+        UNK_SURFACE."""
         printed = b"".join([self._bytes[i] for i in ids]).decode(errors="replace")
-        return " ".join(printed.replace(_SPACE, " ").split())
+        return self._surface(printed.replace(SPACE, " "))
 
     def normalise(self, text: str) -> str:
-        """The text a round trip gives back: the model's own normalisation (NFKC, if trained here), single spaces."""
-        return " ".join(self._processor.normalize(_spaced(text)).replace(_SPACE, " ").split())
+        """The text a round trip gives back: what the model's own normalization makes of it."""
+        return self._surface(self._processor.normalize(self._spaced(text)).replace(SPACE, " "))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
         """The name of each id: `▁the`, `<0xE2>`, `</s>`."""
@@ -99,15 +109,15 @@ class Subwords:
 
     def encode_words(self, text: str) -> EncodedWords:
         """`encode`, with the word of each piece; a piece that is only a space belongs to the word that follows."""
-        spaced = _spaced(text)
+        spaced = self._spaced(text)
         mapped = self._processor.encode(spaced, out_type="offset_mapping")
         ids = self._ours[mapped["ids"]].tolist() if mapped["ids"] else []
         spans = []
         for piece, (begin, end) in zip(mapped["pieces"], mapped["offsets"], strict=True):
-            if piece[0] == _SPACE:
+            if piece[0] == SPACE:
                 begin = max(begin, spaced.rfind(" ", begin, end) + 1)
             # A character that becomes several counts with the last of them: the f of a ligature goes where its i goes.
-            spans.append((-1, -1) if begin == end or piece == _SPACE else (begin, end))
+            spans.append((-1, -1) if begin == end or piece == SPACE else (begin, end))
         return EncodedWords(ids, _words_of(text, spans))
 
     def decode_words(self, ids: Sequence[int]) -> DecodedWords:
@@ -117,7 +127,17 @@ class Subwords:
         words = [-1] * len(ids)
         for k, word in zip(printed, _words_of(text, [spans[k] for k in printed]), strict=True):
             words[k] = word
-        return DecodedWords(" ".join(text.split()), words)
+        return DecodedWords(self._surface(text), words)
+
+    def _spaced(self, text: str) -> str:
+        """The same number of characters; unless the model keeps them, with every kind of space a plain one."""
+        if not text.isprintable() or SPACE in text:  # rarely, and most of the time is saved
+            text = (_SURROGATES if self._keeps_text else _SPACES).sub(" ", text)
+        return "" if text.isspace() else text
+
+    def _surface(self, printed: str) -> str:
+        """The text of what pieces print, where SPACE is a plain space."""
+        return kept_text(printed) if self._keeps_text else " ".join(printed.split())
 
     def _print(self, ids: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
         """The text of ids, spaces as they come, and where in it each begins and ends; (-1, -1) for one that is a space.
@@ -135,17 +155,10 @@ class Subwords:
                 decoder.reset()
                 length += len(text[-1])
             text.append(decoder.decode(self._bytes[i]))
-            spans.append((-1, -1) if text[-1] == _SPACE else (length, length + len(text[-1])))
+            spans.append((-1, -1) if text[-1] == SPACE else (length, length + len(text[-1])))
             length += len(text[-1])
         text.append(decoder.decode(b"", final=True))
-        return "".join(text).replace(_SPACE, " "), spans
-
-
-def _spaced(text: str) -> str:
-    """The same number of characters, with every kind of space a plain one."""
-    if not text.isprintable() or _SPACE in text:  # rarely, and most of the time is saved
-        text = _SPACES.sub(" ", text)
-    return "" if text.isspace() else text
+        return "".join(text).replace(SPACE, " "), spans
 
 
 def _words_of(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:

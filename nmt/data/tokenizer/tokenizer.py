@@ -10,7 +10,7 @@ _VERSION = 1  # of the ids and of normalise(): when either changes for the same 
 
 
 class Tokenizer:
-    """Subwords of both sides; `src` and `tgt` are the same object where they share one vocabulary."""
+    """Subwords of both sides; `src` and `tgt` are the same object where they share one model."""
 
     def __init__(self, src: Subwords, tgt: Subwords):
         self.src = src
@@ -18,8 +18,8 @@ class Tokenizer:
 
     @property
     def joint(self) -> bool:
-        """Whether both sides share one model, and so one set of ids."""
-        return self.src is self.tgt
+        """Whether an id means the same piece on both sides. Their normalization may differ all the same."""
+        return self.src is self.tgt or self.src.vocabulary == self.tgt.vocabulary
 
     @classmethod
     def from_files(cls, src_model: str | Path, tgt_model: str | Path) -> "Tokenizer":
@@ -34,7 +34,7 @@ class Tokenizer:
         """Writes joint.model, or src.model and tgt.model, and tokenizer.json into a folder that it makes if need be."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        sides = {"joint": self.src} if self.joint else {"src": self.src, "tgt": self.tgt}
+        sides = {"joint": self.src} if self.src is self.tgt else {"src": self.src, "tgt": self.tgt}
         for name, subwords in sides.items():
             (folder / f"{name}.model").write_bytes(subwords.model)
         (folder / "tokenizer.json").write_text(json.dumps({"version": _VERSION, "models": list(sides)}) + "\n")

@@ -2,24 +2,27 @@
 
 import hashlib
 import io
-import os
 import random
 import re
-import shutil
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from enum import Enum
+from itertools import chain
 from pathlib import Path
 
 import sentencepiece
 
+from nmt.data.cache import remove_abandoned, written_beside
 from nmt.data.corpus import Corpus, Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK
+from nmt.data.tokenizer.normalization import SPACE, Normalization, normalizer, with_normalization
 from nmt.data.tokenizer.subwords import Subwords
 from nmt.data.tokenizer.tokenizer import Tokenizer
 
 _THREADS = 4  # the sums of the EM steps depend on how they are split, so the number is the same on every machine
+_MOST_BYTES = 4192  # of a line, SentencePiece's max_sentence_length: it leaves out longer ones, and says nothing
+_MOST_CHARACTERS = _MOST_BYTES // 4  # as many are never too long
+_RESERVED = str.maketrans("\0\u2585", "  ")  # it leaves out what has one of these, too
 
 
 class Kind(Enum):
@@ -43,14 +46,18 @@ def train_tokenizer(
     sample: int,
     seed: int,
     cache: str | Path | None = None,
+    src_normalization: Normalization = Normalization.nmt_nfkc,
+    tgt_normalization: Normalization = Normalization.identity,
 ) -> Tokenizer:
-    """One model of both sides' text (joint: of `src_size` ids, which `tgt_size` must equal or be 0) or one of each.
+    """One vocabulary for both sides (joint: of `src_size` ids, which `tgt_size` must equal or be 0) or one for each.
 
-    It sees at most `sample` pairs, drawn evenly from the whole corpus by `seed`, and gives the same bytes each time.
-    Sizes count the four special ids and, with byte fallback, 256 bytes; for Kind.char they are a ceiling, since the
-    text decides how many characters there are. In `cache` results are kept by the content of the corpus and options.
+    Each side's text is normalized by its own rule, in one vocabulary as in two. Training sees at most `sample` pairs,
+    drawn evenly from the whole corpus by `seed`, and gives the same bytes each time. Sizes count the four special ids
+    and, with byte fallback, 256 bytes; for Kind.char they are a ceiling, since the text decides how many characters
+    there are. In `cache` results are kept by the content of the corpus and options.
 
-    Raises ValueError, naming the setting and the limit, for a size the text cannot fill or that is too small for it.
+    Raises ValueError, naming the setting and the limit, for a size the text cannot fill or that is too small for it;
+    and where there is no text.
     """
     if joint and tgt_size not in (0, src_size):
         raise ValueError(
@@ -59,26 +66,33 @@ def train_tokenizer(
     if sample < 1:
         raise ValueError(f"tokenizer.sample={sample}: training needs at least one sentence")
     options = (kind.value, joint, src_size, tgt_size, character_coverage, byte_fallback, sample, seed)
+    rules = (src_normalization, tgt_normalization)
     kept = None
     if cache is not None:
-        key = repr(("tokenizer", 1, sentencepiece.__version__, corpus.digest(), options))
+        key = repr(
+            ("tokenizer", 2, sentencepiece.__version__, corpus.digest(), options, [rule.value for rule in rules])
+        )
         kept = Path(cache) / f"tokenizer-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+        remove_abandoned(kept.parent, "tokenizer-")
         with suppress(ValueError):  # not there yet, or damaged: then it is made anew
             return Tokenizer.load(kept)
 
     pairs = _draw(corpus, sample, seed)
+    texts = [_trainable(pairs, side, rule) for side, rule in enumerate(rules)]
     if joint:
-        text = (side for pair in pairs for side in pair)
-        src = tgt = _train(text, kind, src_size, character_coverage, byte_fallback, "tokenizer.size")
+        both = chain.from_iterable(chain.from_iterable(lines) for lines in zip(*texts, strict=True))
+        models = [_train(both, kind, src_size, character_coverage, byte_fallback, "tokenizer.size")] * 2
     else:
-        sides = [(0, src_size, "tokenizer.src_size"), (1, tgt_size, "tokenizer.tgt_size")]
-        src, tgt = (
-            _train((pair[side] for pair in pairs), kind, size, character_coverage, byte_fallback, setting)
-            for side, size, setting in sides
-        )
+        sides = zip(texts, (src_size, tgt_size), ("tokenizer.src_size", "tokenizer.tgt_size"), strict=True)
+        models = [
+            _train(chain.from_iterable(text), kind, size, character_coverage, byte_fallback, setting)
+            for text, size, setting in sides
+        ]
+    src, tgt = (Subwords(with_normalization(model, rule)) for model, rule in zip(models, rules, strict=True))
     tokenizer = Tokenizer(src, tgt)
     if kept is not None:
-        _keep(tokenizer, kept)
+        with written_beside(kept, folder=True) as beside:
+            tokenizer.save(beside)
     return tokenizer
 
 
@@ -94,15 +108,41 @@ def _draw(corpus: Iterable[Pair], sample: int, seed: int) -> list[Pair]:
     return drawn
 
 
+def _trainable(pairs: list[Pair], side: int, rule: Normalization) -> list[list[str]]:
+    """Each line of a side as SentencePiece can learn from it: normalized, and cut where it is longer than it takes."""
+    normalize = normalizer(rule)
+    lines = [_cut(normalize(pair[side].translate(_RESERVED))) for pair in pairs]
+    if not any(lines):
+        which = ("source", "target")[side]
+        raise ValueError(f"data.train: its {which} side is blank, so there is nothing to train a tokenizer on")
+    return lines
+
+
+def _cut(line: str) -> list[str]:
+    """The line in parts that SentencePiece takes, cut at spaces where there are any; nothing of a blank one."""
+    if len(line) <= _MOST_CHARACTERS or len(line.encode()) <= _MOST_BYTES:
+        return [line] if line.replace(SPACE, " ").strip() else []
+    parts, begin = [], 0
+    while begin < len(line):
+        end = begin + _MOST_CHARACTERS
+        space = line.rfind(" ", begin, end) if end < len(line) else -1
+        end = space + 1 if space > begin else end
+        parts += _cut(line[begin:end])
+        begin = end
+    return parts
+
+
 def _train(
     text: Iterable[str], kind: Kind, size: int, character_coverage: float, byte_fallback: bool, setting: str
-) -> Subwords:
+) -> bytes:
+    """The content of a .model file; `text` is normalized already."""
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(text),
             model_writer=model,
             model_type=kind.value,
+            normalization_rule_name=Normalization.identity.value,
             vocab_size=size,
             character_coverage=character_coverage,
             byte_fallback=byte_fallback,
@@ -115,7 +155,7 @@ def _train(
         )
     except (RuntimeError, OSError, ValueError, TypeError, OverflowError) as error:
         raise ValueError(_explain(f"{error}", kind, size, byte_fallback, setting)) from error
-    return Subwords(model.getvalue())
+    return model.getvalue()
 
 
 def _explain(message: str, kind: Kind, size: int, byte_fallback: bool, setting: str) -> str:
@@ -125,6 +165,9 @@ def _explain(message: str, kind: Kind, size: int, byte_fallback: bool, setting: 
             return (
                 f"{setting}={size} is more than the text allows for kind {kind.value}; try {setting}={most[1]} or less"
             )
+        return (
+            f"the text has nothing of which kind {kind.value} makes pieces; try tokenizer.kind=bpe with {setting}=300"
+        )
     elif least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return (
             f"{setting}={size} is too small to hold the characters of the text; try {setting}={least[1]} or more, or a "
@@ -133,20 +176,5 @@ def _explain(message: str, kind: Kind, size: int, byte_fallback: bool, setting: 
     elif size < (reserved := len(NAMES) + 256 * byte_fallback) or "vocab_size) >= (0)" in message:
         what = "the special pieces and 256 bytes" if byte_fallback else "the special pieces"
         return f"{setting}={size} is too small to hold {what}; try {setting}={reserved + 1} or more"
-    said = " ".join(message.split()).rpartition("] ")[2] or message
-    return f"no tokenizer of kind {kind.value} and {setting}={size} could be trained: {said[:300]}"
-
-
-def _keep(tokenizer: Tokenizer, folder: Path) -> None:
-    """Saves beside the place and renames, so that nobody ever finds half a tokenizer there."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
-        tokenizer.save(beside)
-        beside.chmod(0o755)  # as any other folder, where the temporary one is for its owner only
-        if folder.exists():  # damaged, or someone else's who was quicker: equal content either way
-            shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):
-            os.rename(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    said = re.sub(r"^\w+: \S+\(\d+\) \[.*?\](?= |$)", "", " ".join(message.split())).strip() or "it gives no reason"
+    return f"SentencePiece could not train a tokenizer of kind {kind.value} and {setting}={size}: {said[:300]}"

@@ -1,0 +1,66 @@
+"""Which columns of a table hold the two languages, by what its heading calls them."""
+
+import re
+from collections.abc import Sequence
+
+_SIDES = ({"source", "src"}, {"target", "tgt", "trg"})
+_WORDS = set().union(*_SIDES, {"text", "sentence", "translation", "reference"})
+_NAME = re.compile(r"[^\W\d_]{4,}( \([\w ]+\))?")  # one word, or such as: Chinese (simplified)
+
+
+def find_columns(columns: Sequence[str], src: str, tgt: str) -> tuple[int, int] | None:
+    """The places of the source and the target column, or None where the names do not say.
+
+    A column is a language's if it is called so (`de`), failing that in other case (`DE`), by another tag of the same
+    language (`deu`, `de-AT`) or by its name (`German`, `Deutsch`), and failing that by its side (`source`, `target`).
+    """
+    found = []
+    for language, side in zip((src, tgt), _SIDES, strict=True):
+        ranks = [_rank(column, language, side) for column in columns]
+        best = min((rank for rank in ranks if rank is not None), default=None)
+        if best is None or ranks.count(best) > 1:
+            return None
+        found.append(ranks.index(best))
+    return (found[0], found[1]) if found[0] != found[1] or src == tgt else None
+
+
+def is_heading_of_others(columns: Sequence[str], src: str, tgt: str) -> bool:
+    """Whether a row that `find_columns` can't use looks like a heading all the same: `German` beside `text`, say."""
+    named = any(_rank(c, language, side) is not None for c in columns for language, side in zip((src, tgt), _SIDES))  # noqa: B905
+    return named and all(c.strip().lower() in _WORDS or _language(c) or _language_by_name(c) for c in columns)
+
+
+def _rank(column: str, language: str, side: set[str]) -> int | None:
+    """How well a column's name fits, 0 best."""
+    if column == language:
+        return 0
+    name = column.strip().strip('"').lower()
+    if name == language.lower():
+        return 1
+    wanted = _language(language)
+    if wanted and _language(name) == wanted:
+        return 2
+    if wanted and _language_by_name(name) == wanted:
+        return 3
+    return 4 if name in side else None
+
+
+def _language(tag: str) -> str | None:
+    """The language of a tag such as `de`, `deu`, `de-AT` or `zho_Hans`; None for what is none."""
+    import langcodes  # here, as most corpora never need it
+
+    tag = tag.strip()
+    if not re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*", tag) or not langcodes.tag_is_valid(tag):
+        return None
+    return langcodes.Language.get(tag).prefer_macrolanguage().language
+
+
+def _language_by_name(name: str) -> str | None:
+    import langcodes
+
+    if not _NAME.fullmatch(name.strip()):
+        return None
+    try:
+        return langcodes.find(name.strip()).prefer_macrolanguage().language
+    except LookupError:
+        return None

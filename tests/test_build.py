@@ -1,0 +1,65 @@
+"""Objects of a configuration that only its parts together can refuse."""
+
+import io
+from pathlib import Path
+
+import pytest
+import sentencepiece
+import torch
+
+from nmt import build
+from nmt.config.schema import (
+    AttentionConfig,
+    DecoderConfig,
+    EncoderConfig,
+    ModelConfig,
+    TokenizerConfig,
+    TrainConfig,
+    TrainerConfig,
+)
+from nmt.data.corpus import read_files
+from nmt.data.tokenizer import Kind
+from nmt.model.seq2seq import Tie
+
+
+def sentencepiece_model(path: Path, text: str, size: int = 30) -> str:
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([text] * 20), model_writer=model, vocab_size=size, model_type="bpe", minloglevel=3
+    )
+    path.write_bytes(model.getvalue())
+    return str(path)
+
+
+def new_model(tokenizer: TokenizerConfig, folder: Path):
+    (folder / "text.de").write_text("ein kleiner hund und vier katzen\n")
+    (folder / "text.en").write_text("a small dog and four cats\n")
+    sizes = {"embedding": 8, "hidden": 8}
+    parts = EncoderConfig(**sizes), DecoderConfig(**sizes, readout=8), AttentionConfig(size=8)
+    config = TrainConfig(
+        model=ModelConfig(*parts, tie=Tie.three), tokenizer=tokenizer, trainer=TrainerConfig(max_updates=1)
+    )
+    made = build.build_tokenizer(tokenizer, read_files([folder / "text"], "de", "en"), folder / "cache")
+    return build.new_model(config, made, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_two_models_of_equal_size_are_not_tied(tmp_path, joint):
+    one = sentencepiece_model(tmp_path / "one.model", "a small dog and four cats on a big red mat")
+    two = sentencepiece_model(tmp_path / "two.model", "ein kleiner hund und vier katzen auf der matte")
+    with pytest.raises(
+        ValueError, match=r"^model\.tie=three .* different pieces: try .*tokenizer\.model=FILE.*tie=two"
+    ):
+        new_model(TokenizerConfig(joint=joint, src_model=one, tgt_model=two), tmp_path)
+
+
+@pytest.mark.parametrize("keys", [["model"], ["src_model", "tgt_model"]])
+def test_one_model_for_both_sides_is_tied(tmp_path, keys):
+    one = sentencepiece_model(tmp_path / "one.model", "a small dog and four cats on a big red mat")
+    model = new_model(TokenizerConfig(**dict.fromkeys(keys, one)), tmp_path)
+    assert model.encoder.embedding.weight is model.output.weight
+
+
+def test_one_vocabulary_with_a_normalization_for_each_side_is_tied(tmp_path):
+    model = new_model(TokenizerConfig(joint=True, size=40, byte_fallback=False, kind=Kind.bpe), tmp_path)
+    assert model.encoder.embedding.weight is model.output.weight
