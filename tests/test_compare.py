@@ -220,9 +220,10 @@ def test_an_evaluation_of_unequal_files_is_refused_with_their_numbers(tmp_path, 
     assert "one/evaluation/test is not one whole evaluation (80 sources, 80 references, 79 hypotheses)" in said
 
 
-def test_a_damaged_scores_file_is_refused(tmp_path, refused):
+@pytest.mark.parametrize("text", ["[", "[]", '{"bleu_tokenizer": 5}', '{"bleu_tokenizer": "moses"}'])
+def test_a_damaged_scores_file_is_refused(tmp_path, refused, text):
     write_run(tmp_path / "one", GOOD)
-    (tmp_path / "one" / "evaluation" / "test" / "scores.json").write_text("[")
+    (tmp_path / "one" / "evaluation" / "test" / "scores.json").write_text(text)
     assert "scores.json is damaged" in refused("runs=[one]")
 
 

@@ -19,7 +19,7 @@ from nmt.analysis.alignment import (
 )
 from nmt.analysis.by_length import LengthRow, by_length
 from nmt.analysis.metrics import Limits, Score, measure_all
-from nmt.analysis.segmentation import length_unit, lengths, without_spaces
+from nmt.analysis.segmentation import TOKENIZERS, length_unit, lengths, without_spaces
 
 
 def draw_translation(translation: Translated, path: Path, *, pieces: bool | None = None) -> None:
@@ -106,6 +106,8 @@ def read_evaluation(folder: Path) -> Evaluation:
     try:
         scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
         stress, tokenizer = (str(scores.get(key, "")) for key in ("stress", "bleu_tokenizer"))
+        if tokenizer not in ("", *TOKENIZERS):
+            raise ValueError(tokenizer)
     except (ValueError, AttributeError):
         raise ValueError(f"{folder / 'scores.json'} is damaged") from None
     return Evaluation(**lines, stress=stress, tokenizer=tokenizer)
