@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from nmt import build
-from nmt.analysis.alignment import by_piece, read_links
+from nmt.analysis.alignment import GoldLinks, by_piece, read_links
 from nmt.analysis.by_length import length_table
 from nmt.analysis.evaluation import Report, agreement, write_evaluation
 from nmt.analysis.metrics import METRICS, Limits
@@ -16,7 +16,7 @@ from nmt.analysis.report import Selection, Shown, Subject, write_page
 from nmt.analysis.segmentation import unfit_tokenizer, without_spaces
 from nmt.config.door import door
 from nmt.config.schema import DataConfig, DataKind, EvaluateConfig, TestConfig
-from nmt.data.corpus import Joined
+from nmt.data.corpus import Joined, Pair
 from nmt.data.demo import DEMO_TGT
 from nmt.decoding.forced import force
 from nmt.decoding.translator import Translator
@@ -91,12 +91,17 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
             alignment=alignment,
             stress=stress,
         )
-        forced = list(force(loaded.model, loaded.tokenizer, (pairs[kept.number] for kept in selection.kept)))
-    if pieces:
-        forced, gold = [by_piece(each) for each in forced], None  # gold links are between words
-    shown = Shown(selection, forced, gold, loaded.model.has_attention)
+        shown = _shown(loaded, selection, pairs, gold)
     write_page(page, _subject(loaded, run, corpus.name, data, config.decode.beam), report, shown, run.metrics)
     _print(report, folder, page)
+
+
+def _shown(loaded: build.Loaded, selection: Selection, pairs: list[Pair], gold: list[GoldLinks] | None) -> Shown:
+    """The sentences of the page, by piece where the selection is."""
+    forced = list(force(loaded.model, loaded.tokenizer, (pairs[kept.number] for kept in selection.kept)))
+    if selection.encode:
+        forced, gold = [by_piece(each) for each in forced], None  # gold links are between words
+    return Shown(selection, forced, gold, loaded.model.has_attention)
 
 
 def _translations(model, translator: Translator, lines: list[str], device: Device, ranks: Ranks):

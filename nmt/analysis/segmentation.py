@@ -13,22 +13,14 @@ BY_SPACES = ("13a", "intl", "none")
 
 # By ISO 15924 script. Japanese and Korean are split into characters and not by sacreBLEU's MeCab tokenizers, which need
 # packages that are not everywhere: a score must not depend on that.
-_CHINESE: tuple[str, ...] = ("Hani", "Hans", "Hant", "Hanb")
-_BY_CHARACTER: tuple[str, ...] = (
-    "Jpan",
-    "Hira",
-    "Kana",
-    "Hrkt",
-    "Kore",
-    "Hang",
-    "Thai",
-    "Laoo",
-    "Khmr",
-    "Mymr",
-    "Tibt",
-)
-_BY_CHARACTER += ("Lana", "Tale", "Talu", "Tavt", "Yiii", "Java", "Bali")
-_BY_SCRIPT = dict.fromkeys(_CHINESE, "zh") | dict.fromkeys(_BY_CHARACTER, "char")
+_SCRIPTS = {
+    "zh": ("Hani", "Hans", "Hant", "Hanb"),
+    "char": (
+        *("Jpan", "Hira", "Kana", "Hrkt", "Kore", "Hang"),
+        *("Thai", "Laoo", "Khmr", "Mymr", "Tibt", "Lana", "Tale", "Talu", "Tavt", "Yiii", "Java", "Bali"),
+    ),
+}
+_BY_SCRIPT: dict[str, str] = {script: tokenizer for tokenizer, scripts in _SCRIPTS.items() for script in scripts}
 _SAMPLE = 1000  # lines that tell how a text is written
 _LONG = 8  # letters a token: more than the words of any of these languages have
 _LETTER = regex.compile(r"[\p{L}\p{M}]")
