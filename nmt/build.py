@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from nmt.analysis.alignment import LinkFiles
+from nmt.analysis.segmentation import bleu_tokenizer
 from nmt.config.plain import from_plain
 from nmt.config.schema import (
     DataConfig,
@@ -60,6 +61,11 @@ def languages(data: DataConfig | TestConfig) -> Languages:
     if not data.src or not data.tgt:
         raise ValueError("data.src and data.tgt name the two languages: try data.src=de data.tgt=en")
     return Languages(data.src, data.tgt)
+
+
+def metric_tokenizer(data: DataConfig) -> str:
+    """The tokenizer of BLEU: as set, or the one that fits the target language."""
+    return data.bleu_tokenizer or bleu_tokenizer(languages(data).tgt)
 
 
 def read_corpus(data: DataConfig, split: str) -> Corpus:

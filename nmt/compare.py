@@ -1,6 +1,7 @@
 """Compares runs on one test set: `python -m nmt.compare runs=[RUN,RUN]`; --help says more."""
 
 import json
+import logging
 import math
 from itertools import zip_longest
 from pathlib import Path
@@ -10,13 +11,18 @@ from nmt import build
 from nmt.analysis.comparison import Comparison, Point, Seeds, Verdict, compare, length_curves, over_seeds
 from nmt.analysis.evaluation import Evaluation, read_evaluation
 from nmt.analysis.length_picture import draw_length_curves
+from nmt.analysis.metrics import METRICS
+from nmt.analysis.segmentation import length_unit, lengths, unfit_tokenizer
 from nmt.config.door import door
 from nmt.config.plain import from_plain, read_plain, recipe
 from nmt.config.schema import CompareConfig, TrainConfig
 from nmt.training.journal import start_log
 from nmt.training.run_folder import RunFolder
 
+log = logging.getLogger("nmt")
+
 SIGNIFICANT = 0.05
+TEST = "two-sided paired approximate randomization"
 
 
 class Run(NamedTuple):
@@ -34,14 +40,19 @@ def main(config: CompareConfig, _overrides: list[str]) -> None:
     for other in runs[1:]:
         _check_same_text(runs[0], other, test)
     text = runs[0].evaluation
-    tgt = build.languages(from_plain(TrainConfig, runs[0].config).data).tgt
-    comparison = compare([run.evaluation.hypotheses for run in runs], text.references, tgt=tgt, samples=config.samples)
+    tokenizer = config.bleu_tokenizer or text.tokenizer
+    tokenizer = tokenizer or build.metric_tokenizer(from_plain(TrainConfig, runs[0].config).data)
+    if unfit := unfit_tokenizer(tokenizer, text.references, "bleu_tokenizer"):
+        log.warning(unfit)
+    hypotheses = [run.evaluation.hypotheses for run in runs]
+    comparison = compare(hypotheses, text.references, tokenizer=tokenizer, samples=config.samples)
+    unit = length_unit(text.sources)
     systems = _systems(runs)
     drawn = length_curves(
-        [[runs[row].evaluation.hypotheses for row in rows] for rows in systems.values()],
+        [[hypotheses[row] for row in rows] for rows in systems.values()],
         text.references,
-        [len(line.split()) for line in text.sources],
-        tgt=tgt,
+        lengths(text.sources, unit),
+        tokenizer=tokenizer,
         width=config.width,
         samples=config.samples,
     )
@@ -54,13 +65,18 @@ def main(config: CompareConfig, _overrides: list[str]) -> None:
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     draw_length_curves(
-        curves, out / "bleu_by_length.png", title=f"BLEU by length, {test}", stress=text.stress, samples=config.samples
+        curves,
+        out / "bleu_by_length.png",
+        title=f"BLEU by length, {test}",
+        unit=unit,
+        stress=text.stress,
+        samples=config.samples,
     )
-    _save(out / "comparison.json", test, runs, comparison, seeds, curves)
+    _save(out / "comparison.json", test, runs, comparison, seeds, curves, unit)
     print(f"{test}, {len(text.sources)} sentences{text.stress and f': {text.stress}'}")
-    _print_verdicts(runs, comparison)
+    _print_verdicts(runs, comparison, config.samples)
     _print_seeds(seeds)
-    _print_curves(curves)
+    _print_curves(curves, unit)
     print(f"written to {out}: bleu_by_length.png and comparison.json")
 
 
@@ -71,6 +87,7 @@ def _save(
     comparison: Comparison,
     seeds: dict[str, dict[str, Seeds]],
     curves: dict[str, list[Point]],
+    unit: str,
 ) -> None:
     """All that is printed, as JSON; the first run's p is null."""
     found = {
@@ -84,8 +101,10 @@ def _save(
             }
             for run, *verdicts in zip(runs, *comparison.verdicts.values(), strict=True)
         },
+        "p": TEST,
         "signatures": comparison.signatures,
         "seeds": {name: {metric: each._asdict() for metric, each in found.items()} for name, found in seeds.items()},
+        "length_unit": unit,
         "bleu_by_length": {name: [point._asdict() for point in points] for name, points in curves.items()},
     }
     path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -151,15 +170,16 @@ def _systems(runs: list[Run]) -> dict[str, list[int]]:
     return named
 
 
-def _print_verdicts(runs: list[Run], comparison: Comparison) -> None:
+def _print_verdicts(runs: list[Run], comparison: Comparison, samples: int) -> None:
     width = max(len(run.name) for run in runs)
-    print(f"{'':{width}}" + "".join(f"  {metric:>20}" for metric in comparison.verdicts))
+    labels = {metric: METRICS[metric].label for metric in comparison.verdicts}
+    print(f"{'':{width}}" + "".join(f"  {metric:>20}" for metric in labels.values()))
     for run, *verdicts in zip(runs, *comparison.verdicts.values(), strict=True):
         print(f"{run.name:{width}}" + "".join(f"  {_verdict(verdict):>20}" for verdict in verdicts))
     for metric, signature in comparison.signatures.items():
-        print(f"{metric}|{signature}")
+        print(f"{labels[metric]}|{signature}")
     if len(runs) > 1:
-        print(f"p: paired bootstrap test against {runs[0].name}; * where p < {SIGNIFICANT}")
+        print(f"p: {TEST} against {runs[0].name}, {samples:,} shuffles; * where p < {SIGNIFICANT}")
 
 
 def _verdict(verdict: Verdict) -> str:
@@ -170,16 +190,19 @@ def _verdict(verdict: Verdict) -> str:
 
 def _print_seeds(seeds: dict[str, dict[str, Seeds]]) -> None:
     for name, metrics in seeds.items():
-        scores = ", ".join(f"{metric} {each.mean:.2f} ±{each.deviation:.2f}" for metric, each in metrics.items())
+        scores = ", ".join(
+            f"{METRICS[metric].label} {each.mean:.2f} ±{each.deviation:.2f}" for metric, each in metrics.items()
+        )
         print(f"{name}: {scores} (mean and standard deviation over seeds)")
 
 
-def _print_curves(curves: dict[str, list[Point]]) -> None:
-    print(f"BLEU by length, and where 95 % of the resamples lie\n{'source words':>12}  {'sentences':>9}", end="")
+def _print_curves(curves: dict[str, list[Point]], unit: str) -> None:
+    heading = f"source {unit}"
+    print(f"BLEU by length, and where 95 % of the resamples lie\n{heading:>12}  {'sentences':>9}", end="")
     widths = {name: max(len(name), 18) for name in curves}
     print("".join(f"  {name:>{width}}" for name, width in widths.items()))
     for points in zip(*curves.values(), strict=True):
-        print(f"{f'{points[0].low}-{points[0].high}':>12}  {points[0].sentences:>9}", end="")
+        print(f"{f'{points[0].low}-{points[0].high}':>{len(heading)}}  {points[0].sentences:>9}", end="")
         cells = (f"{point.bleu:.1f} ({point.lower:.1f}-{point.upper:.1f})" for point in points)
         print("".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths.values(), strict=True)))
 

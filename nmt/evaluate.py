@@ -8,13 +8,15 @@ from pathlib import Path
 import torch
 
 from nmt import build
-from nmt.analysis.alignment import read_links
+from nmt.analysis.alignment import GoldLinks, by_piece, read_links
+from nmt.analysis.by_length import length_table
 from nmt.analysis.evaluation import Report, agreement, write_evaluation
-from nmt.analysis.metrics import length_table
+from nmt.analysis.metrics import METRICS, Limits
 from nmt.analysis.report import Selection, Shown, Subject, write_page
+from nmt.analysis.segmentation import unfit_tokenizer, without_spaces
 from nmt.config.door import door
 from nmt.config.schema import DataConfig, DataKind, EvaluateConfig, TestConfig
-from nmt.data.corpus import Joined
+from nmt.data.corpus import Joined, Pair
 from nmt.data.demo import DEMO_TGT
 from nmt.decoding.forced import force
 from nmt.decoding.translator import Translator
@@ -44,6 +46,7 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
             f"heatmaps={config.heatmaps} needs attention, which this model ({loaded.config.name}) does not have"
         )
     data = _test_of(loaded.config.data, config.data)
+    tokenizer = build.metric_tokenizer(data)
     corpus = build.read_corpus(data, "test")
     stress = ""
     if config.data.join > 1:
@@ -56,6 +59,9 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
     log.info(f"checkpoint {loaded.folder}; {len(pairs)} sentences of {corpus.name}; precision {device.reason}")
     if stress:
         log.info(stress)
+    references = [pair.tgt for pair in pairs]
+    if unfit := unfit_tokenizer(tokenizer, references, "data.bleu_tokenizer"):
+        log.warning(unfit)
 
     with ranks.first_alone():
         encoded = build.encode(corpus, loaded.tokenizer, data, skip=False)
@@ -66,9 +72,9 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
     if not ranks.first:
         list(found)
         return
-    references = [pair.tgt for pair in pairs]
     gold = _gold(data) if loaded.model.has_attention and not stress else None
-    selection = Selection()
+    pieces = without_spaces(pair.src for pair in pairs) or without_spaces(references)
+    selection = Selection(encode=loaded.tokenizer.tgt.encode if pieces else None)
     with device.autocast():
         alignment = agreement(force(loaded.model, loaded.tokenizer, pairs, score=False), gold) if gold else None
         report = write_evaluation(
@@ -76,17 +82,26 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
             selection.watch(found, references),
             [pair.src for pair in pairs],
             references,
-            tgt=build.languages(data).tgt,
+            tokenizer=tokenizer,
+            metrics=config.metrics,
+            limits=Limits(config.ter_max_tokens, config.ter_max_seconds),
             perplexity=math.exp(min(loss, 700.0)),
             attention=loaded.model.has_attention,
             heatmaps=config.heatmaps,
             alignment=alignment,
             stress=stress,
         )
-        forced = list(force(loaded.model, loaded.tokenizer, (pairs[kept.number] for kept in selection.kept)))
-    shown = Shown(selection, forced, gold, loaded.model.has_attention)
+        shown = _shown(loaded, selection, pairs, gold)
     write_page(page, _subject(loaded, run, corpus.name, data, config.decode.beam), report, shown, run.metrics)
     _print(report, folder, page)
+
+
+def _shown(loaded: build.Loaded, selection: Selection, pairs: list[Pair], gold: list[GoldLinks] | None) -> Shown:
+    """The sentences of the page, by piece where the selection is."""
+    forced = list(force(loaded.model, loaded.tokenizer, (pairs[kept.number] for kept in selection.kept)))
+    if selection.encode:
+        forced, gold = [by_piece(each) for each in forced], None  # gold links are between words
+    return Shown(selection, forced, gold, loaded.model.has_attention)
 
 
 def _translations(model, translator: Translator, lines: list[str], device: Device, ranks: Ranks):
@@ -112,6 +127,7 @@ def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
         test=asked.test or files.test,
         name=asked.name or files.name,
         config=asked.config or files.config,
+        bleu_tokenizer=asked.bleu_tokenizer or own.bleu_tokenizer,
         cache=asked.cache,
         train=None,
         valid=None,
@@ -140,14 +156,16 @@ def _subject(loaded: build.Loaded, run: RunFolder, test: str, data: DataConfig, 
 
 
 def _print(report: Report, folder: Path, page: Path) -> None:
-    for name, score in (("BLEU", report.bleu), ("chrF", report.chrf), ("TER", report.ter)):
-        print(f"{name} {score.score:.2f}  {score.signature}")
+    for name, score in report.scores.items():
+        print(f"{METRICS[name].label} {score.score:.2f}  {score.signature}")
+    for remark in report.remarks:
+        print(remark)
     print(f"perplexity of the references {report.perplexity:.3f}")
     print(f"{report.sentences} sentences in {report.seconds:.1f} s")
     if report.alignment:
         aer, precision, recall = report.alignment
         print(f"alignment error rate {100 * aer:.1f} %  (precision {100 * precision:.1f}, recall {100 * recall:.1f})")
-    print(length_table(report.rows))
+    print(length_table(report.rows, report.unit))
     for path in report.heatmaps:
         print(path)
     print(f"written to {folder}")

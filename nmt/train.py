@@ -11,6 +11,7 @@ import torch
 from omegaconf import OmegaConf
 
 from nmt import build
+from nmt.analysis.segmentation import unfit_tokenizer
 from nmt.config.door import door
 from nmt.config.plain import check_same_run, read_plain, resumed, to_plain
 from nmt.config.schema import TrainConfig
@@ -150,7 +151,7 @@ def _build(start: Start, ranks: Ranks, started: float) -> Trainer:
             build.build_batches(config, valid_encoded, training=False),
             [pair.src for pair in pairs],
             [pair.tgt for pair in pairs],
-            build.languages(config.data).tgt,
+            build.metric_tokenizer(config.data),
             build.build_translator(model, tokenizer, config.decode, beam=config.trainer.valid_beam),
         ),
         habits=build.habits(config),
@@ -189,6 +190,9 @@ def _introduce(trainer: Trainer) -> None:
         f"vocabulary {len(tokenizer.src)} and {len(tokenizer.tgt)}; {weights:,} weights; "
         f"real tokens in batches {trainer.batches.fill(0):.0%}"
     )
+    validator = trainer.validator
+    if unfit := unfit_tokenizer(validator.tokenizer, validator.references, "data.bleu_tokenizer"):
+        log.warning(unfit)
 
 
 if __name__ == "__main__":

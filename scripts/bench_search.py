@@ -28,7 +28,7 @@ from bench_training import DTYPES, processor, seconds
 from torch import Tensor
 
 from nmt import build
-from nmt.analysis.metrics import bleu
+from nmt.analysis.metrics import corpus_score
 from nmt.data.symbols import BOS, EOS, PAD
 from nmt.decoding.translator import Translator
 from nmt.model.seq2seq import Seq2Seq
@@ -149,7 +149,11 @@ def measure(loaded: build.Loaded, lines: list[str], references: list[str], optio
         plain = times[run._replace(variant="textbook", precision=options.precision[0])]
         ratio = statistics.median(a / b for a, b in zip(plain, times[run], strict=True))
         whole = found[run._replace(batch=max(options.batch))]
-        score = f"{bleu(found[run], references).score:8.2f}" if len(found[run]) == len(references) else f"{'-':>8}"
+        score = (
+            f"{corpus_score('bleu', found[run], references).score:8.2f}"
+            if len(found[run]) == len(references)
+            else f"{'-':>8}"
+        )
         other = sum(a != b for a, b in zip(found[run], whole, strict=False))
         print(
             f"{run.beam:4}{run.batch:6} {run.variant:<10}{run.precision:<10}{1 / statistics.median(times[run]):8.0f}"

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
@@ -9,7 +10,7 @@ from omegaconf import OmegaConf
 from nmt import compare
 from nmt.config.door import door
 from nmt.config.plain import to_plain
-from nmt.config.schema import CompareConfig, TrainConfig, TrainerConfig
+from nmt.config.schema import CompareConfig, DataConfig, DataKind, TrainConfig, TrainerConfig
 
 WORDS = ["the", "old", "dog", "sees", "a", "red", "house", "and"]
 SOURCES = [" ".join(WORDS[: 1 + n % 8]) for n in range(80)]
@@ -22,16 +23,30 @@ def write_lines(path, lines):
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def write_run(folder, hypotheses, *, test="test", seed=1, lr=1e-3, stress="", name="bahdanau"):
-    """A run folder with its configuration and one evaluation."""
+def write_run(
+    folder,
+    hypotheses,
+    *,
+    test="test",
+    seed=1,
+    lr=1e-3,
+    stress="",
+    name="bahdanau",
+    sources=SOURCES,
+    references=REFERENCES,
+    scores=None,
+    **data,
+):
+    """A run folder with its configuration and one evaluation. data: settings of the corpus."""
     config = TrainConfig(name=name, trainer=TrainerConfig(max_updates=1), seed=seed, run=str(folder))
+    config.data = DataConfig(**data)
     config.optim.lr = lr
     place = folder / "evaluation" / test
     place.mkdir(parents=True)
     (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(to_plain(config))))
-    for side, lines in (("sources", SOURCES), ("references", REFERENCES), ("hypotheses", hypotheses)):
+    for side, lines in (("sources", sources), ("references", references), ("hypotheses", hypotheses)):
         write_lines(place / f"{side}.txt", lines)
-    (place / "scores.json").write_text(json.dumps({"stress": stress} if stress else {}))
+    (place / "scores.json").write_text(json.dumps((scores or {}) | ({"stress": stress} if stress else {})))
 
 
 @pytest.fixture
@@ -71,14 +86,14 @@ def test_two_runs_are_scored_tested_and_drawn(tmp_path, call):
     code, out, err = call("runs=[one,two]", "samples=100")
     assert (code, err) == (0, "")
     found = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
-    assert found["runs"]["one"]["BLEU"]["p"] is None
-    assert found["runs"]["two"]["BLEU"]["p"] < 0.05
-    assert found["runs"]["one"]["BLEU"]["score"] > found["runs"]["two"]["BLEU"]["score"]
+    assert found["runs"]["one"]["bleu"]["p"] is None
+    assert found["runs"]["two"]["bleu"]["p"] < 0.05
+    assert found["runs"]["one"]["bleu"]["score"] > found["runs"]["two"]["bleu"]["score"]
     assert list(found["bleu_by_length"]) == ["bahdanau", "rnnencdec"]
     assert sum(point["sentences"] for point in found["bleu_by_length"]["bahdanau"]) == len(SOURCES)
     assert (tmp_path / "comparison" / "bleu_by_length.png").read_bytes().startswith(b"\x89PNG")
-    assert f"{found['runs']['two']['BLEU']['score']:.2f}" in out
-    assert "p: paired bootstrap test against one" in out
+    assert f"{found['runs']['two']['bleu']['score']:.2f}" in out
+    assert "p: two-sided paired approximate randomization against one, 100 shuffles; * where p < 0.05" in out
 
 
 def test_runs_that_differ_by_their_seed_are_one_line_with_mean_and_deviation(tmp_path, call):
@@ -87,9 +102,9 @@ def test_runs_that_differ_by_their_seed_are_one_line_with_mean_and_deviation(tmp
     code, out, _ = call("runs=[one,two]", "samples=40")
     assert code == 0
     found = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
-    scores = [found["runs"][run]["BLEU"]["score"] for run in ("one", "two")]
-    assert found["seeds"]["bahdanau, 2 seeds"]["BLEU"]["mean"] == pytest.approx(sum(scores) / 2)
-    assert found["seeds"]["bahdanau, 2 seeds"]["BLEU"]["deviation"] == pytest.approx(
+    scores = [found["runs"][run]["bleu"]["score"] for run in ("one", "two")]
+    assert found["seeds"]["bahdanau, 2 seeds"]["bleu"]["mean"] == pytest.approx(sum(scores) / 2)
+    assert found["seeds"]["bahdanau, 2 seeds"]["bleu"]["deviation"] == pytest.approx(
         abs(scores[0] - scores[1]) / 2**0.5
     )
     assert list(found["bleu_by_length"]) == ["bahdanau, 2 seeds"]
@@ -121,6 +136,53 @@ def test_of_several_test_sets_the_one_that_all_runs_have_is_taken(tmp_path, call
 def test_lines_end_at_line_feeds_only(tmp_path, call):
     write_run(tmp_path / "one", ["\u2028\x0b\x85 odd", *GOOD[1:]])
     assert call("runs=[one]", "samples=40")[0] == 0
+
+
+# Languages without spaces
+
+
+CHINESE = ["他们昨天去了北京大学。", "我们爱你们。", "今天天气很好。", "这本书很有意思。"] * 20
+CORPUS = {"kind": DataKind.files, "src": "en", "train": ["a"], "valid": "b"}
+
+
+def compared(call, *words):
+    code, _, err = call("runs=[one]", "samples=40", *words)
+    assert code == 0
+    found = json.loads(Path("comparison/comparison.json").read_text(encoding="utf-8"))
+    return found["signatures"]["bleu"].split("tok:")[1].split("|")[0], err
+
+
+def test_the_tokenizer_is_that_of_the_evaluation_or_of_the_language_or_as_set(tmp_path, call):
+    write_run(tmp_path / "one", CHINESE, references=CHINESE, tgt="zho_Hans", **CORPUS)
+    assert compared(call) == ("zh", "")
+    assert compared(call, "bleu_tokenizer=char") == ("char", "")
+    place = tmp_path / "one" / "evaluation" / "test" / "scores.json"
+    place.write_text('{"bleu_tokenizer": "intl"}')
+    assert compared(call)[0] == "intl"
+
+
+def test_text_without_spaces_under_an_unknown_code_is_warned_of(tmp_path, call):
+    write_run(tmp_path / "one", CHINESE, references=CHINESE, tgt="cn", **CORPUS)
+    tokenizer, err = compared(call)
+    assert tokenizer == "13a"
+    assert "no spaces between words" in err
+    assert err.endswith("try bleu_tokenizer=zh\n")
+
+
+def test_the_lengths_of_sources_without_spaces_are_characters(tmp_path, call):
+    write_run(tmp_path / "one", GOOD, sources=CHINESE)
+    code, out, _ = call("runs=[one]", "samples=40")
+    assert code == 0
+    assert "source characters" in out
+    found = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
+    assert found["length_unit"] == "characters"
+    assert max(point["high"] for point in found["bleu_by_length"]["bahdanau"]) == 11
+
+
+def test_an_unknown_tokenizer_is_refused_with_the_known_ones(refused):
+    assert refused("runs=[one]", "bleu_tokenizer=moses").startswith(
+        "bleu_tokenizer=moses is not known: give one of 13a, intl, zh, char,"
+    )
 
 
 # What is refused
@@ -158,9 +220,10 @@ def test_an_evaluation_of_unequal_files_is_refused_with_their_numbers(tmp_path, 
     assert "one/evaluation/test is not one whole evaluation (80 sources, 80 references, 79 hypotheses)" in said
 
 
-def test_a_damaged_scores_file_is_refused(tmp_path, refused):
+@pytest.mark.parametrize("text", ["[", "[]", '{"bleu_tokenizer": 5}', '{"bleu_tokenizer": "moses"}'])
+def test_a_damaged_scores_file_is_refused(tmp_path, refused, text):
     write_run(tmp_path / "one", GOOD)
-    (tmp_path / "one" / "evaluation" / "test" / "scores.json").write_text("[")
+    (tmp_path / "one" / "evaluation" / "test" / "scores.json").write_text(text)
     assert "scores.json is damaged" in refused("runs=[one]")
 
 

@@ -2,16 +2,17 @@
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from nmt.analysis.metrics import bleu_tokenizer
+from nmt.analysis.metrics import METRICS, measure
 
 SEED = 12345  # of all resampling, sacreBLEU's own default, so that equal translations give equal numbers
 LEAST = 20  # sentences in a point of a curve: of fewer BLEU is mostly noise
 _POINTS = 10
+_CHUNK = 1000  # shuffles at a time: 3 MB for a test set of 3,000 sentences, 24 as numbers
 
 
 class Point(NamedTuple):
@@ -32,29 +33,24 @@ def length_curves(
     references: Sequence[str],
     src_lengths: Sequence[int],
     *,
-    tgt: str = "",
+    tokenizer: str = "13a",
     width: int | None = None,
     samples: int = 1000,
 ) -> list[list[Point]]:
     """A curve for each system, as in Figure 2 of Bahdanau et al. (2015), with a band by bootstrap.
 
-    systems: of each system the translations by each of its seeds, whose BLEU is averaged. src_lengths: words of each
-    source sentence. A point spans `width` words (None: a tenth of all lengths), and more where there are fewer than
+    systems: of each system the translations by each of its seeds, whose BLEU is averaged. src_lengths: of each source
+    sentence. A point spans `width` lengths (None: a tenth of all), and more where there are fewer than
     LEAST sentences. Sentences are drawn with replacement, the same ones for all systems and seeds; their n-gram counts
     are summed, and never counted again.  # Koehn (2004)
     """
-    from sacrebleu.metrics.bleu import BLEU
-
-    metric = BLEU(tokenize=bleu_tokenizer(tgt))
+    scorer = METRICS["bleu"].build(tokenizer)
 
     def score(counts: np.ndarray) -> float:
         """counts (seeds, 10), summed over sentences -> the mean of the seeds' BLEU."""
-        return float(np.mean([metric._compute_score_from_stats(list(row)).score for row in counts]))
+        return float(np.mean([scorer.score(row) for row in counts]))
 
-    counted = [
-        np.array([metric._extract_corpus_statistics(list(lines), [list(references)]) for lines in seeds])
-        for seeds in systems
-    ]
+    counted = [np.array([scorer.statistics(lines, references) for lines in seeds]) for seeds in systems]
     curves: list[list[Point]] = [[] for _ in systems]
     lengths = np.asarray(src_lengths)
     for rows in _bins(lengths, width):
@@ -87,7 +83,7 @@ def _bins(lengths: np.ndarray, width: int | None) -> Iterator[np.ndarray]:
 
 class Verdict(NamedTuple):
     """One metric of one run: its score, half the interval in which 95 % of its resamples lie, and the chance `p` of so
-    large a difference from the first run if in truth there were none; nan of the first run itself."""
+    large a difference from the first run, in either direction, if in truth there were none; nan of the first run."""
 
     score: float
     interval: float
@@ -95,43 +91,71 @@ class Verdict(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """By metric, "BLEU" and "chrF2": the verdicts in the order of the runs, and sacreBLEU's signature."""
+    """By metric, of METRICS: the verdicts in the order of the runs, and the signature of score and test."""
 
     verdicts: dict[str, list[Verdict]]
     signatures: dict[str, str]
 
 
 def compare(
-    hypotheses: Sequence[Sequence[str]], references: Sequence[str], *, tgt: str = "", samples: int = 1000
+    hypotheses: Sequence[Sequence[str]], references: Sequence[str], *, tokenizer: str = "13a", samples: int = 1000
 ) -> Comparison:
-    """Each run's translations against those of the first, by sacreBLEU's paired bootstrap test.  # Koehn (2004)
+    """Each run's translations against those of the first, by a two-sided paired approximate randomization test.
 
-    tgt: the target language, which chooses BLEU's tokenizer.
+    tokenizer: BLEU's. samples: shuffles of the test, and resamples of the interval.
     """
-    from sacrebleu.metrics.bleu import BLEU
-    from sacrebleu.metrics.chrf import CHRF
-    from sacrebleu.significance import PairedTest
-
-    named: list[tuple[str, Sequence[str]]] = [(str(run), list(lines)) for run, lines in enumerate(hypotheses)]
-    metrics = {"BLEU": BLEU(tokenize=bleu_tokenizer(tgt)), "chrF2": CHRF()}
-    test = PairedTest(named, metrics, [list(references)], test_type="bs", n_samples=samples)
-    signatures, results = test()
-    verdicts = {
-        name: [
-            Verdict(float(each.score), float(each.ci or 0.0), _chance(each.p_value, lines, hypotheses[0]))
-            for (_, lines), each in zip(named, results[name], strict=True)
-            if not isinstance(each, str)
+    verdicts, signatures = {}, {}
+    for name in (name for name, metric in METRICS.items() if metric.compared):
+        runs = [measure(name, lines, references, tokenizer=tokenizer) for lines in hypotheses]
+        first, score = runs[0].statistics, runs[0].scorer.score
+        verdicts[name] = [
+            Verdict(
+                run.score.score,
+                bootstrap_interval(run.statistics, score, samples=samples),
+                randomization_test(first, run.statistics, score, samples=samples) if number else math.nan,
+            )
+            for number, run in enumerate(runs)
         ]
-        for name in signatures
-    }
-    return Comparison(verdicts, {name: str(signature) for name, signature in signatures.items()})
+        signatures[name] = f"{runs[0].score.signature}|ar:{samples}|bs:{samples}|seed:{SEED}"
+    return Comparison(verdicts, signatures)
 
 
-def _chance(p: float | None, lines: Sequence[str], first: Sequence[str]) -> float:
-    """sacreBLEU's p, but for translations that are the same: to these its test would give the smallest there is."""
-    if p is None:
-        return math.nan
-    return 1.0 if list(lines) == list(first) else float(p)
+def randomization_test(
+    one: np.ndarray, other: np.ndarray, score: Callable[[np.ndarray], float], *, samples: int = 1000, seed: int = SEED
+) -> float:
+    """The chance of at least so large a difference between the scores of two systems, in either direction, if in truth
+    there were none.
+
+    If there is none, it does not matter which system made which of a sentence's two translations.
+
+    one, other (N, K): the systems' statistics of the same sentences. Each of `samples` shuffles exchanges the
+    translations of a random half of the sentences. p is the share of shuffles, the text as it is among them, whose
+    difference is at least the one found.  # Noreen (1989), Riezler and Maxwell (2005)
+    """
+    rng = np.random.default_rng(seed)
+    first, total = one.sum(axis=0), one.sum(axis=0) + other.sum(axis=0)
+    found = abs(score(first) - score(total - first)) - 1e-9  # equal sums must not differ by how they were rounded
+    change = other - one
+    as_large = 0
+    for begin in range(0, samples, _CHUNK):
+        exchanged = rng.integers(2, size=(min(_CHUNK, samples - begin), len(one)), dtype=bool)
+        shuffled = first + exchanged.astype(np.float64) @ change  # sums of counts are exact in float64
+        as_large += sum(abs(score(sums) - score(total - sums)) >= found for sums in shuffled)
+    return (as_large + 1) / (samples + 1)
+
+
+def bootstrap_interval(
+    statistics: np.ndarray, score: Callable[[np.ndarray], float], *, samples: int = 1000, seed: int = SEED
+) -> float:
+    """Half the interval in which the scores of 95 % of the resamples lie: as many sentences, drawn with replacement.
+
+    statistics (N, K): of each sentence.  # Koehn (2004)
+    """
+    rng = np.random.default_rng(seed)
+    count = len(statistics)
+    found = sorted(score(statistics[rng.choice(count, size=count)].sum(axis=0)) for _ in range(samples))
+    beyond = samples // 40
+    return (found[samples - beyond - 1] - found[beyond]) / 2
 
 
 class Seeds(NamedTuple):

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -17,13 +17,20 @@ from nmt.analysis.alignment import (
     word_attention,
     word_links,
 )
-from nmt.analysis.metrics import LengthRow, Score, bleu, by_length, chrf, ter
+from nmt.analysis.by_length import LengthRow, by_length
+from nmt.analysis.metrics import Limits, Score, measure_all
+from nmt.analysis.segmentation import TOKENIZERS, length_unit, lengths, without_spaces
 
 
-def draw_translation(translation: Translated, path: Path, *, pieces: bool = False) -> None:
-    """The heatmap of one translation, by word or by piece; nothing for an empty one."""
+def draw_translation(translation: Translated, path: Path, *, pieces: bool | None = None) -> None:
+    """The heatmap of one translation, by word or by piece; nothing for an empty one.
+
+    pieces=None: by piece where one of the two sides is written without spaces.
+    """
     from nmt.analysis.heatmap import draw  # matplotlib is slow to import, and a translation can do without
 
+    if pieces is None:
+        pieces = any(without_spaces([" ".join(words)]) for words in (translation.src_words, translation.tgt_words))
     if pieces and translation.weights.size:
         draw(translation.weights, translation.src_pieces, translation.tgt_pieces, path)
     elif translation.weights.size and translation.tgt_words:
@@ -40,41 +47,47 @@ def agreement(forced: Iterable[Translated], gold: Iterable[GoldLinks]) -> Agreem
 
 @dataclass
 class Report:
-    """bleu, chrf, ter of `sentences` translations made in `seconds`; perplexity of the references; alignment where the
-    test set has gold links; rows of BLEU by source length; heatmaps: the files drawn; stress: where the test set is no
-    real text, what it is."""
+    """scores, by metric, of `sentences` translations made in `seconds`; perplexity of the references; rows of scores by
+    source length, which is counted in `unit`; tokenizer: BLEU's; remarks: which scores are missing or leave something
+    out, and why; alignment where the test set has gold links; heatmaps: the files drawn; stress: where the test set is
+    no real text, what it is."""
 
-    bleu: Score
-    chrf: Score
-    ter: Score
+    scores: dict[str, Score]
     perplexity: float
     sentences: int
     seconds: float
     rows: list[LengthRow]
+    unit: str = "words"
+    tokenizer: str = "13a"
+    remarks: Sequence[str] = ()
     alignment: Agreement | None = None
     heatmaps: list[Path] = field(default_factory=list)
     stress: str = ""
 
     def save(self, path: Path) -> None:
         """Writes scores.json."""
-        scores = {
-            name: {"score": score.score, "signature": score.signature}
-            for name, score in (("bleu", self.bleu), ("chrf", self.chrf), ("ter", self.ter))
-        }
-        rest = {"perplexity": self.perplexity, "sentences": self.sentences, "seconds": round(self.seconds, 3)}
-        lengths = [row._asdict() for row in self.rows]
-        extra: dict = {"alignment": self.alignment._asdict()} if self.alignment else {}
-        extra |= {"stress": self.stress} if self.stress else {}
-        path.write_text(json.dumps(scores | rest | extra | {"bleu_by_length": lengths}, indent=2) + "\n", "utf-8")
+        found: dict = {name: {"score": each.score, "signature": each.signature} for name, each in self.scores.items()}
+        for name, each in self.scores.items():
+            found[name] |= {"left_out": each.left_out} if each.left_out else {}
+        found |= {"perplexity": self.perplexity, "sentences": self.sentences, "seconds": round(self.seconds, 3)}
+        found |= {"bleu_tokenizer": self.tokenizer}
+        found |= {"remarks": list(self.remarks)} if self.remarks else {}
+        found |= {"alignment": self.alignment._asdict()} if self.alignment else {}
+        found |= {"stress": self.stress} if self.stress else {}
+        rows = [{"low": row.low, "high": row.high, "sentences": row.sentences, **row.scores} for row in self.rows]
+        found |= {"length_unit": self.unit, "by_length": rows}
+        path.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
 
 
 class Evaluation(NamedTuple):
-    """What an evaluation left, line by line: the test set and its translations; stress: see Report."""
+    """What an evaluation left, line by line: the test set and its translations; stress: see Report; tokenizer: BLEU's,
+    "" where it does not say."""
 
     sources: list[str]
     references: list[str]
     hypotheses: list[str]
     stress: str
+    tokenizer: str
 
 
 def read_evaluation(folder: Path) -> Evaluation:
@@ -91,10 +104,13 @@ def read_evaluation(folder: Path) -> Evaluation:
         counts = ", ".join(f"{len(found)} {name}" for name, found in lines.items())
         raise ValueError(f"{folder} is not one whole evaluation ({counts})")
     try:
-        stress = str(json.loads((folder / "scores.json").read_text(encoding="utf-8")).get("stress", ""))
+        scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        stress, tokenizer = (str(scores.get(key, "")) for key in ("stress", "bleu_tokenizer"))
+        if tokenizer not in ("", *TOKENIZERS):
+            raise ValueError(tokenizer)
     except (ValueError, AttributeError):
         raise ValueError(f"{folder / 'scores.json'} is damaged") from None
-    return Evaluation(**lines, stress=stress)
+    return Evaluation(**lines, stress=stress, tokenizer=tokenizer)
 
 
 def write_evaluation(
@@ -103,7 +119,9 @@ def write_evaluation(
     sources: list[str],
     references: list[str],
     *,
-    tgt: str,
+    tokenizer: str,
+    metrics: Sequence[str] | None = None,
+    limits: Limits | None = None,
     perplexity: float,
     attention: bool,
     heatmaps: int,
@@ -114,8 +132,9 @@ def write_evaluation(
     into `folder`.
 
     `translations` are read as they are made; what stood in the folder from an earlier evaluation is replaced. Without
-    `attention` (a model that has none) there are no alignments, matrices or pictures. `alignment` and `stress` go into
-    the report.
+    `attention` (a model that has none) there are no alignments, matrices or pictures; where one side of the text is
+    written without spaces, the pictures are by piece. tokenizer, metrics, limits: see `measure_all`. `alignment` and
+    `stress` go into the report.
     """
     begun = time.monotonic()
     folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +146,8 @@ def write_evaluation(
     for name, lines in (("sources.txt", sources), ("references.txt", references)):
         with (folder / name).open("w", encoding="utf-8", newline="\n") as text:
             text.writelines(f"{line}\n" for line in lines)
-    hypotheses, lengths, drawn = [], [], []
+    hypotheses, drawn = [], []
+    pieces = without_spaces(sources) or without_spaces(references)
     writer = AttentionWriter(folder / "attention.npz") if attention else None
     aligned = (folder / "alignments.txt").open("w", encoding="utf-8", newline="\n") if attention else None
     with (folder / "hypotheses.txt").open("w", encoding="utf-8", newline="\n") as text:
@@ -136,7 +156,6 @@ def write_evaluation(
         for number, translation in enumerate(translations):
             text.write(translation.text + "\n")
             hypotheses.append(translation.text)
-            lengths.append(len(translation.src_words))
             if writer is None or aligned is None:
                 continue
             aligned.write(pharaoh(word_links(translation)) + "\n")
@@ -144,19 +163,22 @@ def write_evaluation(
             if number < heatmaps and translation.tgt_words:
                 pictures.mkdir(exist_ok=True)
                 drawn.append(pictures / f"{number}.png")
-                draw_translation(translation, drawn[-1])
+                draw_translation(translation, drawn[-1], pieces=pieces)
         if writer and aligned:
             writer.__exit__(None, None, None)
             aligned.close()
     seconds = time.monotonic() - begun
+    measured, remarks = measure_all(hypotheses, references, tokenizer=tokenizer, names=metrics, limits=limits)
+    unit = length_unit(sources)
     report = Report(
-        bleu(hypotheses, references, tgt=tgt),
-        chrf(hypotheses, references),
-        ter(hypotheses, references),
+        {name: each.score for name, each in measured.items()},
         perplexity,
         len(hypotheses),
         seconds,
-        by_length(hypotheses, references, lengths, tgt=tgt),
+        by_length(measured, lengths(sources, unit)),
+        unit,
+        tokenizer,
+        remarks,
         alignment,
         drawn,
         stress,

@@ -20,9 +20,18 @@ _APART = 0.055  # of the height of the axes between two names
 
 
 def draw_length_curves(
-    curves: Mapping[str, Sequence[Point]], path: Path, *, title: str, stress: str = "", samples: int
+    curves: Mapping[str, Sequence[Point]],
+    path: Path,
+    *,
+    title: str,
+    unit: str = "words",
+    stress: str = "",
+    samples: int,
 ) -> None:
-    """Draw the curves, by the systems' names, into a PNG. stress: what the test set is where it is no real text."""
+    """Draw the curves, by the systems' names, into a PNG.
+
+    unit: of the lengths; stress: what the test set is where it is no real text.
+    """
     with matplotlib.style.context("default"):
         figure = Figure(figsize=(8, 4.8), dpi=120, layout="constrained")
         axes = figure.subplots()
@@ -61,7 +70,7 @@ def draw_length_curves(
         axes.text(0, 1.015, note, color=_GREY, **about)
         if stress:
             axes.text(0, 1.06, stress[:1].upper() + stress[1:], **about)
-        axes.set_xlabel("words in the source sentence (grey: number of sentences)")
+        axes.set_xlabel(f"{unit} in the source sentence (grey: number of sentences)")
         axes.set_ylabel("BLEU")
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)

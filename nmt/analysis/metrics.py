@@ -1,57 +1,223 @@
-"""Scores of translations, all of them sacreBLEU's, with the signatures that make them comparable."""
+"""Scores of translations: METRICS, the table that evaluation, its page, validation and comparison go through.
 
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+A metric gives statistics of each sentence, which add up, and a score of their sum: so that scores of a corpus, of the
+sentences of one length, and of resampled sentences need no second look at the text.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+
+from nmt.analysis.segmentation import BY_SPACES
 
 if TYPE_CHECKING:
-    from sacrebleu.metrics.base import Metric
+    from sacrebleu.metrics.base import Metric as SacreBLEUMetric
 
 
 class Score(NamedTuple):
-    """A corpus score on sacreBLEU's scale (0 to 100; TER can pass it) and the signature that says how it was made."""
+    """A corpus score and the signature that says how it was made; left_out: sentences too long for the metric."""
 
     score: float
     signature: str
+    left_out: int = 0
 
 
-class LengthRow(NamedTuple):
-    """BLEU of the sentences whose source has `low` to `high` words, both included."""
+class Limits(NamedTuple):
+    """What a slow metric may cost. tokens: a sentence with more of them on a side is left out; seconds: after these it
+    is given up."""
 
-    low: int
-    high: int
-    sentences: int
-    bleu: float
-
-
-# Languages in which 13a would take a sentence, or a phrase, for a word. Japanese and Korean are cut into characters
-# and not by sacreBLEU's MeCab tokenizers, which need packages that are not everywhere: a score must not depend on that.
-_TOKENIZERS = {"zh": "zh", "ja": "char", "ko": "char", "th": "char", "lo": "char", "km": "char", "my": "char"}
+    tokens: int = 200
+    seconds: float = 60.0
 
 
-def bleu_tokenizer(tgt: str) -> str:
-    """Name sacreBLEU's tokenizer for a target language ("de", "zh", "zh-TW", ...): 13a unless it has a better one."""
-    return _TOKENIZERS.get(tgt.lower().replace("_", "-").split("-")[0], "13a")
+class OverLimit(Exception):
+    """A metric that is not computed, for the limit that its message names."""
 
 
-def bleu(hypotheses: Sequence[str], references: Sequence[str], *, tgt: str = "") -> Score:
-    """BLEU as the `sacrebleu` command computes it: 13a, mixed case, detokenized text in (Post, 2018).
+class Scorer(Protocol):
+    """A metric that is ready to score, with one reference a sentence."""
 
-    tgt: the target language, which only chooses the tokenizer. Raises ValueError for unequal numbers of lines or none.
-    """
+    def statistics(
+        self, hypotheses: Sequence[str], references: Sequence[str], limits: Limits | None = None
+    ) -> np.ndarray:
+        """(sentences, K) float64; the rows of sentences that a limit leaves out are nan. Raises OverLimit."""
+        ...
+
+    def score(self, sums: np.ndarray) -> float:
+        """sums (K,) of the statistics of some sentences -> their score."""
+        ...
+
+    def signature(self) -> str:
+        """All that the score depends on beside the text."""
+        ...
+
+
+class Metric(NamedTuple):
+    """label: its name for people; note: its scale; build: from BLEU's tokenizer to a scorer; validated: it is computed
+    at each validation; compared: its differences are tested; limited: it is slow, and keeps to Limits."""
+
+    label: str
+    note: str
+    build: Callable[[str], Scorer]
+    validated: bool = False
+    compared: bool = True
+    limited: bool = False
+
+
+class SacreBLEU:
+    """A metric of sacreBLEU. prepare: what is done to a line first."""
+
+    def __init__(self, metric: "SacreBLEUMetric", prepare: Callable[[str], str] = str, prepared: str = ""):
+        """prepared: what the signature says of `prepare`."""
+        self.metric, self.prepare, self.prepared = metric, prepare, prepared
+        self.metric.num_refs = 1  # type: ignore[attr-defined]  # its signature needs it, and asks for a score first
+
+    def statistics(
+        self, hypotheses: Sequence[str], references: Sequence[str], limits: Limits | None = None
+    ) -> np.ndarray:
+        ours, theirs = ([self.prepare(line) for line in lines] for lines in (hypotheses, references))
+        if limits is None:
+            return np.array(self.metric._extract_corpus_statistics(ours, [theirs]), dtype=np.float64)
+        until = time.monotonic() + limits.seconds
+        rows: list[Sequence[float] | None] = []
+        for one, other in zip(ours, theirs, strict=True):
+            if time.monotonic() > until:
+                raise OverLimit(
+                    f"{limits.seconds:g} s were over after {len(rows):,} of {len(ours):,} sentences (ter_max_seconds)"
+                )
+            long = max(len(one.split()), len(other.split())) > limits.tokens
+            rows.append(None if long else self.metric._extract_corpus_statistics([one], [[other]])[0])
+        width = next((len(row) for row in rows if row is not None), 1)
+        return np.array([[np.nan] * width if row is None else row for row in rows], dtype=np.float64)
+
+    def score(self, sums: np.ndarray) -> float:
+        return float(self.metric._compute_score_from_stats(list(sums)).score)
+
+    def signature(self) -> str:
+        signature = self.metric.get_signature()
+        if self.prepared:
+            signature.update("tok", f"{self.prepared}+{signature.info['tok']}")
+        return str(signature)
+
+
+def _bleu(tokenizer: str) -> Scorer:
+    """As the `sacrebleu` command computes it: mixed case, detokenized text in.  # Post (2018)"""
     from sacrebleu.metrics.bleu import BLEU
 
-    return _score(BLEU(tokenize=bleu_tokenizer(tgt)), hypotheses, references)
+    try:
+        return SacreBLEU(BLEU(tokenize=tokenizer))
+    except (RuntimeError, OSError) as error:  # a package that is not installed, a model that cannot be fetched
+        said = " ".join(str(error).split())
+        raise ValueError(
+            f"sacreBLEU's tokenizer {tokenizer} does not work here ({said}): try data.bleu_tokenizer=char"
+        ) from None
 
 
-def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """chrF2, character n-grams up to 6 and no words, sacreBLEU's defaults (Popović, 2015).
-
-    Raises ValueError for unequal numbers of lines or none.
-    """
+def _chrf(_tokenizer: str) -> Scorer:
+    """chrF2: character n-grams up to 6 and no words, sacreBLEU's defaults.  # Popović (2015)"""
     from sacrebleu.metrics.chrf import CHRF
 
-    return _score(CHRF(), hypotheses, references)
+    return SacreBLEU(CHRF())
+
+
+def _ter(tokenizer: str) -> Scorer:
+    """Translation edit rate, sacreBLEU's defaults, which ignore case.  # Snover et al. (2006)
+
+    Tokens are what spaces divide, or those of BLEU where that needs another tokenizer.
+    """
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.ter import TER
+
+    if tokenizer in BY_SPACES:
+        return SacreBLEU(TER())
+    return SacreBLEU(TER(), BLEU(tokenize=tokenizer).tokenizer, tokenizer)
+
+
+METRICS: dict[str, Metric] = {
+    "bleu": Metric("BLEU", "of 100; more is better", _bleu, validated=True),
+    "chrf": Metric("chrF", "of 100; more is better", _chrf),
+    "ter": Metric("TER", "edits for 100 tokens; less is better", _ter, compared=False, limited=True),
+}
+
+
+class Measured(NamedTuple):
+    """A metric on a corpus: what it is made of, sentence by sentence, and its score."""
+
+    scorer: Scorer
+    statistics: np.ndarray
+    score: Score
+
+    def score_of(self, rows: Sequence[int] | np.ndarray) -> float | None:
+        """The score of some sentences alone; None where all of them were left out."""
+        return _sum_up(self.scorer, self.statistics[rows])
+
+
+def measure(
+    name: str,
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    tokenizer: str = "13a",
+    limits: Limits | None = None,
+) -> Measured:
+    """One metric of METRICS, with its statistics. tokenizer: BLEU's; limits: for a slow metric only.
+
+    Raises ValueError for unequal numbers of lines or none, and OverLimit.
+    """
+    if len(hypotheses) != len(references):
+        raise ValueError(
+            f"{len(hypotheses)} translations cannot be scored against {len(references)} references; give one for each"
+        )
+    if not references:
+        raise ValueError("there is nothing to score: no translations and no references; give at least one line")
+    scorer = METRICS[name].build(tokenizer)
+    statistics = scorer.statistics(hypotheses, references, limits if METRICS[name].limited else None)
+    score, signature = _sum_up(scorer, statistics), scorer.signature()
+    left_out = int(np.isnan(statistics).any(axis=1).sum())
+    if left_out:
+        assert limits is not None
+        signature += f"|longest:{limits.tokens}"
+        if score is None:
+            raise OverLimit(f"every sentence has more than {limits.tokens} tokens (ter_max_tokens)")
+    assert score is not None
+    return Measured(scorer, statistics, Score(score, signature, left_out))
+
+
+def measure_all(
+    hypotheses: Sequence[str],
+    references: Sequence[str],
+    *,
+    tokenizer: str = "13a",
+    names: Sequence[str] | None = None,
+    limits: Limits | None = None,
+) -> tuple[dict[str, Measured], list[str]]:
+    """The metrics of those names (None: all of METRICS), and remarks on what the limits left out of them."""
+    measured, remarks = {}, []
+    for name in METRICS if names is None else names:
+        label = METRICS[name].label
+        try:
+            found = measured[name] = measure(name, hypotheses, references, tokenizer=tokenizer, limits=limits)
+        except OverLimit as limit:
+            remarks.append(f"{label} is not computed: {limit}")
+            continue
+        if found.score.left_out and limits:
+            remarks.append(
+                f"{label} leaves out {found.score.left_out:,} of {len(references):,} sentences, those of more than "
+                f"{limits.tokens} tokens (ter_max_tokens)"
+            )
+    return measured, remarks
+
+
+def _sum_up(scorer: Scorer, statistics: np.ndarray) -> float | None:
+    kept = statistics[~np.isnan(statistics).any(axis=1)]
+    return scorer.score(kept.sum(axis=0)) if len(kept) else None
+
+
+def corpus_score(name: str, hypotheses: Sequence[str], references: Sequence[str], *, tokenizer: str = "13a") -> Score:
+    """One metric of METRICS. Raises ValueError for unequal numbers of lines or none."""
+    return measure(name, hypotheses, references, tokenizer=tokenizer).score
 
 
 def sentence_chrf(hypothesis: str, reference: str) -> float:
@@ -59,64 +225,3 @@ def sentence_chrf(hypothesis: str, reference: str) -> float:
     from sacrebleu.metrics.chrf import CHRF
 
     return float(CHRF().sentence_score(hypothesis, [reference]).score)
-
-
-def ter(hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    """Translation edit rate, smaller is better; sacreBLEU's defaults, which ignore case (Snover et al., 2006).
-
-    Raises ValueError for unequal numbers of lines or none.
-    """
-    from sacrebleu.metrics.ter import TER
-
-    return _score(TER(), hypotheses, references)
-
-
-def by_length(
-    hypotheses: Sequence[str],
-    references: Sequence[str],
-    src_lengths: Sequence[int],
-    *,
-    edges: Sequence[int] = (10, 20, 30, 40, 50),
-    tgt: str = "",
-) -> list[LengthRow]:
-    """BLEU of short and of long sentences apart, as in Figure 2 of Bahdanau et al. (2015).
-
-    src_lengths: words of each source sentence. edges: the longest length of each row but the last, rising; the last row
-    reaches to the longest sentence. Rows without a sentence are left out. Raises ValueError for unequal
-    numbers of lines and for edges that do not rise.
-    """
-    if list(edges) != sorted(set(edges)):
-        raise ValueError(f"the edges of a table by length must rise, and {list(edges)} do not; try 10, 20, 30")
-    if not len(src_lengths) == len(hypotheses) == len(references):
-        raise ValueError(
-            f"{len(hypotheses)} translations, {len(references)} references and {len(src_lengths)} source lengths do "
-            "not make a table; give one of each for a sentence"
-        )
-    longest = max(src_lengths, default=0)
-    # A row that starts at 0 would promise empty sources where there are none.
-    bounds = [min(0, min(src_lengths, default=1) - 1), *(edge for edge in edges if edge < longest), longest]
-    rows = []
-    for below, high in pairwise(bounds):
-        chosen = [k for k, length in enumerate(src_lengths) if below < length <= high]
-        if chosen:
-            score = bleu([hypotheses[k] for k in chosen], [references[k] for k in chosen], tgt=tgt).score
-            rows.append(LengthRow(below + 1, high, len(chosen), score))
-    return rows
-
-
-def length_table(rows: Sequence[LengthRow]) -> str:
-    """Lay the rows of `by_length` out as lines of text for a terminal."""
-    lines = [f"{'source words':>12}  {'sentences':>9}  {'BLEU':>5}"]
-    lines += [f"{f'{row.low}-{row.high}':>12}  {row.sentences:>9}  {row.bleu:>5.1f}" for row in rows]
-    return "\n".join(lines)
-
-
-def _score(metric: "Metric", hypotheses: Sequence[str], references: Sequence[str]) -> Score:
-    if len(hypotheses) != len(references):
-        raise ValueError(
-            f"{len(hypotheses)} translations cannot be scored against {len(references)} references; give one for each"
-        )
-    if not references:
-        raise ValueError("there is nothing to score: no translations and no references; give at least one line")
-    result = metric.corpus_score(list(hypotheses), [list(references)])
-    return Score(float(result.score), str(metric.get_signature()))

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
+from nmt.analysis.metrics import METRICS
 from nmt.training.progress import Progress
 from nmt.training.run_folder import RunFolder
 from nmt.training.validation import Finding
@@ -88,10 +89,11 @@ class Journal:
             self._bar.update(self._task, completed=spent, description=line)
 
     def valid(self, update: int, finding: Finding, numbers: dict[str, float], best: bool) -> None:
-        """numbers: loss, perplexity, bleu, seconds, and attention_... where the model has attention."""
+        """numbers: loss, perplexity, metrics, seconds, and attention_... where the model has attention."""
         self._write(update, "valid", numbers)
+        scores = "".join(f"{METRICS[name].label} {score:.2f}  " for name, score in finding.scores.items())
         log.info(
-            f"update {update}  validation: perplexity {numbers['perplexity']:.2f}  BLEU {numbers['bleu']:.2f}  "
+            f"update {update}  validation: perplexity {numbers['perplexity']:.2f}  {scores}"
             f"({numbers['seconds']:.0f} s){'  best so far' if best else ''}"
         )
         if finding.health:

@@ -18,9 +18,9 @@ class Window:
 class Progress:
     """update: updates done; epoch, batch: the place in the data (batches of this epoch that are used up); skipped:
     updates left out because a number was not finite, skipped_in_row: the last of them; split: batches that did not fit
-    into memory whole; best: the best validation so far and best_update when; waited: validations since; validated: the
-    update of the last validation; finished: the setting that ended the run, or ""; seconds: how long it took so far;
-    reserve: seconds that its end will take.
+    into memory whole; best: the best validation so far, best_loss its loss and best_update when; waited: validations
+    since; validated: the update of the last validation; finished: the setting that ended the run, or ""; seconds: how
+    long it took so far; reserve: seconds that its end will take.
     """
 
     update: int = 0
@@ -30,6 +30,7 @@ class Progress:
     skipped_in_row: int = 0
     split: int = 0
     best: float | None = None
+    best_loss: float = 0.0
     best_update: int = 0
     waited: int = 0
     validated: int = 0

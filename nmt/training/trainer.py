@@ -228,15 +228,17 @@ class Trainer:
             finding = self.validator.validate(self.model, self.device, self.ranks, stopped)
         at.validated = at.update
         score = finding.bleu if self.habits.best_by is BestBy.bleu else -finding.loss
-        better = math.isfinite(score) and (at.best is None or score > at.best)
+        # BLEU can be 0 for long while the loss falls: of equal ones the smaller loss is better.
+        rank = score, -finding.loss
+        better = all(map(math.isfinite, rank)) and (at.best is None or rank > (at.best, -at.best_loss))
         if better:
-            at.best, at.best_update = score, at.update
+            at.best, at.best_loss, at.best_update = score, finding.loss, at.update
         if counts:
             at.waited = 0 if better else at.waited + 1
             self.schedule.observe(finding.loss)
         seconds = time.monotonic() - begun
         perplexity = math.exp(min(finding.loss, 700.0))
-        numbers = {"loss": finding.loss, "perplexity": perplexity, "bleu": finding.bleu, "seconds": seconds}
+        numbers = {"loss": finding.loss, "perplexity": perplexity, **finding.scores, "seconds": seconds}
         if finding.health:
             numbers |= {f"attention_{name}": number for name, number in finding.health._asdict().items()}
         self.journal.valid(at.update, finding, numbers, better)

@@ -1,14 +1,15 @@
 """What a validation finds: the likelihood of the references, and the BLEU of real translations."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
 
-from nmt.analysis.alignment import word_attention
+from nmt.analysis.alignment import by_piece, word_attention
 from nmt.analysis.health import Health, Tally, health, tally
-from nmt.analysis.metrics import bleu
+from nmt.analysis.metrics import METRICS, Scorer
+from nmt.analysis.segmentation import without_spaces
 from nmt.data.batches import Batches
 from nmt.decoding.translator import Translation, Translator
 from nmt.training.device import Device
@@ -28,13 +29,18 @@ class Likelihood(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """loss in nats a token; bleu in per cent; samples: a few sentences as (source, reference, Translation); health of
-    the attention of all translations, None where the model has none."""
+    """loss in nats a token; scores of the translations, by metric of METRICS; samples: a few sentences as (source,
+    reference, Translation); health of the attention of all translations, None where the model has none."""
 
     loss: float
-    bleu: float
+    scores: dict[str, float]
     samples: list[tuple[str, str, Translation]]
     health: Health | None = None
+
+    @property
+    def bleu(self) -> float:
+        """In per cent."""
+        return self.scores["bleu"]
 
 
 class Abandoned(Exception):
@@ -113,14 +119,23 @@ def _until(lines: list[str], stopped: Callable[[], bool]) -> Iterator[str]:
 
 @dataclass
 class Validator:
-    """A validation set: `batches` for the likelihood of all of it, `src` and `references` for BLEU."""
+    """A validation set: `batches` for the likelihood of all of it, `src` and `references` for the metrics.
+
+    tokenizer: BLEU's. Raises ValueError for one that does not work here.
+    """
 
     batches: Batches
     src: list[str]
     references: list[str]
-    tgt_language: str
+    tokenizer: str
     translator: Translator
     samples: int = 3
+    scorers: dict[str, Scorer] = field(init=False)
+    pieces: bool = field(init=False)  # attention is measured by piece, as the text has no spaces
+
+    def __post_init__(self):
+        self.scorers = {name: metric.build(self.tokenizer) for name, metric in METRICS.items() if metric.validated}
+        self.pieces = without_spaces(self.src) or without_spaces(self.references)
 
     def validate(self, model, device: Device, ranks: Ranks, stopped: Callable[[], bool] = never) -> Finding:
         """Translates and scores with `model` as it is, in the precision of training; every rank finds the same.
@@ -129,10 +144,15 @@ class Validator:
         """
         loss = likelihood(model, self.batches, device, ranks, stopped).loss
         found = translate_together(model, self.translator, self.src, device, ranks, stopped)
-        score = bleu([translation.text for translation in found], self.references, tgt=self.tgt_language).score
+        texts = [translation.text for translation in found]
+        scores = {
+            name: scorer.score(scorer.statistics(texts, self.references).sum(axis=0))
+            for name, scorer in self.scorers.items()
+        }
         mine = range(ranks.rank, len(self.src), ranks.size)
         samples = [(self.src[row], self.references[row], found[row]) for row in mine[: self.samples]]
         # Of the other ranks' translations the weights are not here, so their sums come instead.
-        sums = tally(word_attention(found[row]) for row in mine if found[row].weights.size)
+        own = (found[row] for row in mine if found[row].weights.size)
+        sums = tally(word_attention(by_piece(each) if self.pieces else each) for each in own)
         total = Tally(*ranks.sum(torch.tensor(sums, dtype=torch.float64, device=device.device)).tolist())
-        return Finding(loss, score, samples, health(total) if total.tgt_words else None)
+        return Finding(loss, scores, samples, health(total) if total.tgt_words else None)

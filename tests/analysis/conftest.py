@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from nmt.analysis.alignment import Agreement
+from nmt.analysis.by_length import LengthRow
 from nmt.analysis.evaluation import Report
-from nmt.analysis.metrics import LengthRow, Score
+from nmt.analysis.metrics import Score
 from nmt.analysis.report import Selection, Shown, Subject, write_page
 
 # importlib's way of importing tests leaves their folder off the path, and some of them share pages.py and browser.py.
@@ -32,10 +33,10 @@ def render(tmp_path_factory) -> Callable[..., Path]:
         selection = Selection()
         list(selection.watch(found, [each.text for each in forced]))
         score = Score(41.5, "nrefs:1|case:mixed")
-        rows = [LengthRow(1, 10, 7, 43.0), LengthRow(11, 20, 1, 40.0)]
-        report = Report(
-            score, score, score, 5.5, 8, 1.0, rows, Agreement(0.1, 0.9, 0.9) if gold else None, stress=stress
-        )
+        rows = [LengthRow(1, 10, 7, {"bleu": 43.0}), LengthRow(11, 20, 1, {"bleu": 40.0})]
+        scores = {"bleu": score, "chrf": score, "ter": score}
+        alignment = Agreement(0.1, 0.9, 0.9) if gold else None
+        report = Report(scores, 5.5, 8, 1.0, rows, alignment=alignment, stress=stress)
         subject = Subject("<i>my & run</i>", "test", "en", "fr", {"decoding": "beam 5"})
         shown = Shown(selection, forced, gold, attention)
         write_page(folder / "report.html", subject, report, shown, folder / "metrics.jsonl")

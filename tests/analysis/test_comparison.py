@@ -2,13 +2,13 @@ import random
 import re
 import subprocess
 import sys
-from itertools import pairwise
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
 
-from nmt.analysis.comparison import LEAST, SEED, compare, length_curves, over_seeds
-from nmt.analysis.metrics import bleu
+from nmt.analysis.comparison import LEAST, SEED, compare, length_curves, over_seeds, randomization_test
+from nmt.analysis.metrics import METRICS, corpus_score
 
 WORDS = ["the", "a", "cat", "dog", "house", "sees", "red", "old", "under", "on"]
 
@@ -26,6 +26,7 @@ DICE = random.Random(7)
 REFERENCES = text(150, DICE)
 LENGTHS = [len(line.split()) for line in REFERENCES]
 GOOD, BAD = worsen(REFERENCES, 0.2, DICE), worsen(REFERENCES, 0.5, DICE)
+OTHER = worsen(REFERENCES, 0.2, random.Random(6))  # not very different from GOOD
 
 
 def test_each_point_is_the_bleu_of_its_own_sentences():
@@ -35,7 +36,7 @@ def test_each_point_is_the_bleu_of_its_own_sentences():
         rows = [row for row, length in enumerate(LENGTHS) if point.low <= length <= point.high]
         assert point.sentences == len(rows)
         assert point.length == pytest.approx(np.mean([LENGTHS[row] for row in rows]))
-        expected = bleu([GOOD[row] for row in rows], [REFERENCES[row] for row in rows]).score
+        expected = corpus_score("bleu", [GOOD[row] for row in rows], [REFERENCES[row] for row in rows]).score
         assert point.bleu == pytest.approx(expected)
 
 
@@ -65,7 +66,7 @@ def test_the_band_is_that_of_resampled_lines_scored_from_the_beginning():
     dice, found = np.random.default_rng(SEED), []
     for _ in range(40):
         drawn = np.repeat(rows, dice.multinomial(30, np.full(30, 1 / 30)))
-        found.append(bleu([hypotheses[row] for row in drawn], [references[row] for row in drawn]).score)
+        found.append(corpus_score("bleu", [hypotheses[row] for row in drawn], [references[row] for row in drawn]).score)
     assert (curve[0].lower, curve[0].upper) == pytest.approx(tuple(np.percentile(found, (2.5, 97.5))))
 
 
@@ -87,40 +88,96 @@ def test_seeds_are_averaged_point_by_point():
         assert mean.upper - mean.lower < (one.upper - one.lower) + (other.upper - other.lower)
 
 
-def test_the_target_language_chooses_the_tokenizer_of_a_curve():
+def test_a_curve_keeps_to_the_tokenizer():
     lines = ["我 爱 你们 大家"] * 3
     hypotheses = ["我 爱 你们 大人"] * 3
-    (curve,) = length_curves([[hypotheses]], lines, [4] * 3, tgt="zh", samples=40)
-    assert curve[0].bleu == pytest.approx(bleu(hypotheses, lines, tgt="zh").score)
+    (curve,) = length_curves([[hypotheses]], lines, [4] * 3, tokenizer="zh", samples=40)
+    assert curve[0].bleu == pytest.approx(corpus_score("bleu", hypotheses, lines, tokenizer="zh").score)
 
 
-def test_the_sacrebleu_command_gives_the_same_verdicts(tmp_path):
-    for name, lines in (("ref", REFERENCES), ("good", GOOD), ("bad", BAD)):
-        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
-    command = [sys.executable, "-m", "sacrebleu", "ref", "-i", "good", "bad", "-m", "bleu", "chrf"]
-    command += ["--paired-bs", "--paired-bs-n", "100", "-w", "4", "-f", "text"]
-    printed = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True, encoding="utf-8").stdout
-    scores = [(float(score), float(half)) for score, half in re.findall(r"([\d.]+) \([\d.]+ ± ([\d.]+)\)", printed)]
+def printed_by_sacrebleu(folder, *words):
+    """What the sacrebleu command says of GOOD and BAD."""
+    for name, lines in (("ref", REFERENCES), ("good", GOOD), ("bad", OTHER)):
+        (folder / name).write_text("".join(f"{line}\n" for line in lines))
+    command = [sys.executable, "-m", "sacrebleu", "ref", "-i", "good", "bad", "-m", "bleu", "chrf", "-w", "4"]
+    return subprocess.run(
+        [*command, "-f", "text", *words], cwd=folder, capture_output=True, check=True, text=True
+    ).stdout
+
+
+def test_the_sacrebleu_command_gives_the_same_chances(tmp_path):
+    printed = printed_by_sacrebleu(tmp_path, "--paired-ar", "--paired-ar-n", "100")
     chances = [float(p) for p in re.findall(r"\(p = ([\d.]+)\)", printed)]
-    ours = compare([GOOD, BAD], REFERENCES, samples=100)
-    found = [ours.verdicts[metric][run] for run in range(2) for metric in ("BLEU", "chrF2")]
+    ours = compare([GOOD, OTHER], REFERENCES, samples=100)
+    assert [ours.verdicts[metric][1].p for metric in ("bleu", "chrf")] == pytest.approx(chances, abs=1e-4)
+    assert 0.05 < chances[0] < 0.95  # no end of the range, which would prove little
+    assert ours.signatures["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|")
+    assert ours.signatures["bleu"].endswith("|ar:100|bs:100|seed:12345")
+
+
+def test_the_sacrebleu_command_gives_the_same_intervals(tmp_path):
+    printed = printed_by_sacrebleu(tmp_path, "--paired-bs", "--paired-bs-n", "100")
+    scores = [(float(score), float(half)) for score, half in re.findall(r"([\d.]+) \([\d.]+ ± ([\d.]+)\)", printed)]
+    ours = compare([GOOD, OTHER], REFERENCES, samples=100)
+    found = [ours.verdicts[metric][run] for run in range(2) for metric in ("bleu", "chrf")]
     assert [each.score for each in found] == pytest.approx([score for score, _ in scores], abs=1e-4)
     assert [each.interval for each in found] == pytest.approx([half for _, half in scores], abs=1e-4)
-    assert [each.p for each in found[2:]] == pytest.approx(chances, abs=1e-4)
-    assert ours.signatures["BLEU"].startswith("nrefs:1|bs:100|seed:12345|case:mixed|eff:no|tok:13a|")
+
+
+def test_without_a_difference_p_is_below_five_percent_in_five_percent_of_the_comparisons():
+    """1,000 pairs of systems that differ by chance alone: each translation of either is drawn from the same ten."""
+    scorer = METRICS["bleu"].build("13a")
+    references = REFERENCES[:40]
+    dice = random.Random(3)
+    pool = np.array([scorer.statistics(worsen(references, 0.3, dice), references) for _ in range(10)])
+    rng = np.random.default_rng(5)
+    everyone = np.arange(len(references))
+    found = []
+    for _ in range(1000):
+        one, other = (pool[rng.integers(10, size=len(references)), everyone] for _ in range(2))
+        found.append(randomization_test(one, other, scorer.score, samples=99, seed=int(rng.integers(2**31))))
+    for level in (0.05, 0.2, 0.5):
+        share = np.mean(np.array(found) <= level)
+        assert share == pytest.approx(level, abs=3 * (level * (1 - level) / 1000) ** 0.5), level
+
+
+def test_p_is_the_share_of_all_exchanges_with_so_large_a_difference():
+    """Of ten sentences each exchange is tried, all 1,024; the test draws from them."""
+    scorer = METRICS["bleu"].build("13a")
+    one, other = (scorer.statistics(lines[:10], REFERENCES[:10]) for lines in (GOOD, OTHER))
+    differences = []
+    for exchanged in product([False, True], repeat=10):
+        swap = np.array(exchanged)[:, None]
+        ours, theirs = np.where(swap, other, one).sum(0), np.where(swap, one, other).sum(0)
+        differences.append(abs(scorer.score(ours) - scorer.score(theirs)))
+    exact = np.mean(np.array(differences) >= differences[0] - 1e-9)
+    assert randomization_test(one, other, scorer.score, samples=4000) == pytest.approx(exact, abs=0.025)
+
+
+def test_p_does_not_depend_on_which_system_is_better():
+    scorer = METRICS["chrf"].build("13a")
+    one, other = (scorer.statistics(lines, REFERENCES) for lines in (GOOD, OTHER))
+    assert randomization_test(one, other, scorer.score) == pytest.approx(randomization_test(other, one, scorer.score))
+
+
+def test_systems_that_differ_in_one_sentence_do_not_differ_significantly():
+    """Exchanged or not, the difference is as large, whatever it is: p is 1."""
+    other = [BAD[0], *GOOD[1:]]
+    assert other != GOOD
+    assert [each[1].p for each in compare([GOOD, other], REFERENCES, samples=200).verdicts.values()] == [1.0, 1.0]
 
 
 def test_a_clear_difference_is_significant_and_a_small_one_is_not():
     other = [*GOOD[:-1], BAD[-1]]
-    verdicts = compare([GOOD, BAD, other], REFERENCES, samples=200).verdicts["BLEU"]
+    verdicts = compare([GOOD, BAD, other], REFERENCES, samples=200).verdicts["bleu"]
     assert np.isnan(verdicts[0].p)
     assert verdicts[1].p < 0.01
     assert verdicts[2].p > 0.1
-    assert verdicts[1].score == pytest.approx(bleu(BAD, REFERENCES).score)
+    assert verdicts[1].score == pytest.approx(corpus_score("bleu", BAD, REFERENCES).score)
 
 
 def test_the_same_translations_do_not_differ():
-    assert [each.p for each in compare([GOOD, list(GOOD)], REFERENCES, samples=40).verdicts["chrF2"]][1:] == [1.0]
+    assert [each.p for each in compare([GOOD, list(GOOD)], REFERENCES, samples=40).verdicts["chrf"]][1:] == [1.0]
 
 
 def test_one_run_alone_is_scored_too():

@@ -10,8 +10,8 @@ import pytest
 from pages import FORCED, FOUND, GOLD, HARMFUL, said, without_attention
 
 from nmt.analysis import report
+from nmt.analysis.by_length import LengthRow
 from nmt.analysis.health import Health
-from nmt.analysis.metrics import LengthRow
 from nmt.analysis.report import Selection
 from nmt.analysis.report.charts import HEIGHT, MOST_POINTS, WIDTH, length_chart, line_chart
 from nmt.analysis.report.page import _HEALTH
@@ -224,7 +224,7 @@ def test_a_long_line_is_thinned_and_keeps_its_end():
 
 
 def test_bars_are_as_high_as_their_bleu():
-    chart = length_chart([LengthRow(1, 10, 5, 40.0), LengthRow(11, 20, 5, 20.0), LengthRow(21, 30, 1, 0.0)])
+    chart = length_chart([LengthRow(1, 10, 5, {"bleu": each}) for each in (40.0, 20.0, 0.0)])
     assert chart is not None
     assert chart.bars[0].height == pytest.approx(2 * chart.bars[1].height, abs=0.2)
     assert chart.bars[2].height == 0

@@ -139,6 +139,12 @@ def test_model_and_tokenizer_come_from_the_checkpoint(refusal, verb, word):
         ("evaluate", "data.train=x", "data.train: no such key; legal under data are kind, src, tgt, test"),
         ("evaluate", "+experiment=bahdanau", "legal are checkpoint, data, decode"),
         ("evaluate", "heatmaps=-1", "heatmaps=-1 is impossible: the least is 0"),
+        ("evaluate", "metrics=[bleu,comet]", "metrics=comet is not known: give one of bleu, chrf, ter"),
+        ("evaluate", "metrics=[]", "metrics=[] leaves nothing to compute: give some of bleu, chrf, ter"),
+        ("evaluate", "ter_max_tokens=0", "ter_max_tokens=0 is impossible: the least is 1"),
+        ("evaluate", "ter_max_seconds=0", "ter_max_seconds=0.0 is impossible: give a number above 0"),
+        ("evaluate", "data.bleu_tokenizer=moses", "data.bleu_tokenizer=moses is not known: give one of 13a, intl, zh"),
+        ("train", "data.bleu_tokenizer=moses", "data.bleu_tokenizer=moses is not known: give one of 13a, intl, zh"),
     ],
 )
 def test_the_other_doors_speak_the_same_way(refusal, verb, word, said):

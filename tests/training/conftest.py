@@ -110,7 +110,7 @@ class Tiny:
                 Batches(self.valid, budget=60, unit=Unit.tokens, shuffle=False),
                 self.src,
                 self.references,
-                "en",
+                "13a",
                 translator,
             ),
             habits=replace(habits, **changes),

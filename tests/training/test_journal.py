@@ -9,7 +9,7 @@ from nmt.training.progress import Progress, Window
 from nmt.training.run_folder import RunFolder
 from nmt.training.validation import Finding
 
-FINDING = Finding(1.0, 2.0, [])
+FINDING = Finding(1.0, {"bleu": 2.0}, [])
 
 
 def numbers(loss: float) -> dict[str, float]:

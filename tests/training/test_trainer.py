@@ -1,6 +1,7 @@
 """The loop: stopping and going on changes nothing, bad numbers are left out, and it ends when it should."""
 
 import json
+import math
 import os
 import signal
 import time
@@ -11,6 +12,7 @@ import torch
 from nmt.training import checkpoint
 from nmt.training.optim import OptimiserName, ScheduleName
 from nmt.training.trainer import BestBy
+from nmt.training.validation import Finding
 
 
 def stop_and_go_on(tiny, folder, stops: list[int], updates: int, **how):
@@ -128,8 +130,50 @@ def test_bad_numbers_without_end_stop_the_run_and_keep_its_last_good_checkpoint(
     )
 
 
+def scripted(trainer, found: list[tuple[float, float]]):
+    """Lets the validations of a trainer find these losses and BLEUs, one after the other."""
+    script = iter(found)
+
+    def validate(*_):
+        loss, bleu = next(script)
+        return Finding(loss, {"bleu": bleu}, [])
+
+    trainer.validator.validate = validate
+    return trainer
+
+
+def test_of_validations_with_equal_bleu_the_one_with_the_smaller_loss_is_best(tiny, tmp_path):
+    found = [(3.0, 0.0), (2.0, 0.0), (2.5, 0.0), (1.5, 0.0), (9.0, 7.0), (1.0, 7.0), (0.5, 6.0)]
+    trainer = scripted(tiny.trainer(tmp_path, updates=7, validate_every=1), found)
+    at = trainer.train()
+    assert (at.best, at.best_loss, at.best_update) == (7.0, 1.0, 6)
+    assert checkpoint.read_update(trainer.run.best) == 6
+
+
+def test_patience_goes_on_while_bleu_is_zero_and_the_loss_falls(tiny, tmp_path):
+    falling = [(10.0 - k, 0.0) for k in range(5)] + [(6.0 + k, 0.0) for k in range(5)]
+    trainer = scripted(tiny.trainer(tmp_path, updates=50, validate_every=2, patience=2), falling)
+    at = trainer.train()
+    assert (at.finished, at.update, at.best_update) == ("trainer.patience", 14, 10)
+
+
+def test_a_tie_is_decided_alike_in_a_run_that_was_resumed(tiny, tmp_path):
+    found = [(3.0, 0.0), (2.0, 0.0), (2.5, 0.0), (1.9, 0.0)]
+    first = scripted(tiny.trainer(tmp_path, updates=2, validate_every=1), found[:2])
+    first.train()
+    second = scripted(tiny.trainer(tmp_path, updates=4, validate_every=1), found[2:])
+    second.restore(checkpoint.read(first.run.last, weights_only=False))
+    at = second.train()
+    assert (at.best_update, at.best_loss) == (4, 1.9)
+
+
+def test_a_loss_that_is_not_finite_is_never_best(tiny, tmp_path):
+    trainer = scripted(tiny.trainer(tmp_path, updates=3, validate_every=1), [(3.0, 1.0), (math.nan, 2.0), (2.0, 1.0)])
+    assert trainer.train().best_update == 3
+
+
 def test_patience_ends_a_run(tiny, tmp_path):
-    trainer = tiny.trainer(tmp_path, updates=50, lr=1e-9, validate_every=2, patience=3, best_by=BestBy.bleu)
+    trainer = tiny.trainer(tmp_path, updates=50, lr=1e-30, validate_every=2, patience=3, best_by=BestBy.bleu)
     at = trainer.train()
     assert at.finished == "trainer.patience"
     assert at.update == 8  # the first is the best, three are not

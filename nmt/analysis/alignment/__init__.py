@@ -14,6 +14,7 @@ from nmt.analysis.alignment.translated import (
     Translated,
     align,
     align_both,
+    by_piece,
     word_attention,
     word_links,
 )
@@ -33,6 +34,7 @@ __all__ = [
     "align",
     "align_both",
     "alignment_error_rate",
+    "by_piece",
     "combine",
     "links",
     "merge",

@@ -7,6 +7,7 @@ import numpy as np
 from nmt.analysis.alignment.linking import Link, links
 from nmt.analysis.alignment.merging import WordAttention, merge, without_marks
 from nmt.analysis.alignment.symmetrise import Symmetrise, agreed, combine, symmetrise
+from nmt.data.symbols import EOS, NAMES
 
 
 class Alignment(NamedTuple):
@@ -38,6 +39,43 @@ class Translated(Protocol):
     def src_word_of(self) -> list[int]: ...
     @property
     def tgt_word_of(self) -> list[int]: ...
+
+
+class _Pieces(NamedTuple):
+    """A translation whose words are its pieces."""
+
+    text: str
+    log_prob: float
+    src_words: list[str]
+    tgt_words: list[str]
+    src_pieces: list[str]
+    tgt_pieces: list[str]
+    weights: np.ndarray
+    src_word_of: list[int]
+    tgt_word_of: list[int]
+
+
+def by_piece(translation: Translated) -> Translated:
+    """The same translation with its pieces for words, the end of sentence left out: for text without spaces."""
+    src_words, src_word_of = _as_words(translation.src_pieces)
+    tgt_words, tgt_word_of = _as_words(translation.tgt_pieces)
+    return _Pieces(
+        translation.text,
+        translation.log_prob,
+        src_words,
+        tgt_words,
+        translation.src_pieces,
+        translation.tgt_pieces,
+        translation.weights,
+        src_word_of,
+        tgt_word_of,
+    )
+
+
+def _as_words(pieces: list[str]) -> tuple[list[str], list[int]]:
+    """The pieces without the end of sentence, and of all of them which of these each is, or -1."""
+    words = pieces[:-1] if pieces[-1:] == [NAMES[EOS]] else pieces
+    return words, [*range(len(words)), -1][: len(pieces)]
 
 
 def word_attention(translation: Translated) -> WordAttention:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from nmt.analysis.metrics import LengthRow
+from nmt.analysis.by_length import LengthRow
+from nmt.analysis.metrics import METRICS
 from nmt.analysis.series import Series
 
 WIDTH, HEIGHT = 300, 190  # user units, about a pixel each
@@ -97,31 +98,36 @@ def line_chart(title: str, lines: Mapping[tuple[str, str], Series], *, log: bool
     )
 
 
-def length_chart(rows: Sequence[LengthRow]) -> Chart | None:
-    """Draw BLEU by source length, a bar a row of the table; None without rows."""
-    if not rows:
+def length_chart(rows: Sequence[LengthRow], unit: str = "words") -> Chart | None:
+    """Draw the first metric (BLEU, if it is among them) by source length, a bar a row of the table; None without rows.
+
+    unit: of the lengths.
+    """
+    if not rows or not rows[0].scores:
         return None
-    marks = _marks(0, max(max(row.bleu for row in rows), 1e-9))
+    name = next(iter(rows[0].scores))
+    label, scores = METRICS[name].label, [row.scores[name] or 0.0 for row in rows]
+    marks = _marks(0, max(*scores, 1e-9))
     each = (WIDTH - LEFT - RIGHT) / len(rows)
     ground = HEIGHT - BOTTOM
     bars = []
-    for k, row in enumerate(rows):
-        height = (ground - TOP) * row.bleu / marks[-1]
+    for k, (row, score) in enumerate(zip(rows, scores, strict=True)):
+        height = (ground - TOP) * score / marks[-1]
         bars.append(
             Bar(
                 round(LEFT + each * (k + 0.14), 1),
                 round(ground - height, 1),
                 round(each * 0.72, 1),
                 round(height, 1),
-                f"{row.bleu:.1f}",
+                f"{score:.1f}",
                 f"{row.low}-{row.high}" if row.low < row.high else f"{row.high}",
                 f"{row.sentences:,} sentence{'s' if row.sentences > 1 else ''}",
             )
         )
     return Chart(
-        "BLEU by source length",
-        "; ".join(f"{bar.label} words: BLEU {bar.value}, {bar.note}" for bar in bars),
-        "words in the source",
+        f"{label} by source length",
+        "; ".join(f"{bar.label} {unit}: {label} {bar.value}, {bar.note}" for bar in bars),
+        f"{unit} in the source",
         [],
         [Tick(round(ground - (ground - TOP) * mark / marks[-1], 1), _short(mark)) for mark in marks],
         bars=bars,

@@ -11,13 +11,14 @@ import jinja2
 
 from nmt.analysis.alignment import GoldLinks, Translated
 from nmt.analysis.evaluation import Report
+from nmt.analysis.metrics import METRICS
 from nmt.analysis.report import charts
 from nmt.analysis.report.charts import Chart, length_chart, line_chart
 from nmt.analysis.report.sentences import Selection, describe
 from nmt.analysis.series import Series, read_series
 
 # What a validation writes that is no property of the attention.
-_COMMON = {"loss", "perplexity", "bleu", "seconds"}
+_COMMON = {"loss", "perplexity", "seconds"}
 # What the others are called on the page, in this order; see nmt.analysis.health.
 _HEALTH = {
     "attention_entropy": "Entropy, in nats",
@@ -64,7 +65,8 @@ def write_page(path: Path, subject: Subject, report: Report, shown: Shown, metri
             report=report,
             shown=shown,
             size=charts,
-            lengths=length_chart(report.rows),
+            metrics=METRICS,
+            lengths=length_chart(report.rows, report.unit),
             curves=_curves(series),
             health=_health(series),
             data={
@@ -97,7 +99,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _curves(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
-    """The charts of training: one each for likelihood, BLEU, learning rate and gradient."""
+    """The charts of training: one each for likelihood, metrics, learning rate and gradient."""
     # A loss of x nats a token is a perplexity of e^x; far beyond any vocabulary it says nothing.
     train = [(update, math.exp(loss)) for update, loss in series.get(("train", "loss"), []) if loss < 100]
     found = [
@@ -106,7 +108,10 @@ def _curves(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
             {("train", "training"): train, ("valid", "validation"): series.get(("valid", "perplexity"), [])},
             log=True,
         ),
-        line_chart("Validation BLEU", {("valid", "BLEU"): series.get(("valid", "bleu"), [])}),
+        *(
+            line_chart(f"Validation {metric.label}", {("valid", metric.label): series.get(("valid", name), [])})
+            for name, metric in METRICS.items()
+        ),
         line_chart("Learning rate", {("train", "rate"): series.get(("train", "lr"), [])}),
         line_chart("Gradient norm", {("train", "norm"): series.get(("train", "grad_norm"), [])}),
     ]
@@ -115,7 +120,11 @@ def _curves(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
 
 def _health(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
     """A chart for each further number that validations wrote: those of the attention."""
-    found = {name: points for (kind, name), points in series.items() if kind == "valid" and name not in _COMMON}
+    found = {
+        name: points
+        for (kind, name), points in series.items()
+        if kind == "valid" and name not in _COMMON | METRICS.keys()
+    }
     names = [name for name in _HEALTH if name in found] + sorted(found.keys() - _HEALTH.keys())
     titles = {name: _HEALTH.get(name, name.replace("_", " ").capitalize()) for name in names}
     charts = (line_chart(titles[name], {("valid", titles[name]): found[name]}) for name in names)

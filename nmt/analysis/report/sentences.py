@@ -3,7 +3,7 @@
 import base64
 import heapq
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from nmt.analysis.alignment import (
     Translated,
     WordAttention,
     alignment_error_rate,
+    by_piece,
     word_attention,
     word_links,
 )
@@ -37,11 +38,19 @@ class Selection:
     """Chooses which sentences a page shows while their translations pass by; memory holds no more than those.
 
     They are the first `first`, and of the others the `worst` with the lowest chrF. Sentences with more than `longest`
-    words on a side are left out, and counted in `too_long`.
+    words on a side are left out, and counted in `too_long`. encode: the pieces of a reference, for text without spaces,
+    which is shown by piece.
     """
 
-    def __init__(self, *, first: int = FIRST, worst: int = WORST, longest: int = LONGEST):
-        self.first, self.worst, self.longest = first, worst, longest
+    def __init__(
+        self,
+        *,
+        first: int = FIRST,
+        worst: int = WORST,
+        longest: int = LONGEST,
+        encode: Callable[[str], Sequence] | None = None,
+    ):
+        self.first, self.worst, self.longest, self.encode = first, worst, longest, encode
         self.seen = self.too_long = 0
         self._first: list[Kept] = []
         self._worst: list[tuple[float, int, Kept]] = []  # a heap: the best of the worst on top
@@ -50,11 +59,12 @@ class Selection:
         """Passes the translations on, which are in the order of the references."""
         for number, (translation, reference) in enumerate(zip(translations, references, strict=True)):
             self.seen += 1
-            lengths = len(translation.src_words), len(translation.tgt_words), len(reference.split())
-            if max(lengths) > self.longest:
+            shown = by_piece(translation) if self.encode else translation
+            other = self.encode(reference) if self.encode else reference.split()
+            if max(len(shown.src_words), len(shown.tgt_words), len(other)) > self.longest:
                 self.too_long += 1
             else:
-                kept = Kept(number, translation, reference, sentence_chrf(translation.text, reference))
+                kept = Kept(number, shown, reference, sentence_chrf(translation.text, reference))
                 if number < self.first:
                     self._first.append(kept)
                 elif self.worst:
@@ -70,12 +80,14 @@ class Selection:
 
     def __str__(self) -> str:
         """Which ones they are, for the person who looks at them."""
-        long = f", without the {self.too_long:,} of more than {self.longest} words" if self.too_long else ""
+        words = "pieces" if self.encode else "words"
+        long = f", without the {self.too_long:,} of more than {self.longest} {words}" if self.too_long else ""
+        by = " The text has no spaces, so it is shown by piece." if self.encode else ""
         if len(self.kept) == self.seen - self.too_long:
-            return f"All {self.seen:,} sentences of the test set{long}."
+            return f"All {self.seen:,} sentences of the test set{long}.{by}"
         return (
             f"{len(self.kept):,} of the {self.seen:,} sentences: the first {self.first:,}, and of the others the "
-            f"{self.worst:,} with the lowest chrF{long}."
+            f"{self.worst:,} with the lowest chrF{long}.{by}"
         )
 
 

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Sequence
 
 MOST = 1_000_000  # units, layers, threads: whoever asks for more has slipped, and no machine would hold them
 
@@ -18,6 +19,12 @@ def between(low: float, high: float, values: dict[str, float | None]) -> None:
 def at_least(low: float, **values: float | None) -> None:
     """Refuses a value below `low`, infinite or not a number."""
     between(low, sys.float_info.max, values)
+
+
+def one_of(words: Sequence[str], **values: str | None) -> None:
+    for name, value in values.items():
+        if value is not None and value not in words:
+            raise ValueError(f"{name.replace('__', '.')}={value} is not known: give one of {', '.join(words)}")
 
 
 def count(**values: int | None) -> None:

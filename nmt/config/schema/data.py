@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from nmt.config.schema.bounds import at_least, count
+from nmt.analysis.segmentation import TOKENIZERS
+from nmt.config.schema.bounds import at_least, count, one_of
 from nmt.data.batches import Unit
 from nmt.data.corpus import Blank
 from nmt.data.tokenizer import Kind, Normalization
@@ -30,6 +31,7 @@ class DataConfig:
     config: str | None = None
     blank: Blank = Blank.error
     max_length: int | None = None
+    bleu_tokenizer: str | None = None  # one of TOKENIZERS; None: the one that fits the target language
     cache: str = "data/cache"
 
     def __post_init__(self):
@@ -41,6 +43,7 @@ class DataConfig:
                 )
             self.train = parts
         at_least(1, data__max_length=self.max_length)
+        one_of(TOKENIZERS, data__bleu_tokenizer=self.bleu_tokenizer)
 
 
 @dataclass

@@ -3,7 +3,9 @@
 from dataclasses import dataclass, field
 
 from nmt.analysis.alignment import Symmetrise
-from nmt.config.schema.bounds import MOST, at_least, between, count
+from nmt.analysis.metrics import METRICS
+from nmt.analysis.segmentation import TOKENIZERS
+from nmt.config.schema.bounds import MOST, above, at_least, between, count, one_of
 from nmt.config.schema.data import DataKind
 from nmt.config.schema.decoding import DecodeConfig
 from nmt.training.device import DeviceName, Precision
@@ -20,10 +22,12 @@ class TestConfig:
     name: str | None = None
     config: str | None = None
     join: int = 1
+    bleu_tokenizer: str | None = None
     cache: str = "data/cache"
 
     def __post_init__(self):
         between(1, 100, {"data__join": self.join})
+        one_of(TOKENIZERS, data__bleu_tokenizer=self.bleu_tokenizer)
 
 
 @dataclass
@@ -33,6 +37,9 @@ class EvaluateConfig:
     checkpoint: str | None = None
     data: TestConfig = field(default_factory=TestConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
+    metrics: list[str] | None = None
+    ter_max_tokens: int = 200
+    ter_max_seconds: float = 60.0
     heatmaps: int = 10
     out: str | None = None
     device: DeviceName = DeviceName.auto
@@ -41,7 +48,12 @@ class EvaluateConfig:
 
     def __post_init__(self):
         at_least(0, heatmaps=self.heatmaps)
-        count(threads=self.threads)
+        count(threads=self.threads, ter_max_tokens=self.ter_max_tokens)
+        above(0, ter_max_seconds=self.ter_max_seconds)
+        if self.metrics == []:
+            raise ValueError(f"metrics=[] leaves nothing to compute: give some of {', '.join(METRICS)}")
+        for name in self.metrics or []:
+            one_of(list(METRICS), metrics=name)
 
 
 def _with_in(schema: type) -> type:
@@ -62,7 +74,7 @@ class TranslateConfig:
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     alignments: str | None = None
     heatmaps: str | None = None
-    pieces: bool = False
+    pieces: bool | None = None
     device: DeviceName = DeviceName.auto
     precision: Precision = Precision.fp32
     threads: int | None = None
@@ -185,6 +197,7 @@ class CompareConfig:
     out: str = "comparison"
     width: int | None = None
     samples: int = 1000
+    bleu_tokenizer: str | None = None
 
     def __post_init__(self):
         if not self.runs:
@@ -193,3 +206,4 @@ class CompareConfig:
             raise ValueError(f"runs= names {twice[0]} twice")
         count(width=self.width)
         between(40, MOST, {"samples": self.samples})
+        one_of(TOKENIZERS, bleu_tokenizer=self.bleu_tokenizer)

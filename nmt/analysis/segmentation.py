@@ -1,0 +1,85 @@
+"""How a text is divided into tokens to score it and to measure its length, also where it has no spaces."""
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import regex
+
+TOKENIZERS = ("13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "flores200", "none")
+"""sacreBLEU's tokenizers, by the words of `data.bleu_tokenizer`."""
+
+BY_SPACES = ("13a", "intl", "none")
+"""Those of them that take for one token whatever has neither a space nor a punctuation mark inside."""
+
+# By ISO 15924 script. Japanese and Korean are split into characters and not by sacreBLEU's MeCab tokenizers, which need
+# packages that are not everywhere: a score must not depend on that.
+_SCRIPTS = {
+    "zh": ("Hani", "Hans", "Hant", "Hanb"),
+    "char": (
+        *("Jpan", "Hira", "Kana", "Hrkt", "Kore", "Hang"),
+        *("Thai", "Laoo", "Khmr", "Mymr", "Tibt", "Lana", "Tale", "Talu", "Tavt", "Yiii", "Java", "Bali"),
+    ),
+}
+_BY_SCRIPT: dict[str, str] = {script: tokenizer for tokenizer, scripts in _SCRIPTS.items() for script in scripts}
+_SAMPLE = 1000  # lines that tell how a text is written
+_LONG = 8  # letters a token: more than the words of any of these languages have
+_LETTER = regex.compile(r"[\p{L}\p{M}]")
+_HAN, _KANA = regex.compile(r"\p{Han}"), regex.compile(r"[\p{Hiragana}\p{Katakana}]")
+_UNSPACED = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
+    r"\p{Tai_Tham}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Viet}\p{Yi}\p{Javanese}\p{Balinese}]"
+)
+
+
+def bleu_tokenizer(language: str) -> str:
+    """Name sacreBLEU's tokenizer for a language: 13a unless the language is written in a script without spaces.
+
+    language: a code of ISO 639-1 or -3, with script and region or without: "zh", "zho", "cmn_Hant", "yue", "ja-JP",
+    "zho_Latn" (13a). Whatever is no such code gets 13a.
+    """
+    import langcodes  # reads its tables, and most commands can do without
+
+    try:
+        return _BY_SCRIPT.get(langcodes.Language.get(language).maximize().script or "", "13a")
+    except ValueError:
+        return "13a"
+
+
+def without_spaces(lines: Iterable[str]) -> bool:
+    """Whether a text is written without spaces between words: its first lines tell.
+
+    At least a third of its letters are of a script that is so written, and most of its lines have no space, or spaces
+    come after whole phrases only. Korean has spaces; Chinese that was divided into words has them too.
+    """
+    letters = unspaced = tokens = several = unbroken = 0
+    for line in islice(lines, _SAMPLE):
+        found = len(_UNSPACED.findall(line))
+        letters += len(_LETTER.findall(line))
+        unspaced += found
+        words = line.split()
+        tokens += sum(_UNSPACED.search(word) is not None for word in words)
+        several += found > 2
+        unbroken += found > 2 and len(words) == 1
+    return 3 * unspaced > letters and (2 * unbroken > several or unspaced > _LONG * tokens)
+
+
+def length_unit(lines: Iterable[str]) -> str:
+    """What the lengths of a text's sentences are counted in: "words", or "characters" where it has no spaces."""
+    return "characters" if without_spaces(lines) else "words"
+
+
+def lengths(lines: Iterable[str], unit: str) -> list[int]:
+    """The length of each line in that unit; characters are counted without spaces."""
+    return [sum(map(len, line.split())) if unit == "characters" else len(line.split()) for line in lines]
+
+
+def unfit_tokenizer(tokenizer: str, references: Sequence[str], key: str) -> str:
+    """A warning where the tokenizer needs spaces and the references have none, or "". key: what sets the tokenizer."""
+    if tokenizer not in BY_SPACES or not without_spaces(references):
+        return ""
+    text = "".join(references[:_SAMPLE])
+    better = "zh" if _HAN.search(text) and not _KANA.search(text) else "char"
+    return (
+        f"the references have no spaces between words, and the tokenizer {tokenizer} takes a whole phrase for a word: "
+        f"BLEU and TER say little; try {key}={better}"
+    )
