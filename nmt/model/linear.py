@@ -17,22 +17,25 @@ def pays(x: Tensor, dtype: torch.dtype) -> bool:
     return x.is_cuda and dtype.itemsize == 2
 
 
-def padded(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """x (N, X) -> a copy in `dtype`, (N, X up to a multiple of eight), zeros behind x."""
+def padded(x: Tensor, dtype: torch.dtype, *, one: bool = False) -> Tensor:
+    """x (N, X) -> a copy in `dtype`, (N, X up to a multiple of eight), zeros behind x; if `one` and there is room, the
+    first number behind x is 1: its column in the weight's gradient is the gradient of a bias."""
     width = -(-x.shape[1] // WIDTH) * WIDTH
     copy = torch.empty(x.shape[0], width, dtype=dtype, device=x.device)
     copy[:, : x.shape[1]] = x
     copy[:, x.shape[1] :] = 0
+    if one and width > x.shape[1]:
+        copy[:, x.shape[1]] = 1
     return copy
 
 
 class PaddedLinear(torch.autograd.Function):
     """inputs (N, X), weight (Y, X), bias (Y,) or None -> (N, Y) in `dtype`: inputs times the transpose of weight, plus
-    bias."""
+    bias. X is no multiple of eight."""
 
     @staticmethod
     def forward(ctx, inputs, weight, bias, dtype):
-        operands = padded(inputs, dtype), padded(weight, dtype)
+        operands = padded(inputs, dtype, one=True), padded(weight, dtype)
         ctx.save_for_backward(*operands)
         ctx.width, ctx.types, ctx.biased = weight.shape[1], (inputs.dtype, weight.dtype), bias is not None
         if bias is None:
@@ -44,8 +47,9 @@ class PaddedLinear(torch.autograd.Function):
     def backward(ctx, gradient):
         inputs, weight = ctx.saved_tensors
         d_inputs = (gradient @ weight)[:, : ctx.width].to(ctx.types[0])
-        d_weight = (gradient.t() @ inputs)[:, : ctx.width].to(ctx.types[1])
-        return d_inputs, d_weight, gradient.sum(0, dtype=ctx.types[1]) if ctx.biased else None, None
+        d_weight = (gradient.t() @ inputs).to(ctx.types[1])  # and of the bias, behind it
+        d_bias = d_weight[:, ctx.width] if ctx.biased else None
+        return d_inputs, d_weight[:, : ctx.width], d_bias, None
 
 
 class Linear(nn.Linear):

@@ -49,8 +49,10 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         need = any(ctx.needs_input_grad[:3])
         # In half precision on a GPU the rows of operands are as wide as its kernels want them: see nmt.model.linear.
         align = pays(features, dtype)
-        operands, narrow_weight = (padded(x, dtype) if align else x.to(dtype) for x in (features, weight))
+        operands = padded(features, dtype, one=True) if align else features.to(dtype)
+        narrow_weight = padded(weight, dtype) if align else weight.to(dtype)
         narrow_bias, width = bias.to(dtype), features.shape[1]
+        with_bias = operands.shape[1] > width  # the bias's gradient comes behind that of the weights
         lse_sum = torch.zeros((), dtype=wide, device=features.device)
         gold_sum = torch.zeros((), dtype=wide, device=features.device)
         if need:
@@ -86,13 +88,14 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
                 if need:
                     grad.scatter_add_(1, gold, grad.new_full(gold.shape, smoothing - 1.0))
             if need:
-                grad_bias += grad.sum(0, dtype=wide)
+                if not with_bias:
+                    grad_bias += grad.sum(0, dtype=wide)
                 narrow_grad = grad if grad.dtype == dtype else logits.copy_(grad)
                 torch.mm(narrow_grad, narrow_weight, out=narrow_features[: len(gold)])
                 grad_features[start : start + chunk] = narrow_features[: len(gold), :width]
                 add_product(grad_weight, narrow_grad.t(), operand)
-        if need:
-            grad_weight = grad_weight[:, :width]
+        if with_bias and need:
+            grad_bias, grad_weight = grad_weight[:, width].contiguous(), grad_weight[:, :width]
         objective = lse_sum - (1 - smoothing) * gold_sum
         if smoothing:
             # The uniform part is the same for every word, so it needs no pass over the vocabulary: with the mean row of
