@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nmt.data.corpus.pairs import Blank, Corpus, Pair
+from nmt.data.corpus.spooled import Spooled, can_be_reread
 
 _BOM = b"\xef\xbb\xbf"
 _digests: dict[tuple[str, int, int], str] = {}  # by real path, size and time of change: a file is hashed once a process
@@ -43,18 +45,24 @@ def read_files(
         else:
             parts.append(_Part(_find(prefix, src, (src, tgt), key), _find(prefix, tgt, (src, tgt), key)))
     for path in chain.from_iterable(parts):
-        if path is not None and next(_lines(path), None) is None:
+        if path is not None and next(read_lines(path), None) is None:
             raise ValueError(f"{path} is empty ({key})")
     name = Path(str(prefixes[-1])).name.removesuffix(".gz").removesuffix(".tsv")
     return FileCorpus(name, parts, src, tgt, blank)
 
 
-def read_pair(src: str | Path, tgt: str | Path) -> "FileCorpus":
+def read_pair(src: str | Path, tgt: str | Path) -> Corpus:
     """The corpus of two files by their own names, plain or gzipped; lines may be blank, and files empty.
 
+    A pipe can be read only once, so its content is copied here, as `Spooled` does it; such a corpus is read at once.
     Iterating raises ValueError as it does for `read_files`; OSError where there is no such file.
     """
-    return FileCorpus(Path(src).name, [_Part(Path(src), Path(tgt))], "src", "tgt", Blank.keep)
+    corpus = FileCorpus(Path(src).name, [_Part(Path(src), Path(tgt))], "src", "tgt", Blank.keep)
+    if all(map(can_be_reread, (Path(src), Path(tgt)))):
+        return corpus
+    if not Path(src).is_file() and os.path.samefile(src, tgt):
+        raise ValueError(f"{src} and {tgt} are the same pipe, and hold one side only: give each side a pipe of its own")
+    return Spooled(corpus)
 
 
 class _Part(NamedTuple):
@@ -84,7 +92,7 @@ class FileCorpus(Corpus):
         return total.hexdigest()
 
     def _two_files(self, src_path: Path, tgt_path: Path) -> Iterator[Pair]:
-        src, tgt = _lines(src_path), _lines(tgt_path)
+        src, tgt = read_lines(src_path), read_lines(tgt_path)
         for number, (s, t) in enumerate(zip_longest(src, tgt), 1):
             if s is None or t is None:
                 longer = number + sum(1 for _ in (tgt if s is None else src))
@@ -97,7 +105,7 @@ class FileCorpus(Corpus):
 
     def _table(self, path: Path) -> Iterator[Pair]:
         swapped = False
-        for number, line in enumerate(_lines(path), 1):
+        for number, line in enumerate(read_lines(path), 1):
             columns = line.split("\t") if line.strip() else ["", ""]
             if len(columns) != 2:
                 raise ValueError(
@@ -123,7 +131,7 @@ def _find(prefix: str, language: str, languages: tuple[str, str], key: str) -> P
     raise ValueError(f"no such file: {prefix}.{language} (nor {prefix}.{language}.gz); {hint}")
 
 
-def _lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path) -> Iterator[str]:
     """The lines of a plain or gzipped file, split at line feeds alone."""
     number = 0
     try:
