@@ -34,6 +34,8 @@ class EvaluateConfig:
     data: TestConfig = field(default_factory=TestConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     heatmaps: int = 10
+    gold: str | None = None
+    gold_reversed: bool = False
     out: str | None = None
     device: DeviceName = DeviceName.auto
     precision: Precision = Precision.fp32
