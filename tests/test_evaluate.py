@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ import pytest
 
 from nmt import evaluate, train
 from nmt.config.door import door
-from nmt.config.schema import EvaluateConfig, TrainConfig
+from nmt.config.schema import DataConfig, DataKind, EvaluateConfig, TrainConfig
+from nmt.data.corpus import Pair
 from nmt.decoding import translator
 
 DOORS = {"train": (train.main, TrainConfig), "evaluate": (evaluate.main, EvaluateConfig)}
@@ -151,6 +153,19 @@ def test_gold_links_that_are_not_the_test_sets_are_refused_before_anything_is_do
     monkeypatch.setattr(evaluate, "likelihood", None)
     assert said in run("out=out", *words).mistake
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("src", "link"), [("en", (0, 1)), ("fr", (1, 0))])
+def test_the_links_of_the_demo_corpus_are_read_in_the_direction_of_the_run(tmp_path, src, link):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "test.links").write_text("0-1\n")  # English first
+    pair = {"en": "one", "fr": "un autre"}
+    pairs = [Pair(pair[src], pair["fr" if src == "en" else "en"])]
+    data = DataConfig(kind=DataKind.demo, src=src, cache=str(tmp_path))
+    loaded = SimpleNamespace(model=SimpleNamespace(has_attention=True))
+    gold = evaluate._gold(EvaluateConfig(), data, pairs, loaded)  # pyright: ignore[reportArgumentType]
+    assert gold is not None
+    assert gold.links[0].sure == {link}
 
 
 @pytest.mark.parametrize("word", ["gold=test.links", "gold_reversed=true"])
