@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -14,14 +14,14 @@ from nmt import build
 from nmt.analysis.alignment import (
     Alignment,
     AttentionWriter,
-    GoldLinks,
+    Gold,
     Link,
     Symmetrise,
     align,
     align_both,
-    alignment_error_rate,
     pharaoh,
-    read_links,
+    read_gold,
+    read_gold_and_links,
 )
 from nmt.build import Loaded
 from nmt.config.door import door
@@ -40,8 +40,8 @@ def main(config: AlignConfig, _overrides: list[str]) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.links and config.gold:
-        found = [each.sure for each in read_links(Path(config.links))]
-        _print_agreement(found, _gold(config, len(found), config.links))
+        gold, found = read_gold_and_links(Path(config.gold), Path(config.links), target_first=config.gold_reversed)
+        _print_agreement(gold, found)
     else:
         _align(config)
 
@@ -53,9 +53,10 @@ def _align(config: AlignConfig) -> None:
     model = _load(config.checkpoint, "checkpoint", device.device)
     reverse = _load(config.reverse, "reverse", device.device) if config.reverse else None
     _check_directions(config, model, reverse)
-    pairs = sum(1 for _ in corpus)  # all of it is read before anything is written
-    gold = _gold(config, pairs, config.src or "") if config.gold else []
-    _check_words(config, gold, corpus)
+    pairs = sum(1 for _ in corpus)  # all of it is checked before anything is written
+    gold = None
+    if config.gold:
+        gold = read_gold(Path(config.gold), corpus, config.src or "", target_first=config.gold_reversed)
 
     begun, found = time.monotonic(), []
     with contextlib.ExitStack() as stack:
@@ -70,7 +71,7 @@ def _align(config: AlignConfig) -> None:
         if pictures:
             pictures.mkdir(parents=True, exist_ok=True)
         for number, (forced, alignment) in enumerate(_alignments(config, model, reverse, corpus)):
-            if forced.tgt_pieces and not forced.weights.size:
+            if forced.src_words and forced.tgt_pieces and not alignment.weights.shape[1]:
                 log.warning(f"line {number + 1}: too long to be aligned, so it is left without links")
             if links:
                 scored = f" ||| {forced.log_prob:.6f}" if config.score else ""
@@ -83,8 +84,8 @@ def _align(config: AlignConfig) -> None:
                 found.append(alignment.links)
     seconds = time.monotonic() - begun
     log.info(f"{pairs:,} pairs in {seconds:.1f} s, {pairs / max(seconds, 1e-9):.0f} a second; {device.reason}")
-    if config.gold:
-        _print_agreement(found, gold)
+    if gold:
+        _print_agreement(gold, found)
 
 
 def _alignments(
@@ -136,33 +137,10 @@ def _check_directions(config: AlignConfig, model: Loaded, reverse: Loaded | None
             )
 
 
-def _gold(config: AlignConfig, sentences: int, text: str) -> list[GoldLinks]:
-    """The gold links, source first. Raises ValueError where they are not those of `sentences` lines of `text`."""
-    assert config.gold
-    gold = list(read_links(Path(config.gold), sentences))
-    if len(gold) != sentences:
-        raise ValueError(
-            f"{config.gold} has links for {len(gold):,} sentences but {text} has {sentences:,} lines: line n of one "
-            "must be about line n of the other"
-        )
-    return [each.reversed() for each in gold] if config.gold_reversed else gold
-
-
-def _check_words(config: AlignConfig, gold: list[GoldLinks], corpus: Corpus) -> None:
-    """Raises ValueError for a gold link to a word that is not there."""
-    for number, (pair, links) in enumerate(zip(corpus, gold, strict=False), 1):
-        words = len(pair.src.split()), len(pair.tgt.split())
-        for link in sorted(links.possible):
-            if link.src >= words[0] or link.tgt >= words[1]:
-                raise ValueError(
-                    f"{config.gold}, sentence {number}: a link to source word {link.src} and target word {link.tgt}, "
-                    f"counted from 0, of {words[0]} and {words[1]}; "
-                    f"try gold_reversed={str(not config.gold_reversed).lower()}"
-                )
-
-
-def _print_agreement(found: list[list[Link]] | list[frozenset[Link]], gold: list[GoldLinks]) -> None:
-    aer, precision, recall = alignment_error_rate(found, [each.sure for each in gold], [each.possible for each in gold])
+def _print_agreement(gold: Gold, found: Sequence[Collection[Link]]) -> None:
+    if doubt := gold.misreading(found):
+        log.warning(doubt)
+    aer, precision, recall = gold.score(found)
     print(f"alignment error rate {100 * aer:.1f} %  (precision {100 * precision:.1f}, recall {100 * recall:.1f})")
 
 

@@ -1,5 +1,6 @@
 """Translates and scores a test set: `python -m nmt.evaluate checkpoint=RUN [data.test=PREFIX]`; --help says more."""
 
+import contextlib
 import logging
 import math
 from dataclasses import replace
@@ -8,18 +9,19 @@ from pathlib import Path
 import torch
 
 from nmt import build
-from nmt.analysis.alignment import GoldLinks, by_piece, read_links
+from nmt.analysis.alignment import Agreement, Gold, by_piece, read_gold, word_links
 from nmt.analysis.by_length import length_table
-from nmt.analysis.evaluation import Report, agreement, write_evaluation
+from nmt.analysis.evaluation import EVALUATION_FILES, Report, is_free, write_evaluation
 from nmt.analysis.metrics import METRICS, Limits
+from nmt.analysis.replacing import replacing
 from nmt.analysis.report import Selection, Shown, Subject, write_page
 from nmt.analysis.segmentation import unfit_tokenizer, without_spaces
 from nmt.config.door import door
 from nmt.config.schema import DataConfig, DataKind, EvaluateConfig, TestConfig
-from nmt.data.corpus import Joined, Pair
+from nmt.data.corpus import Corpus, Joined, Pair
 from nmt.data.demo import DEMO_TGT
 from nmt.decoding.forced import force
-from nmt.decoding.translator import Translator
+from nmt.decoding.translator import ATTENTION_PIECES, Translator
 from nmt.training import checkpoint
 from nmt.training.device import Device, choose_device
 from nmt.training.journal import start_log
@@ -41,20 +43,18 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
         torch.set_num_threads(config.threads)
     device = choose_device(config.device, config.precision, ranks)
     loaded = build.load(config.checkpoint, device.device)
-    if pictures_asked_for and config.heatmaps and not loaded.model.has_attention:
-        raise ValueError(
-            f"heatmaps={config.heatmaps} needs attention, which this model ({loaded.config.name}) does not have"
-        )
+    _check_attention(config, loaded, pictures_asked_for)
     data = _test_of(loaded.config.data, config.data)
     tokenizer = build.metric_tokenizer(data)
     corpus = build.read_corpus(data, "test")
-    stress = ""
     if config.data.join > 1:
         corpus = Joined(corpus, config.data.join)
-        stress = corpus.about
+    stress = corpus.about if isinstance(corpus, Joined) else ""
     pairs = list(corpus)
+    gold = _gold(config, data, pairs, loaded)
     run = run_of(loaded.folder)
-    folder = Path(config.out) if config.out else run.evaluation(corpus.name)
+    name = corpus.name if config.out else ranks.share(_free_name(run, corpus, data, pairs))
+    folder = Path(config.out) if config.out else run.evaluation(name)
     page = folder / "report.html" if config.out else run.report
     log.info(f"checkpoint {loaded.folder}; {len(pairs)} sentences of {corpus.name}; precision {device.reason}")
     if stress:
@@ -66,42 +66,53 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
     with ranks.first_alone():
         encoded = build.encode(corpus, loaded.tokenizer, data, skip=False)
     batches = build.build_batches(loaded.config, encoded, training=False)
-    loss = likelihood(loaded.model, batches, device, ranks).loss
     translator = build.build_translator(loaded.model, loaded.tokenizer, config.decode)
-    found = _translations(loaded.model, translator, [pair.src for pair in pairs], device, ranks)
-    if not ranks.first:
-        list(found)
-        return
-    gold = _gold(data) if loaded.model.has_attention and not stress else None
-    pieces = without_spaces(pair.src for pair in pairs) or without_spaces(references)
-    selection = Selection(encode=loaded.tokenizer.tgt.encode if pieces else None)
-    with device.autocast():
-        alignment = agreement(force(loaded.model, loaded.tokenizer, pairs, score=False), gold) if gold else None
-        report = write_evaluation(
-            folder,
-            selection.watch(found, references),
-            [pair.src for pair in pairs],
-            references,
-            tokenizer=tokenizer,
-            metrics=config.metrics,
-            limits=Limits(config.ter_max_tokens, config.ter_max_seconds),
-            perplexity=math.exp(min(loss, 700.0)),
-            attention=loaded.model.has_attention,
-            heatmaps=config.heatmaps,
-            alignment=alignment,
-            stress=stress,
-        )
-        shown = _shown(loaded, selection, pairs, gold)
-    write_page(page, _subject(loaded, run, corpus.name, data, config.decode.beam), report, shown, run.metrics)
+    # Of what is slow nothing begins before there is a folder to write into.
+    place = replacing(folder, EVALUATION_FILES) if ranks.first else contextlib.nullcontext(folder)
+    with place as partial:
+        loss = likelihood(loaded.model, batches, device, ranks).loss
+        found = _translations(loaded.model, translator, [pair.src for pair in pairs], device, ranks)
+        if not ranks.first:
+            list(found)
+            return
+        pieces = without_spaces(pair.src for pair in pairs) or without_spaces(references)
+        selection = Selection(encode=loaded.tokenizer.tgt.encode if pieces else None)
+        with device.autocast():
+            report = write_evaluation(
+                partial,
+                selection.watch(found, references),
+                [pair.src for pair in pairs],
+                references,
+                tokenizer=tokenizer,
+                metrics=config.metrics,
+                limits=Limits(config.ter_max_tokens, config.ter_max_seconds),
+                perplexity=math.exp(min(loss, 700.0)),
+                attention=loaded.model.has_attention,
+                heatmaps=config.heatmaps,
+                alignment=_agreement(loaded, pairs, gold) if gold else None,
+                stress=stress,
+            )
+            shown = _shown(loaded, selection, pairs, gold)
+        write_page(page, _subject(loaded, run, name, data, config.decode.beam), report, shown, run.metrics)
     _print(report, folder, page)
 
 
-def _shown(loaded: build.Loaded, selection: Selection, pairs: list[Pair], gold: list[GoldLinks] | None) -> Shown:
+def _shown(loaded: build.Loaded, selection: Selection, pairs: list[Pair], gold: Gold | None) -> Shown:
     """The sentences of the page, by piece where the selection is."""
     forced = list(force(loaded.model, loaded.tokenizer, (pairs[kept.number] for kept in selection.kept)))
+    links = gold.links if gold else None
     if selection.encode:
-        forced, gold = [by_piece(each) for each in forced], None  # gold links are between words
-    return Shown(selection, forced, gold, loaded.model.has_attention)
+        forced, links = [by_piece(each) for each in forced], None  # gold links are between words
+    return Shown(selection, forced, links, loaded.model.has_attention)
+
+
+def _check_attention(config: EvaluateConfig, loaded: build.Loaded, pictures_asked_for: bool) -> None:
+    """Raises ValueError for what was asked of attention where the model has none."""
+    asked = [f"heatmaps={config.heatmaps}"] if pictures_asked_for and config.heatmaps else []
+    asked += [f"gold={config.gold}"] if config.gold else []
+    asked += ["gold_reversed=true"] if config.gold_reversed else []
+    if asked and not loaded.model.has_attention:
+        raise ValueError(f"{asked[0]} needs attention, which this model ({loaded.config.name}) does not have")
 
 
 def _translations(model, translator: Translator, lines: list[str], device: Device, ranks: Ranks):
@@ -134,15 +145,58 @@ def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
     )
 
 
-def _gold(data: DataConfig):
-    """The gold links that lie beside a test set, PREFIX.links, a line a pair, or None."""
-    if data.kind is DataKind.demo:
-        links = read_links(Path(data.cache) / "demo" / "test.links")
-        return [each.reversed() for each in links] if build.languages(data).src == DEMO_TGT else list(links)
-    if data.kind is DataKind.files:
-        path = Path(f"{data.test}.links")
-        return list(read_links(path)) if path.is_file() else None
-    return None
+def _free_name(run: RunFolder, corpus: Corpus, data: DataConfig, pairs: list[Pair]) -> str:
+    """What the evaluation is called: as the test set, or with more of its path if another one of that name was here."""
+    folder = Path(str(data.test)).absolute().parent.name if data.kind is DataKind.files else ""
+    names = [corpus.name]
+    if folder.strip("."):
+        names.append(f"{folder.strip('.')}-{corpus.name}")
+    for name in names:
+        if is_free(run.evaluation(name), pairs):
+            break
+    else:
+        name = f"{corpus.name}-{corpus.digest()[:8]}"
+    if name != corpus.name:
+        log.info(f"{run.evaluation(corpus.name)} is of another text called {corpus.name}; this one is called {name}")
+    return name
+
+
+def _gold(config: EvaluateConfig, data: DataConfig, pairs: list[Pair], loaded: build.Loaded) -> Gold | None:
+    """The gold links of `gold=`, or those that lie beside the test set, PREFIX.links or PREFIX.links.gz; else None.
+
+    Raises ValueError where they are not those of the test set, and where they were asked for and cannot be used.
+    """
+    asked = f"gold={config.gold}" if config.gold else "gold_reversed=true"
+    if config.data.join > 1 and (config.gold or config.gold_reversed):
+        raise ValueError(f"{asked} is about the sentences of the test set as they are: leave data.join= away")
+    if not loaded.model.has_attention or config.data.join > 1:
+        return None
+    target_first, path = config.gold_reversed, Path(config.gold) if config.gold else None
+    if path is None and data.kind is DataKind.demo:
+        if config.gold_reversed:
+            raise ValueError(f"{asked} is about a file of links, and the demo corpus knows its own: leave it away")
+        path = Path(data.cache) / "demo" / "test.links"
+        target_first = build.languages(data).src == DEMO_TGT
+    elif path is None and data.kind is DataKind.files:
+        prefix = str(data.test)
+        prefixes = {prefix: None, prefix.removesuffix(".gz").removesuffix(".tsv"): None}
+        places = (Path(f"{each}.links{suffix}") for each in prefixes for suffix in ("", ".gz"))
+        path = next((place for place in places if place.is_file()), None)
+    if path is None:
+        if config.gold_reversed:
+            raise ValueError(f"{asked} is about gold links, and {data.test}.links is not there: give gold=FILE as well")
+        return None
+    gold = read_gold(path, pairs, f"the test set {data.test or ''}".strip(), target_first=target_first)
+    log.info(f"gold links of {path}, read {'target' if target_first else 'source'} first")
+    return gold
+
+
+def _agreement(loaded: build.Loaded, pairs: list[Pair], gold: Gold) -> Agreement:
+    """How well the attention to the references agrees with the gold links."""
+    found = [word_links(each) for each in force(loaded.model, loaded.tokenizer, pairs, score=False)]
+    if doubt := gold.misreading(found):
+        log.warning(doubt)
+    return gold.score(found)
 
 
 def _subject(loaded: build.Loaded, run: RunFolder, test: str, data: DataConfig, beam: int) -> Subject:
@@ -162,12 +216,17 @@ def _print(report: Report, folder: Path, page: Path) -> None:
         print(remark)
     print(f"perplexity of the references {report.perplexity:.3f}")
     print(f"{report.sentences} sentences in {report.seconds:.1f} s")
+    if report.without_attention:
+        print(
+            f"{report.without_attention} of them, of more than {ATTENTION_PIECES:,} source pieces, are without links "
+            "and matrix"
+        )
     if report.alignment:
         aer, precision, recall = report.alignment
         print(f"alignment error rate {100 * aer:.1f} %  (precision {100 * precision:.1f}, recall {100 * recall:.1f})")
     print(length_table(report.rows, report.unit))
-    for path in report.heatmaps:
-        print(path)
+    for name in report.heatmaps:
+        print(folder / name)
     print(f"written to {folder}")
     print(f"to look at: {page}")
 

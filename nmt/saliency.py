@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,24 +14,30 @@ from nmt import build
 from nmt.analysis.alignment import (
     Agreement,
     AttentionWriter,
-    GoldLinks,
     Link,
     WordAttention,
-    alignment_error_rate,
     links,
-    read_links,
+    no_attention,
+    read_gold,
     without_marks,
 )
 from nmt.analysis.heatmap import Panel, draw_panels
+from nmt.analysis.replacing import replacing
 from nmt.analysis.saliency import Likeness, by_words, likeness, saliency, shares
 from nmt.build import Loaded
 from nmt.config.door import door
 from nmt.config.schema import SaliencyConfig
-from nmt.data.corpus import Corpus, Pair, read_pair
+from nmt.data.corpus import Pair, read_lines, read_pair
 from nmt.data.symbols import EOS
+from nmt.decoding.translator import ATTENTION_PIECES
 from nmt.training.device import choose_device
 from nmt.training.journal import start_log
 
+log = logging.getLogger("nmt")
+
+SAID_EVERY = 10  # seconds
+# What OUT/ consists of; see `replacing`.
+FILES = ("hypotheses.txt", "attention.npz", "jacobian.npz", "input_gradient.npz", "heatmaps", "saliency.json")
 SPOKEN = {"attention": "attention", "jacobian": "Jacobian", "input_gradient": "input times gradient"}
 
 
@@ -37,62 +45,95 @@ def main(config: SaliencyConfig, _overrides: list[str]) -> None:
     start_log(None)
     if config.threads:
         torch.set_num_threads(config.threads)
-    corpus = read_pair(config.src or "", config.tgt or config.src or "")
-    lines = sum(1 for _ in corpus)  # all of it is read before anything is written
-    gold = _gold(config, lines) if config.gold else []
+    pairs = _read(config)  # all of it is read before anything is written
+    gold = None
+    if config.gold:
+        gold = read_gold(Path(config.gold), pairs, config.src or "", target_first=config.gold_reversed)
     device = choose_device(config.device, config.precision)
     loaded = build.load(config.checkpoint, device.device)
-    out = Path(config.out)
-    pictures = out / "heatmaps"
-    pictures.mkdir(parents=True, exist_ok=True)
-    for old in pictures.glob("*.png"):
-        old.unlink()
     linked: dict[str, list[list[Link]]] = {}
 
-    def sizes() -> Iterator[dict[str, np.ndarray]]:
+    def sizes(out: Path) -> Iterator[dict[str, np.ndarray]]:
         """Of each pair the sizes of its matrices, which are written, drawn and linked on the way."""
-        for number, pair in enumerate(_pairs(config, loaded, corpus, out)):
-            matrices = _matrices(loaded, pair)
+        progress = Progress(len(pairs))
+        for number, pair in enumerate(_translated(config, loaded, pairs, out)):
+            matrices = _matrices(loaded, pair, progress)
             for name, words in matrices.items():
                 writers[name].write(words.weights)
             parts = {name: shares(words) for name, words in matrices.items()}
-            for name, words in parts.items():
+            for name, words in parts.items() if gold else ():
                 # Every word is linked: gradients are spread wider than attention, and are not to lose by that alone.
                 linked.setdefault(name, []).append(links(words.weights, claimed=0.0))
             if number < config.heatmaps and all(matrix.weights.size for matrix in parts.values()):
-                _draw(pair, parts, pictures / f"{number}.png")
+                _draw(pair, parts, out / "heatmaps" / f"{number}.png")
             yield {name: np.abs(words.weights) for name, words in matrices.items()}
 
-    with contextlib.ExitStack() as stack:
+    with replacing(Path(config.out), FILES) as out, contextlib.ExitStack() as stack:
+        (out / "heatmaps").mkdir()
         stack.enter_context(device.autocast())
         names = [name for name in SPOKEN if name != "attention" or loaded.model.has_attention]
         writers = {name: stack.enter_context(AttentionWriter(out / f"{name}.npz")) for name in names}
-        found = likeness(sizes())
-    errors = {name: _agreement(each, gold) for name, each in linked.items()} if gold else {}
-    _save(out / "saliency.json", lines, found, errors)
-    _print(lines, found, errors)
-    print(f"written to {out}")
+        found = likeness(sizes(out))
+        errors = {name: gold.score(each) for name, each in linked.items()} if gold else {}
+        _save(out / "saliency.json", len(pairs), found, errors)
+    if gold and (doubt := gold.misreading(next(iter(linked.values())))):
+        log.warning(doubt)
+    _print(len(pairs), found, errors)
+    print(f"written to {config.out}")
 
 
-def _pairs(config: SaliencyConfig, loaded: Loaded, corpus: Corpus, out: Path) -> Iterator[Pair]:
-    """The given pairs, or the sources with the model's own translations, which are written down as they are made."""
-    kept = out / "hypotheses.txt"
-    kept.unlink(missing_ok=True)
+def _read(config: SaliencyConfig) -> list[Pair]:
+    """The pairs; without tgt= their targets are empty. Every file is read once, so it may be a pipe."""
     if config.tgt:
-        yield from corpus
+        return list(read_pair(config.src or "", config.tgt))
+    return [Pair(line, "") for line in read_lines(Path(config.src or ""))]
+
+
+class Progress:
+    """Says on the log, every `SAID_EVERY` seconds, how far it is."""
+
+    def __init__(self, pairs: int):
+        self._pairs, self._number = pairs, 0
+        self._said = time.monotonic()
+
+    def next_pair(self) -> None:
+        self._number += 1
+
+    def rows(self, ready: int, of: int) -> None:
+        """`ready` of the rows of the present pair are there."""
+        if time.monotonic() - self._said >= SAID_EVERY:
+            self._said = time.monotonic()
+            log.info(f"pair {self._number:,} of {self._pairs:,}, target piece {ready:,} of {of:,}")
+
+    def too_long(self) -> None:
+        log.warning(
+            f"line {self._number}: more than {ATTENTION_PIECES:,} pieces on a side, so it is left without matrices"
+        )
+
+
+def _translated(config: SaliencyConfig, loaded: Loaded, pairs: list[Pair], out: Path) -> Iterator[Pair]:
+    """The given pairs, or the sources with the model's own translations, which are written down as they are made."""
+    if config.tgt:
+        yield from pairs
         return
     translator = build.build_translator(loaded.model, loaded.tokenizer, config.decode)
     translator.attention = False
-    with kept.open("w", encoding="utf-8", newline="\n") as text:
-        for pair, nbest in zip(corpus, translator.translate(pair.src for pair in corpus), strict=True):
+    with (out / "hypotheses.txt").open("w", encoding="utf-8", newline="\n") as text:
+        for pair, nbest in zip(pairs, translator.translate(pair.src for pair in pairs), strict=True):
             text.write(nbest[0].text + "\n")
             yield Pair(pair.src, nbest[0].text)
 
 
-def _matrices(loaded: Loaded, pair: Pair) -> dict[str, WordAttention]:
+def _matrices(loaded: Loaded, pair: Pair, progress: Progress) -> dict[str, WordAttention]:
+    """The matrices of a pair by name; (Tw, 0) of one that is too long."""
+    progress.next_pair()
     src, src_word_of = loaded.tokenizer.src.encode_words(pair.src)
     tgt, tgt_word_of = loaded.tokenizer.tgt.encode_words(pair.tgt)
-    found = saliency(loaded.model, [*src, EOS], [*tgt, EOS])
+    if max(len(src), len(tgt)) >= ATTENTION_PIECES:
+        progress.too_long()
+        names = [name for name in SPOKEN if name != "attention" or loaded.model.has_attention]
+        return dict.fromkeys(names, no_attention(len(pair.tgt.split())))
+    found = saliency(loaded.model, [*src, EOS], [*tgt, EOS], lambda ready: progress.rows(ready, len(tgt) + 1))
     tgt_word_of = without_marks(loaded.tokenizer.tgt.pieces(tgt), tgt_word_of)
     return by_words(found, [*tgt_word_of, -1], [*src_word_of, -1], len(pair.tgt.split()), len(pair.src.split()))
 
@@ -104,20 +145,6 @@ def _draw(pair: Pair, parts: dict[str, WordAttention], path: Path) -> None:
         panels.append(Panel(weights, eos, largest, f"{SPOKEN[name]}\ndarkest: {largest:.2f}"))
     measure = "share of the row, as part of the darkest"
     draw_panels(panels, pair.src.split(), pair.tgt.split(), path, measure=measure)
-
-
-def _gold(config: SaliencyConfig, sentences: int) -> list[GoldLinks]:
-    gold = list(read_links(Path(config.gold or ""), sentences))
-    if len(gold) != sentences:
-        raise ValueError(
-            f"{config.gold} has links for {len(gold):,} sentences but {config.src} has {sentences:,} lines: line n of "
-            "one must be about line n of the other"
-        )
-    return [each.reversed() for each in gold] if config.gold_reversed else gold
-
-
-def _agreement(found: list[list[Link]], gold: list[GoldLinks]) -> Agreement:
-    return alignment_error_rate(found, [each.sure for each in gold], [each.possible for each in gold])
 
 
 def _save(path: Path, pairs: int, found: dict[tuple[str, str], Likeness], errors: dict[str, Agreement]) -> None:

@@ -2,8 +2,10 @@
 
 import contextlib
 import io
+import os
 import re
 import sys
+import threading
 from pathlib import Path
 from typing import NamedTuple
 
@@ -173,6 +175,46 @@ def test_gold_links_of_either_direction_and_format_are_the_same_links(trained):
     assert call(trained, "align", *RUN, "gold=gold.wa").out == rates
 
 
+def test_every_input_may_be_a_pipe(trained, tmp_path):
+    """A named pipe, and /dev/fd/N as the shell's <(command) gives it, hold their content once."""
+
+    def named(name):
+        path = tmp_path / name
+        os.mkfifo(path)
+        content = (trained / name).read_bytes()
+        threading.Thread(target=path.write_bytes, args=(content,), daemon=True).start()
+        return path
+
+    def unnamed(name, stack):
+        ends = os.pipe()
+        stack.callback(os.close, ends[0])
+        with os.fdopen(ends[1], "wb") as file:
+            file.write((trained / name).read_bytes())
+        return f"/dev/fd/{ends[0]}"
+
+    plain = call(trained, "align", *RUN).out
+    both = call(trained, "align", *RUN, "reverse=BACK").out
+    rates = call(trained, "align", *RUN, "gold=gold").out
+    (trained / "links").write_text(plain)
+    with contextlib.ExitStack() as stack:
+        words = ["checkpoint=RUN", "device=cpu", f"tgt={unnamed('text.en', stack)}"]
+        assert call(trained, "align", *words, f"src={unnamed('text.de', stack)}").out == plain
+        words = ["checkpoint=RUN", "device=cpu", f"src={named('text.de')}", f"tgt={named('text.en')}"]
+        assert call(trained, "align", *words, "reverse=BACK").out == both
+        assert call(trained, "align", *RUN, f"gold={named('gold')}").out == rates
+        words = [f"links={unnamed('links', stack)}", f"gold={unnamed('gold', stack)}"]
+        assert call(trained, "align", *words).out == rates
+
+
+def test_gold_links_that_were_read_the_wrong_way_and_fit_are_doubted(trained):
+    write(trained / "one", ["0-1 1-2 2-0"])
+    write(trained / "other", ["1-0 2-1 0-2"])
+    ended = call(trained, "align", "links=one", "gold=other")
+    assert ended.out.startswith("alignment error rate 100.0 %")
+    assert "other may have been read in a wrong way: with gold_reversed=true" in ended.err
+    assert call(trained, "align", "links=one", "gold=other", "gold_reversed=true").err == ""
+
+
 def test_the_gold_links_themselves_have_no_error(trained):
     assert call(trained, "align", "links=gold", "gold=gold").out.startswith(
         "alignment error rate 0.0 %  (precision 100"
@@ -185,6 +227,25 @@ def test_a_pair_too_long_for_the_memory_is_named_and_left_without_links(trained,
     assert ended.err.splitlines()[-2].startswith("line 6: too long to be aligned")
     assert ended.out.split("\n")[5] == ""
     assert ended.out.split("\n")[4] != ""
+
+
+@pytest.mark.parametrize("how", ["union", "agreement"])
+def test_a_pair_too_long_in_one_direction_is_left_without_links_and_matrix(trained, tmp_path, monkeypatch, how):
+    pairs, lead = list(zip(SRC, TGT, strict=True)), align.force
+
+    def forced(model, tokenizer, given, **options):
+        for number, each in enumerate(lead(model, tokenizer, given, **options)):
+            back = each.text == SRC[5] and number == 5
+            yield each._replace(weights=each.weights[:, :0]) if back else each
+
+    monkeypatch.setattr(align, "force", forced)
+    words = ["reverse=BACK", f"symmetrise={how}", "threshold=1e-9", f"soft={tmp_path}/soft.npz"]
+    ended = call(trained, "align", *RUN, *words)
+    assert ended.code == 0, ended.err
+    assert "line 6: too long to be aligned" in ended.err
+    assert [bool(line) for line in ended.out.splitlines()] == [bool(s and t) for s, t in pairs[:5]] + [False]
+    with np.load(tmp_path / "soft.npz") as soft:
+        assert soft["5"].shape == (4, 0)
 
 
 @pytest.mark.parametrize(

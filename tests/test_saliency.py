@@ -1,8 +1,10 @@
 """The door of saliency, on a model that was trained for a moment."""
 
 import json
+import os
 import random
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ def trained(tmp_path_factory):
         write(folder / f"{name}.en", [line.upper() for line in lines])
     write(folder / "text.de", PAIRS)
     write(folder / "text.en", [line.upper() for line in PAIRS])
+    write(folder / "far.links", ["2-1", "", "", ""])
     write(folder / "text.links", [" ".join(f"{n}-{n}" for n in range(len(line.split()))) for line in PAIRS])
     words = ["data=files", "data.src=de", "data.tgt=en", "data.train=train", "data.valid=valid", "device=cpu"]
     words += ["tokenizer.kind=char", "tokenizer.size=20", "tokenizer.byte_fallback=false", "trainer.max_updates=2"]
@@ -137,6 +140,71 @@ def test_a_blank_line_keeps_the_numbering(call, tmp_path, trained):
     assert sorted(path.name for path in (tmp_path / "out" / "heatmaps").iterdir()) == ["0.png", "2.png"]
 
 
+def test_a_line_that_is_too_long_is_named_and_left_without_matrices(call, tmp_path, trained, monkeypatch):
+    monkeypatch.setattr(saliency, "ATTENTION_PIECES", 12)
+    write(trained / "long.de", ["ba do", "ki", "do", "ba do ki lu me"])
+    write(trained / "long.en", ["BA DO", "KI " * 6, "DO", "BA"])
+    write(trained / "none.links", [""] * 4)
+    code, out, err = call("checkpoint=RUN", "src=long.de", "tgt=long.en", "gold=none.links")
+    assert code == 0
+    assert [line.partition(":")[0] for line in err.splitlines()] == ["line 2", "line 4"]
+    for name in ("attention", "jacobian", "input_gradient"):
+        with np.load(tmp_path / "out" / f"{name}.npz") as matrices:
+            assert [matrices[key].shape for key in matrices] == [(2, 2), (6, 0), (1, 1), (1, 0)]
+    assert sorted(path.name for path in (tmp_path / "out" / "heatmaps").iterdir()) == ["0.png", "2.png"]
+    assert "4 pairs, 2 target words" in out
+
+
+def test_progress_is_shown(call, monkeypatch):
+    monkeypatch.setattr(saliency, "SAID_EVERY", 0)
+    monkeypatch.setattr("nmt.analysis.saliency._COPIED_PIECES", 24)
+    code, _, err = call("checkpoint=RUN", "src=text.de", "tgt=text.en", "heatmaps=0")
+    assert code == 0
+    assert err.startswith("pair 1 of 4, target piece 1 of 7\npair 1 of 4, target piece 2 of 7\n")
+    assert err.endswith("pair 4 of 4, target piece 10 of 10\n")
+
+
+@pytest.mark.parametrize("given", ["both", "source"])
+def test_pairs_from_pipes_are_those_of_files(call, tmp_path, trained, given):
+    def pipe(name):
+        os.mkfifo(tmp_path / name)
+        content = (trained / name).read_bytes()
+        threading.Thread(target=(tmp_path / name).write_bytes, args=(content,), daemon=True).start()
+        return tmp_path / name
+
+    files, pipes = ["src=text.de"], [f"src={pipe('text.de')}"]
+    if given == "both":
+        files, pipes = [*files, "tgt=text.en"], [*pipes, f"tgt={pipe('text.en')}", f"gold={pipe('text.links')}"]
+        files.append("gold=text.links")
+    expected = call("checkpoint=RUN", *files)
+    assert expected[0] == 0
+    assert call("checkpoint=RUN", *pipes) == expected
+
+
+def test_an_error_leaves_the_old_results_and_nothing_else(call, tmp_path, monkeypatch):
+    assert call("checkpoint=RUN", "src=text.de")[0] == 0
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    calls = []
+
+    def interrupted(*given):
+        calls.append(given)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return saliency_of(*given)
+
+    saliency_of = saliency.saliency
+    monkeypatch.setattr(saliency, "saliency", interrupted)
+    assert call("checkpoint=RUN", "src=text.de")[0] == 130
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_given_translations_leave_nothing_of_the_models_own(call, tmp_path):
+    assert call("checkpoint=RUN", "src=text.de")[0] == 0
+    assert call("checkpoint=PLAIN", "src=text.de", "tgt=text.en")[0] == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"jacobian.npz", "input_gradient.npz", "heatmaps", "saliency.json"}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -147,6 +215,7 @@ def test_a_blank_line_keeps_the_numbering(call, tmp_path, trained):
         (["checkpoint=RUN", "src=text.de", "gold=text.links"], "gold=text.links holds the links of given pairs"),
         (["checkpoint=RUN", "src=text.de", "tgt=text.en", "gold_reversed=true"], "gold_reversed=true is about"),
         (["checkpoint=RUN", "src=train.de", "tgt=train.en", "gold=text.links"], "text.links has links for 4 sentences"),
+        (["checkpoint=RUN", "src=text.de", "tgt=text.en", "gold=far.links"], "far.links, sentence 1: a link to source"),
         (["checkpoint=RUN", "src=text.de", "tgt=train.en"], "text.de has 4 lines but train.en has 60"),
         (["checkpoint=RUN", "src=text.de", "heatmaps=-1"], "heatmaps=-1 is impossible"),
         (["checkpoint=RUN", "src=text.de", "model.tie=two"], "cannot be set here"),

@@ -1,18 +1,18 @@
 """The evaluation of a test set: translations, scores, word alignments and pictures, in one folder."""
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from nmt.analysis.alignment import (
     Agreement,
     AttentionWriter,
-    GoldLinks,
     Translated,
-    alignment_error_rate,
     pharaoh,
     word_attention,
     word_links,
@@ -21,9 +21,20 @@ from nmt.analysis.by_length import LengthRow, by_length
 from nmt.analysis.metrics import Limits, Score, measure_all
 from nmt.analysis.segmentation import TOKENIZERS, length_unit, lengths, without_spaces
 
+# What an evaluation consists of in its folder. Where the last one is, all is whole.
+EVALUATION_FILES = (
+    "sources.txt",
+    "references.txt",
+    "hypotheses.txt",
+    "alignments.txt",
+    "attention.npz",
+    "heatmaps",
+    "scores.json",
+)
 
-def draw_translation(translation: Translated, path: Path, *, pieces: bool | None = None) -> None:
-    """The heatmap of one translation, by word or by piece; nothing for an empty one.
+
+def draw_translation(translation: Translated, path: Path, *, pieces: bool | None = None) -> bool:
+    """The heatmap of one translation, by word or by piece. Says whether there is one: not where a side is empty.
 
     pieces=None: by piece where one of the two sides is written without spaces.
     """
@@ -33,24 +44,21 @@ def draw_translation(translation: Translated, path: Path, *, pieces: bool | None
         pieces = any(without_spaces([" ".join(words)]) for words in (translation.src_words, translation.tgt_words))
     if pieces and translation.weights.size:
         draw(translation.weights, translation.src_pieces, translation.tgt_pieces, path)
-    elif translation.weights.size and translation.tgt_words:
-        attention = word_attention(translation)
-        draw(attention.weights, translation.src_words, translation.tgt_words, path, eos=attention.eos)
-
-
-def agreement(forced: Iterable[Translated], gold: Iterable[GoldLinks]) -> Agreement:
-    """How well the attention of reference translations agrees with their gold links, hard link by hard link."""
-    found = [word_links(translation) for translation in forced]
-    gold = list(gold)
-    return alignment_error_rate(found, [each.sure for each in gold], [each.possible for each in gold])
+        return True
+    attention = word_attention(translation)
+    if not attention.weights.size:
+        return False
+    draw(attention.weights, translation.src_words, translation.tgt_words, path, eos=attention.eos)
+    return True
 
 
 @dataclass
 class Report:
     """scores, by metric, of `sentences` translations made in `seconds`; perplexity of the references; rows of scores by
     source length, which is counted in `unit`; tokenizer: BLEU's; remarks: which scores are missing or leave something
-    out, and why; alignment where the test set has gold links; heatmaps: the files drawn; stress: where the test set is
-    no real text, what it is."""
+    out, and why; alignment where the test set has gold links; heatmaps: the files drawn, as named in the folder;
+    stress: where the test set is no real text, what it is; without_attention: translations whose source was too long
+    for it."""
 
     scores: dict[str, Score]
     perplexity: float
@@ -61,8 +69,9 @@ class Report:
     tokenizer: str = "13a"
     remarks: Sequence[str] = ()
     alignment: Agreement | None = None
-    heatmaps: list[Path] = field(default_factory=list)
+    heatmaps: list[str] = field(default_factory=list)
     stress: str = ""
+    without_attention: int = 0
 
     def save(self, path: Path) -> None:
         """Writes scores.json."""
@@ -113,6 +122,21 @@ def read_evaluation(folder: Path) -> Evaluation:
     return Evaluation(**lines, stress=stress, tokenizer=tokenizer)
 
 
+def is_free(folder: Path, pairs: Sequence[tuple[str, str]]) -> bool:
+    """Whether no evaluation is there, or one of these pairs of source and reference, which may be replaced."""
+    if not (folder / "scores.json").is_file():
+        return True
+    for name, side in (("sources.txt", 0), ("references.txt", 1)):
+        try:
+            with open(folder / name, encoding="utf-8", newline="\n") as file:
+                lines = (line.removesuffix("\n") for line in file)
+                if any(one != other for one, other in zip_longest(lines, (pair[side] for pair in pairs))):
+                    return False
+        except (OSError, UnicodeDecodeError):
+            return False
+    return True
+
+
 def write_evaluation(
     folder: Path,
     translations: Iterable[Translated],
@@ -128,45 +152,37 @@ def write_evaluation(
     alignment: Agreement | None = None,
     stress: str = "",
 ) -> Report:
-    """Writes sources.txt, references.txt, hypotheses.txt, alignments.txt, attention.npz, heatmaps/N.png and scores.json
-    into `folder`.
+    """Writes EVALUATION_FILES into `folder`, which has none of them yet: see `replacing`.
 
-    `translations` are read as they are made; what stood in the folder from an earlier evaluation is replaced. Without
-    `attention` (a model that has none) there are no alignments, matrices or pictures; where one side of the text is
-    written without spaces, the pictures are by piece. tokenizer, metrics, limits: see `measure_all`. `alignment` and
-    `stress` go into the report.
+    `translations` are read as they are made. Without `attention` (a model that has none) there are no alignments,
+    matrices or pictures; where one side of the text is written without spaces, the pictures are by piece. tokenizer,
+    metrics, limits: see `measure_all`. `alignment` and `stress` go into the report.
     """
     begun = time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
     pictures = folder / "heatmaps"
-    for old in pictures.glob("*.png"):
-        old.unlink()
-    for old in ("scores.json", "alignments.txt", "attention.npz"):
-        (folder / old).unlink(missing_ok=True)
     for name, lines in (("sources.txt", sources), ("references.txt", references)):
         with (folder / name).open("w", encoding="utf-8", newline="\n") as text:
             text.writelines(f"{line}\n" for line in lines)
-    hypotheses, drawn = [], []
-    pieces = without_spaces(sources) or without_spaces(references)
-    writer = AttentionWriter(folder / "attention.npz") if attention else None
-    aligned = (folder / "alignments.txt").open("w", encoding="utf-8", newline="\n") if attention else None
-    with (folder / "hypotheses.txt").open("w", encoding="utf-8", newline="\n") as text:
-        if writer:
-            writer.__enter__()
+    hypotheses, drawn, without = [], [], 0
+    by_pieces = without_spaces(sources) or without_spaces(references)
+    with contextlib.ExitStack() as stack:
+        names = ("hypotheses.txt", "alignments.txt") if attention else ("hypotheses.txt",)
+        text, *aligned = (
+            stack.enter_context((folder / name).open("w", encoding="utf-8", newline="\n")) for name in names
+        )
+        writer = stack.enter_context(AttentionWriter(folder / "attention.npz")) if attention else None
+        if attention and heatmaps:
+            pictures.mkdir()
         for number, translation in enumerate(translations):
             text.write(translation.text + "\n")
             hypotheses.append(translation.text)
-            if writer is None or aligned is None:
+            if writer is None:
                 continue
-            aligned.write(pharaoh(word_links(translation)) + "\n")
+            aligned[0].write(pharaoh(word_links(translation)) + "\n")
             writer.write(word_attention(translation).weights)
-            if number < heatmaps and translation.tgt_words:
-                pictures.mkdir(exist_ok=True)
-                drawn.append(pictures / f"{number}.png")
-                draw_translation(translation, drawn[-1], pieces=pieces)
-        if writer and aligned:
-            writer.__exit__(None, None, None)
-            aligned.close()
+            without += bool(translation.tgt_pieces and not translation.weights.size)
+            if number < heatmaps and draw_translation(translation, pictures / f"{number}.png", pieces=by_pieces):
+                drawn.append(f"heatmaps/{number}.png")
     seconds = time.monotonic() - begun
     measured, remarks = measure_all(hypotheses, references, tokenizer=tokenizer, names=metrics, limits=limits)
     unit = length_unit(sources)
@@ -182,6 +198,7 @@ def write_evaluation(
         alignment,
         drawn,
         stress,
+        without,
     )
     report.save(folder / "scores.json")
     return report

@@ -1,6 +1,6 @@
 """What each predicted piece depended on, by the gradient, beside where attention looked; and how far the two agree."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import combinations
 from typing import NamedTuple
@@ -12,7 +12,8 @@ from torch import Tensor
 from nmt.analysis.alignment import WordAttention, merge
 from nmt.data.symbols import BOS
 
-# Source pieces in the copies of one sentence that go through the model together: 64 copies of 128.
+# Pieces, of source and target, in the copies of one sentence that go through the model together: 32 copies of 128 and
+# 128. Training's memory for that is needed at once, 100 MB where layers are 128 wide.
 _COPIED_PIECES = 8192
 
 
@@ -30,15 +31,23 @@ class Saliency(NamedTuple):
     input_gradient: np.ndarray
 
 
-def saliency(model, src: Sequence[int], tgt: Sequence[int]) -> Saliency:
+def saliency(
+    model, src: Sequence[int], tgt: Sequence[int], progress: Callable[[int], object] = lambda rows: None
+) -> Saliency:
     """src: S ids; tgt: T ids; EOS last in both. The model, a Seq2Seq, is in eval mode.
 
+    progress: called with the number of rows, of T, that are ready.
+
     The sentence goes through the model in T copies, of which copy t stands for the log-probability of piece t alone.
-    One backward pass then has every row: the gradient at the embeddings of copy t.
+    One backward pass then has every row: the gradient at the embeddings of copy t. Of long sentences a few copies go at
+    a time, so that memory grows with S + T.
     """
     assert not model.training, "dropout would change the gradients: call model.eval() first"
-    copies = max(1, _COPIED_PIECES // len(src))
-    parts = [_rows(model, src, tgt[: first + copies], first) for first in range(0, len(tgt), copies)]
+    copies = max(1, _COPIED_PIECES // (len(src) + len(tgt)))
+    parts = []
+    for first in range(0, len(tgt), copies):
+        parts.append(_rows(model, src, tgt[: first + copies], first))
+        progress(min(first + copies, len(tgt)))
     return Saliency(*(np.concatenate(matrices) for matrices in zip(*parts, strict=True)))
 
 

@@ -39,6 +39,10 @@ class _Given(NamedTuple):
     def weights(self) -> int:
         return len(self.src) * len(self.tgt)
 
+    @property
+    def too_long(self) -> bool:
+        return self.weights > WINDOW_WEIGHTS
+
 
 @torch.inference_mode()
 def force(
@@ -49,8 +53,8 @@ def force(
     weights row t is where the model looked when it was to predict piece t, or with `posterior` where it would have, had
     it known the piece: see `posterior_attention`; log_prob sums over the target's pieces. A
     pair blank on both sides is an empty translation. score=False spares the products with the vocabulary, which are
-    most of the work: score and log_prob are then not numbers. So they are, and weights are (T, 0), for a pair of more
-    than WINDOW_WEIGHTS pieces times pieces, which would not fit into memory.
+    most of the work: score and log_prob are then not numbers. For a pair of more than WINDOW_WEIGHTS pieces times
+    pieces, which would not fit into memory, weights are (T, 0).
 
     Pairs of like length go together, inside a window of at most 32 batches and WINDOW_WEIGHTS numbers of attention.
     """
@@ -62,6 +66,11 @@ def force(
             batch = [window[row] for row in rows]
             for row, forced in zip(rows, _force(model, stepper, tokenizer, batch, score), strict=True):
                 found[row] = forced
+        for row, given in enumerate(window):
+            if score and given.too_long:
+                sides = (_pad([ids])[0].to(model.device) for ids in (given.src, [BOS, *given.tgt[:-1]], given.tgt))
+                total = float(log_probs_by_steps(model, *sides))
+                found[row] = found[row]._replace(score=total / len(given.tgt), log_prob=total)
         yield from found
 
 
@@ -86,6 +95,22 @@ def _force(model, stepper, tokenizer, batch: list[_Given], score: bool) -> Itera
         # A copy, so that a sentence does not hold on to its batch.
         looks = looks[: len(given.tgt), : len(given.src)].copy()
         yield bare._replace(score=total / len(given.tgt), log_prob=total, weights=looks)
+
+
+@torch.inference_mode()
+def log_probs_by_steps(model, src: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> Tensor:
+    """Of each sentence, in float64 (B,): the log-probability of tgt_out (B, T), whose weights (B, T, S) never exist.
+
+    Slower than all steps together, but memory grows with S + T. src (B, S); sentences end before PAD.
+    """
+    stepper = model.prepared()
+    source, state = stepper.encode(src, (src != PAD).sum(1))
+    totals = torch.zeros(len(src), dtype=torch.float64, device=src.device)
+    for tokens, words in zip(tgt_in.t(), tgt_out.t(), strict=True):
+        logits, state, _ = stepper.step(tokens, state, source)
+        log_probs = logits.float().log_softmax(-1).gather(1, words.unsqueeze(1)).squeeze(1)
+        totals += log_probs.double() * (words != PAD)
+    return totals
 
 
 def _log_probs(model, features: Tensor, tgt_out: Tensor) -> list[float]:
@@ -138,7 +163,7 @@ def _batches(window: list[_Given], batch_size: int) -> Iterator[list[int]]:
     longest = 0
     for row in sorted(range(len(window)), key=lambda row: (-len(window[row].tgt), -len(window[row].src))):
         given = window[row]
-        if given.blank or given.weights > WINDOW_WEIGHTS:
+        if given.blank or given.too_long:
             continue
         longest = max(longest, given.longer)
         if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > BATCH_PIECES):

@@ -11,7 +11,8 @@ from nmt.analysis.health import Health, Tally, health, tally
 from nmt.analysis.metrics import METRICS, Scorer
 from nmt.analysis.segmentation import without_spaces
 from nmt.data.batches import Batches
-from nmt.decoding.translator import Translation, Translator
+from nmt.decoding.forced import log_probs_by_steps
+from nmt.decoding.translator import WINDOW_WEIGHTS, Translation, Translator
 from nmt.training.device import Device
 from nmt.training.ranks import Ranks
 
@@ -68,10 +69,13 @@ def likelihood(
             sums[2] = 1
             break
         batch = batches.collate(rows).to(device.device)
+        sums[1] += len(batch.real)
         with device.autocast():
+            if batch.src.shape[1] * batch.tgt_in.numel() > WINDOW_WEIGHTS:  # the weights of attention are so many
+                sums[0] -= log_probs_by_steps(model, batch.src, batch.tgt_in, batch.tgt_out).sum()
+                continue
             loss = model.loss(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, 0.0, None, 0.0, batch.real)
         sums[0] += loss.nll  # on the device, which nobody waits for here
-        sums[1] += loss.tokens
     model.train(training)
     nll, tokens, stops = ranks.sum(sums).tolist()
     if stops:

@@ -130,13 +130,31 @@ def test_input_times_gradient_foretells_a_small_change_of_the_input():
     np.testing.assert_allclose(saliency(model, SRC, TGT).input_gradient.sum(1), change.detach(), rtol=1e-4)
 
 
-@pytest.mark.parametrize("pieces", [1, len(SRC), 3 * len(SRC)])
+@pytest.mark.parametrize("pieces", [1, 2 * len(SRC + TGT), 3 * len(SRC + TGT)])
 def test_the_number_of_copies_changes_nothing(monkeypatch, pieces):
     model = small_model("luong")
     whole = saliency(model, SRC, TGT)
     monkeypatch.setattr(room, "_COPIED_PIECES", pieces)
     for found, expected in zip(saliency(model, SRC, TGT), whole, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("src", "tgt"), [(2, 500), (500, 2), (2, 50), (60, 60)])
+def test_the_pieces_that_go_through_the_model_together_are_bounded_whichever_side_is_long(monkeypatch, src, tgt):
+    monkeypatch.setattr(room, "_COPIED_PIECES", 200)
+    together, ready = [], []
+    model = TwoWords()
+
+    def features(ids, _lengths, tgt_in):
+        together.append((len(ids), ids.shape[1] + tgt_in.shape[1]))
+        weights = torch.full((len(ids), tgt_in.shape[1], ids.shape[1]), 1 / ids.shape[1])
+        return weights @ model.encoder.embedding(ids), weights
+
+    monkeypatch.setattr(model, "features", features)
+    found = saliency(model, [0] * src, [1] * tgt, ready.append)
+    assert found.jacobian.shape == (tgt, src)
+    assert all(copies == 1 or copies * pieces <= 200 for copies, pieces in together)
+    assert ready == list(np.cumsum([copies for copies, _ in together]))
 
 
 def test_the_model_is_left_as_it_was():

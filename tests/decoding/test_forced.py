@@ -114,11 +114,14 @@ def test_a_pair_without_words_is_an_empty_translation_and_half_a_pair_is_not(mod
 
 
 def test_a_pair_that_would_not_fit_into_memory_comes_without_weights_and_the_others_with_theirs(model, monkeypatch):
+    long, short = Pair("aa bcd " * 30, "e aa " * 20), Pair("aa e", "bcd")
+    (expected,) = force(model, Both(), [long])
     monkeypatch.setattr(forced, "WINDOW_WEIGHTS", 100)
-    long, short = Pair("aa " * 30, "aa " * 30), Pair("aa e", "bcd")
     first, second, third = force(model, Both(), [short, long, short])
-    assert (second.weights.shape, second.tgt_words) == ((31, 0), long.tgt.split())
-    assert math.isnan(second.log_prob)
+    assert (second.weights.shape, second.tgt_words) == ((41, 0), long.tgt.split())
+    assert second.log_prob == pytest.approx(expected.log_prob, rel=1e-5)
+    assert second.score == pytest.approx(expected.score, rel=1e-5)
+    assert math.isnan(list(force(model, Both(), [short, long, short], score=False))[1].log_prob)
     assert_same([first], [third])
     assert first.weights.shape == (3, 3)
 

@@ -22,6 +22,18 @@ def test_the_likelihood_does_not_depend_on_the_mode_the_model_was_in(tiny, tmp_p
     assert first.tokens == int(tiny.valid.tgt_lengths.sum())
 
 
+@pytest.mark.parametrize("kind", DecoderKind)
+def test_the_likelihood_of_lines_too_long_for_their_weights_is_the_same(tiny, tmp_path, cpu, monkeypatch, kind):
+    trainer = tiny.trainer(tmp_path, model=tiny.model(kind=kind))
+    batches = trainer.validator.batches
+    expected = likelihood(trainer.model, batches, cpu, Ranks())
+    monkeypatch.setattr("nmt.training.validation.WINDOW_WEIGHTS", 0)
+    monkeypatch.setattr(type(trainer.model), "features", None)  # which would make them
+    found = likelihood(trainer.model, batches, cpu, Ranks())
+    assert found.tokens == expected.tokens
+    assert found.nll == pytest.approx(expected.nll, rel=1e-5)
+
+
 def test_who_is_asked_to_stop_abandons_the_likelihood(tiny, tmp_path, cpu):
     trainer = tiny.trainer(tmp_path)
     with pytest.raises(Abandoned):

@@ -5,6 +5,7 @@ A link joins a source word and a target word, both counted from 0, source first,
 
 from nmt.analysis.alignment.error_rate import Agreement, alignment_error_rate
 from nmt.analysis.alignment.formats import GoldLinks, LinkFiles, parse_pharaoh, pharaoh, read_links
+from nmt.analysis.alignment.gold import Gold, read_gold, read_gold_and_links
 from nmt.analysis.alignment.linking import NOTICED, Link, links
 from nmt.analysis.alignment.matrices import AttentionWriter
 from nmt.analysis.alignment.merging import WordAttention, merge, without_marks
@@ -15,6 +16,7 @@ from nmt.analysis.alignment.translated import (
     align,
     align_both,
     by_piece,
+    no_attention,
     word_attention,
     word_links,
 )
@@ -24,6 +26,7 @@ __all__ = [
     "Agreement",
     "Alignment",
     "AttentionWriter",
+    "Gold",
     "GoldLinks",
     "Link",
     "LinkFiles",
@@ -38,8 +41,11 @@ __all__ = [
     "combine",
     "links",
     "merge",
+    "no_attention",
     "parse_pharaoh",
     "pharaoh",
+    "read_gold",
+    "read_gold_and_links",
     "read_links",
     "symmetrise",
     "without_marks",

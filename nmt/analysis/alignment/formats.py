@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nmt.analysis.alignment.linking import Link
+from nmt.data.corpus import can_be_reread, read_lines
 
 
 class GoldLinks(NamedTuple):
@@ -46,21 +47,40 @@ def parse_pharaoh(line: str) -> GoldLinks:
 def read_links(path: Path, sentences: int | None = None) -> Iterator[GoldLinks]:
     """Read a file of Pharaoh lines, one sentence pair a line, one line in memory at a time; or a whole .wa file.
 
-    A .wa file is known by its first line; its sentences end at `sentences`, or at the last that has a link.
-    Raises ValueError naming file and line where a line holds something that is not a link.
+    The file may be gzipped, and is opened once. A .wa file is known by its first line; its sentences end at
+    `sentences`, or at the last that has a link. Raises ValueError naming file and line where a line holds something
+    that is not a link.
     """
-    # Bytes that are no UTF-8 become a character that is no link, so they are reported with their line like the rest.
-    with open(path, encoding="utf-8-sig", errors="replace", newline="\n") as lines:
-        first = list(islice(lines, 1))
-        every = chain(first, lines)
-        if first and _WA.fullmatch(first[0].strip()):
-            yield from _read_wa(path, every, sentences)
-            return
-        for number, line in enumerate(every, start=1):
-            try:
-                yield parse_pharaoh(line)
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}: {error}") from None
+    lines, wa = _open(path)
+    yield from _read_wa(path, lines, sentences) if wa else _read_pharaoh(path, lines)
+
+
+class LoadedLinks(NamedTuple):
+    """All links of a file; open_end: it does not say how many sentences without a link follow (.wa)."""
+
+    links: list[GoldLinks]
+    open_end: bool
+
+
+def load_links(path: Path) -> LoadedLinks:
+    """Read a whole file as `read_links` does."""
+    lines, wa = _open(path)
+    return LoadedLinks(list(_read_wa(path, lines, None) if wa else _read_pharaoh(path, lines)), wa)
+
+
+def _open(path: Path) -> tuple[Iterator[str], bool]:
+    """The lines of a file, and whether they are those of a .wa file."""
+    lines = read_lines(path)
+    first = list(islice(lines, 1))
+    return chain(first, lines), bool(first and _WA.fullmatch(first[0].strip()))
+
+
+def _read_pharaoh(path: Path, lines: Iterable[str]) -> Iterator[GoldLinks]:
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield parse_pharaoh(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
 
 
 class LinkFiles:
@@ -70,10 +90,15 @@ class LinkFiles:
     """
 
     def __init__(self, paths: Sequence[Path], name: str, *, target_first: bool = False):
-        """Raises ValueError, naming the setting `name`, for a file that is not there."""
+        """Raises ValueError, naming the setting `name`, for a file that is not there, or that is none."""
         for path in paths:
-            if not path.is_file():
+            if not path.exists():
                 raise ValueError(f"no such file: {path} ({name})")
+            if not can_be_reread(path):
+                raise ValueError(
+                    f"{path} is a pipe or a folder, not a file ({name}): links are read more than once, so write them "
+                    "to a file first"
+                )
         self._paths = paths
         self._target_first = target_first
         self.name = f"{name}={','.join(map(str, paths))}"

@@ -28,7 +28,10 @@ class AttentionWriter:
         return self
 
     def write(self, weights: np.ndarray) -> None:
-        """Add the next line's matrix (Tw, Sw), stored as float32; 0x0 for an empty line keeps the numbering."""
+        """Add the next line's matrix (Tw, Sw), stored as float32.
+
+        An empty line has (0, 0), and one without attention (Tw, 0): each line has a matrix, so numbers are lines.
+        """
         # ZipInfo's own default date, 1980, keeps the file free of the clock.
         entry = zipfile.ZipInfo(f"{self.lines}.npy")
         with self._archive.open(entry, "w", force_zip64=True) as file:

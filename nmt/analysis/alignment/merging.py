@@ -14,7 +14,8 @@ _BYTE = re.compile("<0x[0-9A-F]{2}>")  # a piece of a character that has no piec
 class WordAttention(NamedTuple):
     """What each target word looked at, in source words: `weights.sum(1) + eos == 1`.
 
-    weights: (Tw, Sw) float32. eos: (Tw,) float32, the mass on the end of sentence and on whatever else is no word.
+    weights: (Tw, Sw) float32, or (Tw, 0) where no attention was kept. eos: (Tw,) float32, the mass on the end of
+    sentence and on whatever else is no word.
     """
 
     weights: np.ndarray

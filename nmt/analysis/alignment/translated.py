@@ -11,7 +11,10 @@ from nmt.data.symbols import EOS, NAMES
 
 
 class Alignment(NamedTuple):
-    """Links; weights (Tw, Sw) and eos (Tw,) as in WordAttention, but for two directions, which have no common eos."""
+    """Links; weights (Tw, Sw) and eos (Tw,) as in WordAttention, but for two directions, which have no common eos.
+
+    weights are (Tw, 0) and there are no links where the pair was too long for attention to be kept.
+    """
 
     links: list[Link]
     weights: np.ndarray
@@ -82,12 +85,11 @@ def word_attention(translation: Translated) -> WordAttention:
     """Attention of target words over source words, pieces merged on both sides.
 
     A mark attached to a target word has no say in where the word looked: the full stop of "house." looks at a full
-    stop, wherever the source says house. A source word is looked at in all its pieces. All of it is on no word where
-    none was kept: the translator leaves that of very long lines behind.
+    stop, wherever the source says house. A source word is looked at in all its pieces. Where no attention was kept (the
+    model has none, or the line is too long) the weights are (Tw, 0), and all mass is on no word.
     """
     if not translation.weights.size:
-        shape = (len(translation.tgt_words), len(translation.src_words))
-        return WordAttention(np.zeros(shape, np.float32), np.ones(shape[0], np.float32))
+        return no_attention(len(translation.tgt_words))
     return merge(
         translation.weights,
         without_marks(translation.tgt_pieces, translation.tgt_word_of),
@@ -95,6 +97,11 @@ def word_attention(translation: Translated) -> WordAttention:
         len(translation.tgt_words),
         len(translation.src_words),
     )
+
+
+def no_attention(n_tgt: int) -> WordAttention:
+    """The attention of `n_tgt` words where none was kept: weights (Tw, 0), however long the source is."""
+    return WordAttention(np.zeros((n_tgt, 0), np.float32), np.ones(n_tgt, np.float32))
 
 
 def word_links(translation: Translated) -> list[Link]:
@@ -113,8 +120,11 @@ def align_both(
 ) -> Alignment:
     """The alignment by two models, the second of which translates the other way round.
 
-    Each makes its links, by that threshold; by agreement they make them together, and the threshold is theirs.
+    Each makes its links, by that threshold; by agreement they make them together, and the threshold is theirs. Where
+    one of them was led without attention, since the pair is too long for it, there are neither links nor weights.
     """
+    if not (forward.weights.size and backward.weights.size):
+        return Alignment([], no_attention(len(forward.tgt_words)).weights, None)
     there, back = align(forward, threshold=threshold), align(backward, threshold=threshold)
     if how is Symmetrise.agreement:
         found = agreed(there.weights, back.weights, threshold=threshold)

@@ -96,7 +96,7 @@ def describe(kept: Kept, forced: Translated, gold: GoldLinks | None) -> dict:
 
     forced: the reference as the model was led through it. gold: links of source and reference, where there are any.
     """
-    looked = {"hypothesis": word_attention(kept.translation), "reference": word_attention(forced)}
+    looked = {"hypothesis": _with_columns(kept.translation), "reference": _with_columns(forced)}
     hypothesis, reference = kept.translation.tgt_words, forced.tgt_words
     blocks = SequenceMatcher(None, hypothesis, reference, autojunk=False).get_matching_blocks()
     shared = [[block[side] + k for block in blocks for k in range(block.size)] for side in (0, 1)]
@@ -117,6 +117,14 @@ def describe(kept: Kept, forced: Translated, gold: GoldLinks | None) -> dict:
         error = alignment_error_rate([word_links(forced)], [gold.sure], [gold.possible]).aer
         told |= {"sure": sure, "possible": possible, "aer": round(error, 3)}
     return told
+
+
+def _with_columns(translation: Translated) -> WordAttention:
+    """The attention of a sentence, which is not long, with a column of zeros for each source word if none was kept."""
+    weights, eos = word_attention(translation)
+    if not weights.size:
+        weights = np.zeros((len(translation.tgt_words), len(translation.src_words)), np.float32)
+    return WordAttention(weights, eos)
 
 
 def _side(translation: Translated, attention: WordAttention, shared: list[int]) -> dict:

@@ -41,6 +41,8 @@ class EvaluateConfig:
     ter_max_tokens: int = 200
     ter_max_seconds: float = 60.0
     heatmaps: int = 10
+    gold: str | None = None
+    gold_reversed: bool = False
     out: str | None = None
     device: DeviceName = DeviceName.auto
     precision: Precision = Precision.fp32

@@ -1,8 +1,22 @@
 """Parallel corpora: pairs of sentences, read strictly and as a stream, from files or from the `datasets` library."""
 
-from nmt.data.corpus.files import FileCorpus, read_files, read_pair
+from nmt.data.corpus.files import FileCorpus, read_files, read_lines, read_pair
 from nmt.data.corpus.hub import HubCorpus, read_hub
 from nmt.data.corpus.joined import Joined
 from nmt.data.corpus.pairs import Blank, Corpus, Pair
+from nmt.data.corpus.spooled import Spooled, can_be_reread
 
-__all__ = ["Blank", "Corpus", "FileCorpus", "HubCorpus", "Joined", "Pair", "read_files", "read_hub", "read_pair"]
+__all__ = [
+    "Blank",
+    "Corpus",
+    "FileCorpus",
+    "HubCorpus",
+    "Joined",
+    "Pair",
+    "Spooled",
+    "can_be_reread",
+    "read_files",
+    "read_hub",
+    "read_lines",
+    "read_pair",
+]

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice, zip_longest
@@ -10,6 +11,7 @@ from typing import NamedTuple
 
 from nmt.data.corpus.heading import find_columns, is_heading_of_others
 from nmt.data.corpus.pairs import Blank, Corpus, Pair
+from nmt.data.corpus.spooled import Spooled, can_be_reread
 
 _BOM = b"\xef\xbb\xbf"
 _digests: dict[tuple[str, int, int], str] = {}  # by real path, size and time of change: a file is hashed once a process
@@ -52,12 +54,18 @@ def read_files(
     return FileCorpus(name, parts, src, tgt, blank)
 
 
-def read_pair(src: str | Path, tgt: str | Path) -> "FileCorpus":
+def read_pair(src: str | Path, tgt: str | Path) -> Corpus:
     """The corpus of two files by their own names, plain or gzipped; lines may be blank, and files empty.
 
+    A pipe can be read only once, so its content is copied here, as `Spooled` does it; such a corpus is read at once.
     Iterating raises ValueError as it does for `read_files`; OSError where there is no such file.
     """
-    return FileCorpus(Path(src).name, [_Part(Path(src), Path(tgt))], "src", "tgt", Blank.keep)
+    corpus = FileCorpus(Path(src).name, [_Part(Path(src), Path(tgt))], "src", "tgt", Blank.keep)
+    if all(map(can_be_reread, (Path(src), Path(tgt)))):
+        return corpus
+    if not Path(src).is_file() and os.path.samefile(src, tgt):
+        raise ValueError(f"{src} and {tgt} are the same pipe, and hold one side only: give each side a pipe of its own")
+    return Spooled(corpus)
 
 
 class _Part(NamedTuple):
@@ -87,7 +95,7 @@ class FileCorpus(Corpus):
         return total.hexdigest()
 
     def _two_files(self, src_path: Path, tgt_path: Path) -> Iterator[Pair]:
-        src, tgt = _lines(src_path), _lines(tgt_path)
+        src, tgt = read_lines(src_path), read_lines(tgt_path)
         for number, (s, t) in enumerate(zip_longest(src, tgt), 1):
             if s is None or t is None:
                 longer = number + sum(1 for _ in (tgt if s is None else src))
@@ -100,7 +108,7 @@ class FileCorpus(Corpus):
 
     def _table(self, path: Path) -> Iterator[Pair]:
         swapped = False
-        for number, line in enumerate(_lines(path), 1):
+        for number, line in enumerate(read_lines(path), 1):
             columns = line.split("\t") if line.strip() else ["", ""]
             if len(columns) != 2:
                 raise ValueError(
@@ -135,16 +143,17 @@ def _find(prefix: str, language: str, languages: tuple[str, str], key: str) -> P
 def lines_of(path: Path) -> Iterator[str]:
     """The lines of a plain or gzipped file.
 
-    Raises ValueError as `_lines` does, and for a file whose lines end in carriage returns alone: here it is one line.
+    Raises ValueError as `read_lines` does, and for a file whose lines end in carriage returns alone: here it is one
+    line.
     """
-    lines = _lines(path)
+    lines = read_lines(path)
     begin = list(islice(lines, 2))
     if len(begin) == 1 and "\r" in begin[0]:
         raise ValueError(f"{path}: its lines end in carriage returns alone; try: tr '\\r' '\\n' < {path}")
     yield from chain(begin, lines)
 
 
-def _lines(path: Path) -> Iterator[str]:
+def read_lines(path: Path) -> Iterator[str]:
     """The lines of a plain or gzipped file, split at line feeds alone."""
     number = 0
     try:
