@@ -254,6 +254,7 @@ def habits(config: TrainConfig) -> Habits:
     return Habits(
         accumulate=trainer.accumulate,
         clip=optim.clip,
+        normalization=optim.normalization,
         smoothing=optim.smoothing,
         guidance=config.guided.weight if config.guided.links else 0.0,
         guidance_decay=config.guided.decay,

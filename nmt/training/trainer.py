@@ -18,7 +18,7 @@ from nmt.training.budget import Budget
 from nmt.training.checkpoint import Snapshot
 from nmt.training.checkpoint.placing import Saves
 from nmt.training.device import Device, random_states
-from nmt.training.gradients import Gradients, Word
+from nmt.training.gradients import Gradients, Normalization, Word
 from nmt.training.journal import Journal, Silence
 from nmt.training.memory import Memory
 from nmt.training.optim import Average, Schedule
@@ -53,6 +53,7 @@ class Habits:
 
     accumulate: int = 1
     clip: float = 1.0
+    normalization: Normalization = Normalization.tokens
     smoothing: float = 0.0
     guidance: float = 0.0
     guidance_decay: float = 1.0
@@ -99,7 +100,14 @@ class Trainer:
         self.device, self.ranks = device, ranks
         self.run, self.tokenizer, self.config = run, tokenizer, config
         self.tensorboard = tensorboard
-        self.gradients = Gradients(model, batches, smoothing=habits.smoothing, device=device, ranks=ranks)
+        self.gradients = Gradients(
+            model,
+            batches,
+            smoothing=habits.smoothing,
+            device=device,
+            ranks=ranks,
+            normalization=habits.normalization,
+        )
         self.scaler = self.gradients.scaler
         self.memory = Memory(model, optimiser, schedule, self.scaler, average, seed=seed, corpus=corpus)
         self.base_rates = [group["lr"] for group in optimiser.param_groups]
