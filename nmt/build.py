@@ -12,6 +12,7 @@ from nmt.config.schema import (
     DataConfig,
     DataKind,
     DecodeConfig,
+    DecodeOverrides,
     DecoderKind,
     GuidedConfig,
     ModelConfig,
@@ -19,6 +20,7 @@ from nmt.config.schema import (
     TokenizerConfig,
     TrainConfig,
 )
+from nmt.config.unused import refuse_other_model, refuse_unused_search
 from nmt.data.batches import Batches
 from nmt.data.corpus import Blank, Corpus, read_files, read_hub
 from nmt.data.demo import DEMO_SRC, DEMO_TGT, write_demo
@@ -189,12 +191,15 @@ def load(place: str | None, device: torch.device) -> Loaded:
     return Loaded(model.to(device).eval(), tokenizer, config, folder)
 
 
-def inherit(config: TrainConfig, folder: Path) -> tuple[TrainConfig, Tokenizer, dict[str, torch.Tensor]]:
+def inherit(
+    config: TrainConfig, folder: Path, overrides: list[str]
+) -> tuple[TrainConfig, Tokenizer, dict[str, torch.Tensor]]:
     """`init=`: the configuration with the model and tokenizer settings of `folder`; that one's tokenizer and weights.
 
-    Dropout stays as configured.
+    Dropout stays as configured. Raises ValueError where the command line `overrides` asks for another model.
     """
     own = from_plain(TrainConfig, checkpoint.read_config(folder))
+    refuse_other_model(own, config, overrides)
     encoder = replace(own.model.encoder, dropout=config.model.encoder.dropout)
     decoder = replace(own.model.decoder, dropout=config.model.decoder.dropout)
     config = replace(config, tokenizer=own.tokenizer, model=replace(own.model, encoder=encoder, decoder=decoder))
@@ -202,6 +207,16 @@ def inherit(config: TrainConfig, folder: Path) -> tuple[TrainConfig, Tokenizer, 
     with torch.device("meta"):
         checkpoint.check_fit(folder, build_model(config.model, len(tokenizer.src), len(tokenizer.tgt)).state_dict())
     return config, tokenizer, checkpoint.read(folder, weights_only=True).model
+
+
+def translator_of(loaded: Loaded, asked: DecodeOverrides) -> Translator:
+    """The translator of an opened run; what `asked` leaves null is as the run's validations have it.
+
+    Raises ValueError for what can have no effect.
+    """
+    decode = asked.over(loaded.config.decode)
+    refuse_unused_search(asked, decode)
+    return build_translator(loaded.model, loaded.tokenizer, decode)
 
 
 def build_translator(

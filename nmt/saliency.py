@@ -81,7 +81,7 @@ def _pairs(config: SaliencyConfig, loaded: Loaded, corpus: Corpus, out: Path) ->
     if config.tgt:
         yield from corpus
         return
-    translator = build.build_translator(loaded.model, loaded.tokenizer, config.decode)
+    translator = build.translator_of(loaded, config.decode)
     translator.attention = False
     with kept.open("w", encoding="utf-8", newline="\n") as text:
         for pair, nbest in zip(corpus, translator.translate(pair.src for pair in corpus), strict=True):

@@ -18,7 +18,8 @@ class Window:
 class Progress:
     """update: updates done; epoch, batch: the place in the data (batches of this epoch that are used up); skipped:
     updates left out because a number was not finite, skipped_in_row: the last of them; split: batches that did not fit
-    into memory whole; best: the best validation so far and best_update when; waited: validations since; validated: the
+    into memory whole; best: the best validation so far and best_update when; best_scheduled: the best of those that
+    were due by `validate_every`, waited: how many of these came since; validated: the
     update of the last validation; finished: the setting that ended the run, or ""; seconds: how long it took so far;
     reserve: seconds that its end will take.
     """
@@ -31,6 +32,7 @@ class Progress:
     split: int = 0
     best: float | None = None
     best_update: int = 0
+    best_scheduled: float | None = None
     waited: int = 0
     validated: int = 0
     finished: str = ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from nmt.analysis.alignment import Symmetrise
 from nmt.config.schema.bounds import MOST, at_least, between, count
 from nmt.config.schema.data import DataKind
-from nmt.config.schema.decoding import DecodeConfig
+from nmt.config.schema.decoding import DecodeOverrides
 from nmt.training.device import DeviceName, Precision
 
 
@@ -32,7 +32,7 @@ class EvaluateConfig:
 
     checkpoint: str | None = None
     data: TestConfig = field(default_factory=TestConfig)
-    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    decode: DecodeOverrides = field(default_factory=DecodeOverrides)
     heatmaps: int = 10
     out: str | None = None
     device: DeviceName = DeviceName.auto
@@ -59,7 +59,7 @@ class TranslateConfig:
     checkpoint: str | None = None
     out: str | None = None
     append: bool = False
-    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    decode: DecodeOverrides = field(default_factory=DecodeOverrides)
     alignments: str | None = None
     heatmaps: str | None = None
     pieces: bool = False
@@ -160,7 +160,7 @@ class SaliencyConfig:
     heatmaps: int = 10
     gold: str | None = None
     gold_reversed: bool = False
-    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    decode: DecodeOverrides = field(default_factory=DecodeOverrides)
     device: DeviceName = DeviceName.auto
     precision: Precision = Precision.fp32
     threads: int | None = None
