@@ -35,6 +35,10 @@ def dry_run(trainer: Trainer, config: str) -> None:
         checkpoint.write(run.last, trainer.snapshot([random_states()]), trainer.tokenizer, run.previous)
         checkpoint.link(run.last, run.best)
         checkpoint.read(run.best, weights_only=False)
+    except OSError as error:
+        if error.filename is None:  # it says all of it
+            raise
+        raise OSError(f"{error.filename}: could not be written ({error.strerror}); make room and try again") from None
     finally:
         shutil.rmtree(run.path, ignore_errors=True)
 
