@@ -22,6 +22,7 @@ from nmt.config.schema import (
 )
 from nmt.config.unused import refuse_other_model, refuse_unused_search
 from nmt.data.batches import Batches
+from nmt.data.cache import writing_cache
 from nmt.data.corpus import Blank, Corpus, read_files, read_hub
 from nmt.data.demo import DEMO_SRC, DEMO_TGT, write_demo
 from nmt.data.encoded import Encoded, encode_corpus
@@ -73,7 +74,8 @@ def read_corpus(data: DataConfig, split: str) -> Corpus:
             if given := getattr(data, key):
                 raise ValueError(f"data.{key}={given}: the demo corpus brings its own; add data=files or data=hub")
         folder = Path(data.cache) / "demo"
-        write_demo(folder, train=24_000, valid=600, test=600, seed=DEMO_SEED)
+        with writing_cache(Path(data.cache)):
+            write_demo(folder, train=24_000, valid=600, test=600, seed=DEMO_SEED)
         return read_files([str(folder / split)], src, tgt, blank=blank, key=f"data.{split}")
     parts = data.train if split == "train" else getattr(data, split)
     if not parts:
@@ -92,6 +94,11 @@ def build_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> 
     src_model, tgt_model = tokenizer.src_model or tokenizer.model, tokenizer.tgt_model or tokenizer.model
     if src_model and tgt_model:
         return Tokenizer.from_files(src_model, tgt_model)
+    with writing_cache(cache):
+        return _train_tokenizer(tokenizer, corpus, cache)
+
+
+def _train_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> Tokenizer:
     if tokenizer.joint:
         sizes = (tokenizer.size, 0)
     else:
@@ -121,8 +128,9 @@ def encode(
     corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, *, skip: bool, links: LinkFiles | None = None
 ) -> Encoded:
     """The corpus in ids, and links between them; skip: leave out blank and over-long pairs, as training does."""
-    max_length = data.max_length if skip else None
-    return encode_corpus(corpus, tokenizer, max_length=max_length, skip=skip, cache=Path(data.cache), links=links)
+    max_length, cache = data.max_length if skip else None, Path(data.cache)
+    with writing_cache(cache):
+        return encode_corpus(corpus, tokenizer, max_length=max_length, skip=skip, cache=cache, links=links)
 
 
 def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:

@@ -43,6 +43,7 @@ def door(name: str, main: Callable[..., None], schema: type) -> None:
         nonlocal refused
         try:
             overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)  # as written: a=${b} stays so
+            assert isinstance(overrides, list)
             _check_keys(composed, schema)
             config = OmegaConf.to_object(composed)
             if not getattr(config, "resume", None):  # what a run goes on with is known once it is opened
