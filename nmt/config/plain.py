@@ -1,6 +1,5 @@
 """A configuration as plain data, for checkpoints, and back; what may change when a run goes on."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +20,12 @@ def to_plain(config) -> dict:
 
 def to_yaml(plain: dict) -> str:
     """What to_plain gave as the text of config.yaml. Raises ValueError where that could not be read again."""
-    try:
-        from_plain(TrainConfig, json.loads(json.dumps(plain)))
-    except ValueError as error:
-        raise ValueError(f"these settings could not be read again once they are written: {error}") from None
+    for name in _leaves(plain):
+        value = str(at(plain, name))
+        if "${" in value or not _is_unicode(value):
+            raise ValueError(
+                f"{name}={value!a}: could not be read again from the run's config.yaml; give it another name"
+            )
     return OmegaConf.to_yaml(OmegaConf.create(plain))
 
 
@@ -52,6 +53,15 @@ def read_plain(path: Path) -> dict:
     if not isinstance(saved, dict):
         raise ValueError(f"{path}: is no configuration")
     return to_plain(from_plain(TrainConfig, saved))  # pyright: ignore[reportArgumentType]
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written as UTF-8: bytes of a path that are none come as half characters."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def at(plain: dict, key: str):
