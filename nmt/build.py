@@ -13,6 +13,7 @@ from nmt.config.schema import (
     DataConfig,
     DataKind,
     DecodeConfig,
+    DecodeOverrides,
     DecoderKind,
     GuidedConfig,
     ModelConfig,
@@ -20,7 +21,9 @@ from nmt.config.schema import (
     TokenizerConfig,
     TrainConfig,
 )
+from nmt.config.unused import refuse_other_model, refuse_unused_search
 from nmt.data.batches import Batches
+from nmt.data.cache import writing_cache
 from nmt.data.corpus import Blank, Corpus, read_files, read_hub
 from nmt.data.demo import DEMO_SRC, DEMO_TGT, write_demo
 from nmt.data.encoded import Encoded, encode_corpus
@@ -77,7 +80,8 @@ def read_corpus(data: DataConfig, split: str) -> Corpus:
             if given := getattr(data, key):
                 raise ValueError(f"data.{key}={given}: the demo corpus brings its own; add data=files or data=hub")
         folder = Path(data.cache) / "demo"
-        write_demo(folder, train=24_000, valid=600, test=600, seed=DEMO_SEED)
+        with writing_cache(Path(data.cache)):
+            write_demo(folder, train=24_000, valid=600, test=600, seed=DEMO_SEED)
         return read_files([str(folder / split)], src, tgt, blank=blank, key=f"data.{split}")
     parts = data.train if split == "train" else getattr(data, split)
     if not parts:
@@ -96,6 +100,11 @@ def build_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> 
     src_model, tgt_model = tokenizer.src_model or tokenizer.model, tokenizer.tgt_model or tokenizer.model
     if src_model and tgt_model:
         return Tokenizer.from_files(src_model, tgt_model)
+    with writing_cache(cache):
+        return _train_tokenizer(tokenizer, corpus, cache)
+
+
+def _train_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> Tokenizer:
     if tokenizer.joint:
         sizes = (tokenizer.size, 0)
     else:
@@ -130,8 +139,9 @@ def encode(
 
     Raises ValueError where no pair has text on both sides.
     """
-    max_length = data.max_length if skip else None
-    encoded = encode_corpus(corpus, tokenizer, max_length=max_length, skip=skip, cache=Path(data.cache), links=links)
+    max_length, cache = data.max_length if skip else None, Path(data.cache)
+    with writing_cache(cache):
+        encoded = encode_corpus(corpus, tokenizer, max_length=max_length, skip=skip, cache=cache, links=links)
     if not skip and not ((encoded.src_lengths > 1) & (encoded.tgt_lengths > 1)).any():
         raise ValueError(f"{corpus.name}: all {len(encoded):,} pairs are blank on a side, so there is nothing to score")
     return encoded
@@ -208,12 +218,15 @@ def load(place: str | None, device: torch.device) -> Loaded:
     return Loaded(model.to(device).eval(), tokenizer, config, folder)
 
 
-def inherit(config: TrainConfig, folder: Path) -> tuple[TrainConfig, Tokenizer, dict[str, torch.Tensor]]:
+def inherit(
+    config: TrainConfig, folder: Path, overrides: list[str]
+) -> tuple[TrainConfig, Tokenizer, dict[str, torch.Tensor]]:
     """`init=`: the configuration with the model and tokenizer settings of `folder`; that one's tokenizer and weights.
 
-    Dropout stays as configured.
+    Dropout stays as configured. Raises ValueError where the command line `overrides` asks for another model.
     """
     own = from_plain(TrainConfig, checkpoint.read_config(folder))
+    refuse_other_model(own, config, overrides)
     encoder = replace(own.model.encoder, dropout=config.model.encoder.dropout)
     decoder = replace(own.model.decoder, dropout=config.model.decoder.dropout)
     config = replace(config, tokenizer=own.tokenizer, model=replace(own.model, encoder=encoder, decoder=decoder))
@@ -221,6 +234,16 @@ def inherit(config: TrainConfig, folder: Path) -> tuple[TrainConfig, Tokenizer, 
     with torch.device("meta"):
         checkpoint.check_fit(folder, build_model(config.model, len(tokenizer.src), len(tokenizer.tgt)).state_dict())
     return config, tokenizer, checkpoint.read(folder, weights_only=True).model
+
+
+def translator_of(loaded: Loaded, asked: DecodeOverrides) -> Translator:
+    """The translator of an opened run; what `asked` leaves null is as the run's validations have it.
+
+    Raises ValueError for what can have no effect.
+    """
+    decode = asked.over(loaded.config.decode)
+    refuse_unused_search(asked, decode)
+    return build_translator(loaded.model, loaded.tokenizer, decode)
 
 
 def build_translator(
@@ -273,6 +296,7 @@ def habits(config: TrainConfig) -> Habits:
     return Habits(
         accumulate=trainer.accumulate,
         clip=optim.clip,
+        normalization=optim.normalization,
         smoothing=optim.smoothing,
         guidance=config.guided.weight if config.guided.links else 0.0,
         guidance_decay=config.guided.decay,

@@ -66,7 +66,7 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
     with ranks.first_alone():
         encoded = build.encode(corpus, loaded.tokenizer, data, skip=False)
     batches = build.build_batches(loaded.config, encoded, training=False)
-    translator = build.build_translator(loaded.model, loaded.tokenizer, config.decode)
+    translator = build.translator_of(loaded, config.decode)
     # Of what is slow nothing begins before there is a folder to write into.
     place = replacing(folder, EVALUATION_FILES) if ranks.first else contextlib.nullcontext(folder)
     with place as partial:
@@ -128,6 +128,11 @@ def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
     kind = asked.kind or own.kind
     if asked.kind is None and own.kind is DataKind.demo and asked.test:
         kind = DataKind.files
+    for key in ("name", "config"):
+        if (value := getattr(asked, key)) and kind is not DataKind.hub:
+            raise ValueError(
+                f"data.{key}={value} has no effect: it needs data.kind=hub; give that too, or leave it out"
+            )
     pair = build.languages(own)
     files = DataConfig() if kind is DataKind.demo else own  # the demo corpus brings its own
     return replace(

@@ -116,7 +116,7 @@ def _translated(config: SaliencyConfig, loaded: Loaded, pairs: list[Pair], out: 
     if config.tgt:
         yield from pairs
         return
-    translator = build.build_translator(loaded.model, loaded.tokenizer, config.decode)
+    translator = build.translator_of(loaded, config.decode)
     translator.attention = False
     with (out / "hypotheses.txt").open("w", encoding="utf-8", newline="\n") as text:
         for pair, nbest in zip(pairs, translator.translate(pair.src for pair in pairs), strict=True):

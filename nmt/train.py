@@ -8,22 +8,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from omegaconf import OmegaConf
 
 from nmt import build
+from nmt.analysis.alignment import LinkFiles
 from nmt.analysis.segmentation import unfit_tokenizer
 from nmt.config.door import door
-from nmt.config.plain import check_same_run, read_plain, resumed, to_plain
+from nmt.config.plain import check_same_run, from_plain, read_plain, resumed, to_plain, to_yaml
 from nmt.config.schema import TrainConfig
+from nmt.config.unused import refuse_unused
+from nmt.data.corpus import Corpus
 from nmt.data.tokenizer import Tokenizer
+from nmt.decoding.search import Normalisation
 from nmt.training import checkpoint
 from nmt.training.checkpoint import Snapshot
 from nmt.training.device import choose_device, seed_everything
+from nmt.training.dry_run import dry_run
 from nmt.training.journal import start_log
+from nmt.training.memory import DATA_VALID
 from nmt.training.optim import Average
 from nmt.training.ranks import Ranks, join_ranks
 from nmt.training.run_folder import RunFolder, fresh, locate
-from nmt.training.trainer import Trainer
+from nmt.training.trainer import BestBy, Trainer
 from nmt.training.validation import Validator
 
 log = logging.getLogger("nmt")
@@ -34,14 +39,17 @@ class Kept(NamedTuple):
 
     place: Path
     snapshot: Snapshot
+    config: TrainConfig
     tokenizer: Tokenizer
 
 
 class Start(NamedTuple):
-    """What rank 0 finds when it looks where to train. going_on: there is a run; kept: and it has a checkpoint."""
+    """What rank 0 finds when it looks where to train. overrides: the command line; going_on: there is a run; kept: and
+    it has a checkpoint."""
 
     folder: RunFolder
     config: TrainConfig
+    overrides: list[str]
     going_on: bool
     kept: Kept | None
 
@@ -58,6 +66,7 @@ def main(config: TrainConfig, overrides: list[str]) -> None:
             return
         trainer = _build(start, ranks, started)
         if start.kept:
+            _check_moved(start.kept, start.config, trainer)
             trainer.restore(start.kept.snapshot)
         ranks.decide(lambda: _settle(start, trainer, stack))
         if start.kept:
@@ -78,22 +87,30 @@ def _look(config: TrainConfig, overrides: list[str], stack: contextlib.ExitStack
     """Where to train and what is there already, which stays locked until `stack` ends. For rank 0."""
     folder = _folder(config, stack)
     if config.resume is None or (config.resume == "auto" and not folder.holds_run()):
+        refuse_unused(config, overrides)
         folder.check_free()
-        return Start(folder, config, False, None)
+        return Start(folder, config, overrides, False, None)
     saved = _saved(folder)
     now = resumed(saved, config, overrides)
     stack.enter_context(folder.lock())
     start_log(folder.log)
     place = folder.newest_whole()
     if place is None:
-        return Start(folder, now, True, None)
-    kept = Kept(place, checkpoint.read(place, weights_only=False), Tokenizer.load(place / "tokenizer"))
-    check_same_run(kept.snapshot.config, now)
-    return Start(folder, now, True, kept)
+        return Start(folder, now, overrides, True, None)
+    snapshot = checkpoint.read(place, weights_only=False)
+    before = from_plain(TrainConfig, snapshot.config)
+    check_same_run(before, now)
+    kept = Kept(place, snapshot, before, Tokenizer.load(place / "tokenizer"))
+    return Start(folder, now, overrides, True, kept)
 
 
 def _folder(config: TrainConfig, stack: contextlib.ExitStack) -> RunFolder:
     if config.resume and config.resume != "auto":
+        if config.run and Path(config.run) != Path(config.resume):
+            raise ValueError(
+                f"run={config.run} has no effect with resume={config.resume}, as a run goes on in its own folder; "
+                "leave it out, or try init= for a new run from its weights"
+            )
         return RunFolder(config.resume)
     if config.resume == "auto" and not config.run:
         raise ValueError("resume=auto continues the run that run= names: give run=FOLDER as well")
@@ -123,17 +140,14 @@ def _build(start: Start, ranks: Ranks, started: float) -> Trainer:
     device = choose_device(config.device, config.precision, ranks, config.kernels, config.graphs)
     seed_everything(config.seed)
     with ranks.first_alone():
-        train, valid = build.read_corpus(config.data, "train"), build.read_corpus(config.data, "valid")
-        if config.data.test:
-            build.read_corpus(config.data, "test")
+        train, valid, guide = _read_text(start)
         weights = None
         if kept:
-            tokenizer = kept.tokenizer
+            tokenizer = _own_tokenizer(kept, config, train)
         elif config.init:
-            config, tokenizer, weights = build.inherit(config, locate(config.init))
+            config, tokenizer, weights = build.inherit(config, locate(config.init), start.overrides)
         else:
             tokenizer = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache))
-        guide = build.read_guide(config.guided)
         encoded = build.encode(train, tokenizer, config.data, skip=True, links=guide)
         valid_encoded = build.encode(valid, tokenizer, config.data, skip=False)
         model = build.new_model(config, tokenizer, device.device)
@@ -162,19 +176,80 @@ def _build(start: Start, ranks: Ranks, started: float) -> Trainer:
         tokenizer=tokenizer,
         config=to_plain(config),
         corpus=train.digest() + (guide.digest() if guide else ""),
+        validation=_validation(config, valid),
         average=Average(model, config.optim.average) if config.optim.average else None,
         seed=config.seed,
         tensorboard=config.trainer.tensorboard,
     )
 
 
+def _read_text(start: Start) -> tuple[Corpus, Corpus, LinkFiles | None]:
+    """Training and validation text, and the links of the first; the test text is looked at, if there is any."""
+    data = start.config.data
+    try:
+        train, valid = build.read_corpus(data, "train"), build.read_corpus(data, "valid")
+        if data.test:
+            build.read_corpus(data, "test")
+        return train, valid, build.read_guide(start.config.guided)
+    except ValueError as error:
+        if start.going_on and "no such file" in str(error):
+            raise ValueError(f"{error}; if it has moved, say on this command line where it is now") from None
+        raise
+
+
+def _validation(config: TrainConfig, valid: Corpus) -> dict[str, str | int | float | None]:
+    """What the numbers of a validation depend on beside the model, by the names of settings."""
+    found: dict[str, str | int | float | None] = {DATA_VALID: valid.digest()}
+    if config.trainer.best_by is BestBy.bleu:
+        trainer, decode = config.trainer, config.decode
+        found["trainer.valid_sentences"] = trainer.valid_sentences
+        found["trainer.valid_beam"] = trainer.valid_beam
+        found["decode.max_length"] = decode.max_length
+        found["decode.normalisation"] = decode.normalisation.value
+        found["decode.alpha"] = decode.alpha if decode.normalisation is Normalisation.gnmt else None
+    return found
+
+
+def _own_tokenizer(kept: Kept, now: TrainConfig, train: Corpus) -> Tokenizer:
+    """The tokenizer of the checkpoint. Raises ValueError where the settings name another place of other models."""
+    keys = ("model", "src_model", "tgt_model")
+    changed = [key for key in keys if getattr(now.tokenizer, key) != getattr(kept.config.tokenizer, key)]
+    if changed:
+        given = build.build_tokenizer(now.tokenizer, train, Path(now.data.cache))
+        if given.digest() != kept.tokenizer.digest():
+            place = getattr(now.tokenizer, changed[0])
+            raise ValueError(
+                f"tokenizer.{changed[0]}={place}: not the model that this run is trained with, which its checkpoint "
+                "holds; leave it out"
+            )
+    return kept.tokenizer
+
+
+def _check_moved(kept: Kept, now: TrainConfig, trainer: Trainer) -> None:
+    """Raises ValueError where the validation text is elsewhere and another. For training text Trainer.restore does."""
+    data, old = now.data, kept.config.data
+    before = kept.snapshot.state.get("validation")
+    if (data.name, data.valid) == (old.name, old.valid) or not isinstance(before, dict):
+        return
+    if before.get(DATA_VALID) != trainer.memory.validation[DATA_VALID]:
+        raise ValueError(
+            f"{DATA_VALID}={data.valid}: not the lines that this run is validated on, of {DATA_VALID}={old.valid}; "
+            "give it the same lines, or try init= for a new run from its weights"
+        )
+
+
 def _settle(start: Start, trainer: Trainer, stack: contextlib.ExitStack) -> None:
-    """Makes the run folder of a new run, locked until `stack` ends; keeps the settings of either. For rank 0."""
-    text = OmegaConf.to_yaml(OmegaConf.create(trainer.config | {"run": str(start.folder.path), "resume": None}))
+    """Makes the run folder of a new run, locked until `stack` ends; keeps the settings of either. For rank 0.
+
+    Everything that the run will write is tried first: what fails leaves no run behind.
+    """
+    text = to_yaml(trainer.config | {"run": str(start.folder.path), "resume": None})
+    if not start.going_on:
+        stack.enter_context(start.folder.lock())
+    dry_run(trainer, text)
     if start.going_on:
         start.folder.write_config(text)
     else:
-        stack.enter_context(start.folder.lock())
         start.folder.create(text)
         start_log(start.folder.log)
 

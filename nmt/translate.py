@@ -29,7 +29,7 @@ def main(config: TranslateConfig, _overrides: list[str]) -> None:
     for key, wanted in (("alignments", config.alignments), ("heatmaps", config.heatmaps)):
         if wanted and not loaded.model.has_attention:
             raise ValueError(f"{key}={wanted} needs attention, which this model ({loaded.config.name}) does not have")
-    translator = build.build_translator(loaded.model, loaded.tokenizer, config.decode)
+    translator = build.translator_of(loaded, config.decode)
     translator.attention = bool(config.alignments or config.heatmaps)
     prompt = config.source is None and sys.stdin.isatty()
     with contextlib.ExitStack() as stack:

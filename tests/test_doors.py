@@ -123,6 +123,7 @@ def trained(tmp_path_factory) -> Path:
     ]
     ended = call(folder, "train", *few, "run=RUN", "trainer.log_every=20")
     assert ended.code == 0, ended.err
+    few.remove("model.attention.size=12")
     plain = [*few, "+experiment=rnnencdec", "trainer.tensorboard=false", "model.decoder.start=last"]
     assert call(folder, "train", *plain, "run=PLAIN").code == 0
     return folder
@@ -377,12 +378,14 @@ def test_a_text_that_cannot_be_trained_on_is_refused_before_there_is_a_run(corpu
     [
         (["tokenizer.size=90000"], r"size=90000 is more than the text allows .*; try tokenizer\.src_size=\d+ or less"),
         (["tokenizer.size=2"], r"size=2 is too small .*; try tokenizer\.\w+=\d+ or more"),
-        (["tokenizer.model=train.de"], r"train\.de is not a SentencePiece model"),
         (["data.train=[train,nowhere]"], r"nowhere\.de"),
         (["data.src=null"], r"data\.src and data\.tgt name the two languages: try"),
         (["data.valid=null"], r"data\.valid is not set"),
         (["model.encoder.bidirectional=false"], r"start=backward_first needs an encoder that reads backwards"),
-        (["model/attention=dot", "model.decoder.hidden=30"], r"dot multiplies decoder states \(30\) with .* \(24\)"),
+        (
+            ["model/attention=dot", "model.attention.size=null", "model.decoder.hidden=30"],
+            r"dot multiplies decoder states \(30\) with .* \(24\)",
+        ),
         (["model.tie=two", "model.decoder.readout=9"], r"model\.tie=two .* \(width 12\) .* \(width 9\)"),
         (["model.encoder.hidden=1000000"], r"not enough memory for this: try smaller sizes"),
         (["init=nowhere"], r"nowhere: no such folder"),
@@ -396,6 +399,13 @@ def test_settings_that_do_not_go_together_are_refused_before_there_is_a_run(corp
     assert re.search(said, mistake), mistake
     assert not (corpus / "new").exists()
     assert not (corpus / "nowhere").exists()
+
+
+def test_a_file_that_is_no_tokenizer_is_refused_before_there_is_a_run(corpus):
+    words = [word for word in TINY if not word.startswith("tokenizer.")]
+    words += ["tokenizer.model=train.de", "trainer.max_updates=1", "run=new"]
+    assert "train.de is not a SentencePiece model" in call(corpus, "train", *FILES, *words).mistake
+    assert not (corpus / "new").exists()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the CUDA GPU that is asked for")

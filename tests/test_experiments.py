@@ -20,6 +20,7 @@ from nmt.model.attention import Score
 from nmt.model.cells import CellKind
 from nmt.model.decoder import Start
 from nmt.model.init import Init, initialise
+from nmt.training.gradients import Normalization
 from nmt.training.optim import OptimiserName, ScheduleName
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
@@ -110,6 +111,7 @@ def test_bahdanau_has_the_published_sizes():
     assert (decoder.kind, decoder.start) == (DecoderKind.bahdanau, Start.backward_first)
     assert (config.model.attention.score, config.model.attention.size) == (Score.additive, 1000)
     assert (config.tokenizer.kind, config.tokenizer.joint, config.tokenizer.size) == (Kind.word, False, 30_000)
+    assert config.tokenizer.sample == 1_000_000
     assert (config.data.max_length, config.batch.size, config.batch.unit) == (50, 80, Unit.sentences)
 
 
@@ -117,6 +119,8 @@ def test_bahdanau_is_trained_as_published():
     config = composed("+experiment=bahdanau", "data=files", "size=paper")
     optim = config.optim
     assert (optim.name, optim.rho, optim.eps, optim.clip) == (OptimiserName.adadelta, 0.95, 1e-6, 1.0)
+    assert optim.normalization is Normalization.sentences
+    assert config.batch.pool == 20
     assert (optim.lr, optim.smoothing, optim.average, optim.weight_decay) == (1.0, 0.0, 0.0, 0.0)
     assert optim.schedule.name is ScheduleName.constant
     assert config.trainer.max_epochs is None
@@ -158,12 +162,14 @@ def test_luong_has_the_published_sizes(experiment):
     assert (decoder.kind, decoder.start, decoder.input_feeding) == (DecoderKind.luong, Start.last, True)
     assert config.model.attention.score.value == experiment.removeprefix("luong_")
     assert (config.tokenizer.kind, config.tokenizer.size, config.model.init) == (Kind.word, 50_000, Init.luong)
+    assert config.tokenizer.sample == 1_000_000
 
 
 @pytest.mark.parametrize("experiment", LUONG)
 def test_luong_is_trained_as_published(experiment):
     config = composed(f"+experiment={experiment}", "data=files", "size=luong")
     assert (config.optim.name, config.optim.lr, config.optim.clip) == (OptimiserName.sgd, 1.0, 5.0)
+    assert config.optim.normalization is Normalization.sentences
     assert (config.batch.size, config.batch.unit) == (128, Unit.sentences)
     assert config.trainer.max_epochs == 12
     schedule = config.optim.schedule

@@ -11,7 +11,8 @@ from omegaconf import OmegaConf
 
 from nmt.config import schema  # noqa: F401  (registers what the YAML files are checked against)
 from nmt.config.door import CONFIGS
-from nmt.config.plain import CHANGEABLE
+from nmt.config.plain import CHANGEABLE, MOVABLE
+from nmt.config.unused import refuse_unused
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -36,7 +37,9 @@ def test_every_command_composes(command):
         overrides = [word.split(",")[0] for word in overrides if word != "--multirun"]
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        OmegaConf.to_object(compose(verb.removeprefix("nmt."), [word for word in overrides if word != "..."]))
+        words = [word for word in overrides if word != "..."]
+        config = OmegaConf.to_object(compose(verb.removeprefix("nmt."), words))
+    refuse_unused(config, [word for word in words if not word.startswith("hydra")])
 
 
 def test_there_are_commands():
@@ -56,4 +59,4 @@ def test_every_make_target_exists(target):
 
 def test_what_may_change_on_resuming_is_named():
     words = set(re.findall(r"\w+(?:\.\w+)*", PAGES[ROOT / "docs" / "restarts.md"]))
-    assert {key for key in CHANGEABLE if not {key, key.rpartition(".")[2]} & words} == set()
+    assert {key for key in (*CHANGEABLE, *MOVABLE) if not {key, key.rpartition(".")[2]} & words} == set()

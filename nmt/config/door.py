@@ -18,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from nmt.config.unused import refuse_unused
+
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 FROM_CHECKPOINT = ("model", "tokenizer")  # settled by the checkpoint where one is given
 
@@ -41,8 +43,12 @@ def door(name: str, main: Callable[..., None], schema: type) -> None:
         nonlocal refused
         try:
             overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)  # as written: a=${b} stays so
+            assert isinstance(overrides, list)
             _check_keys(composed, schema)
-            main(OmegaConf.to_object(composed), overrides)
+            config = OmegaConf.to_object(composed)
+            if not getattr(config, "resume", None):  # what a run goes on with is known once it is opened
+                refuse_unused(config, overrides)
+            main(config, overrides)
         except BrokenPipeError:
             _close_quietly()
             sys.exit(0)

@@ -8,6 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from nmt.config.schema import TrainConfig
+from nmt.config.unused import given, refuse_unused
 
 
 def to_plain(config) -> dict:
@@ -15,6 +16,17 @@ def to_plain(config) -> dict:
     plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
+
+
+def to_yaml(plain: dict) -> str:
+    """What to_plain gave as the text of config.yaml. Raises ValueError where that could not be read again."""
+    for name in _leaves(plain):
+        value = str(at(plain, name))
+        if "${" in value or not _is_unicode(value):
+            raise ValueError(
+                f"{name}={value!a}: could not be read again from the run's config.yaml; give it another name"
+            )
+    return OmegaConf.to_yaml(OmegaConf.create(plain))
 
 
 def from_plain(schema: type, plain: dict) -> Any:
@@ -43,6 +55,15 @@ def read_plain(path: Path) -> dict:
     return to_plain(from_plain(TrainConfig, saved))  # pyright: ignore[reportArgumentType]
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written as UTF-8: bytes of a path that are none come as half characters."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def at(plain: dict, key: str):
     """The value at a dotted key of plain data."""
     for part in key.split("."):
@@ -57,6 +78,7 @@ CHANGEABLE = (
     "graphs",
     "threads",
     "data.cache",
+    "data.test",
     "decode",
     "trainer.max_updates",
     "trainer.max_epochs",
@@ -72,6 +94,16 @@ CHANGEABLE = (
     "trainer.valid_sentences",
     "trainer.tensorboard",
 )
+# Where what a run has read lies: may change, as other bytes there are noticed by their digests.
+MOVABLE = (
+    "data.name",
+    "data.train",
+    "data.valid",
+    "guided.links",
+    "tokenizer.model",
+    "tokenizer.src_model",
+    "tokenizer.tgt_model",
+)
 PLACES = ("run", "resume")  # where the run is, which says nothing about it
 # Beside the places, what runs may differ in that tell of one way to train, and of its chances.
 CHANCES = ("seed", "device", "threads", "data.cache", "trainer.log_every", "trainer.keep", "trainer.tensorboard")
@@ -86,37 +118,43 @@ def resumed(saved: dict, asked: TrainConfig, overrides: list[str]) -> TrainConfi
     """The configuration to go on with: the run's own, `saved`, with what the command line `overrides` asks for.
 
     A command that composes anew (+experiment=..., data=files, ...) asks for all of `asked`, any other only for the keys
-    that it names. Raises ValueError, with both values, for a change that would make it another run.
+    that it names. Raises ValueError, with both values, for a change that would make it another run, and for what can
+    have no effect.
     """
     new = to_plain(asked)
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
     names = set(_leaves(new)) - set(PLACES)
     composed = any(key in GROUPS or not any(_within(name, key) for name in (*names, *PLACES)) for key in keys)
     if saved.get("init"):  # whose model and tokenizer these are
-        names -= {n for n in names if n.startswith(("model.", "tokenizer.")) and not n.endswith(".dropout")}
+        inherited = {n for n in names if n.startswith(("model.", "tokenizer.")) and not n.endswith(".dropout")}
+        names -= inherited - set(given(overrides))
     wanted = {name: at(new, name) for name in names if composed or any(_within(name, key) for key in keys)}
     merged = OmegaConf.create(saved)
     for name, value in _changed(saved, wanted, "in the run", "on the command line").items():
         OmegaConf.update(merged, name, value)
     plain = OmegaConf.to_container(merged)
     assert isinstance(plain, dict)
-    return from_plain(TrainConfig, plain)
+    config = from_plain(TrainConfig, plain)
+    refuse_unused(config, overrides)
+    return config
 
 
-def check_same_run(before: dict, now: TrainConfig) -> None:
+def check_same_run(before: TrainConfig, now: TrainConfig) -> None:
     """Raises ValueError, with both values, where `now` could not go on from a checkpoint with the settings `before`."""
     new = to_plain(now)
     wanted = {name: at(new, name) for name in _leaves(new) if name not in PLACES}
-    _changed(to_plain(from_plain(TrainConfig, before)), wanted, "in the checkpoint", "in the run's config.yaml")
+    _changed(to_plain(before), wanted, "in the checkpoint", "in the run's config.yaml")
 
 
 def _changed(old: dict, wanted: dict, here: str, there: str) -> dict:
     changed = {name: value for name, value in sorted(wanted.items()) if at(old, name) != value}
     for name, value in changed.items():
-        if not any(_within(name, free) for free in CHANGEABLE):
+        moved = name in MOVABLE and value and at(old, name)
+        if not moved and not any(_within(name, free) for free in CHANGEABLE):
             raise ValueError(
                 f"{name} is {at(old, name)} {here} and {value} {there}; a run can be resumed with other "
-                f"{', '.join(CHANGEABLE)}, and with nothing else: try init= for a new run from its weights"
+                f"{', '.join(CHANGEABLE)}, with other places of the same {', '.join(MOVABLE)}, and with nothing else: "
+                "try init= for a new run from its weights"
             )
     return changed
 

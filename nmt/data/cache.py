@@ -72,3 +72,16 @@ def _remove(place: Path) -> None:
         shutil.rmtree(place, ignore_errors=True)
     else:
         place.unlink(missing_ok=True)
+
+
+@contextmanager
+def writing_cache(cache: Path) -> Iterator[None]:
+    """Names the folder and its setting where the block cannot write there: libraries name neither. Raises OSError."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None and cache not in Path(error.filename).parents:
+            raise
+        raise OSError(
+            f"data.cache={cache}: could not be written ({error.strerror or error}); make room, or try data.cache=FOLDER"
+        ) from None

@@ -1,6 +1,7 @@
-"""The gradient of one update: summed over batches and ranks, divided once by all its target tokens."""
+"""The gradient of one update: summed over batches and ranks, divided once by all its target tokens or sentences."""
 
 import logging
+from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,18 @@ from nmt.training.graphs import Graphs
 from nmt.training.ranks import Ranks
 
 log = logging.getLogger("nmt")
+
+
+class Normalization(Enum):
+    """What the summed gradient of an update is divided by: the words of ``optim.normalization``.
+
+    tokens: its target tokens, EOS included. sentences: its pairs, so a long sentence counts for more, as in Bahdanau et
+    al. (2015) and Luong et al. (2015); the gradient is then larger by the mean target length, which a learning rate of
+    SGD and a clipping norm depend on.
+    """
+
+    tokens = "tokens"
+    sentences = "sentences"
 
 
 class Word(NamedTuple):
@@ -33,8 +46,18 @@ class Word(NamedTuple):
 class Gradients:
     """Leaves gradients in the parameters of `model`, as if all batches of an update were one batch on one rank."""
 
-    def __init__(self, model, batches: Batches, *, smoothing: float, device: Device, ranks: Ranks):
+    def __init__(
+        self,
+        model,
+        batches: Batches,
+        *,
+        smoothing: float,
+        device: Device,
+        ranks: Ranks,
+        normalization: Normalization = Normalization.tokens,
+    ):
         self.model, self.batches, self.smoothing = model, batches, smoothing
+        self.normalization = normalization
         self.device, self.ranks = device, ranks
         self.scaler = device.scaler()
         self.graphs = Graphs(model, device) if device.graphs else None
@@ -44,11 +67,19 @@ class Gradients:
         """group: rows of the batches of the update, word: this rank's -> summed nll in nats, on the device, which may
         still be at work; target tokens; all's word.
 
-        Gradients are those of the objective a token, times the scaler's scale; guidance: of the links in it. Raises
-        ValueError where a single pair does not fit into memory.
+        Gradients are those of the objective a token, or a sentence, times the scaler's scale; guidance: of the links in
+        it. Raises ValueError where a single pair does not fit into memory.
         """
         tokens = sum(int(self.batches.encoded.tgt_lengths[rows].sum()) for rows in group)
-        nll, splits = self._of_this_rank(self._own(group), tokens, guidance)
+        match self.normalization:
+            case Normalization.tokens:
+                divisor = tokens
+            case Normalization.sentences:
+                divisor = sum(map(len, group))
+            case _:
+                legal = ", ".join(each.value for each in Normalization)
+                raise ValueError(f"optim.normalization={self.normalization}: legal are {legal}")
+        nll, splits = self._of_this_rank(self._own(group), divisor, guidance)
         summed, agreed = self._summed(nll, word._replace(splits=float(splits)))
         return summed, tokens, agreed
 
@@ -64,13 +95,13 @@ class Gradients:
     def _batch(self, rows: np.ndarray) -> Batch:
         return self._ahead.pop(rows.tobytes(), None) or self.batches.collate(rows).to(self.device.device)
 
-    def _of_this_rank(self, parts: list[np.ndarray], tokens: int, guidance: float) -> tuple[Tensor, int]:
+    def _of_this_rank(self, parts: list[np.ndarray], divisor: int, guidance: float) -> tuple[Tensor, int]:
         """-> the parts' summed nll, and how often they were cut: where one does not fit into memory, all is done over
         in halves, with the same random numbers to begin with."""
         states = random_states()
         for splits in range(64):
             try:
-                return self._accumulated([part for part in parts if len(part)], tokens, guidance), splits
+                return self._accumulated([part for part in parts if len(part)], divisor, guidance), splits
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error):
                     raise
@@ -83,11 +114,11 @@ class Gradients:
             restore_random_states(states)
         raise ValueError("one sentence pair alone does not fit into memory: try a smaller data.max_length")
 
-    def _accumulated(self, parts: list[np.ndarray], tokens: int, guidance: float) -> Tensor:
+    def _accumulated(self, parts: list[np.ndarray], divisor: int, guidance: float) -> Tensor:
         self.zero()
         nll = torch.zeros((), dtype=torch.float64, device=self.device.device)
         for rows in parts:
-            nll += self.add(self._batch(rows), tokens, guidance)
+            nll += self.add(self._batch(rows), divisor, guidance)
         return nll
 
     def zero(self) -> None:
@@ -97,20 +128,21 @@ class Gradients:
         else:
             self.model.zero_grad(set_to_none=True)
 
-    def add(self, batch: Batch, tokens: int, guidance: float = 0.0) -> Tensor:
-        """Adds the gradients of a batch, divided by `tokens`, of which the whole update has so many -> its nll."""
+    def add(self, batch: Batch, divisor: int, guidance: float = 0.0) -> Tensor:
+        """Adds the gradients of a batch, divided by `divisor`, what the whole update has of tokens or sentences -> its
+        nll."""
         # Links reach attention's weights, whose gradient no recording takes.
         passes = self.graphs.passes(batch) if self.graphs and not guidance else None
         if passes is None:
             pairs = batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out
             with self.device.autocast():
                 loss = self.model.loss(*pairs, self.smoothing, batch.links, guidance, batch.real)
-            self.scaler.scale(loss.objective / tokens).backward()
+            self.scaler.scale(loss.objective / divisor).backward()
             return loss.nll
         features = passes.forward(batch)
         with self.device.autocast():  # as it is, not recorded: real tokens are as many as they are
             loss = self.model.loss_of(features, batch.tgt_out, self.smoothing, batch.real)
-        self.scaler.scale(loss.objective / tokens).backward()
+        self.scaler.scale(loss.objective / divisor).backward()
         assert features.grad is not None
         passes.backward(features.grad)
         return loss.nll

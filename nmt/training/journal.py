@@ -11,6 +11,7 @@ from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 from nmt.analysis.metrics import METRICS
+from nmt.training.checkpoint import named
 from nmt.training.progress import Progress
 from nmt.training.run_folder import RunFolder
 from nmt.training.validation import Finding
@@ -55,8 +56,9 @@ class Journal:
     What stands there beyond it, from a process that was killed before it could save, is dropped: no point comes twice.
     """
 
-    def __init__(self, run: RunFolder, progress: Progress, *, tensorboard: bool = True):
-        self.run = run
+    def __init__(self, run: RunFolder, progress: Progress, *, tensorboard: bool = True, quiet: bool = False):
+        """quiet: without the log and the progress bar."""
+        self.run, self.quiet = run, quiet
         kept, again = _kept(run.metrics, progress)
         self._metrics = run.metrics.open("a", encoding="utf-8")
         self._board = None
@@ -70,7 +72,7 @@ class Journal:
                     self._show(line["update"], line["kind"], line)
         console = Console(stderr=True)
         self._bar = None
-        if console.is_terminal:
+        if console.is_terminal and not quiet:
             self._bar = Bar(
                 TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console, transient=True
             )
@@ -80,6 +82,10 @@ class Journal:
     def train(self, update: int, spent: float, numbers: dict[str, float]) -> None:
         """numbers: loss (nats a token), lr, grad_norm, tokens_per_second (target), epoch, ..."""
         self._write(update, "train", numbers)
+        if not self.quiet:
+            self._log_train(update, spent, numbers)
+
+    def _log_train(self, update: int, spent: float, numbers: dict[str, float]) -> None:
         line = (
             f"update {update}  epoch {numbers['epoch']:.2f}  loss {numbers['loss']:.3f}  lr {numbers['lr']:.2e}  "
             f"norm {numbers['grad_norm']:.2f}  {numbers['tokens_per_second']:.0f} target tokens/s"
@@ -91,6 +97,15 @@ class Journal:
     def valid(self, update: int, finding: Finding, numbers: dict[str, float], best: bool) -> None:
         """numbers: loss, perplexity, metrics, seconds, and attention_... where the model has attention."""
         self._write(update, "valid", numbers)
+        if not self.quiet:
+            self._log_valid(update, finding, numbers, best)
+        self._show_samples(update, finding)
+        from nmt.analysis.curves import draw_curves  # matplotlib is slow to import, and translating draws no curves
+
+        with named(self.run.curves):
+            draw_curves(self.run.metrics, self.run.curves)
+
+    def _log_valid(self, update: int, finding: Finding, numbers: dict[str, float], best: bool) -> None:
         scores = "".join(f"{METRICS[name].label} {score:.2f}  " for name, score in finding.scores.items())
         log.info(
             f"update {update}  validation: perplexity {numbers['perplexity']:.2f}  {scores}"
@@ -105,11 +120,6 @@ class Journal:
             )
         for src, reference, translation in finding.samples[:1]:
             log.info(f"  source     {src}\n  reference  {reference}\n  hypothesis {translation.text}")
-        self._show_samples(update, finding)
-        self._metrics.flush()
-        from nmt.analysis.curves import draw_curves  # matplotlib is slow to import, and translating draws no curves
-
-        draw_curves(self.run.metrics, self.run.curves)
 
     def close(self) -> None:
         """Ends the bar and puts everything on disk."""
@@ -121,21 +131,25 @@ class Journal:
 
     def flush(self) -> None:
         """Puts the numbers on disk, as a checkpoint counts on them."""
-        self._metrics.flush()
-        os.fsync(self._metrics.fileno())
+        with named(self.run.metrics):
+            self._metrics.flush()
+            os.fsync(self._metrics.fileno())
         if self._board is not None:
-            self._board.flush()
+            with named(self.run.tensorboard):
+                self._board.flush()
 
     def _write(self, update: int, kind: str, numbers: dict[str, float]) -> None:
-        self._metrics.write(json.dumps({"update": update, "kind": kind, **numbers}) + "\n")
-        self._metrics.flush()
+        with named(self.run.metrics):
+            self._metrics.write(json.dumps({"update": update, "kind": kind, **numbers}) + "\n")
+            self._metrics.flush()
         self._show(update, kind, numbers)
 
     def _show(self, update: int, kind: str, numbers: dict) -> None:
         if self._board is not None:
-            for name, number in numbers.items():
-                if name not in ("update", "kind"):
-                    self._board.add_scalar(f"{kind}/{name}", number, update)
+            with named(self.run.tensorboard):
+                for name, number in numbers.items():
+                    if name not in ("update", "kind"):
+                        self._board.add_scalar(f"{kind}/{name}", number, update)
 
     def _show_samples(self, update: int, finding: Finding) -> None:
         if self._board is None:

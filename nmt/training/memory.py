@@ -1,5 +1,7 @@
 """What a run takes with it from one process to the next: into a snapshot and out of it, bit for bit."""
 
+import logging
+import math
 from collections.abc import Mapping
 
 import torch
@@ -11,6 +13,10 @@ from nmt.training.device import restore_random_states
 from nmt.training.optim import Average, Schedule
 from nmt.training.progress import Progress
 from nmt.training.ranks import Ranks
+
+log = logging.getLogger("nmt")
+
+DATA_VALID = "data.valid"  # the name under which a validation is known by its lines
 
 
 class Memory:
@@ -30,9 +36,11 @@ class Memory:
         *,
         seed: int,
         corpus: str,
+        validation: Mapping[str, str | int | float | None],
     ):
         self.model, self.optimiser, self.schedule = model, optimiser, schedule
         self.scaler, self.average, self.seed, self.corpus = scaler, average, seed, corpus
+        self.validation = dict(validation)
 
     def snapshot(self, progress: Progress, states: list[dict[str, Tensor]], config: dict) -> Snapshot:
         """states: the random states of each rank."""
@@ -46,6 +54,7 @@ class Memory:
             tensors |= {f"random.{rank}.{kind}": value for kind, value in state.items()}
         state = progress.plain() | {
             "corpus": self.corpus,
+            "validation": self.validation,
             "optimizer": optimiser,
             "schedule": self.schedule.memory(),
             "scaler": self.scaler.state_dict(),
@@ -58,8 +67,8 @@ class Memory:
         progress = Progress.from_plain(state)
         if state.get("corpus") != self.corpus:
             raise ValueError(
-                "the training corpus is not the one that this run has its place in: give it the same lines again, or "
-                "try init= for a new run from its weights"
+                "the training corpus is not the one that this run has its place in: give it the same lines (and "
+                "guided.links) again, or try init= for a new run from its weights"
             )
         _refuse_other(snapshot.model, self.model.state_dict(), "")
         if self.average:
@@ -76,6 +85,7 @@ class Memory:
         self.optimiser.load_state_dict(optimiser)
         if scaler:
             self.scaler.load_state_dict(scaler)
+        self._compare_validations(state.get("validation"), progress)
         self._restore_random(training, progress.update, ranks)
         return progress
 
@@ -87,6 +97,21 @@ class Memory:
         else:  # more ranks than before
             torch.manual_seed(self.seed + 7919 * update + ranks.rank)
 
+    def _compare_validations(self, before: object, progress: Progress) -> None:
+        """Forgets what was best where the numbers to come will be of another validation, and says so."""
+        if not isinstance(before, dict) or progress.validated == 0:
+            return
+        changed = {name: value for name, value in self.validation.items() if before.get(name) != value}
+        if not changed:
+            return
+        log.warning(
+            f"validations are not what they were up to update {progress.update} ({_told(before, changed)}): their "
+            "numbers are not compared, and best and patience begin anew"
+        )
+        progress.best, progress.best_update, progress.best_scheduled, progress.waited = None, 0, None, 0
+        if DATA_VALID in changed:  # the loss, which the schedule watches, is that of the lines alone
+            self.schedule.best, self.schedule.waited = math.inf, 0
+
     def _kept_as(self) -> dict[str, str]:
         """Every name of a parameter -> its first name (tied ones have several)."""
         first = {id(parameter): name for name, parameter in self.model.named_parameters()}
@@ -97,6 +122,14 @@ class Memory:
         if not isinstance(scaler, dict) or not all(type(number) in (int, float) for number in scaler.values()):
             raise ValueError("state.json: damaged: no loss scaling")
         return scaler if scaler.keys() == self.scaler.state_dict().keys() else {}
+
+
+def _told(before: Mapping, changed: Mapping) -> str:
+    """What has changed, for the log: of a digest only that it is another."""
+    return "; ".join(
+        f"{name} has other lines" if name == DATA_VALID else f"{name} was {before.get(name)!r:.40}, is {value}"
+        for name, value in changed.items()
+    )
 
 
 def _refuse_other(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], prefix: str) -> None:

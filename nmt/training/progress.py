@@ -18,9 +18,10 @@ class Window:
 class Progress:
     """update: updates done; epoch, batch: the place in the data (batches of this epoch that are used up); skipped:
     updates left out because a number was not finite, skipped_in_row: the last of them; split: batches that did not fit
-    into memory whole; best: the best validation so far, best_loss its loss and best_update when; waited: validations
-    since; validated: the update of the last validation; finished: the setting that ended the run, or ""; seconds: how
-    long it took so far; reserve: seconds that its end will take.
+    into memory whole; best: the best validation so far, best_loss its loss and best_update when; best_scheduled and
+    best_scheduled_loss: those of the best that was due by `validate_every`, waited: how many of these came since;
+    validated: the update of the last validation; finished: the setting that ended the run, or ""; seconds: how long it
+    took so far; reserve: seconds that its end will take.
     """
 
     update: int = 0
@@ -32,6 +33,8 @@ class Progress:
     best: float | None = None
     best_loss: float = 0.0
     best_update: int = 0
+    best_scheduled: float | None = None
+    best_scheduled_loss: float = 0.0
     waited: int = 0
     validated: int = 0
     finished: str = ""

@@ -124,6 +124,7 @@ def join_ranks():
             backend, store=_own_part(store, rank, size), rank=rank, world_size=size, timeout=ANSWERING
         )
         preparing = dist.new_group(backend="gloo", timeout=PREPARING)
+    assert isinstance(preparing, dist.ProcessGroup)
     # After an error nothing is torn down, which could wait for the others: the end of the process cuts the connection.
     yield Ranks(rank, size, local, preparing)
     dist.destroy_process_group()

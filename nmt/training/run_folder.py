@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import re
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -34,6 +35,12 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best"
         self.last = self.checkpoints / "last"
+        self.previous = self.checkpoints / "previous"  # what was last before, for when a file of last is damaged
+
+    @property
+    def dry_run(self) -> "RunFolder":
+        """A run folder in this one in which writing is tried."""
+        return RunFolder(self.path / ".dry-run")
 
     def step(self, update: int) -> Path:
         """The checkpoint of one update, kept beside best and last."""
@@ -84,6 +91,7 @@ class RunFolder:
         _locks.add(handle)
         try:
             self._hold(handle)
+            shutil.rmtree(self.dry_run.path, ignore_errors=True)
             if self.checkpoints.is_dir():
                 checkpoint.recover(self.checkpoints)
             yield
@@ -121,7 +129,7 @@ class RunFolder:
         return [place for _, place in sorted((int(match[1]), place) for match, place in found if match)]
 
     def prune(self, keep: int | None) -> None:
-        """Deletes all but the `keep` newest step-N checkpoints; 0 or None keeps all. best and last always stay."""
+        """Deletes all but the `keep` newest step-N checkpoints; 0 or None keeps all. The others always stay."""
         for place in self.steps()[: -keep if keep else 0]:
             checkpoint.discard(place)
 
@@ -131,9 +139,8 @@ class RunFolder:
         Damaged ones are passed over with a warning. Raises ValueError if there are checkpoints and all are damaged.
         """
         # Of equal updates, the first here is taken.
-        places = [
-            place for place in (self.last, *reversed(self.steps()), self.best) if checkpoint.standing(place).is_dir()
-        ]
+        names = (self.last, *reversed(self.steps()), self.best, self.previous)
+        places = [place for place in names if checkpoint.standing(place).is_dir()]
         updates: dict[Path, int] = {}
         damaged = False
         for place in places:
@@ -175,6 +182,8 @@ def fresh(parent: Path) -> Iterator[RunFolder]:
         yield RunFolder(path)
     finally:
         with suppress(OSError):
+            if os.listdir(path) == [".lock"]:  # nobody else knows of this folder
+                path.joinpath(".lock").unlink()
             path.rmdir()
             parent.rmdir()
 
@@ -198,6 +207,8 @@ def locate(path: Path | str) -> Path:
             return checkpoint.standing(choice)
     if run.steps():
         return run.steps()[-1]
+    if checkpoint.standing(run.previous).is_dir():
+        return checkpoint.standing(run.previous)
     if run.holds_run():
         raise ValueError(f"checkpoint={given}: this run has written no checkpoint yet; try resume={given} to train on")
     raise ValueError(f"checkpoint={given}: neither a run folder nor a checkpoint; try a folder with checkpoints/ in it")

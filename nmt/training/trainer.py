@@ -18,7 +18,7 @@ from nmt.training.budget import Budget
 from nmt.training.checkpoint import Snapshot
 from nmt.training.checkpoint.placing import Saves
 from nmt.training.device import Device, random_states
-from nmt.training.gradients import Gradients, Word
+from nmt.training.gradients import Gradients, Normalization, Word
 from nmt.training.journal import Journal, Silence
 from nmt.training.memory import Memory
 from nmt.training.optim import Average, Schedule
@@ -32,7 +32,7 @@ log = logging.getLogger("nmt")
 
 # Ctrl-C reaches a rank twice, once from the terminal and once from torchrun.
 SETTLE = 5.0
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 class BestBy(Enum):
@@ -53,6 +53,7 @@ class Habits:
 
     accumulate: int = 1
     clip: float = 1.0
+    normalization: Normalization = Normalization.tokens
     smoothing: float = 0.0
     guidance: float = 0.0
     guidance_decay: float = 1.0
@@ -88,26 +89,38 @@ class Trainer:
         tokenizer: Saves,
         config: dict,
         corpus: str = "",
+        validation: dict[str, str | int | float | None] | None = None,
         average: Average | None = None,
         seed: int = 1,
         tensorboard: bool = True,
     ):
-        """corpus: a digest of the training corpus, in which the run has its place."""
+        """corpus: a digest of the training corpus, in which the run has its place. validation: what the numbers of a
+        validation depend on beside the model, by the names of settings, such as a digest of its lines.
+        """
         self.model, self.optimiser, self.schedule, self.average = model, optimiser, schedule, average
         self.batches, self.validator = batches, validator
         self.habits, self.budget = habits, budget
         self.device, self.ranks = device, ranks
         self.run, self.tokenizer, self.config = run, tokenizer, config
         self.tensorboard = tensorboard
-        self.gradients = Gradients(model, batches, smoothing=habits.smoothing, device=device, ranks=ranks)
+        self.gradients = Gradients(
+            model,
+            batches,
+            smoothing=habits.smoothing,
+            device=device,
+            ranks=ranks,
+            normalization=habits.normalization,
+        )
         self.scaler = self.gradients.scaler
-        self.memory = Memory(model, optimiser, schedule, self.scaler, average, seed=seed, corpus=corpus)
+        self.memory = Memory(
+            model, optimiser, schedule, self.scaler, average, seed=seed, corpus=corpus, validation=validation or {}
+        )
         self.base_rates = [group["lr"] for group in optimiser.param_groups]
         self.progress = Progress()
         self.order: list[np.ndarray] = []
         self.journal: Journal | Silence = Silence()
         self.word = Word()
-        self.saved, self.saved_at = -1, time.monotonic()
+        self.saved, self.saved_at, self.save_owed = -1, time.monotonic(), False
         self.stop = StopRequest(settle=SETTLE if ranks.size > 1 else 0.0)
 
     # The story
@@ -214,27 +227,35 @@ class Trainer:
             except Abandoned:
                 self.word = self.word._replace(stops=1.0)
                 return
-        step = self._due(self.habits.save_every) or bool(self.word.save_due)
-        if validated or step:
+        # Weights with which a loss was not finite must not replace good ones: they are saved once one is.
+        step = self.save_owed or self._due(self.habits.save_every) or bool(self.word.save_due)
+        self.save_owed = step and self.progress.skipped_in_row > 0 and not validated
+        if validated or (step and not self.save_owed):
             self._save(step=step, best=better)
 
     def _validate(self, *, counts: bool) -> bool:
         """Validates -> whether this is the best yet. counts: for the plateau schedule and early stopping too, which the
-        one at the end of a budget must not do: a run that is given more goes on as if that had been its budget.
+        one at the end of a budget must not do: a run that is given more goes on as if that had been its budget. So
+        early stopping has a best of its own.
         """
         begun, at = time.monotonic(), self.progress
         stopped = lambda: bool(self.stop.requested)  # noqa: E731
         with self.average.swapped() if self.average else contextlib.nullcontext():
             finding = self.validator.validate(self.model, self.device, self.ranks, stopped)
+        if not math.isfinite(finding.loss):
+            raise self._diverged("the loss of the validation is not finite at")
         at.validated = at.update
         score = finding.bleu if self.habits.best_by is BestBy.bleu else -finding.loss
         # BLEU can be 0 for long while the loss falls: of equal ones the smaller loss is better.
         rank = score, -finding.loss
-        better = all(map(math.isfinite, rank)) and (at.best is None or rank > (at.best, -at.best_loss))
+        better = at.best is None or rank > (at.best, -at.best_loss)
         if better:
             at.best, at.best_loss, at.best_update = score, finding.loss, at.update
         if counts:
-            at.waited = 0 if better else at.waited + 1
+            if at.best_scheduled is None or rank > (at.best_scheduled, -at.best_scheduled_loss):
+                at.best_scheduled, at.best_scheduled_loss, at.waited = score, finding.loss, 0
+            else:
+                at.waited += 1
             self.schedule.observe(finding.loss)
         seconds = time.monotonic() - begun
         perplexity = math.exp(min(finding.loss, 700.0))
@@ -277,10 +298,11 @@ class Trainer:
         except BaseException as error:
             with contextlib.suppress(OSError):
                 self.journal.close()
-            if isinstance(error, OSError) and error.errno in FULL:
+            if isinstance(error, OSError) and error.errno in UNWRITABLE:
+                kept = " its checkpoints are kept;" if self._has_checkpoint() else ""
                 raise OSError(
-                    f"{self.run.path}: could not be written ({error.strerror}); its checkpoints are kept; make room "
-                    f"and try resume={self.run.path}"
+                    f"{error.filename or self.run.path}: could not be written ({error.strerror});{kept} make room and "
+                    f"try resume={self.run.path}"
                 ) from None
             raise
         self.journal.close()
@@ -306,11 +328,23 @@ class Trainer:
             f"update {at.update}: loss {nll:g}, gradient norm {norm:g}: weights left as they were ({at.skipped} so far)"
         )
         if at.skipped_in_row >= self.habits.most_skipped:
-            raise ValueError(
-                f"loss or gradient was not finite in {at.skipped_in_row} updates in a row, up to update {at.update}: "
-                f"try init={self.run.path} run=ANOTHER with a smaller optim.lr or precision=fp32; "
-                f"the last good checkpoint is in {self.run.checkpoints}"
+            raise self._diverged(f"loss or gradient was not finite in {at.skipped_in_row} updates in a row, up to")
+
+    def _diverged(self, what: str) -> BaseException:
+        """What ends a run whose numbers are not finite; one rank says why. what: ends before "update"."""
+        if not self.ranks.first:
+            return SystemExit(2)
+        try_ = f"a smaller optim.lr than {self.base_rates[0]:g}"
+        try_ += ", optim.clip=1" if not self.habits.clip else ""
+        try_ += "" if self.device.dtype == torch.float32 else ", or precision=fp32"
+        if self._has_checkpoint():
+            try_ = (
+                f"init={self.run.path} run=ANOTHER with {try_}; the last good checkpoint is in {self.run.checkpoints}"
             )
+        return ValueError(f"{what} update {self.progress.update}: try {try_}")
+
+    def _has_checkpoint(self) -> bool:
+        return any(checkpoint.standing(place).is_dir() for place in (self.run.last, self.run.previous))
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.progress.update % every == 0
@@ -330,7 +364,7 @@ class Trainer:
         if self.ranks.first:
             at.seconds = self.budget.seconds(time.monotonic())
             self.journal.flush()
-            checkpoint.write(self.run.last, self.snapshot(states), self.tokenizer)
+            checkpoint.write(self.run.last, self.snapshot(states), self.tokenizer, self.run.previous)
             if best:
                 checkpoint.link(self.run.last, self.run.best)
             if step:
@@ -355,8 +389,11 @@ class Trainer:
         names += [run.best] if at.best is not None and at.best_update == at.update else []
         names += [run.step(at.update)] if at.update and self._due(self.habits.save_every) else []
         for name in names:
+            if name == place:
+                continue
             try:
                 whole = checkpoint.read_update(name) == at.update
+                checkpoint.verify(name)
             except ValueError:
                 whole = False
             if not whole:

@@ -1,5 +1,6 @@
 """What a validation finds: the likelihood of the references, and the BLEU of real translations."""
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -144,9 +145,11 @@ class Validator:
     def validate(self, model, device: Device, ranks: Ranks, stopped: Callable[[], bool] = never) -> Finding:
         """Translates and scores with `model` as it is, in the precision of training; every rank finds the same.
 
-        Raises Abandoned.
+        Where the loss is not finite nothing is translated, as search has nothing to choose by. Raises Abandoned.
         """
         loss = likelihood(model, self.batches, device, ranks, stopped).loss
+        if not math.isfinite(loss):
+            return Finding(loss, dict.fromkeys(self.scorers, 0.0), [])
         found = translate_together(model, self.translator, self.src, device, ranks, stopped)
         texts = [translation.text for translation in found]
         scores = {

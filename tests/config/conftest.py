@@ -7,9 +7,15 @@ from typing import Any, NamedTuple
 import pytest
 
 from nmt.config.door import door
-from nmt.config.schema import AlignConfig, EvaluateConfig, TrainConfig, TranslateConfig
+from nmt.config.schema import AlignConfig, EvaluateConfig, SaliencyConfig, TrainConfig, TranslateConfig
 
-SCHEMAS = {"train": TrainConfig, "evaluate": EvaluateConfig, "translate": TranslateConfig, "align": AlignConfig}
+SCHEMAS = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "translate": TranslateConfig,
+    "align": AlignConfig,
+    "saliency": SaliencyConfig,
+}
 
 
 class Heard(NamedTuple):

@@ -89,6 +89,7 @@ class Tiny:
         lr: float = 0.01,
         ranks: Ranks | None = None,
         model=None,
+        validation: dict | None = None,
         **changes,
     ) -> Trainer:
         """A trainer in run folder `folder`, made if need be. changes: of the habits."""
@@ -120,12 +121,13 @@ class Tiny:
             run=run,
             tokenizer=self.tokenizer,
             config={"trainer": {"max_updates": updates}},
+            validation=validation,
             average=Average(model, average) if average else None,
             tensorboard=False,
         )
 
     def settings(self, run: Path, **changes: object) -> list[str]:
-        """The command line of nmt.train on this corpus; `changes` as optim__lr=1."""
+        """The command line of nmt.train on this corpus; `changes` as optim__lr=1, None to leave a setting out."""
         own = {
             "data": "files",
             "data.src": "de",
@@ -163,6 +165,7 @@ class Tiny:
             "decode.max_length": 20,
         }
         own |= {key.replace("__", "."): value for key, value in changes.items()}
+        own = {key: value for key, value in own.items() if value is not None}
         return ["+experiment=bahdanau", *(f"{key}={value}" for key, value in own.items())]
 
 

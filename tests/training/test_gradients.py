@@ -7,7 +7,7 @@ import torch
 from nmt.config.schema import DecoderKind
 from nmt.data.batches import Batches, Unit
 from nmt.training.device import Device
-from nmt.training.gradients import Gradients, Word
+from nmt.training.gradients import Gradients, Normalization, Word
 from nmt.training.ranks import Ranks
 
 
@@ -15,10 +15,14 @@ def gradients(model) -> dict[str, torch.Tensor]:
     return {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
 
 
-def filler(tiny, model, smoothing: float = 0.1) -> Gradients:
+def filler(
+    tiny, model, smoothing: float = 0.1, normalization: Normalization = Normalization.tokens, ranks: Ranks | None = None
+) -> Gradients:
     device = Device(torch.device("cpu"), torch.float32, "for tests")
     batches = Batches(tiny.encoded, budget=60, unit=Unit.tokens)
-    return Gradients(model, batches, smoothing=smoothing, device=device, ranks=Ranks())
+    return Gradients(
+        model, batches, smoothing=smoothing, device=device, ranks=ranks or Ranks(), normalization=normalization
+    )
 
 
 @pytest.mark.parametrize("kind", DecoderKind)
@@ -33,6 +37,35 @@ def test_half_batches_accumulate_to_the_whole(tiny, kind):
     assert float(halves) == pytest.approx(float(nll), rel=1e-12)
     for name, gradient in gradients(model).items():
         torch.testing.assert_close(gradient, whole[name], rtol=1e-9, atol=1e-12, msg=name)
+
+
+class Unsummed(Ranks):
+    """A rank whose part of a sum stays its own."""
+
+    def sum(self, tensor):
+        return tensor
+
+
+# 20 pairs: in one batch, in three that accumulate, and in three that two and three ranks share.
+@pytest.mark.parametrize("cuts", [[], [3, 11]])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_gradient_is_divided_by_the_target_tokens_or_the_sentences_of_its_whole_update(tiny, cuts, size):
+    model = tiny.model().double()
+    rows = np.arange(20)
+    filler(tiny, model, normalization=Normalization.tokens).fill([rows], Word())
+    a_token = gradients(model)
+    tokens = int(tiny.encoded.tgt_lengths[:20].sum())
+    group = np.split(rows, cuts)
+    for normalization, scale in ((Normalization.tokens, 1.0), (Normalization.sentences, tokens / 20)):
+        total = {name: torch.zeros_like(gradient) for name, gradient in a_token.items()}
+        for rank in range(size):
+            fill = filler(tiny, model, normalization=normalization, ranks=Unsummed(rank, size))
+            _, counted, _ = fill.fill(group, Word())
+            assert counted == tokens  # the loss is logged a token, whatever the gradient is divided by
+            for name, gradient in gradients(model).items():
+                total[name] += gradient
+        for name, gradient in total.items():
+            torch.testing.assert_close(gradient, scale * a_token[name], rtol=1e-9, atol=1e-12, msg=name)
 
 
 def test_a_batch_that_does_not_fit_into_memory_is_split_and_counted(tiny, monkeypatch):

@@ -20,8 +20,17 @@ ROOT = Path(__file__).resolve().parents[2]
 EXACT = {"model__encoder__dropout": 0, "model__decoder__dropout": 0, "trainer__accumulate": 1}
 KINDS = {
     "bahdanau": {},
-    "luong": {"model__decoder__kind": "luong", "model__decoder__start": "last", "model__decoder__hidden": 8},
-    "fixed_vector": {"model__decoder__kind": "fixed_vector", "model__decoder__start": "last"},
+    "luong": {
+        "model__decoder__kind": "luong",
+        "model__decoder__start": "last",
+        "model__decoder__hidden": 8,
+        "model__decoder__readout": None,
+    },
+    "fixed_vector": {
+        "model__decoder__kind": "fixed_vector",
+        "model__decoder__start": "last",
+        "model__attention__size": None,
+    },
 }
 
 

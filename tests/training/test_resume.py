@@ -1,5 +1,6 @@
 """Going on with a run, by the door: what it says, what may change, and what faults leave on disk."""
 
+import io
 import json
 import os
 import random
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from sentencepiece import SentencePieceTrainer
 
 from nmt.training import checkpoint
 from nmt.training.run_folder import RunFolder
@@ -161,21 +163,180 @@ def test_a_changed_corpus_is_refused(tiny, door, tmp_path):
     assert "the training corpus is not the one" in one_line(child)
 
 
-def test_the_last_checkpoint_damaged_the_one_before_is_used_with_a_warning(tiny, door, tmp_path, whole, assert_same):
+def copy_text(tiny, folder: Path) -> dict[str, Path]:
+    """The corpus in a folder of its own, and the settings that say so."""
+    folder.mkdir()
+    for path in tiny.folder.glob("*.[de][en]"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    return {"data__train": folder / "train", "data__valid": folder / "valid"}
+
+
+def words_of(settings: dict[str, Path]) -> list[str]:
+    return [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]
+
+
+def test_a_run_goes_on_once_its_text_has_moved(tiny, door, tmp_path, losses):
     run = tmp_path / "run"
-    child = door("train", tiny.settings(run, trainer__keep=0))
+    own = copy_text(tiny, tmp_path / "here")
+    settings = {"trainer__max_updates": 2, "trainer__save_every": 0}
+    assert door("train", tiny.settings(run, **settings, **own)).wait() == 0
+    (tmp_path / "here").rename(tmp_path / "there")
+    child = door("train", [f"resume={run}", "trainer.max_updates=4"])
+    assert child.wait() == 2
+    assert "if it has moved, say on this command line where it is now" in one_line(child)
+    moved = {key: tmp_path / "there" / path.name for key, path in own.items()}
+    # Named where the run is resumed; repeated by a scheduler; written into the settings by hand.
+    assert door("train", [f"resume={run}", "trainer.max_updates=4", *words_of(moved)]).wait() == 0
+    again = tiny.settings(run, **(settings | {"trainer__max_updates": 6}), **moved)
+    assert door("train", ["resume=auto", *again]).wait() == 0
+    (tmp_path / "there").rename(tmp_path / "last")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace(f"{tmp_path}/there/", f"{tmp_path}/last/"))
+    assert door("train", [f"resume={run}", "trainer.max_updates=8"]).wait() == 0
+    assert [update for update, _ in losses(run)] == list(range(1, 9))
+    assert yaml.safe_load(config.read_text())["data"]["train"] == [str(tmp_path / "last" / "train")]
+
+
+@pytest.mark.parametrize("name", ["train", "valid"])
+def test_other_text_in_another_place_is_refused(tiny, door, tmp_path, name):
+    run = tmp_path / "run"
+    own = copy_text(tiny, tmp_path / "here")
+    assert door("train", tiny.settings(run, trainer__max_updates=2, **own)).wait() == 0
+    other = copy_text(tiny, tmp_path / "other")
+    for language in ("de", "en"):
+        with open(tmp_path / "other" / f"{name}.{language}", "a") as file:
+            file.write("haus\n")
+    child = door("train", [f"resume={run}", "trainer.max_updates=3", *words_of(other)])
+    assert child.wait() == 2
+    said = {"train": "the training corpus is not the one", "valid": "not the lines that this run is validated on"}
+    assert said[name] in one_line(child)
+
+
+def test_another_validation_set_under_the_same_name_is_noticed(tiny, door, tmp_path):
+    run = tmp_path / "run"
+    own = copy_text(tiny, tmp_path / "here")
+    assert door("train", tiny.settings(run, trainer__max_updates=2, **own)).wait() == 0
+    for language in ("de", "en"):
+        with open(tmp_path / "here" / f"valid.{language}", "a") as file:
+            file.write("haus\n")
+    child = door("train", [f"resume={run}", "trainer.max_updates=3"])
     assert child.wait() == 0
-    for path in (run / "checkpoints" / "last", run / "checkpoints" / "step-40", run / "checkpoints" / "best"):
-        weights = path / "training.safetensors"
-        data = bytearray(weights.read_bytes())
-        data[len(data) // 2] ^= 1  # once in each: they are one file by several names
-        weights.unlink()
-        weights.write_bytes(data)
-    child = door("train", [f"resume={run}"])
+    assert "validations are not what they were up to update 2 (data.valid has other lines)" in child.errors()
+    child = door("train", [f"resume={run}", "trainer.max_updates=4"])
+    assert child.wait() == 0
+    assert "validations are not" not in child.errors()
+
+
+def test_a_test_set_may_be_added(tiny, door, tmp_path):
+    run = tmp_path / "run"
+    assert door("train", tiny.settings(run, trainer__max_updates=2)).wait() == 0
+    test = tiny.folder / "valid"
+    assert door("train", [f"resume={run}", "trainer.max_updates=3", f"data.test={test}"]).wait() == 0
+    assert yaml.safe_load((run / "config.yaml").read_text())["data"]["test"] == str(test)
+
+
+def another_model() -> bytes:
+    model = io.BytesIO()
+    text = iter(["ein hund", "eine katze"] * 20)
+    SentencePieceTrainer.train(sentence_iterator=text, model_writer=model, model_type="char", vocab_size=14)
+    return model.getvalue()
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_its_setting(tiny, door, tmp_path):
+    settings = tiny.settings(tmp_path / "run", trainer__max_updates=1, data__cache=tmp_path / "cache")
+    child = door("train", settings, prepare=limit_files(1000))
+    assert child.wait() == 2
+    assert f"data.cache={tmp_path / 'cache'}: could not be written (" in one_line(child)
+    assert not (tmp_path / "run").exists()
+
+
+def test_ones_own_tokenizer_may_move_but_not_be_another(tiny, door, tmp_path):
+    run = tmp_path / "run"
+    models = {"src": tmp_path / "src.model", "tgt": tmp_path / "tgt.model"}
+    models["src"].write_bytes(tiny.tokenizer.src.model)
+    models["tgt"].write_bytes(tiny.tokenizer.tgt.model)
+    none = {"tokenizer__kind": None, "tokenizer__size": None, "tokenizer__byte_fallback": None}
+    own = {f"tokenizer__{side}_model": place for side, place in models.items()}
+    assert door("train", tiny.settings(run, trainer__max_updates=2, **none, **own)).wait() == 0
+    moved = models["src"].rename(tmp_path / "moved.model")
+    resume = [f"resume={run}", "trainer.max_updates=3", f"tokenizer.tgt_model={models['tgt']}"]
+    other = tmp_path / "other.model"
+    other.write_bytes(another_model())
+    child = door("train", [*resume, f"tokenizer.src_model={other}"])
+    assert child.wait() == 2
+    assert "not the model that this run is trained with" in one_line(child)
+    assert door("train", [*resume, f"tokenizer.src_model={moved}"]).wait() == 0
+
+
+def test_what_can_have_no_effect_on_a_resumed_run_is_refused(tiny, door, tmp_path, whole):
+    for words, said in (
+        ([f"resume={whole}", f"run={tmp_path / 'other'}"], "has no effect with resume="),
+        ([f"resume={whole}", "trainer.patience=2"], "trainer.patience=2 has no effect: it counts validations"),
+        ([f"resume={whole}", "decode.beam=2"], "decode.beam=2 has no effect: validation searches with"),
+    ):
+        child = door("train", words)
+        assert child.wait() == 2
+        assert said in one_line(child)
+
+
+def test_a_run_from_another_runs_weights_keeps_that_ones_model_and_says_so(tiny, door, tmp_path, whole):
+    run = tmp_path / "run"
+    child = door("train", tiny.settings(run, init=whole, model__decoder__hidden=16))
+    assert child.wait() == 2
+    assert f"model.decoder.hidden=16 has no effect with init={whole}" in one_line(child)
+    assert "which has model.decoder.hidden=12" in one_line(child)
+    own = tiny.settings(run, init=whole, trainer__max_updates=1, trainer__save_every=0)
+    assert door("train", own).wait() == 0
+    child = door("train", [f"resume={run}", "trainer.max_updates=2", "model.decoder.hidden=16"])
+    assert child.wait() == 2
+    assert "model.decoder.hidden is 12 in the run and 16 on the command line" in one_line(child)
+
+
+# What a run will write is tried before the first update
+
+
+def test_a_run_whose_files_could_not_be_written_is_refused_before_there_is_one(tiny, door, tmp_path, whole):
+    run = tmp_path / "run"  # what `whole` left in the cache is not written again
+    settings = tiny.settings(run, trainer__max_updates=2, trainer__save_every=0)
+    for limit, name in ((3000, "curves.png"), (60_000, ".dry-run/checkpoints/last/")):
+        child = door("train", settings, prepare=limit_files(limit))
+        assert child.wait() == 2
+        assert name in one_line(child)
+        assert "could not be written (" in one_line(child)
+        assert os.listdir(run) == [".lock"]
+        assert "update 1" not in child.errors()
+    assert door("train", settings).wait() == 0
+    assert not list(run.glob(".dry-run"))
+
+
+@pytest.mark.parametrize("how", ["as it is", "by default"])
+def test_the_last_checkpoint_damaged_the_one_before_is_used_with_a_warning(
+    tiny, door, tmp_path, whole, assert_same, how
+):
+    run = tmp_path / "run"
+    own = {} if how == "as it is" else {"trainer__save_every": None, "trainer__validate_every": None}
+    assert door("train", tiny.settings(run, trainer__max_updates=25, **own)).wait() == 0
+    weights = run / "checkpoints" / "last" / "training.safetensors"
+    at = weights.stat().st_size // 2
+    with open(weights, "r+b") as file:  # in place: so is every file that is a link to it
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 1]))
+    child = door("train", [f"resume={run}", "trainer.max_updates=40"])
     assert child.wait() == 0
     assert "training.safetensors: damaged" in child.errors()
-    assert f"resumed from {run / 'checkpoints' / 'step-30'}, update 30" in child.errors()
-    assert_same(whole, run)
+    assert "going on from " in child.errors()
+    assert "resumed from " in child.errors()
+    checkpoint.verify(run / "checkpoints" / "last")
+    if how == "as it is":
+        lines = [
+            line
+            for line in (run / "metrics.jsonl").read_text().splitlines()
+            if '"update": 25, "kind": "valid"' not in line
+        ]
+        (run / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        assert_same(whole, run)
 
 
 def test_a_second_run_in_the_folder_is_refused_and_harms_nothing(tiny, door, tmp_path, whole, assert_same):
@@ -206,7 +367,7 @@ def test_a_signal_saves_and_ends_well(tiny, door, tmp_path, whole, assert_same, 
     assert f"{number.name}: saving at update" in child.errors()
     assert "Traceback" not in child.errors()
     update = checkpoint.read_update(run / "checkpoints" / "last")
-    assert os.listdir(run / "checkpoints") == ["last"]
+    assert sorted(os.listdir(run / "checkpoints")) == ["last", "previous"]
     assert lines_of(run) == update
     assert door("train", [f"resume={run}", "trainer.save_every=10"]).wait() == 0
     assert_same(whole, run)

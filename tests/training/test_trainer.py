@@ -1,8 +1,10 @@
 """The loop: stopping and going on changes nothing, bad numbers are left out, and it ends when it should."""
 
 import json
+import logging
 import math
 import os
+import resource
 import signal
 import time
 
@@ -123,7 +125,7 @@ def test_bad_numbers_without_end_stop_the_run_and_keep_its_last_good_checkpoint(
     poisoned(model, lambda: trainer.progress.update >= 5)
     with pytest.raises(ValueError, match=r"not finite in 3 updates in a row, up to update 8: try init=.* last good"):
         trainer.train()
-    assert checkpoint.read_update(trainer.run.last) == 6  # weights of 5, and one update left out
+    assert checkpoint.read_update(trainer.run.last) == 4  # at 6 the loss was not finite: nothing replaces the good ones
     assert trainer.run.newest_whole() == trainer.run.last
     assert all(
         weight.isfinite().all() for weight in checkpoint.read(trainer.run.last, weights_only=True).model.values()
@@ -167,9 +169,31 @@ def test_a_tie_is_decided_alike_in_a_run_that_was_resumed(tiny, tmp_path):
     assert (at.best_update, at.best_loss) == (4, 1.9)
 
 
-def test_a_loss_that_is_not_finite_is_never_best(tiny, tmp_path):
-    trainer = scripted(tiny.trainer(tmp_path, updates=3, validate_every=1), [(3.0, 1.0), (math.nan, 2.0), (2.0, 1.0)])
-    assert trainer.train().best_update == 3
+def test_a_checkpoint_that_was_due_while_a_loss_was_not_finite_is_made_up_for(tiny, tmp_path):
+    model = tiny.model()
+    trainer = tiny.trainer(tmp_path, updates=6, model=model, save_every=3, keep=0)
+    poisoned(model, lambda: trainer.progress.update in (2, 3))
+    trainer.train()
+    assert [place.name for place in trainer.run.steps()] == ["step-5", "step-6"]
+
+
+@pytest.mark.parametrize("validate_every", [0, 2])
+def test_numbers_that_are_not_finite_at_once_name_the_learning_rate_and_no_checkpoint(tiny, tmp_path, validate_every):
+    how = {"lr": 1e30, "clip": 0.0, "most_skipped": 5, "save_every": 2, "validate_every": validate_every}
+    trainer = tiny.trainer(tmp_path, updates=50, dropout=0.0, **how)
+    with pytest.raises(ValueError, match=r"not finite .*update") as error:
+        trainer.train()
+    assert str(error.value).endswith(": try a smaller optim.lr than 1e+30, optim.clip=1")
+    assert os.listdir(trainer.run.checkpoints) == []
+
+
+def test_a_run_that_ends_with_numbers_that_are_not_finite_leaves_no_checkpoint(tiny, tmp_path):
+    trainer = tiny.trainer(tmp_path, updates=3, lr=1e30, clip=0.0, dropout=0.0)
+    with pytest.raises(
+        ValueError, match=r"the loss of the validation is not finite at update 3: try a smaller optim\.lr"
+    ):
+        trainer.train()
+    assert os.listdir(trainer.run.checkpoints) == []
 
 
 def test_patience_ends_a_run(tiny, tmp_path):
@@ -178,6 +202,116 @@ def test_patience_ends_a_run(tiny, tmp_path):
     assert at.finished == "trainer.patience"
     assert at.update == 8  # the first is the best, three are not
     assert checkpoint.read_update(trainer.run.best) == 2
+
+
+def with_bleu(trainer, score_at) -> None:
+    """Makes the BLEU of a validation what score_at(update) says."""
+    validate = trainer.validator.validate
+    trainer.validator.validate = lambda *arguments: validate(*arguments)._replace(
+        scores={"bleu": score_at(trainer.progress.update)}
+    )
+
+
+@pytest.mark.parametrize("at_the_end", [50.0, 0.0])
+def test_the_validation_at_the_end_of_a_budget_does_not_move_the_memory_of_patience(tiny, tmp_path, at_the_end):
+    how = {"validate_every": 5, "patience": 2}
+    scores = {5: 10.0, 7: at_the_end, 10: 20.0, 15: 15.0, 20: 16.0}
+    ends = {}
+    for name, limits in {"whole": [40], "parts": [7, 40]}.items():
+        for limit in limits:
+            trainer = tiny.trainer(tmp_path / name, updates=limit, **how)
+            with_bleu(trainer, scores.get)
+            if limit != limits[0]:
+                trainer.restore(checkpoint.read(trainer.run.last, weights_only=False))
+            ends[name] = trainer.train()
+    assert [(at.finished, at.update) for at in ends.values()] == [("trainer.patience", 20)] * 2
+    assert ends["whole"].best_scheduled == ends["parts"].best_scheduled == 20.0
+    assert ends["parts"].best == max(20.0, at_the_end)  # the best checkpoint is the best there is
+
+
+def test_another_validation_is_noticed_and_best_and_patience_begin_anew(tiny, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("nmt"), "propagate", True)
+    how = {"validate_every": 2, "patience": 9, "schedule": ScheduleName.plateau}
+    first = tiny.trainer(tmp_path, updates=4, validation={"data.valid": "a", "trainer.valid_beam": 1}, **how)
+    first.train()
+    snapshot = checkpoint.read(first.run.last, weights_only=False)
+    same = tiny.trainer(tmp_path, updates=8, validation={"data.valid": "a", "trainer.valid_beam": 1}, **how)
+    same.restore(snapshot)
+    assert same.progress.best is not None
+    assert not caplog.records
+    wider = tiny.trainer(tmp_path, updates=8, validation={"data.valid": "a", "trainer.valid_beam": 5}, **how)
+    wider.restore(snapshot)
+    assert (wider.progress.best, wider.progress.best_scheduled, wider.progress.waited) == (None, None, 0)
+    assert wider.schedule.best == same.schedule.best < math.inf
+    assert "up to update 4 (trainer.valid_beam was 1, is 5): their numbers are not compared" in caplog.text
+    other = tiny.trainer(tmp_path, updates=8, validation={"data.valid": "b", "trainer.valid_beam": 1}, **how)
+    other.restore(snapshot)
+    assert (other.progress.best, other.schedule.best) == (None, math.inf)
+    assert "(data.valid has other lines)" in caplog.text
+
+
+# By which checkpoints a run writes and when; trainer.keep=1, the default, leaves one step-N.
+@pytest.mark.parametrize(
+    ("validate_every", "save_every"), [(0, 0), (500, 500), (3, 3), (3, 0), (0, 3), (6, 6), (2, 3), (4, 6)]
+)
+def test_a_flipped_byte_in_any_file_of_the_newest_checkpoint_leaves_the_one_before(
+    tiny, tmp_path, validate_every, save_every
+):
+    trainer = tiny.trainer(tmp_path, updates=6, validate_every=validate_every, save_every=save_every, keep=1)
+    trainer.train()
+    run = trainer.run
+    newest = run.newest_whole()
+    assert newest == run.last
+    for path in sorted(path for path in newest.rglob("*") if path.is_file()):
+        whole = path.read_bytes()
+        at = len(whole) // 2
+        while whole[at : at + 1] in b" \n":  # of JSON's blanks some may be others
+            at += 1
+        with open(path, "r+b") as file:  # and so in every checkpoint that is a link to this one
+            file.seek(at)
+            file.write(bytes([whole[at] ^ 1]))
+        left = run.newest_whole()
+        assert left not in (None, newest), path
+        snapshot = checkpoint.read(left, weights_only=False)
+        assert snapshot.state["update"] >= 3 or not (validate_every == save_every == 3)
+        again = tiny.trainer(tmp_path, updates=6)
+        again.restore(snapshot)
+        with open(path, "r+b") as file:
+            file.write(whole)
+    checkpoint.verify(run.last)
+
+
+def test_a_damaged_last_is_mended_from_the_one_before(tiny, tmp_path):
+    trainer = tiny.trainer(tmp_path, updates=4, validate_every=2, save_every=2)
+    trainer.train()
+    weights = trainer.run.last / "model.safetensors"
+    with open(weights, "r+b") as file:
+        file.write(b"?")
+    place = trainer.run.newest_whole()
+    again = tiny.trainer(tmp_path, updates=4, validate_every=2, save_every=2)
+    again.restore(checkpoint.read(place, weights_only=False))
+    again.mend(place)
+    for name in (again.run.last, again.run.step(4)):
+        checkpoint.verify(name)
+
+
+def test_what_cannot_be_written_is_named(tiny, fork, tmp_path):
+    for limit, said in ((300, "metrics.jsonl"), (6000, "checkpoints/last/")):
+        run = tmp_path / str(limit)
+
+        def work(run=run, limit=limit):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+            trainer = tiny.trainer(run, updates=20, save_every=3)
+            with pytest.raises(OSError, match="could not be written") as error:
+                trainer.train()
+            print(error.value)
+
+        child = fork(work)
+        assert child.wait() == 0, child.errors()
+        message = child.out.read_text()
+        assert message.startswith(f"{run}/{said}")
+        assert "checkpoints are kept" not in message
+        assert message.count("\n") == 1
 
 
 def test_the_best_is_kept_by_loss_too(tiny, tmp_path):

@@ -3,7 +3,7 @@
 from hydra.core.config_store import ConfigStore
 
 from nmt.config.schema.data import BatchConfig, DataConfig, DataKind, TokenizerConfig
-from nmt.config.schema.decoding import DecodeConfig
+from nmt.config.schema.decoding import DecodeConfig, DecodeOverrides
 from nmt.config.schema.doors import (
     AlignConfig,
     CompareConfig,
@@ -24,6 +24,7 @@ __all__ = [
     "DataConfig",
     "DataKind",
     "DecodeConfig",
+    "DecodeOverrides",
     "DecoderConfig",
     "DecoderKind",
     "EncoderConfig",

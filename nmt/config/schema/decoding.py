@@ -1,6 +1,6 @@
 """The knobs of search: decode.*"""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from nmt.config.schema.bounds import count
 from nmt.decoding.search import Normalisation
@@ -8,6 +8,8 @@ from nmt.decoding.search import Normalisation
 
 @dataclass
 class DecodeConfig:
+    """How a run's validations decode, but for the beam, which is trainer.valid_beam."""
+
     beam: int = 5
     batch_size: int = 64
     max_length: int | None = None
@@ -22,3 +24,23 @@ class DecodeConfig:
             raise ValueError(
                 f"decode.nbest={self.nbest} is more than the {self.beam} of decode.beam: try decode.beam={self.nbest}"
             )
+
+
+@dataclass
+class DecodeOverrides:
+    """How a command decodes that opens a run. What is null is as the run's validations have it."""
+
+    beam: int = 5
+    nbest: int = 1
+    batch_size: int | None = None
+    max_length: int | None = None
+    normalisation: Normalisation | None = None
+    alpha: float | None = None
+
+    def __post_init__(self):
+        self.over(DecodeConfig())
+
+    def over(self, own: DecodeConfig) -> DecodeConfig:
+        """`own`, the run's, with what is given here. Raises ValueError, by name, for what is impossible."""
+        asked = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(own, **{name: value for name, value in asked.items() if value is not None})

@@ -7,7 +7,7 @@ from nmt.analysis.metrics import METRICS
 from nmt.analysis.segmentation import TOKENIZERS
 from nmt.config.schema.bounds import MOST, above, at_least, between, count, one_of
 from nmt.config.schema.data import DataKind
-from nmt.config.schema.decoding import DecodeConfig
+from nmt.config.schema.decoding import DecodeOverrides
 from nmt.training.device import DeviceName, Precision
 
 
@@ -36,7 +36,7 @@ class EvaluateConfig:
 
     checkpoint: str | None = None
     data: TestConfig = field(default_factory=TestConfig)
-    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    decode: DecodeOverrides = field(default_factory=DecodeOverrides)
     metrics: list[str] | None = None
     ter_max_tokens: int = 200
     ter_max_seconds: float = 60.0
@@ -73,7 +73,7 @@ class TranslateConfig:
     checkpoint: str | None = None
     out: str | None = None
     append: bool = False
-    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    decode: DecodeOverrides = field(default_factory=DecodeOverrides)
     alignments: str | None = None
     heatmaps: str | None = None
     pieces: bool | None = None
@@ -174,7 +174,7 @@ class SaliencyConfig:
     heatmaps: int = 10
     gold: str | None = None
     gold_reversed: bool = False
-    decode: DecodeConfig = field(default_factory=DecodeConfig)
+    decode: DecodeOverrides = field(default_factory=DecodeOverrides)
     device: DeviceName = DeviceName.auto
     precision: Precision = Precision.fp32
     threads: int | None = None

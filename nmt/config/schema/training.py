@@ -9,6 +9,7 @@ from nmt.config.schema.decoding import DecodeConfig
 from nmt.config.schema.model import DecoderKind, ModelConfig
 from nmt.model.seq2seq import Tie
 from nmt.training.device import DeviceName, GraphsChoice, Kernels, Precision
+from nmt.training.gradients import Normalization
 from nmt.training.optim import OptimiserName, ScheduleName
 from nmt.training.trainer import BestBy
 
@@ -47,6 +48,7 @@ class OptimConfig:
     momentum: float = 0.0
     weight_decay: float = 0.0
     clip: float = 1.0
+    normalization: Normalization = Normalization.tokens
     smoothing: float = 0.0
     average: float = 0.0
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

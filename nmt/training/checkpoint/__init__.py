@@ -1,7 +1,7 @@
 """A checkpoint on disk: a folder that is whole or absent, and that nothing has to be executed to read."""
 
 from nmt.training.checkpoint.optimizer import pack_optimizer, unpack_optimizer
-from nmt.training.checkpoint.placing import discard, link, recover, standing, write
+from nmt.training.checkpoint.placing import discard, link, named, recover, standing, write
 from nmt.training.checkpoint.reading import check_fit, read, read_config, read_update, verify
 from nmt.training.checkpoint.snapshot import FORMAT, Snapshot
 
@@ -11,6 +11,7 @@ __all__ = [
     "check_fit",
     "discard",
     "link",
+    "named",
     "pack_optimizer",
     "read",
     "read_config",
