@@ -176,6 +176,7 @@ def test_scores_hold_what_was_promised(evaluated):
     assert scores["seconds"] > 0
 
 
+@pytest.mark.process
 def test_the_sacrebleu_command_gives_the_same_score(evaluated, trained):
     folder, _ = evaluated
     words = [str(trained / "test.en"), "-i", str(folder / "hypotheses.txt"), "-m", "bleu", "chrf", "ter", "-w", "6"]
@@ -516,6 +517,7 @@ def test_a_line_that_is_not_utf8_is_named(trained):
 # For real
 
 
+@pytest.mark.process
 def test_a_mistake_is_one_line_and_status_2_for_real(tmp_path):
     ended = process(tmp_path, "nmt.train", "model.encoder.hiden=3")
     assert ended.returncode == 2
@@ -526,12 +528,14 @@ def test_a_mistake_is_one_line_and_status_2_for_real(tmp_path):
     ]
 
 
+@pytest.mark.process
 def test_a_translation_is_the_same_bytes_for_real(trained, evaluated):
     ended = process(trained, "nmt.translate", "checkpoint=RUN", "device=cpu", stdin=(trained / "test.de").read_bytes())
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert ended.stdout == (evaluated[0] / "hypotheses.txt").read_bytes()
 
 
+@pytest.mark.process
 def test_a_reader_that_has_had_enough_is_no_mistake(trained):
     script = f"{sys.executable} -m nmt.translate checkpoint=RUN device=cpu decode.batch_size=1 | head -n 1"
     lines = (trained / "test.de").read_bytes() * 20

@@ -64,6 +64,7 @@ def test_the_version_is_printed(start):
     assert start("--version")[1] == (0, f"nmt {__version__}\n", "")
 
 
+@pytest.mark.process
 def test_another_kind_of_system_is_refused_in_a_sentence():
     code = "import os; os.name = 'nt'\ntry:\n    import nmt\nexcept ImportError as error:\n    print(error)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CONFIGS.parent)

@@ -94,6 +94,7 @@ def test_the_target_language_chooses_the_tokenizer_of_a_curve():
     assert curve[0].bleu == pytest.approx(bleu(hypotheses, lines, tgt="zh").score)
 
 
+@pytest.mark.process
 def test_the_sacrebleu_command_gives_the_same_verdicts(tmp_path):
     for name, lines in (("ref", REFERENCES), ("good", GOOD), ("bad", BAD)):
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))

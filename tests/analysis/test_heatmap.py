@@ -100,6 +100,7 @@ def test_settings_of_matplotlib_leave_the_picture_alone():
         np.testing.assert_array_equal(attention_image(np.eye(3), WORDS, WORDS), before)
 
 
+@pytest.mark.process
 def test_drawing_needs_no_pyplot():
     code = "import nmt.analysis.heatmap, nmt.analysis.curves, sys; sys.exit('matplotlib.pyplot' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

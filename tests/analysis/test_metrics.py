@@ -26,11 +26,13 @@ def printed(tmp_path_factory):
     return {entry["name"]: entry for entry in json.loads(done.stdout)}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("name", "metric"), [("BLEU", bleu), ("chrF2", chrf), ("TER", ter)])
 def test_the_sacrebleu_command_gives_the_same_score(printed, name, metric):
     assert metric(HYPOTHESES, REFERENCES).score == pytest.approx(printed[name]["score"], abs=1e-5)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("name", "metric"), [("BLEU", bleu), ("chrF2", chrf), ("TER", ter)])
 def test_the_sacrebleu_command_gives_the_same_signature(printed, name, metric):
     assert metric(HYPOTHESES, REFERENCES).signature == printed[name]["signature"]

@@ -5,7 +5,10 @@ from browser import Browser, find_browser
 from pages import FORCED, FOUND, HARMFUL, without_attention
 
 PROGRAM = find_browser()
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs a browser: install Debian's chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(PROGRAM is None, reason="needs a browser: install Debian's chromium"),
+]
 
 
 @pytest.fixture(scope="module")

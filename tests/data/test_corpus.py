@@ -172,6 +172,7 @@ def test_digests_follow_content(tmp_path):
     assert read_files([str(tmp_path / "a")], "en", "de").digest() != digest
 
 
+@pytest.mark.process
 def test_reading_files_does_not_import_the_datasets_library():
     code = "import sys, nmt.data.corpus; sys.exit('datasets' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -47,6 +47,7 @@ def loss_and_gradients(model, sentences, way):
         return loss, dict(zip(names, torch.autograd.grad(loss, parameters, materialize_grads=True), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decoder", "options"), LOOPS)
 @pytest.mark.parametrize("tile", [256, 8192])
 def test_the_kernels_are_the_plain_path(make, sentences, decoder, options, tile, monkeypatch):
@@ -70,6 +71,7 @@ def test_the_kernels_are_the_plain_path(make, sentences, decoder, options, tile,
         assert (fast[name] - slope).norm() < 2e-5 * slope.norm() + 1e-6 * largest, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decoder", "options"), LOOPS)
 def test_the_kernels_take_bf16(make, sentences, decoder, options):
     model = make(decoder, dtype=torch.float32, attention_size=21, **options).to(DEVICE)
@@ -211,6 +213,8 @@ for kernel in kernels:
 """
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_the_kernels_compile_for_a_hopper_gpu(tmp_path):
     """Triton brings its own assembler: no GPU is needed, only a process in which its interpreter is off."""
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}

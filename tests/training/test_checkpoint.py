@@ -349,6 +349,7 @@ def writer(path: Path, body: str) -> subprocess.Popen:
     )
 
 
+@pytest.mark.process
 def test_a_whole_checkpoint_is_there_whenever_the_writer_is_killed(tmp_path):
     # One process imports torch; each round is a fork of it, killed at a random moment of its writing.
     body = """
@@ -420,6 +421,8 @@ def test_a_kill_at_each_step_of_replacing_leaves_a_whole_checkpoint(folder, mome
     assert checkpoint.read(folder, weights_only=False).state["update"] == update
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_reader_always_finds_a_whole_checkpoint_while_it_is_being_replaced(tmp_path):
     body = """
     import itertools, time
@@ -456,6 +459,8 @@ def test_an_interrupted_write_leaves_nothing_of_itself(folder):
     assert checkpoint.read_update(folder) == 7
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("limit", [100, 50_000, 399_000])
 def test_a_file_size_limit_is_said_in_one_line_and_keeps_the_last_good_checkpoint(tmp_path, limit):
     body = f"""
@@ -476,6 +481,7 @@ def test_a_file_size_limit_is_said_in_one_line_and_keeps_the_last_good_checkpoin
     assert not errors
 
 
+@pytest.mark.process
 def test_a_full_disk_is_said_in_one_line_and_keeps_the_last_good_checkpoint(tmp_path):
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(tmp_path)], capture_output=True)
     if mounted.returncode:
@@ -500,6 +506,8 @@ def test_a_full_disk_is_said_in_one_line_and_keeps_the_last_good_checkpoint(tmp_
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_hundred_megabytes_are_written_in_little_time_of_the_processor_and_little_memory(tmp_path):
     body = """
     import time

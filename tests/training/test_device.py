@@ -72,6 +72,7 @@ def train(door):
     return start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", ["cpu", CUDA])
 def test_a_killed_run_goes_on_as_the_unbroken_one(tiny, train, tmp_path, losses, device):
     """Bit for bit on a CPU. A GPU adds in no fixed order: the largest difference is printed (pytest -s)."""
@@ -92,6 +93,7 @@ def test_a_killed_run_goes_on_as_the_unbroken_one(tiny, train, tmp_path, losses,
     assert largest <= (0 if device == "cpu" else 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "precision", "updates"),
     [

@@ -87,6 +87,7 @@ def composed(overrides: list[str], name: str = "train"):
         return OmegaConf.to_object(compose(name, overrides))
 
 
+@pytest.mark.slow
 def test_a_mutated_checkpoint_translates_and_trains_on_or_is_refused_in_one_line(tiny, run, tmp_path):
     before, refused = None, 0
     for seed in range(COUNT):
@@ -130,6 +131,7 @@ def go_on(tiny, mutant: Path, folder: Path) -> None:
     trainer._update()
 
 
+@pytest.mark.slow
 def test_a_mutated_configuration_is_one_or_is_refused_in_one_line(tiny, tmp_path):
     plain = to_plain(composed(tiny.settings(tmp_path)))
     for seed in range(COUNT):
@@ -163,6 +165,7 @@ KEYS = st.sampled_from(keys(TrainConfig)) | st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @examples(COUNT // 5)  # composing takes a fifth of a second
 @given(st.lists(st.tuples(KEYS, ANY), min_size=1, max_size=2))
 def test_an_odd_command_line_composes_or_is_refused_in_one_line(pairs):
@@ -178,6 +181,7 @@ BYTES = st.binary(max_size=60)
 LINE = st.text(st.characters(), max_size=30) | st.text("ab .,!?\t\r\u2028\u0085\x00\x1b\U0001f600é日", max_size=40)
 
 
+@pytest.mark.slow
 @examples(COUNT)
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=40), max_size=12))
 def test_one_line_comes_out_for_one_that_goes_in(tiny, lines):
@@ -188,6 +192,7 @@ def test_one_line_comes_out_for_one_that_goes_in(tiny, lines):
     assert all(len(each.text.splitlines()) <= 1 and "\n" not in each.text for nbest in found for each in nbest)
 
 
+@pytest.mark.slow
 @examples(COUNT)
 @given(
     st.binary(max_size=60) | LINE.map(lambda text: text.encode("utf-8", "replace")),

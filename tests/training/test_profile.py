@@ -17,6 +17,7 @@ def profiling(monkeypatch):
     return importlib.import_module("profile_training")
 
 
+@pytest.mark.slow
 def test_every_part_of_an_update_is_timed_and_nothing_stays_timed(profiling, tmp_path):
     for language, words in (("de", "ein mann geht mit dem hund"), ("en", "a man walks with the dog")):
         (tmp_path / f"train.{language}").write_text(f"{words}\n" * 60)

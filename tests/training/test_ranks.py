@@ -25,6 +25,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_ranks_are_one_with_the_same_batch(tiny, door, two_ranks, tmp_path, losses, kind):
     own = {**EXACT, **KINDS[kind], "trainer__max_updates": 50, "trainer__save_every": 0, "trainer__validate_every": 25}
@@ -40,6 +41,7 @@ def test_two_ranks_are_one_with_the_same_batch(tiny, door, two_ranks, tmp_path, 
     assert children[1].errors() == ""
 
 
+@pytest.mark.slow
 def test_a_run_may_go_on_with_other_numbers_of_ranks(tiny, door, two_ranks, tmp_path, losses):
     settings = {**EXACT, "trainer__save_every": 0}
     assert door("train", tiny.settings(tmp_path / "one", trainer__max_updates=9, **settings)).wait() == 0
@@ -51,6 +53,7 @@ def test_a_run_may_go_on_with_other_numbers_of_ranks(tiny, door, two_ranks, tmp_
         assert (same, other) == (update, pytest.approx(loss, rel=1e-5))
 
 
+@pytest.mark.slow
 def test_each_rank_drops_out_units_of_its_own(tiny, two_ranks, tmp_path, everything):
     run = tmp_path / "run"
     assert [child.wait() for child in two_ranks(tiny.settings(run, trainer__max_updates=1))] == [0, 0]
@@ -65,6 +68,7 @@ def test_a_mistake_is_said_once_and_ends_all_ranks(tiny, two_ranks, tmp_path):
     assert children[1].errors() == ""
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_rank_saves_and_ends_all(tiny, two_ranks, tmp_path):
     run = tmp_path / "run"
     children = two_ranks(tiny.settings(run, trainer__max_updates=100_000, trainer__save_every=0))
@@ -75,6 +79,7 @@ def test_a_signal_to_one_rank_saves_and_ends_all(tiny, two_ranks, tmp_path):
     assert checkpoint.read_update(run / "checkpoints" / "last") > 0
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_ends_the_others(tiny, two_ranks, tmp_path):
     run = tmp_path / "run"
     children = two_ranks(tiny.settings(run, trainer__max_updates=100_000, trainer__save_every=0))
@@ -102,6 +107,7 @@ def test_each_start_of_the_ranks_has_a_part_of_the_store_of_its_own():
     assert len({addresses[0] for addresses in starts}) == 3
 
 
+@pytest.mark.slow
 def test_torchrun_restarts_after_a_kill_and_ends_as_if_undisturbed(tiny, two_ranks, tmp_path, assert_same):
     own = {"trainer__max_updates": 30, "trainer__save_every": 5}
     assert [child.wait() for child in two_ranks(tiny.settings(tmp_path / "whole", **own))] == [0, 0]

@@ -64,6 +64,7 @@ def whole(tiny, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_a_run_ends_as_if_it_had_never_been(tiny, door, tmp_path, whole, assert_same):
     """The small sister of scripts/torture_resume.py."""
     dice = random.Random(1)

@@ -25,6 +25,7 @@ def stop_and_go_on(tiny, folder, stops: list[int], updates: int, **how):
 
 
 # The tiny corpus has about 20 batches an epoch: 25 updates of 2 batches cross the ends of two epochs.
+@pytest.mark.slow
 @pytest.mark.parametrize("stops", [[1], [7], [10, 11], [3, 13, 20]])
 def test_stopping_and_going_on_is_never_having_stopped(tiny, tmp_path, assert_same, stops):
     how = {"accumulate": 2, "log_every": 3, "schedule": ScheduleName.inverse_sqrt, "average": 0.9}
@@ -50,6 +51,7 @@ class Nothing:
     def save(self, folder): ...
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimiser", OptimiserName)
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_each_update_can_be_gone_on_from(tiny, tmp_path, assert_same, optimiser, average):
@@ -68,6 +70,7 @@ def test_each_update_can_be_gone_on_from(tiny, tmp_path, assert_same, optimiser,
     assert_same(tmp_path / "whole", tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_plateau_and_of_patience_is_kept(tiny, tmp_path, everything):
     how = {
         "schedule": ScheduleName.plateau,
@@ -128,6 +131,7 @@ def test_bad_numbers_without_end_stop_the_run_and_keep_its_last_good_checkpoint(
     )
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run(tiny, tmp_path):
     trainer = tiny.trainer(tmp_path, updates=50, lr=1e-9, validate_every=2, patience=3, best_by=BestBy.bleu)
     at = trainer.train()
@@ -136,6 +140,7 @@ def test_patience_ends_a_run(tiny, tmp_path):
     assert checkpoint.read_update(trainer.run.best) == 2
 
 
+@pytest.mark.slow
 def test_the_best_is_kept_by_loss_too(tiny, tmp_path):
     trainer = tiny.trainer(tmp_path, updates=6, validate_every=1, best_by=BestBy.loss)
     at = trainer.train()
@@ -145,6 +150,7 @@ def test_the_best_is_kept_by_loss_too(tiny, tmp_path):
     assert checkpoint.read_update(trainer.run.best) == lowest[1]
 
 
+@pytest.mark.slow
 def test_the_minutes_include_the_last_validation_and_the_saving(tiny, tmp_path, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
@@ -182,6 +188,7 @@ def test_minutes_alone_save_too(tiny, tmp_path):
     assert [place.name for place in trainer.run.steps()] == ["step-1", "step-2", "step-3", "step-4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_in_mid_update_saves_and_the_rest_is_as_if_it_had_not_come(tiny, tmp_path, assert_same, number):
     how = {"accumulate": 2, "validate_every": 2, "updates": 6}
@@ -206,6 +213,7 @@ def test_a_signal_in_mid_update_saves_and_the_rest_is_as_if_it_had_not_come(tiny
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_a_signal_in_mid_validation_abandons_it_and_it_is_made_up_for(tiny, tmp_path, assert_same):
     how = {"validate_every": 2, "updates": 6, "average": 0.9}
     tiny.trainer(tmp_path / "whole", **how).train()

@@ -46,6 +46,7 @@ def wait_until(what, seconds: float = 200) -> None:
         time.sleep(0.001)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nbest", [1, 3])
 def test_what_was_cut_off_at_any_byte_is_continued_exactly(door, run, lines, tmp_path, nbest):
     (tmp_path / "in").write_text("\n".join(lines) + "\n")
