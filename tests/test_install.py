@@ -84,7 +84,9 @@ def test_the_installed_command_trains_evaluates_and_translates(installed, tmp_pa
     assert evaluated.returncode == 0, evaluated.stderr
     assert "BLEU" in evaluated.stdout
     assert (tmp_path / "mine" / "report.html").stat().st_size > 0
-    translated = run(tmp_path, installed / "nmt", "translate", "checkpoint=mine", "device=cpu", stdin="The man sleeps.\n")
+    translated = run(
+        tmp_path, installed / "nmt", "translate", "checkpoint=mine", "device=cpu", stdin="The man sleeps.\n"
+    )
     assert (translated.returncode, translated.stderr) == (0, "")
     assert translated.stdout.count("\n") == 1
 
