@@ -5,4 +5,4 @@ import os
 __version__ = "0.1.0"
 
 if os.name != "posix":
-    raise ImportError("nmt needs a POSIX system, such as Linux: it uses fork, file locks and signals; on Windows try WSL")
+    raise ImportError("nmt needs a POSIX system, such as Linux, for its locks and signals; on Windows try WSL")

@@ -2,16 +2,13 @@
 
 import json
 import random
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from nmt import build, evaluate, train
-from nmt.config.door import CONFIGS, door
+from nmt import build, evaluate
+from nmt.config.door import CONFIGS
 from nmt.config.schema import DataConfig, DataKind, DecoderKind, TrainConfig
 from nmt.config.schema import TestConfig as Asked  # under its own name pytest would collect it
 from nmt.data.batches import Unit
@@ -21,6 +18,7 @@ from nmt.model.cells import CellKind
 from nmt.model.decoder import Start
 from nmt.model.init import Init, initialise
 from nmt.training.optim import OptimiserName, ScheduleName
+from tests.support.commands import call, compose_config
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 CORPORA = sorted(path.stem for path in (CONFIGS / "data").glob("*.yaml"))
@@ -29,8 +27,7 @@ LUONG = ["luong_concat", "luong_dot", "luong_general"]
 
 
 def composed(*overrides: str) -> TrainConfig:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = OmegaConf.to_object(compose("train", overrides=list(overrides)))
+    config = compose_config(overrides)
     assert isinstance(config, TrainConfig)
     return config
 
@@ -214,15 +211,13 @@ def write_hub_corpus(folder: Path, src: str, tgt: str, *, nested: bool) -> None:
 def test_a_preset_trains_on_local_data_of_its_shape(tmp_path, monkeypatch, corpus, src, tgt, nested):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.chdir(tmp_path)
     write_hub_corpus(tmp_path / "local", src, tgt, nested=nested)
     small = ["model.encoder.hidden=4", "model.encoder.embedding=4", "model.attention.size=4"]
     small += ["model.decoder.hidden=8", "model.decoder.embedding=4", "model.decoder.readout=4"]
     words = [f"data={corpus}", "data.name=local", "data.config=null", "run=run", *small]
     words += ["tokenizer.kind=char", "tokenizer.size=8", "tokenizer.byte_fallback=false", "device=cpu"]
     words += ["trainer.max_updates=2", "trainer.tensorboard=false", "optim.schedule.warmup=1"]
-    monkeypatch.setattr(sys, "argv", ["nmt.train", *words])
-    door("train", train.main, TrainConfig)
+    assert call(tmp_path, "train", *words).code == 0
     assert (tmp_path / "run" / "checkpoints" / "last" / "model.safetensors").is_file()
     assert "60 training pairs" in (tmp_path / "run" / "train.log").read_text()
 

@@ -5,18 +5,15 @@ import shlex
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
 
-from nmt.config import schema  # noqa: F401  (registers what the YAML files are checked against)
-from nmt.config.door import CONFIGS
 from nmt.config.plain import CHANGEABLE
+from tests.support.commands import compose_config
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-PAGES = {page: page.read_text(encoding="utf-8") for page in (README, *sorted((ROOT / "docs").glob("*.md")))}
+OTHERS = (ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = {page: page.read_text(encoding="utf-8") for page in (README, *OTHERS)}
 
 
 def commands() -> list[list[str]]:
@@ -34,22 +31,20 @@ def test_every_command_composes(command):
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the optional extra `cluster`")
     if "--multirun" in overrides:  # each value of a sweep is tried as the others are
         overrides = [word.split(",")[0] for word in overrides if word != "--multirun"]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        OmegaConf.to_object(compose(verb.removeprefix("nmt."), [word for word in overrides if word != "..."]))
+    compose_config([word for word in overrides if word != "..."], verb.removeprefix("nmt."))
 
 
 def test_there_are_commands():
     assert len(commands()) >= 8
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page):
     for path in re.findall(r"\]\(([^)#:]+)\)", PAGES[page]):
         assert (page.parent / path).exists(), path
 
 
-@pytest.mark.parametrize("target", re.findall(r"`make (\w+)`", TEXT))
+@pytest.mark.parametrize("target", re.findall(r"`make (\w+)", TEXT + PAGES[ROOT / "CONTRIBUTING.md"]))
 def test_every_make_target_exists(target):
     assert re.search(rf"^{target}:", (README.parent / "Makefile").read_text(encoding="utf-8"), re.M)
 

@@ -1,8 +1,9 @@
 """The report as a person meets it, in a real browser: what lights up, by mouse and by keyboard."""
 
 import pytest
-from browser import Browser, find_browser
-from pages import FORCED, FOUND, HARMFUL, without_attention
+
+from tests.support.browser import Browser, find_browser
+from tests.support.pages import FORCED, FOUND, HARMFUL, without_attention
 
 PROGRAM = find_browser()
 pytestmark = [

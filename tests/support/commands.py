@@ -1,4 +1,4 @@
-"""Running a command of the program and reading how it ended."""
+"""Running a command of the program, reading how it ended, and composing its configuration."""
 
 import contextlib
 import importlib
@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 from nmt.config import schema
-from nmt.config.door import door
+from nmt.config.door import CONFIGS, door
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = {
@@ -60,6 +63,13 @@ def call(
         except SystemExit as end:
             code = int(end.code or 0)
     return Ended(code, *(stream.buffer.getvalue().decode("utf-8") for stream in (out, err)))  # type: ignore[attr-defined]
+
+
+def compose_config(overrides: Sequence[object], name: str = "train") -> Any:
+    """The configuration of a command line, as the command gets it."""
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        return OmegaConf.to_object(compose(name, [str(override) for override in overrides]))
 
 
 def environment() -> dict[str, str]:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from mutations import mutate, odd_bytes
 
 from nmt.training import checkpoint
 from nmt.training.checkpoint import Snapshot
 from nmt.training.checkpoint.snapshot import files_in
+from tests.support.mutations import mutate, odd_bytes
 
 COUNT = int(os.environ.get("NMT_FUZZ", "400"))
 MOST_MEMORY = 200 << 20

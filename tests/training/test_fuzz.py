@@ -12,11 +12,10 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mutations import mutate, odd_json
 from omegaconf import OmegaConf
 
 from nmt import build
-from nmt.config.door import CONFIGS, explain
+from nmt.config.door import explain
 from nmt.config.plain import from_plain, to_plain
 from nmt.config.schema import TrainConfig, TranslateConfig
 from nmt.data.corpus import Blank, read_files
@@ -24,6 +23,8 @@ from nmt.data.encoded import encode_corpus
 from nmt.decoding.translator import Translator
 from nmt.training import checkpoint
 from nmt.training.run_folder import locate
+from tests.support.commands import compose_config
+from tests.support.mutations import mutate, odd_json
 
 COUNT = int(os.environ.get("NMT_FUZZ", "120"))
 MOST_MEMORY = 300 << 20
@@ -68,23 +69,13 @@ def peak() -> int:
 def run(tiny, tmp_path_factory) -> Path:
     """A run with the settings that its model has."""
     folder = tmp_path_factory.mktemp("fuzz") / "run"
-    config = composed(tiny.settings(folder))
+    config = compose_config(tiny.settings(folder))
     torch.manual_seed(1)
     model = build.new_model(config, tiny.tokenizer, torch.device("cpu"))
     trainer = tiny.trainer(folder, updates=2, model=model, average=0.9)
     trainer.config = to_plain(config)
     trainer.train()
     return folder
-
-
-def composed(overrides: list[str], name: str = "train"):
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return OmegaConf.to_object(compose(name, overrides))
 
 
 @pytest.mark.slow
@@ -133,7 +124,7 @@ def go_on(tiny, mutant: Path, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_mutated_configuration_is_one_or_is_refused_in_one_line(tiny, tmp_path):
-    plain = to_plain(composed(tiny.settings(tmp_path)))
+    plain = to_plain(compose_config(tiny.settings(tmp_path)))
     for seed in range(COUNT):
         dice = random.Random(seed)
         mutant: object = plain
@@ -172,7 +163,7 @@ def test_an_odd_command_line_composes_or_is_refused_in_one_line(pairs):
     overrides = [f"{key}={value}" for key, value in pairs]
     try:
         with no_hang():
-            composed(overrides)
+            compose_config(overrides)
     except Exception as error:
         one_line(error)
 
@@ -215,5 +206,5 @@ def test_an_odd_corpus_is_read_or_refused_in_one_line(tiny, tmp_path_factory, sr
 
 
 def test_the_schema_of_translating_has_its_keys():
-    assert composed(["in=a", "out=b", "append=true"], "translate").source == "a"
-    assert isinstance(composed([], "translate"), TranslateConfig)
+    assert compose_config(["in=a", "out=b", "append=true"], "translate").source == "a"
+    assert isinstance(compose_config([], "translate"), TranslateConfig)

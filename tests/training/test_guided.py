@@ -15,6 +15,7 @@ from nmt.model.loss import guided_cross_entropy
 from nmt.training.device import Device
 from nmt.training.gradients import Gradients, Word
 from nmt.training.ranks import Ranks
+from tests.support.commands import compose_config
 
 
 def write_links(folder, name="train.links") -> None:
@@ -141,15 +142,6 @@ def test_what_cannot_guide_is_refused_before_there_is_a_run(linked, tmp_path, do
 @pytest.fixture
 def door_of():
     """door_of(words): `nmt.train WORDS` in this process; a mistake is raised."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
     from nmt import train
-    from nmt.config.door import CONFIGS
 
-    def enter(words: list[str]) -> None:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            config = OmegaConf.to_object(compose("train", words))
-        train.main(config, words)  # type: ignore[arg-type]
-
-    return enter
+    return lambda words: train.main(compose_config(words), words)

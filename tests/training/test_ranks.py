@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch.distributed as dist
 
 from nmt.training import checkpoint
 from nmt.training.ranks import _own_part
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 EXACT = {"model__encoder__dropout": 0, "model__decoder__dropout": 0, "trainer__accumulate": 1}
@@ -72,7 +72,7 @@ def test_a_mistake_is_said_once_and_ends_all_ranks(tiny, two_ranks, tmp_path):
 def test_a_signal_to_one_rank_saves_and_ends_all(tiny, two_ranks, tmp_path):
     run = tmp_path / "run"
     children = two_ranks(tiny.settings(run, trainer__max_updates=100_000, trainer__save_every=0))
-    wait_for(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size)
+    wait_until(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size)
     children[1].kill(signal.SIGUSR1)
     assert [child.wait() for child in children] == [0, 0]
     assert "saving at update" in children[0].errors()
@@ -83,7 +83,7 @@ def test_a_signal_to_one_rank_saves_and_ends_all(tiny, two_ranks, tmp_path):
 def test_a_rank_that_dies_ends_the_others(tiny, two_ranks, tmp_path):
     run = tmp_path / "run"
     children = two_ranks(tiny.settings(run, trainer__max_updates=100_000, trainer__save_every=0))
-    wait_for(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size)
+    wait_until(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size)
     children[1].kill()
     assert children[0].wait() == 2
     assert "error: rank 0 lost the other ranks: " in children[0].errors()
@@ -122,7 +122,7 @@ def test_torchrun_restarts_after_a_kill_and_ends_as_if_undisturbed(tiny, two_ran
         text=True,
     )
     try:
-        wait_for(lambda: (run / "checkpoints" / "step-5").exists() and torchrun.poll() is None)
+        wait_until(lambda: (run / "checkpoints" / "step-5").exists() and torchrun.poll() is None)
         os.kill(worker(torchrun.pid, 1), signal.SIGKILL)
         _, errors = torchrun.communicate(timeout=600)
     finally:
@@ -144,10 +144,3 @@ def worker(parent: int, rank: int) -> int:
         if f"RANK={rank}".encode() in environment:
             return int(status.parent.name)
     raise AssertionError(f"torchrun has no worker of rank {rank}")
-
-
-def wait_for(what, seconds: float = 200) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)

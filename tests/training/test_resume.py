@@ -14,6 +14,7 @@ import yaml
 
 from nmt.training import checkpoint
 from nmt.training.run_folder import RunFolder
+from tests.support import waiting
 
 
 def lines_of(run: Path) -> int:
@@ -21,15 +22,19 @@ def lines_of(run: Path) -> int:
     return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
 
 
-def wait_until(what, child, seconds: float = 200) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
+def wait_until(what, child) -> None:
+    """Waits until `what()` is true. Raises AssertionError where the child ends before."""
+
+    def happened() -> bool:
+        if what():
+            return True
         pid, status = os.waitpid(child.pid, os.WNOHANG)
         if pid:
             child.code = os.waitstatus_to_exitcode(status)
             raise AssertionError(f"ended with {child.code}: {child.errors()}")
-        time.sleep(0.001)
+        return False
+
+    waiting.wait_until(happened)
 
 
 def one_line(child) -> str:
