@@ -33,7 +33,7 @@ quick: setup
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --project pyproject.toml
 
 bench: setup
 	$(BIN)/python scripts/bench_training.py --size small --repeats 2

@@ -240,6 +240,8 @@ def test_gold_links_of_the_demo_corpus_are_turned_with_it(tmp_path):
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "test.links").write_text("0-1 2-0\n")
     there, back = (evaluate._gold(DataConfig(src=src, cache=str(tmp_path))) for src in ("en", "fr"))
+    assert there is not None
+    assert back is not None
     assert there[0].sure == {(0, 1), (2, 0)}
     assert back[0].sure == {(1, 0), (0, 2)}
 
@@ -247,7 +249,7 @@ def test_gold_links_of_the_demo_corpus_are_turned_with_it(tmp_path):
 @pytest.mark.parametrize("key", ["train", "valid", "test", "name", "config"])
 def test_the_demo_corpus_takes_no_other_text(key):
     with pytest.raises(ValueError, match=rf"data\.{key}=.*mine.*: the demo corpus brings its own; add data=files"):
-        build.read_corpus(DataConfig(**{key: "mine"}), "train")
+        build.read_corpus(DataConfig(**{key: "mine"}), "train")  # type: ignore[arg-type]
 
 
 def test_a_model_of_files_is_evaluated_on_the_demo_corpus():

@@ -120,7 +120,7 @@ def test_panels_stand_side_by_side_under_the_same_words(tmp_path):
 
 def test_each_panel_is_darkest_at_its_own_largest():
     figure = heatmap._figure(panels(2), WORDS, WORDS, "", "weight")
-    colours = [axes.collections[0].to_rgba(1 / (k + 1)) for k, axes in enumerate(figure.axes[:2])]
+    colours = [axes.collections[0].to_rgba(np.array([1 / (k + 1)])).tolist() for k, axes in enumerate(figure.axes[:2])]
     assert colours[0] == colours[1]
 
 

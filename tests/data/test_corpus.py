@@ -221,7 +221,7 @@ def test_slices_of_a_hub_corpus_have_digests_of_their_own(parquet, hub):
 def test_a_folder_saved_by_the_library_reads_too(tmp_path, hub):
     import datasets
 
-    datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS)).save_to_disk(tmp_path / "saved")
+    datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)}).save_to_disk(tmp_path / "saved")
     assert list(hub(tmp_path / "saved", "train[1:2]")) == [Pair("hallo 1", "hello 1")]
 
 

@@ -23,9 +23,10 @@ def sentences(lengths=LENGTHS, seed=0, padded_to=0):
 
 
 def real_model(kind):
-    sizes = {"vocabulary": 9, "embedding": 6, "hidden": 7, "memory": 10, "readout": 6, "attention_size": 4}
-    model = SmallModel(kind, start=Start.last, **sizes).build(seed=3)
-    return draw_weights(model, std=0.7)  # hypotheses differ in more than rounding
+    sizes = SmallModel(
+        kind, start=Start.last, vocabulary=9, embedding=6, hidden=7, memory=10, readout=6, attention_size=4
+    )
+    return draw_weights(sizes.build(seed=3), std=0.7)  # hypotheses differ in more than rounding
 
 
 def rescored(model, src, length, ids):

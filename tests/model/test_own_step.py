@@ -48,6 +48,7 @@ def error(weights: torch.Tensor) -> float:
     return alignment_error_rate(found, gold, gold).aer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("decoder", "score", "input_feeding"),
     [

@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,7 +34,11 @@ MOST_SECONDS = 20
 
 def examples(count: int) -> settings:
     return settings(
-        max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+        max_examples=count,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),  # type: ignore[arg-type]
+        database=None,
+        derandomize=True,
     )
 
 
@@ -140,7 +145,7 @@ def test_a_mutated_configuration_is_one_or_is_refused_in_one_line(tiny, tmp_path
 
 
 def keys(schema: type) -> list[str]:
-    def leaves(plain: dict, prefix: str = ""):
+    def leaves(plain: Any, prefix: str = ""):
         for key, value in plain.items():
             yield from leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
 

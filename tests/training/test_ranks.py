@@ -91,7 +91,7 @@ def test_a_rank_that_dies_ends_the_others(tiny, two_ranks, tmp_path):
 
 
 def test_each_start_of_the_ranks_has_a_part_of_the_store_of_its_own():
-    store = dist.HashStore()
+    store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
     store.set("nmt/asks/1", "dead")  # killed before rank 0 could answer
 
     def start(rank: int) -> bytes:
