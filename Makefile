@@ -1,13 +1,14 @@
 # make demo and make test each stand alone on a fresh clone; nothing needs root.
 PYTHON ?= python3
+WORKERS ?= 2
 BIN := .venv/bin
 RUN ?= runs/bahdanau/demo-$(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: setup demo test check bench
+.PHONY: setup demo test quick check bench
 
 setup: .venv/installed
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: $(PYTHON) is older than Python 3.11: try make PYTHON=python3.11"; exit 2; }
 	@$(PYTHON) -m venv .venv || \
@@ -20,13 +21,19 @@ demo: setup
 	$(BIN)/python -m nmt.train +experiment=bahdanau trainer.max_epochs=5 run=$(RUN)
 	$(BIN)/python -m nmt.evaluate checkpoint=$(RUN)
 
+# All tests of a file run in one process, as they share fixtures that take seconds to make.
+TESTS = $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+
 test: setup
-	$(BIN)/python -m pytest -q
+	$(TESTS)
+
+quick: setup
+	$(TESTS) -m "not slow and not process and not browser"
 
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/pyright
+	$(BIN)/pyright --project pyproject.toml
 
 bench: setup
 	$(BIN)/python scripts/bench_training.py --size small --repeats 2

@@ -15,10 +15,11 @@ settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(items):
-    if not torch.cuda.is_available():
-        for item in items:
-            if "gpu" in item.keywords:
-                item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU, and torch sees none"))
+    for item in items:
+        if "fork" in item.fixturenames:
+            item.add_marker(pytest.mark.process)
+        if "gpu" in item.keywords and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU, and torch sees none"))
 
 
 @pytest.fixture(scope="session")

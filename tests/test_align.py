@@ -1,23 +1,18 @@
 """The door of alignments as a person meets it: links, scores, matrices and pictures of given pairs, and mistakes."""
 
 import contextlib
-import io
 import os
 import re
-import sys
 import threading
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from nmt import align, train
+from nmt import align
 from nmt.analysis.alignment import pharaoh, read_links
-from nmt.config.door import door
-from nmt.config.schema import AlignConfig, TrainConfig
+from tests.support.commands import call, write_lines
 
-DOORS = {"train": (train.main, TrainConfig), "align": (align.main, AlignConfig)}
 TINY = [
     *("tokenizer.kind=bpe", "tokenizer.size=30", "tokenizer.byte_fallback=false", "trainer.tensorboard=false"),
     *("model.encoder.hidden=6", "model.encoder.embedding=6", "model.decoder.hidden=12", "model.decoder.embedding=6"),
@@ -30,45 +25,12 @@ PAIRS = ["src=text.de", "tgt=text.en", "device=cpu"]
 RUN = ["checkpoint=RUN", *PAIRS]
 
 
-class Ended(NamedTuple):
-    """How a command ended: its exit status and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def mistake(self) -> str:
-        lines = self.err.splitlines()
-        assert (self.code, len(lines), self.out) == (2, 1, ""), self.err
-        return lines[0].removeprefix("error: ")
-
-
-def call(folder: Path, verb: str, *words: str) -> Ended:
-    """`python -m nmt.VERB WORDS` in `folder`, in this process."""
-    code = 0
-    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
-        streams = [io.StringIO(), io.StringIO()]
-        for name, stream in zip(("stdout", "stderr"), streams, strict=True):
-            patch.setattr(sys, name, stream)
-        patch.setattr(sys, "argv", [f"nmt.{verb}", *words])
-        try:
-            door(verb, *DOORS[verb])
-        except SystemExit as end:
-            code = int(end.code or 0)
-    return Ended(code, *(stream.getvalue() for stream in streams))
-
-
-def write(path: Path, lines: list[str]) -> None:
-    path.write_text("".join(f"{line}\n" for line in lines))
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     """A folder with text.de, text.en, a RUN of de to en, a BACK of en to de and a PLAIN without attention."""
     folder = tmp_path_factory.mktemp("trained")
-    write(folder / "text.de", [line for line in SRC if line] * 5)
-    write(folder / "text.en", [line for line in TGT if line] * 5 + TGT[:1] * 5)
+    write_lines(folder / "text.de", [line for line in SRC if line] * 5)
+    write_lines(folder / "text.en", [line for line in TGT if line] * 5 + TGT[:1] * 5)
     for name, words in {
         "RUN": ["data.src=de", "data.tgt=en"],
         "BACK": ["data.src=en", "data.tgt=de"],
@@ -76,9 +38,9 @@ def trained(tmp_path_factory) -> Path:
     }.items():
         ended = call(folder, "train", *TINY, *words, f"run={name}")
         assert ended.code == 0, ended.err
-    write(folder / "text.de", SRC)
-    write(folder / "text.en", TGT)
-    write(folder / "gold", ["0-2 1-1 2-0", "0-1 1p0", "", "", "0-1 1-0", "0-3"])
+    write_lines(folder / "text.de", SRC)
+    write_lines(folder / "text.en", TGT)
+    write_lines(folder / "gold", ["0-2 1-1 2-0", "0-1 1p0", "", "", "0-1 1-0", "0-3"])
     return folder
 
 
@@ -169,7 +131,7 @@ def test_the_error_rate_of_a_run_is_that_of_its_links_scored_as_another_programs
 def test_gold_links_of_either_direction_and_format_are_the_same_links(trained):
     (trained / "turned").write_text("2-0 1-1 0-2\n1-0 0p1\n\n\n1-0 0-1\n3-0\n")
     wa = ["1 1 3 S", "1 2 2 S", "1 3 1 S", "2 1 2 S", "2 2 1 P", "5 1 2", "5 2 1", "6 1 4 S"]
-    write(trained / "gold.wa", wa)
+    write_lines(trained / "gold.wa", wa)
     rates = call(trained, "align", *RUN, "gold=gold").out
     assert call(trained, "align", *RUN, "gold=turned", "gold_reversed=true").out == rates
     assert call(trained, "align", *RUN, "gold=gold.wa").out == rates
@@ -207,8 +169,8 @@ def test_every_input_may_be_a_pipe(trained, tmp_path):
 
 
 def test_gold_links_that_were_read_the_wrong_way_and_fit_are_doubted(trained):
-    write(trained / "one", ["0-1 1-2 2-0"])
-    write(trained / "other", ["1-0 2-1 0-2"])
+    write_lines(trained / "one", ["0-1 1-2 2-0"])
+    write_lines(trained / "other", ["1-0 2-1 0-2"])
     ended = call(trained, "align", "links=one", "gold=other")
     assert ended.out.startswith("alignment error rate 100.0 %")
     assert "other may have been read in a wrong way: with gold_reversed=true" in ended.err
@@ -280,10 +242,10 @@ def test_a_pair_too_long_in_one_direction_is_left_without_links_and_matrix(train
     ],
 )
 def test_what_cannot_be_aligned_is_refused_in_one_line_before_anything_is_written(trained, words, said):
-    write(trained / "short", ["ba", "do"])
-    write(trained / "few", ["0-0", "0-0"])
-    write(trained / "far", ["0-0", "2-0", "", "", "", ""])
-    write(trained / "far.wa", ["1 1 1 S", "7 1 1 S"])
+    write_lines(trained / "short", ["ba", "do"])
+    write_lines(trained / "few", ["0-0", "0-0"])
+    write_lines(trained / "far", ["0-0", "2-0", "", "", "", ""])
+    write_lines(trained / "far.wa", ["1 1 1 S", "7 1 1 S"])
     (trained / "latin1").write_bytes(b"ba\ncaf\xe9\nba\nba\nba\nba\n")
     if not any(word.startswith(("out=", "links=")) for word in words):
         words = [*words, "out=new", "soft=new.npz"]

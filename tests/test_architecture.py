@@ -65,6 +65,7 @@ def test_there_is_no_room_without_a_name():
     assert not names & {"utils", "helpers", "common", "base", "core", "engine", "manager"}
 
 
+@pytest.mark.process
 def test_translating_starts_without_what_is_slow_to_import():
     asked = "import nmt.translate, sys; print(*sys.modules)"
     said = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True, check=True)

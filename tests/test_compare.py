@@ -1,26 +1,21 @@
 """The door of comparing, on evaluations that were written by hand."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
 
-from nmt import compare
-from nmt.config.door import door
 from nmt.config.plain import to_plain
-from nmt.config.schema import CompareConfig, DataConfig, DataKind, TrainConfig, TrainerConfig
+from nmt.config.schema import DataConfig, DataKind, TrainConfig, TrainerConfig
+from tests.support import commands
+from tests.support.commands import write_lines
 
 WORDS = ["the", "old", "dog", "sees", "a", "red", "house", "and"]
 SOURCES = [" ".join(WORDS[: 1 + n % 8]) for n in range(80)]
 REFERENCES = [line.upper() for line in SOURCES]
 GOOD = [line if n % 5 else "NO" for n, line in enumerate(REFERENCES)]
 BAD = [line if n % 2 else "NO" for n, line in enumerate(REFERENCES)]
-
-
-def write_lines(path, lines):
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def write_run(
@@ -50,34 +45,15 @@ def write_run(
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
+def call(tmp_path):
     """`python -m nmt.compare WORDS` in the test's folder -> (exit status, output, errors)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["nmt.compare", *words])
-        code = 0
-        try:
-            door("compare", compare.main, CompareConfig)
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return (code, *capsys.readouterr())
-
-    return run
+    return lambda *words: commands.call(tmp_path, "compare", *words)
 
 
 @pytest.fixture
 def refused(call):
     """The same for a mistake -> the one line that is said about it."""
-
-    def run(*words):
-        code, out, err = call(*words)
-        assert (code, out) == (2, "")
-        assert err.startswith("error: ")
-        assert err.count("\n") == 1
-        return err.removeprefix("error: ").rstrip("\n")
-
-    return run
+    return lambda *words: call(*words).mistake
 
 
 def test_two_runs_are_scored_tested_and_drawn(tmp_path, call):

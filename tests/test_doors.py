@@ -1,7 +1,5 @@
 """The program as a person meets it: train, evaluate and translate tiny files, and be told in one line what is wrong."""
 
-import contextlib
-import io
 import json
 import random
 import re
@@ -9,22 +7,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 
-from nmt import evaluate, train, translate
-from nmt.config.door import door
-from nmt.config.schema import EvaluateConfig, TrainConfig, TranslateConfig
+from tests.support.commands import Ended, call, environment, process
 
-DOORS = {
-    "train": (train.main, TrainConfig),
-    "evaluate": (evaluate.main, EvaluateConfig),
-    "translate": (translate.main, TranslateConfig),
-}
-REPOSITORY = Path(train.__file__).parents[1]
 FILES = ["data=files", "data.src=de", "data.tgt=en", "data.train=train", "data.valid=valid", "device=cpu"]
 TINY = [
     "tokenizer.kind=bpe",
@@ -42,47 +31,6 @@ TINY = [
 ]
 SYLLABLES = ["ba", "do", "ki", "lu", "me"]
 LINES = 12
-
-
-class Ended(NamedTuple):
-    """How a command ended: its exit status and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def mistake(self) -> str:
-        """The one line with which it was refused."""
-        lines = self.err.splitlines()
-        assert self.code == 2
-        assert len(lines) == 1, self.err
-        assert lines[0].startswith("error: ")
-        assert self.out == ""
-        return lines[0].removeprefix("error: ")
-
-
-def call(folder: Path, verb: str, *words: str, stdin: bytes = b"") -> Ended:
-    """`python -m nmt.VERB WORDS` in `folder`, without the seconds that a new process takes to import torch."""
-    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="", write_through=True) for _ in range(2))
-    code = 0
-    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
-        patch.setattr(sys, "argv", [f"nmt.{verb}", *words])
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        patch.setattr(sys, "stdout", out)
-        patch.setattr(sys, "stderr", err)
-        try:
-            door(verb, *DOORS[verb])
-        except SystemExit as end:
-            code = int(end.code or 0)
-    return Ended(code, *(stream.buffer.getvalue().decode("utf-8") for stream in (out, err)))  # type: ignore[attr-defined]
-
-
-def process(folder: Path, *words: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    """The same for real."""
-    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", *words]
-    return subprocess.run(command, cwd=folder, input=stdin, capture_output=True, env=environment, check=False)
 
 
 def write_pairs(prefix: Path, count: int, seed: int) -> None:
@@ -177,6 +125,7 @@ def test_scores_hold_what_was_promised(evaluated):
     assert scores["seconds"] > 0
 
 
+@pytest.mark.process
 def test_the_sacrebleu_command_gives_the_same_score(evaluated, trained):
     folder, _ = evaluated
     words = [str(trained / "test.en"), "-i", str(folder / "hypotheses.txt"), "-m", "bleu", "chrf", "ter", "-w", "6"]
@@ -526,6 +475,7 @@ def test_a_line_that_is_not_utf8_is_named(trained):
 # For real
 
 
+@pytest.mark.process
 def test_a_mistake_is_one_line_and_status_2_for_real(tmp_path):
     ended = process(tmp_path, "nmt.train", "model.encoder.hiden=3")
     assert ended.returncode == 2
@@ -536,22 +486,23 @@ def test_a_mistake_is_one_line_and_status_2_for_real(tmp_path):
     ]
 
 
+@pytest.mark.process
 def test_a_translation_is_the_same_bytes_for_real(trained, evaluated):
     ended = process(trained, "nmt.translate", "checkpoint=RUN", "device=cpu", stdin=(trained / "test.de").read_bytes())
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert ended.stdout == (evaluated[0] / "hypotheses.txt").read_bytes()
 
 
+@pytest.mark.process
 def test_a_reader_that_has_had_enough_is_no_mistake(trained):
     script = f"{sys.executable} -m nmt.translate checkpoint=RUN device=cpu decode.batch_size=1 | head -n 1"
     lines = (trained / "test.de").read_bytes() * 20
-    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
         ["bash", "-o", "pipefail", "-c", script],
         cwd=trained,
         input=lines,
         capture_output=True,
-        env=environment,
+        env=environment(),
         check=False,
     )
     assert ended.stderr == b""

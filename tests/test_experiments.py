@@ -2,16 +2,13 @@
 
 import json
 import random
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from nmt import build, evaluate, train
-from nmt.config.door import CONFIGS, door
+from nmt import build, evaluate
+from nmt.config.door import CONFIGS
 from nmt.config.schema import DataConfig, DataKind, DecoderKind, TrainConfig
 from nmt.config.schema import TestConfig as Asked  # under its own name pytest would collect it
 from nmt.data.batches import Unit
@@ -22,6 +19,7 @@ from nmt.model.decoder import Start
 from nmt.model.init import Init, initialise
 from nmt.training.gradients import Normalization
 from nmt.training.optim import OptimiserName, ScheduleName
+from tests.support.commands import call, compose_config
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 CORPORA = sorted(path.stem for path in (CONFIGS / "data").glob("*.yaml"))
@@ -30,8 +28,7 @@ LUONG = ["luong_concat", "luong_dot", "luong_general"]
 
 
 def composed(*overrides: str) -> TrainConfig:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = OmegaConf.to_object(compose("train", overrides=list(overrides)))
+    config = compose_config(overrides)
     assert isinstance(config, TrainConfig)
     return config
 
@@ -220,15 +217,13 @@ def write_hub_corpus(folder: Path, src: str, tgt: str, *, nested: bool) -> None:
 def test_a_preset_trains_on_local_data_of_its_shape(tmp_path, monkeypatch, corpus, src, tgt, nested):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    monkeypatch.chdir(tmp_path)
     write_hub_corpus(tmp_path / "local", src, tgt, nested=nested)
     small = ["model.encoder.hidden=4", "model.encoder.embedding=4", "model.attention.size=4"]
     small += ["model.decoder.hidden=8", "model.decoder.embedding=4", "model.decoder.readout=4"]
     words = [f"data={corpus}", "data.name=local", "data.config=null", "run=run", *small]
     words += ["tokenizer.kind=char", "tokenizer.size=8", "tokenizer.byte_fallback=false", "device=cpu"]
     words += ["trainer.max_updates=2", "trainer.tensorboard=false", "optim.schedule.warmup=1"]
-    monkeypatch.setattr(sys, "argv", ["nmt.train", *words])
-    door("train", train.main, TrainConfig)
+    assert call(tmp_path, "train", *words).code == 0
     assert (tmp_path / "run" / "checkpoints" / "last" / "model.safetensors").is_file()
     assert "60 training pairs" in (tmp_path / "run" / "train.log").read_text()
 
@@ -251,6 +246,8 @@ def test_gold_links_of_the_demo_corpus_are_turned_with_it(tmp_path):
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "test.links").write_text("0-1 2-0\n")
     there, back = (evaluate._gold(DataConfig(src=src, cache=str(tmp_path))) for src in ("en", "fr"))
+    assert there is not None
+    assert back is not None
     assert there[0].sure == {(0, 1), (2, 0)}
     assert back[0].sure == {(1, 0), (0, 2)}
 
@@ -258,7 +255,7 @@ def test_gold_links_of_the_demo_corpus_are_turned_with_it(tmp_path):
 @pytest.mark.parametrize("key", ["train", "valid", "test", "name", "config"])
 def test_the_demo_corpus_takes_no_other_text(key):
     with pytest.raises(ValueError, match=rf"data\.{key}=.*mine.*: the demo corpus brings its own; add data=files"):
-        build.read_corpus(DataConfig(**{key: "mine"}), "train")
+        build.read_corpus(DataConfig(**{key: "mine"}), "train")  # type: ignore[arg-type]
 
 
 def test_a_model_of_files_is_evaluated_on_the_demo_corpus():

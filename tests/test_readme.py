@@ -5,19 +5,16 @@ import shlex
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
 
-from nmt.config import schema  # noqa: F401  (registers what the YAML files are checked against)
-from nmt.config.door import CONFIGS
 from nmt.config.plain import CHANGEABLE, MOVABLE
 from nmt.config.unused import refuse_unused
+from tests.support.commands import compose_config
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
-PAGES = {page: page.read_text(encoding="utf-8") for page in (README, *sorted((ROOT / "docs").glob("*.md")))}
+OTHERS = (ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+PAGES = {page: page.read_text(encoding="utf-8") for page in (README, *OTHERS)}
 
 
 def commands() -> list[list[str]]:
@@ -35,10 +32,8 @@ def test_every_command_composes(command):
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the optional extra `cluster`")
     if "--multirun" in overrides:  # each value of a sweep is tried as the others are
         overrides = [word.split(",")[0] for word in overrides if word != "--multirun"]
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        words = [word for word in overrides if word != "..."]
-        config = OmegaConf.to_object(compose(verb.removeprefix("nmt."), words))
+    words = [word for word in overrides if word != "..."]
+    config = compose_config(words, verb.removeprefix("nmt."))
     refuse_unused(config, [word for word in words if not word.startswith("hydra")])
 
 
@@ -46,13 +41,13 @@ def test_there_are_commands():
     assert len(commands()) >= 8
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page):
     for path in re.findall(r"\]\(([^)#:]+)\)", PAGES[page]):
         assert (page.parent / path).exists(), path
 
 
-@pytest.mark.parametrize("target", re.findall(r"`make (\w+)`", TEXT))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make (\w+)", "".join(PAGES.values())))))
 def test_every_make_target_exists(target):
     assert re.search(rf"^{target}:", (README.parent / "Makefile").read_text(encoding="utf-8"), re.M)
 

@@ -3,21 +3,15 @@
 import json
 import os
 import random
-import sys
 import threading
 
 import numpy as np
 import pytest
 
-from nmt import saliency, train
-from nmt.config.door import door
-from nmt.config.schema import SaliencyConfig, TrainConfig
+from tests.support import commands
+from tests.support.commands import write_lines
 
 PAIRS = ["ba do", "ki lu me ba", "do", "me me ki"]
-
-
-def write(path, lines):
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -27,38 +21,25 @@ def trained(tmp_path_factory):
     dice = random.Random(1)
     for name, count in (("train", 60), ("valid", 4)):
         lines = [" ".join(dice.choices(["ba", "do", "ki", "lu", "me"], k=dice.randint(1, 5))) for _ in range(count)]
-        write(folder / f"{name}.de", lines)
-        write(folder / f"{name}.en", [line.upper() for line in lines])
-    write(folder / "text.de", PAIRS)
-    write(folder / "text.en", [line.upper() for line in PAIRS])
-    write(folder / "far.links", ["2-1", "", "", ""])
-    write(folder / "text.links", [" ".join(f"{n}-{n}" for n in range(len(line.split()))) for line in PAIRS])
+        write_lines(folder / f"{name}.de", lines)
+        write_lines(folder / f"{name}.en", [line.upper() for line in lines])
+    write_lines(folder / "text.de", PAIRS)
+    write_lines(folder / "text.en", [line.upper() for line in PAIRS])
+    write_lines(folder / "far.links", ["2-1", "", "", ""])
+    write_lines(folder / "text.links", [" ".join(f"{n}-{n}" for n in range(len(line.split()))) for line in PAIRS])
     words = ["data=files", "data.src=de", "data.tgt=en", "data.train=train", "data.valid=valid", "device=cpu"]
     words += ["tokenizer.kind=char", "tokenizer.size=20", "tokenizer.byte_fallback=false", "trainer.max_updates=2"]
     words += ["model.encoder.hidden=6", "model.decoder.hidden=6", "model.attention.size=6", "trainer.tensorboard=false"]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        for run, experiment in (("RUN", "bahdanau"), ("PLAIN", "rnnencdec")):
-            patch.setattr(sys, "argv", ["nmt.train", *words, f"+experiment={experiment}", f"run={run}"])
-            door("train", train.main, TrainConfig)
+    for run, experiment in (("RUN", "bahdanau"), ("PLAIN", "rnnencdec")):
+        ended = commands.call(folder, "train", *words, f"+experiment={experiment}", f"run={run}")
+        assert ended.code == 0, ended.err
     return folder
 
 
 @pytest.fixture
-def call(trained, tmp_path, monkeypatch, capsys):
+def call(trained, tmp_path):
     """`python -m nmt.saliency WORDS device=cpu` beside the run -> (exit status, output, errors)."""
-    monkeypatch.chdir(trained)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["nmt.saliency", *words, "device=cpu", f"out={tmp_path}/out"])
-        code = 0
-        try:
-            door("saliency", saliency.main, SaliencyConfig)
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return (code, *capsys.readouterr())
-
-    return run
+    return lambda *words: commands.call(trained, "saliency", *words, "device=cpu", f"out={tmp_path}/out")
 
 
 @pytest.fixture
@@ -66,11 +47,9 @@ def refused(call, tmp_path):
     """The same for a mistake -> the one line that is said about it; nothing is written."""
 
     def run(*words):
-        code, out, err = call(*words)
-        assert (code, out, err.count("\n")) == (2, "", 1)
-        assert err.startswith("error: ")
+        mistake = call(*words).mistake
         assert not (tmp_path / "out").exists()
-        return err.removeprefix("error: ").rstrip("\n")
+        return mistake
 
     return run
 
@@ -112,8 +91,8 @@ def test_gold_links_give_each_matrix_an_error_rate(call, tmp_path):
 
 
 def test_reversed_gold_links_are_turned(call, tmp_path, trained):
-    write(trained / "turned.links", ["0-1", "0-2 1-3", "0-0", "2-0"])
-    write(trained / "straight.links", ["1-0", "2-0 3-1", "0-0", "0-2"])
+    write_lines(trained / "turned.links", ["0-1", "0-2 1-3", "0-0", "2-0"])
+    write_lines(trained / "straight.links", ["1-0", "2-0 3-1", "0-0", "0-2"])
     rates = []
     for words in (["gold=turned.links", "gold_reversed=true"], ["gold=straight.links"]):
         call("checkpoint=RUN", "src=text.de", "tgt=text.en", "heatmaps=0", *words)
@@ -132,8 +111,8 @@ def test_a_model_without_attention_has_its_gradients_compared(call, tmp_path):
 
 
 def test_a_blank_line_keeps_the_numbering(call, tmp_path, trained):
-    write(trained / "blank.de", ["ba do", "", "ki"])
-    write(trained / "blank.en", ["BA DO", "", "KI"])
+    write_lines(trained / "blank.de", ["ba do", "", "ki"])
+    write_lines(trained / "blank.en", ["BA DO", "", "KI"])
     assert call("checkpoint=RUN", "src=blank.de", "tgt=blank.en")[0] == 0
     with np.load(tmp_path / "out" / "attention.npz") as matrices:
         assert [matrices[key].shape for key in ("0", "1", "2")] == [(2, 2), (0, 0), (1, 1)]
@@ -142,9 +121,9 @@ def test_a_blank_line_keeps_the_numbering(call, tmp_path, trained):
 
 def test_a_line_that_is_too_long_is_named_and_left_without_matrices(call, tmp_path, trained, monkeypatch):
     monkeypatch.setattr(saliency, "ATTENTION_PIECES", 12)
-    write(trained / "long.de", ["ba do", "ki", "do", "ba do ki lu me"])
-    write(trained / "long.en", ["BA DO", "KI " * 6, "DO", "BA"])
-    write(trained / "none.links", [""] * 4)
+    write_lines(trained / "long.de", ["ba do", "ki", "do", "ba do ki lu me"])
+    write_lines(trained / "long.en", ["BA DO", "KI " * 6, "DO", "BA"])
+    write_lines(trained / "none.links", [""] * 4)
     code, out, err = call("checkpoint=RUN", "src=long.de", "tgt=long.en", "gold=none.links")
     assert code == 0
     assert [line.partition(":")[0] for line in err.splitlines()] == ["line 2", "line 4"]

@@ -20,7 +20,9 @@ from yaml import YAMLError
 
 from nmt.config.unused import refuse_unused
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+_PACKAGE = Path(__file__).resolve().parents[1]
+# The YAML files lie inside the package where it is installed, and beside it in a clone.
+CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
 FROM_CHECKPOINT = ("model", "tokenizer")  # settled by the checkpoint where one is given
 
 

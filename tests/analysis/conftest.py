@@ -1,6 +1,5 @@
 """What the tests of the report share: a page."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +10,7 @@ from nmt.analysis.by_length import LengthRow
 from nmt.analysis.evaluation import Report
 from nmt.analysis.metrics import Score
 from nmt.analysis.report import Selection, Shown, Subject, write_page
-
-# importlib's way of importing tests leaves their folder off the path, and some of them share pages.py and browser.py.
-sys.path.insert(0, str(Path(__file__).parent))
-
-from pages import FORCED, FOUND, GOLD
+from tests.support.pages import FORCED, FOUND, GOLD
 
 METRICS = (
     '{"update": 10, "kind": "train", "loss": 3.0, "lr": 0.001}\n'

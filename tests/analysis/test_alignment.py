@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from nmt.analysis.alignment import (
     AttentionWriter,
     GoldLinks,
+    Link,
     Symmetrise,
     align,
     align_both,
@@ -180,8 +181,12 @@ def test_pharaoh_lines_are_sorted_by_number():
     assert pharaoh([(10, 0), (2, 1), (2, 0)]) == "2-0 2-1 10-0"
 
 
+def gold_links(sure: set[tuple[int, int]], possible: set[tuple[int, int]]) -> GoldLinks:
+    return GoldLinks(*(frozenset(Link(*each) for each in links) for links in (sure, possible)))
+
+
 def test_possible_links_are_told_from_sure_ones_which_count_as_possible_too():
-    assert parse_pharaoh("0-0 1p2") == GoldLinks(frozenset({(0, 0)}), frozenset({(0, 0), (1, 2)}))
+    assert parse_pharaoh("0-0 1p2") == gold_links({(0, 0)}, {(0, 0), (1, 2)})
 
 
 def test_a_link_file_may_have_crlf_and_a_byte_order_mark(tmp_path):
@@ -198,8 +203,8 @@ def test_a_bad_link_is_reported_with_file_and_line(tmp_path, bad):
 
 def test_a_wa_file_counts_from_one_names_its_sentences_and_may_leave_some_out(tmp_path):
     (tmp_path / "gold.wa").write_text("0001 1 2 S\n0003 2 1 P 0.5\n1 3 3\n0003 0 2 S\n")
-    first = GoldLinks(frozenset({(0, 1), (2, 2)}), frozenset({(0, 1), (2, 2)}))
-    nothing, possible = GoldLinks(frozenset(), frozenset()), GoldLinks(frozenset(), frozenset({(1, 0)}))
+    first = gold_links({(0, 1), (2, 2)}, {(0, 1), (2, 2)})
+    nothing, possible = gold_links(set(), set()), gold_links(set(), {(1, 0)})
     assert list(read_links(tmp_path / "gold.wa")) == [first, nothing, possible]
     assert list(read_links(tmp_path / "gold.wa", 4)) == [first, nothing, possible, nothing]
 

@@ -101,10 +101,11 @@ def printed_by_sacrebleu(folder, *words):
         (folder / name).write_text("".join(f"{line}\n" for line in lines))
     command = [sys.executable, "-m", "sacrebleu", "ref", "-i", "good", "bad", "-m", "bleu", "chrf", "-w", "4"]
     return subprocess.run(
-        [*command, "-f", "text", *words], cwd=folder, capture_output=True, check=True, text=True
+        [*command, "-f", "text", *words], cwd=folder, capture_output=True, check=True, encoding="utf-8"
     ).stdout
 
 
+@pytest.mark.process
 def test_the_sacrebleu_command_gives_the_same_chances(tmp_path):
     printed = printed_by_sacrebleu(tmp_path, "--paired-ar", "--paired-ar-n", "100")
     chances = [float(p) for p in re.findall(r"\(p = ([\d.]+)\)", printed)]
@@ -115,6 +116,7 @@ def test_the_sacrebleu_command_gives_the_same_chances(tmp_path):
     assert ours.signatures["bleu"].endswith("|ar:100|bs:100|seed:12345")
 
 
+@pytest.mark.process
 def test_the_sacrebleu_command_gives_the_same_intervals(tmp_path):
     printed = printed_by_sacrebleu(tmp_path, "--paired-bs", "--paired-bs-n", "100")
     scores = [(float(score), float(half)) for score, half in re.findall(r"([\d.]+) \([\d.]+ ± ([\d.]+)\)", printed)]
@@ -124,6 +126,7 @@ def test_the_sacrebleu_command_gives_the_same_intervals(tmp_path):
     assert [each.interval for each in found] == pytest.approx([half for _, half in scores], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_without_a_difference_p_is_below_five_percent_in_five_percent_of_the_comparisons():
     """1,000 pairs of systems that differ by chance alone: each translation of either is drawn from the same ten."""
     scorer = METRICS["bleu"].build("13a")

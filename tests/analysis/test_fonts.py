@@ -49,6 +49,7 @@ def test_joiners_inside_words_stay():
     assert fonts.drawable("می\u200cشود") == "می\u200cشود"
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(st.text(min_size=1, max_size=8))
 @example("👨‍👩‍👧 中文 हिन्दी")

@@ -100,6 +100,7 @@ def test_settings_of_matplotlib_leave_the_picture_alone():
         np.testing.assert_array_equal(attention_image(np.eye(3), WORDS, WORDS), before)
 
 
+@pytest.mark.process
 def test_drawing_needs_no_pyplot():
     code = "import nmt.analysis.heatmap, nmt.analysis.curves, sys; sys.exit('matplotlib.pyplot' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -119,7 +120,7 @@ def test_panels_stand_side_by_side_under_the_same_words(tmp_path):
 
 def test_each_panel_is_darkest_at_its_own_largest():
     figure = heatmap._figure(panels(2), WORDS, WORDS, "", "weight")
-    colours = [axes.collections[0].to_rgba(1 / (k + 1)) for k, axes in enumerate(figure.axes[:2])]
+    colours = [axes.collections[0].to_rgba(np.array([1 / (k + 1)])).tolist() for k, axes in enumerate(figure.axes[:2])]
     assert colours[0] == colours[1]
 
 

@@ -29,11 +29,13 @@ def printed(tmp_path_factory):
     return {entry["name"].removesuffix("2").lower(): entry for entry in json.loads(done.stdout)}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", METRICS)
 def test_the_sacrebleu_command_gives_the_same_score(printed, name):
     assert corpus_score(name, HYPOTHESES, REFERENCES).score == pytest.approx(printed[name]["score"], abs=1e-5)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", METRICS)
 def test_the_sacrebleu_command_gives_the_same_signature(printed, name):
     assert corpus_score(name, HYPOTHESES, REFERENCES).signature == printed[name]["signature"]

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pages import FORCED, FOUND, GOLD, HARMFUL, said, without_attention
 
 from nmt.analysis import report
 from nmt.analysis.by_length import LengthRow
@@ -16,6 +15,7 @@ from nmt.analysis.report import Selection
 from nmt.analysis.report.charts import HEIGHT, MOST_POINTS, WIDTH, length_chart, line_chart
 from nmt.analysis.report.page import _HEALTH
 from nmt.analysis.report.sentences import describe
+from tests.support.pages import FORCED, FOUND, GOLD, HARMFUL, said, without_attention
 
 FOLDER = Path(report.__file__).parent
 

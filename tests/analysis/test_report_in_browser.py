@@ -1,11 +1,15 @@
 """The report as a person meets it, in a real browser: what lights up, by mouse and by keyboard."""
 
 import pytest
-from browser import Browser, find_browser
-from pages import FORCED, FOUND, HARMFUL, without_attention
+
+from tests.support.browser import Browser, find_browser
+from tests.support.pages import FORCED, FOUND, HARMFUL, without_attention
 
 PROGRAM = find_browser()
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs a browser: install Debian's chromium")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(PROGRAM is None, reason="needs a browser: install Debian's chromium"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -7,44 +7,38 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from nmt import build
 from nmt.analysis import saliency as room
 from nmt.analysis.alignment import WordAttention
 from nmt.analysis.saliency import Saliency, by_words, kendall, likeness, saliency, shares
-from nmt.config.schema import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, ModelConfig
 from nmt.data.symbols import BOS, EOS
 from nmt.model import recurrence
 from nmt.model.attention import Score
 from nmt.model.cells import CellKind
 from nmt.model.decoder import Start
 from nmt.model.seq2seq import Tie
+from tests.support.models import SmallModel, draw_weights
 
 SRC, TGT = [5, 4, 9, EOS], [7, 7, 6, 8, EOS]
-KINDS = ["bahdanau", "luong", "luong_unfed", "fixed_vector", "tied"]
+KINDS = ["bahdanau", "luong", "luong_unfed", "fixed", "tied"]
 
 
 def small_model(kind: str):
     """In float64, with every weight drawn, and 12 words a side."""
     luong = kind.startswith("luong")
-    decoder = DecoderConfig(
-        kind=DecoderKind("bahdanau" if kind == "tied" else kind.removesuffix("_unfed")),
+    sizes = SmallModel(
+        "bahdanau" if kind == "tied" else kind.removesuffix("_unfed"),
         cell=CellKind.lstm if luong else CellKind.gru,
-        embedding=6,
-        hidden=8,
-        readout=6,
+        score=Score.general if luong else Score.additive,
         layers=2 if luong else 1,
         start=Start.last,
         input_feeding=kind != "luong_unfed",
+        vocabulary=12,
+        embedding=6,
+        readout=6,
         dropout=0.5,
+        tie=Tie.three if kind == "tied" else Tie.none,
     )
-    encoder = EncoderConfig(cell=decoder.cell, embedding=6, hidden=4, layers=decoder.layers, dropout=0.5)
-    score = AttentionConfig(Score.general if luong else Score.additive, 5)
-    torch.manual_seed(3)
-    tie = Tie.three if kind == "tied" else Tie.none
-    model = build.build_model(ModelConfig(encoder, decoder, score, tie), 12, 12).double().eval()
-    for weight in model.parameters():
-        nn.init.normal_(weight, 0.0, 0.6)
-    return model
+    return draw_weights(sizes.build(seed=3), std=0.6)
 
 
 class TwoWords(nn.Module):
@@ -237,7 +231,7 @@ def test_the_jacobian_of_a_word_is_the_length_over_all_its_pieces():
 
 
 def test_a_model_without_attention_has_only_gradients():
-    found = saliency(small_model("fixed_vector"), SRC, TGT)
+    found = saliency(small_model("fixed"), SRC, TGT)
     words = by_words(found, [0, 1, 2, 3, -1], [0, 1, 2, -1], 4, 3)
     assert list(words) == ["jacobian", "input_gradient"]
 

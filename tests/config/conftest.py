@@ -1,21 +1,13 @@
 """The door with nobody behind it: what a command line becomes, or the line that refuses it."""
 
-import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from nmt.config.door import door
-from nmt.config.schema import AlignConfig, EvaluateConfig, SaliencyConfig, TrainConfig, TranslateConfig
-
-SCHEMAS = {
-    "train": TrainConfig,
-    "evaluate": EvaluateConfig,
-    "translate": TranslateConfig,
-    "align": AlignConfig,
-    "saliency": SaliencyConfig,
-}
+from tests.support import commands
+from tests.support.commands import Ended
 
 
 class Heard(NamedTuple):
@@ -29,7 +21,7 @@ class Heard(NamedTuple):
 
 
 @pytest.fixture
-def ask(monkeypatch, capsys, tmp_path) -> Callable[..., Heard]:
+def ask(monkeypatch, tmp_path) -> Callable[..., Heard]:
     """ask("train", "seed=3", ...) in an empty folder, which must stay empty."""
     monkeypatch.chdir(tmp_path)
 
@@ -42,14 +34,9 @@ def ask(monkeypatch, capsys, tmp_path) -> Callable[..., Heard]:
             if main:
                 main(config)
 
-        monkeypatch.setattr(sys, "argv", [f"nmt.{verb}", *words])
-        code = 0
-        try:
-            door(verb, arrive, SCHEMAS[verb])
-        except SystemExit as end:
-            code = int(end.code or 0)
+        ended = commands.call(Path.cwd(), verb, *words, main=arrive)
         assert not list(tmp_path.iterdir()), "the door itself writes nothing"
-        return Heard(code, configs, overrides, *capsys.readouterr())
+        return Heard(ended.code, configs, overrides, ended.out, ended.err)
 
     return call
 
@@ -60,11 +47,6 @@ def refusal(ask) -> Callable[..., str]:
 
     def call(verb: str, *words: str, **more: Any) -> str:
         heard = ask(verb, *words, **more)
-        lines = heard.err.splitlines()
-        assert heard.code == 2
-        assert len(lines) == 1, heard.err
-        assert lines[0].startswith("error: ")
-        assert heard.out == ""
-        return lines[0].removeprefix("error: ")
+        return Ended(heard.code, heard.out, heard.err).mistake
 
     return call

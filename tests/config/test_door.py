@@ -181,6 +181,7 @@ def test_an_interrupt_ends_with_130_and_no_traceback(ask):
     assert (heard.code, heard.err) == (130, "")
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_every_job(ask):
     heard = ask("train", "--multirun", "seed=1,2", "+experiment=bahdanau,luong_dot")
     assert [(config.name, config.seed) for config in heard.configs] == [

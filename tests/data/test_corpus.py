@@ -184,6 +184,7 @@ def test_digests_follow_content(tmp_path):
     assert read_files([str(tmp_path / "a")], "en", "de").digest() != digest
 
 
+@pytest.mark.process
 def test_reading_files_does_not_import_the_datasets_library():
     code = "import sys, nmt.data.corpus; sys.exit('datasets' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -232,7 +233,7 @@ def test_slices_of_a_hub_corpus_have_digests_of_their_own(parquet, hub):
 def test_a_folder_saved_by_the_library_reads_too(tmp_path, hub):
     import datasets
 
-    datasets.DatasetDict(train=datasets.Dataset.from_list(ROWS)).save_to_disk(tmp_path / "saved")
+    datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)}).save_to_disk(tmp_path / "saved")
     assert list(hub(tmp_path / "saved", "train[1:2]")) == [Pair("hallo 1", "hello 1")]
 
 

@@ -92,6 +92,7 @@ def test_each_side_has_several_hundred_words(everything):
     assert len(french) > 700
 
 
+@pytest.mark.slow
 def test_an_english_sentence_has_one_french_sentence():
     dice, french = Dice(5), {}
     for _ in range(15000):  # before repetitions are dropped

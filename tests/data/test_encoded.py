@@ -222,7 +222,7 @@ def test_multi30k_round_trips_through_the_file(corpora, tmp_path):
     tokenizer = train_tokenizer(corpus, kind=Kind.bpe, character_coverage=1.0, **options)  # type: ignore[arg-type]
     encoded = encode(corpus, tokenizer, tmp_path)
     for i, pair in enumerate(corpus):
-        assert tokenizer.tgt.decode(encoded.pair(i)[1]) == tokenizer.tgt.normalise(pair.tgt)
+        assert tokenizer.tgt.decode(encoded.pair(i)[1].tolist()) == tokenizer.tgt.normalise(pair.tgt)
 
 
 # Links between words

@@ -11,11 +11,7 @@ from nmt.data.corpus import Pair
 from nmt.data.symbols import BOS, EOS
 from nmt.decoding import forced
 from nmt.decoding.forced import force
-from nmt.model.attention import AdditiveAttention
-from nmt.model.cells import CellKind
-from nmt.model.decoder import BahdanauDecoder, Bridge, Start
-from nmt.model.encoder import Encoder
-from nmt.model.seq2seq import Seq2Seq
+from tests.support.models import SmallModel
 
 PIECES = 20
 
@@ -37,18 +33,8 @@ class Both:
 
 @pytest.fixture(scope="module")
 def model():
-    torch.manual_seed(1)
-    encoder = Encoder(PIECES, embedding=6, hidden=4, layers=1, cell=CellKind.gru, bidirectional=True, dropout=0.3)
-    decoder = BahdanauDecoder(
-        PIECES,
-        embedding=6,
-        hidden=8,
-        readout=6,
-        memory=8,
-        attention=AdditiveAttention(8, 8, 5),
-        bridge=Bridge(Start.backward_first, 4, 2, [8]),
-    )
-    return Seq2Seq(encoder, decoder).eval()
+    sizes = SmallModel(vocabulary=PIECES, embedding=6, hidden=8, memory=8, readout=6, attention_size=5, dropout=0.3)
+    return sizes.build().eval()
 
 
 def some_pairs(number=70):

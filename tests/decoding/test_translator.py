@@ -216,7 +216,7 @@ def tokenizer():
     draw = random.Random(1)
     pairs = [Pair(*(" ".join(draw.choices(words, k=6)) for _ in range(2))) for _ in range(200)]
     return train_tokenizer(
-        pairs,
+        pairs,  # type: ignore[arg-type]  (a list is iterated as a corpus is)
         kind=Kind.unigram,
         joint=True,
         src_size=290,

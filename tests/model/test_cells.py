@@ -32,29 +32,31 @@ def test_gru_resets_before_the_recurrent_product():
 
 def test_gru_after_is_the_gru_of_torch():
     ours, theirs = GRUAfterCell(3, 4).double(), torch.nn.GRU(3, 4).double()
+    weights = dict(theirs.named_parameters())
     with torch.no_grad():
         # torch's gates are r, z, candidate, and its z keeps the old state where ours takes the new one.
         for parameter, w, u in ((0, 1, -1), (1, 0, 1), (2, 2, 1)):
             rows, torch_rows = slice(4 * parameter, 4 * parameter + 4), slice(4 * w, 4 * w + 4)
-            theirs.weight_ih_l0[torch_rows] = u * ours.project.weight[rows]
-            theirs.weight_hh_l0[torch_rows] = u * ours.weight[rows]
-            theirs.bias_ih_l0[torch_rows] = u * ours.project.bias[rows]
-        theirs.bias_hh_l0.zero_()
+            weights["weight_ih_l0"][torch_rows] = u * ours.project.weight[rows]
+            weights["weight_hh_l0"][torch_rows] = u * ours.weight[rows]
+            weights["bias_ih_l0"][torch_rows] = u * ours.project.bias[rows]
+        weights["bias_hh_l0"].zero_()
         ours.candidate_bias.normal_()
-        theirs.bias_hh_l0[8:] = ours.candidate_bias
+        weights["bias_hh_l0"][8:] = ours.candidate_bias
     inputs, start = torch.randn(5, 2, 3, dtype=torch.float64), torch.randn(2, 4, dtype=torch.float64)
     torch.testing.assert_close(run_cell(ours, ours.project(inputs), start)[1:], theirs(inputs, start[None])[0])
 
 
 def test_lstm_is_the_lstm_of_torch():
     ours, theirs = LSTMCell(3, 4).double(), torch.nn.LSTM(3, 4).double()
+    weights = dict(theirs.named_parameters())
     with torch.no_grad():
         for parameter, w in ((0, 0), (1, 1), (2, 3), (3, 2)):  # torch's gates are i, f, candidate, o
             rows, torch_rows = slice(4 * parameter, 4 * parameter + 4), slice(4 * w, 4 * w + 4)
-            theirs.weight_ih_l0[torch_rows] = ours.project.weight[rows]
-            theirs.weight_hh_l0[torch_rows] = ours.weight[rows]
-            theirs.bias_ih_l0[torch_rows] = ours.project.bias[rows]
-        theirs.bias_hh_l0.zero_()
+            weights["weight_ih_l0"][torch_rows] = ours.project.weight[rows]
+            weights["weight_hh_l0"][torch_rows] = ours.weight[rows]
+            weights["bias_ih_l0"][torch_rows] = ours.project.bias[rows]
+        weights["bias_hh_l0"].zero_()
     inputs, start = torch.randn(5, 2, 3, dtype=torch.float64), torch.randn(2, 8, dtype=torch.float64)
     hidden, memory = start.chunk(2, 1)
     states = run_cell(ours, ours.project(inputs), start)

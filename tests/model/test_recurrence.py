@@ -62,6 +62,7 @@ def test_first_gradients_in_float32_agree(make, sentences, decoder, options):
         assert (fast[name] - slope).norm() < 1e-5 * slope.norm() + 1e-7 * largest, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decoder", "options"), [("bahdanau", {}), ("luong", {"cell": CellKind.lstm})])
 def test_200_updates_agree(make, sentences, decoder, options):
     fast = make(decoder, **options)

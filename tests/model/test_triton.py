@@ -50,6 +50,7 @@ def loss_and_gradients(model, sentences, way):
         return loss, dict(zip(names, torch.autograd.grad(loss, parameters, materialize_grads=True), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decoder", "options"), LOOPS)
 @pytest.mark.parametrize(("rows", "columns"), [(2, 16), (8, 512)])
 def test_the_kernels_are_the_plain_path(make, sentences, decoder, options, rows, columns, monkeypatch):
@@ -75,6 +76,7 @@ def test_the_kernels_are_the_plain_path(make, sentences, decoder, options, rows,
         assert (fast[name] - slope).norm() < 2e-5 * slope.norm() + 1e-6 * largest, name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decoder", "options"), LOOPS)
 def test_the_kernels_take_bf16(make, sentences, decoder, options):
     model = make(decoder, dtype=torch.float32, attention_size=21, **options).to(DEVICE)
@@ -221,6 +223,8 @@ for kernel in kernels:
 """
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_the_kernels_compile_for_a_hopper_gpu(tmp_path):
     """Triton brings its own assembler: no GPU is needed, only a process in which its interpreter is off."""
     environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}

@@ -34,9 +34,6 @@ from nmt.training.run_folder import RunFolder
 from nmt.training.trainer import Habits, Trainer
 from nmt.training.validation import Validator
 
-# importlib's way of importing tests leaves their folder off the path, and two of them share mutations.py.
-sys.path.insert(0, str(Path(__file__).parent))
-
 WORDS = ["der", "hund", "katze", "haus", "rot", "gross", "sieht", "ein", "eine", "mann", "frau", "kind"]
 CPU = Device(torch.device("cpu"), torch.float32, "for tests")
 QUIET = Habits(log_every=1, validate_every=0, save_every=0, keep=0)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from nmt.training import checkpoint
 from nmt.training.checkpoint import Snapshot
-from nmt.training.checkpoint.snapshot import files_in
+from nmt.training.checkpoint.snapshot import digest, files_in
 
 
 class Words:
@@ -61,7 +61,7 @@ def refusal(action) -> str:
 def reseal(folder: Path) -> None:
     """Makes the checksums those of the files as they are: what somebody does who wants to be believed."""
     sizes = {name: size for name, size in files_in(folder).items() if name != "checksums.json"}
-    files = {name: {"bytes": size, "sha256": checkpoint.snapshot.digest(folder / name)} for name, size in sizes.items()}
+    files = {name: {"bytes": size, "sha256": digest(folder / name)} for name, size in sizes.items()}
     (folder / "checksums.json").write_text(json.dumps({"format": checkpoint.FORMAT, "files": files}))
 
 
@@ -236,7 +236,7 @@ def test_a_path_that_leads_out_of_the_folder_is_not_followed(folder):
     outside = folder.parent / "outside"
     outside.write_text("x")
     contents = json.loads(path.read_text())
-    contents["files"]["../outside"] = {"bytes": 1, "sha256": checkpoint.snapshot.digest(outside)}
+    contents["files"]["../outside"] = {"bytes": 1, "sha256": digest(outside)}
     path.write_text(json.dumps(contents))
     assert "'../outside' is missing" in refusal(lambda: checkpoint.read(folder, weights_only=True))
 
@@ -349,6 +349,7 @@ def writer(path: Path, body: str) -> subprocess.Popen:
     )
 
 
+@pytest.mark.process
 def test_a_whole_checkpoint_is_there_whenever_the_writer_is_killed(tmp_path):
     # One process imports torch; each round is a fork of it, killed at a random moment of its writing.
     body = """
@@ -420,6 +421,8 @@ def test_a_kill_at_each_step_of_replacing_leaves_a_whole_checkpoint(folder, mome
     assert checkpoint.read(folder, weights_only=False).state["update"] == update
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_reader_always_finds_a_whole_checkpoint_while_it_is_being_replaced(tmp_path):
     body = """
     import itertools, time
@@ -456,6 +459,8 @@ def test_an_interrupted_write_leaves_nothing_of_itself(folder):
     assert checkpoint.read_update(folder) == 7
 
 
+@pytest.mark.slow
+@pytest.mark.process
 @pytest.mark.parametrize("limit", [100, 50_000, 399_000])
 def test_a_file_size_limit_is_said_in_one_line_and_keeps_the_last_good_checkpoint(tmp_path, limit):
     body = f"""
@@ -476,6 +481,7 @@ def test_a_file_size_limit_is_said_in_one_line_and_keeps_the_last_good_checkpoin
     assert not errors
 
 
+@pytest.mark.process
 def test_a_full_disk_is_said_in_one_line_and_keeps_the_last_good_checkpoint(tmp_path):
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(tmp_path)], capture_output=True)
     if mounted.returncode:
@@ -500,6 +506,8 @@ def test_a_full_disk_is_said_in_one_line_and_keeps_the_last_good_checkpoint(tmp_
         subprocess.run(["umount", str(tmp_path)], check=True)
 
 
+@pytest.mark.slow
+@pytest.mark.process
 def test_a_hundred_megabytes_are_written_in_little_time_of_the_processor_and_little_memory(tmp_path):
     body = """
     import time

@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 import torch
-from mutations import mutate, odd_bytes
 
 from nmt.training import checkpoint
 from nmt.training.checkpoint import Snapshot
 from nmt.training.checkpoint.snapshot import files_in
+from tests.support.mutations import mutate, odd_bytes
 
 COUNT = int(os.environ.get("NMT_FUZZ", "400"))
 MOST_MEMORY = 200 << 20
@@ -72,6 +73,7 @@ def outcome(action: Callable, *arguments: object) -> Snapshot | Exception:
         return error
 
 
+@pytest.mark.slow
 def test_a_mutated_checkpoint_gives_the_truth_or_one_line(tmp_path):
     wrote = original(tmp_path / "whole")
     fits = {name: tensor.to("meta") for name, tensor in wrote.model.items()}
@@ -114,6 +116,7 @@ def test_a_mutant_that_passes_unsealed_is_the_original(tmp_path):
         shutil.rmtree(mutant)
 
 
+@pytest.mark.slow
 def test_what_the_mutations_reach_is_the_readers_and_not_only_the_checksums(tmp_path):
     original(tmp_path / "whole")
     messages = set()

@@ -137,6 +137,7 @@ def train(door):
     return start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "graphs"),
     [("cpu", "off"), *(pytest.param("cuda", graphs, marks=pytest.mark.gpu) for graphs in ("off", "on"))],
@@ -161,6 +162,7 @@ def test_a_killed_run_goes_on_as_the_unbroken_one(tiny, train, tmp_path, losses,
     assert largest <= (0 if graphs == "off" else 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("device", "precision", "updates"),
     [

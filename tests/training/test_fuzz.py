@@ -7,16 +7,16 @@ import resource
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mutations import mutate, odd_json
 from omegaconf import OmegaConf
 
 from nmt import build
-from nmt.config.door import CONFIGS, explain
+from nmt.config.door import explain
 from nmt.config.plain import from_plain, to_plain
 from nmt.config.schema import TrainConfig, TranslateConfig
 from nmt.data.corpus import Blank, read_files
@@ -24,6 +24,8 @@ from nmt.data.encoded import encode_corpus
 from nmt.decoding.translator import Translator
 from nmt.training import checkpoint
 from nmt.training.run_folder import locate
+from tests.support.commands import compose_config
+from tests.support.mutations import mutate, odd_json
 
 COUNT = int(os.environ.get("NMT_FUZZ", "120"))
 MOST_MEMORY = 300 << 20
@@ -32,7 +34,11 @@ MOST_SECONDS = 20
 
 def examples(count: int) -> settings:
     return settings(
-        max_examples=count, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+        max_examples=count,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),  # type: ignore[arg-type]
+        database=None,
+        derandomize=True,
     )
 
 
@@ -68,7 +74,7 @@ def peak() -> int:
 def run(tiny, tmp_path_factory) -> Path:
     """A run with the settings that its model has."""
     folder = tmp_path_factory.mktemp("fuzz") / "run"
-    config = composed(tiny.settings(folder))
+    config = compose_config(tiny.settings(folder))
     torch.manual_seed(1)
     model = build.new_model(config, tiny.tokenizer, torch.device("cpu"))
     trainer = tiny.trainer(folder, updates=2, model=model, average=0.9)
@@ -77,16 +83,7 @@ def run(tiny, tmp_path_factory) -> Path:
     return folder
 
 
-def composed(overrides: list[str], name: str = "train"):
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        return OmegaConf.to_object(compose(name, overrides))
-
-
+@pytest.mark.slow
 def test_a_mutated_checkpoint_translates_and_trains_on_or_is_refused_in_one_line(tiny, run, tmp_path):
     before, refused = None, 0
     for seed in range(COUNT):
@@ -130,8 +127,9 @@ def go_on(tiny, mutant: Path, folder: Path) -> None:
     trainer._update()
 
 
+@pytest.mark.slow
 def test_a_mutated_configuration_is_one_or_is_refused_in_one_line(tiny, tmp_path):
-    plain = to_plain(composed(tiny.settings(tmp_path)))
+    plain = to_plain(compose_config(tiny.settings(tmp_path)))
     for seed in range(COUNT):
         dice = random.Random(seed)
         mutant: object = plain
@@ -147,7 +145,7 @@ def test_a_mutated_configuration_is_one_or_is_refused_in_one_line(tiny, tmp_path
 
 
 def keys(schema: type) -> list[str]:
-    def leaves(plain: dict, prefix: str = ""):
+    def leaves(plain: Any, prefix: str = ""):
         for key, value in plain.items():
             yield from leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
 
@@ -163,13 +161,14 @@ KEYS = st.sampled_from(keys(TrainConfig)) | st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @examples(COUNT // 5)  # composing takes a fifth of a second
 @given(st.lists(st.tuples(KEYS, ANY), min_size=1, max_size=2))
 def test_an_odd_command_line_composes_or_is_refused_in_one_line(pairs):
     overrides = [f"{key}={value}" for key, value in pairs]
     try:
         with no_hang():
-            composed(overrides)
+            compose_config(overrides)
     except Exception as error:
         one_line(error)
 
@@ -178,6 +177,7 @@ BYTES = st.binary(max_size=60)
 LINE = st.text(st.characters(), max_size=30) | st.text("ab .,!?\t\r\u2028\u0085\x00\x1b\U0001f600é日", max_size=40)
 
 
+@pytest.mark.slow
 @examples(COUNT)
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=40), max_size=12))
 def test_one_line_comes_out_for_one_that_goes_in(tiny, lines):
@@ -188,6 +188,7 @@ def test_one_line_comes_out_for_one_that_goes_in(tiny, lines):
     assert all(len(each.text.splitlines()) <= 1 and "\n" not in each.text for nbest in found for each in nbest)
 
 
+@pytest.mark.slow
 @examples(COUNT)
 @given(
     st.binary(max_size=60) | LINE.map(lambda text: text.encode("utf-8", "replace")),
@@ -210,5 +211,5 @@ def test_an_odd_corpus_is_read_or_refused_in_one_line(tiny, tmp_path_factory, sr
 
 
 def test_the_schema_of_translating_has_its_keys():
-    assert composed(["in=a", "out=b", "append=true"], "translate").source == "a"
-    assert isinstance(composed([], "translate"), TranslateConfig)
+    assert compose_config(["in=a", "out=b", "append=true"], "translate").source == "a"
+    assert isinstance(compose_config([], "translate"), TranslateConfig)

@@ -45,6 +45,7 @@ def gradients(model) -> dict[str, torch.Tensor]:
 UPDATES = [[range(5), range(5, 25)], [range(30, 50)], [range(5), range(60, 80), range(7)], [range(3), range(5, 24)]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", DecoderKind)
 def test_recorded_passes_give_the_same_gradients(tiny, kind):
     model = tiny.model(kind=kind).double()

@@ -15,6 +15,7 @@ from nmt.model.loss import guided_cross_entropy
 from nmt.training.device import Device
 from nmt.training.gradients import Gradients, Word
 from nmt.training.ranks import Ranks
+from tests.support.commands import compose_config
 
 
 def write_links(folder, name="train.links") -> None:
@@ -43,6 +44,7 @@ def test_links_written_target_first_are_turned(tmp_path):
     assert back.digest() != LinkFiles([tmp_path / "back"], "guided.links").digest()
 
 
+@pytest.mark.slow
 def test_guidance_draws_attention_to_the_links(linked):
     batch = Batches(linked.encoded, budget=60, unit=Unit.tokens).collate(np.arange(4))
     distances = {}
@@ -74,6 +76,7 @@ def test_guided_halves_accumulate_to_the_whole(linked):
     assert not torch.allclose(found[0]["decoder.attention.v"], found[2]["decoder.attention.v"])
 
 
+@pytest.mark.slow
 def test_guidance_fades_from_epoch_to_epoch(linked, tmp_path, monkeypatch):
     trainer = linked.trainer(tmp_path / "run", updates=120, guidance=2.0, guidance_decay=0.5)
     seen = []
@@ -90,6 +93,7 @@ def test_guidance_fades_from_epoch_to_epoch(linked, tmp_path, monkeypatch):
     assert all(one >= other for (_, one), (_, other) in pairwise(seen))
 
 
+@pytest.mark.slow
 def test_a_guided_run_is_stopped_and_resumed_bit_for_bit(linked, tmp_path, door_of, everything, losses):
     run, other = tmp_path / "run", tmp_path / "other"
     guided = {"guided__links": linked.folder / "train.links", "guided__decay": 0.9, "trainer__save_every": 0}
@@ -101,6 +105,7 @@ def test_a_guided_run_is_stopped_and_resumed_bit_for_bit(linked, tmp_path, door_
     assert all(torch.equal(weight, two[name]) for name, weight in one.items())
 
 
+@pytest.mark.slow
 def test_a_run_is_not_resumed_with_other_links(linked, tmp_path, door_of):
     write_links(linked.folder, "mine.links")
     settings = linked.settings(tmp_path / "run", trainer__max_updates=2, guided__links=linked.folder / "mine.links")
@@ -111,6 +116,7 @@ def test_a_run_is_not_resumed_with_other_links(linked, tmp_path, door_of):
         door_of([f"resume={tmp_path}/run", "trainer.max_updates=3"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -136,15 +142,6 @@ def test_what_cannot_guide_is_refused_before_there_is_a_run(linked, tmp_path, do
 @pytest.fixture
 def door_of():
     """door_of(words): `nmt.train WORDS` in this process; a mistake is raised."""
-    from hydra import compose, initialize_config_dir
-    from omegaconf import OmegaConf
-
     from nmt import train
-    from nmt.config.door import CONFIGS
 
-    def enter(words: list[str]) -> None:
-        with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-            config = OmegaConf.to_object(compose("train", words))
-        train.main(config, words)  # type: ignore[arg-type]
-
-    return enter
+    return lambda words: train.main(compose_config(words), words)

@@ -29,6 +29,7 @@ def logged(run: RunFolder, kind: str) -> list[tuple[int, float]]:
     return [(line["update"], line["loss"]) for line in lines if line["kind"] == kind]
 
 
+@pytest.mark.slow
 def test_points_beyond_the_checkpoint_are_dropped_from_both_records(tmp_path):
     run = RunFolder(tmp_path)
     first = Journal(run, Progress())
@@ -46,6 +47,7 @@ def test_points_beyond_the_checkpoint_are_dropped_from_both_records(tmp_path):
     first.close()
 
 
+@pytest.mark.slow
 def test_a_validation_that_was_not_saved_is_dropped_though_its_update_was(tmp_path):
     run = RunFolder(tmp_path)
     first = Journal(run, Progress())

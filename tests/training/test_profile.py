@@ -4,11 +4,9 @@ import importlib
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from nmt.config.door import CONFIGS
 from nmt.model.recurrence.looks import LookTape
+from tests.support.commands import compose_config
 
 
 @pytest.fixture
@@ -17,13 +15,13 @@ def profiling(monkeypatch):
     return importlib.import_module("profile_training")
 
 
+@pytest.mark.slow
 def test_every_part_of_an_update_is_timed_and_nothing_stays_timed(profiling, tmp_path):
     for language, words in (("de", "ein mann geht mit dem hund"), ("en", "a man walks with the dog")):
         (tmp_path / f"train.{language}").write_text(f"{words}\n" * 60)
     overrides = ["+experiment=multi30k", "data=files", "data.src=de", "data.tgt=en", f"data.train={tmp_path / 'train'}"]
     overrides += [f"data.cache={tmp_path / 'cache'}", "tokenizer.kind=char", "device=cpu", "batch.size=60"]
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = OmegaConf.to_object(compose("train", overrides))
+    config = compose_config(overrides)
     before = LookTape.advance
     laps = profiling.profile(config, 2)
     assert len(laps) == 2

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch.distributed as dist
 
 from nmt.training import checkpoint
 from nmt.training.ranks import _own_part
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 EXACT = {"model__encoder__dropout": 0, "model__decoder__dropout": 0, "trainer__accumulate": 1}
@@ -34,6 +34,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_ranks_are_one_with_the_same_batch(tiny, door, two_ranks, tmp_path, losses, kind):
     own = {**EXACT, **KINDS[kind], "trainer__max_updates": 50, "trainer__save_every": 0, "trainer__validate_every": 25}
@@ -49,6 +50,7 @@ def test_two_ranks_are_one_with_the_same_batch(tiny, door, two_ranks, tmp_path, 
     assert children[1].errors() == ""
 
 
+@pytest.mark.slow
 def test_a_run_may_go_on_with_other_numbers_of_ranks(tiny, door, two_ranks, tmp_path, losses):
     settings = {**EXACT, "trainer__save_every": 0}
     assert door("train", tiny.settings(tmp_path / "one", trainer__max_updates=9, **settings)).wait() == 0
@@ -60,6 +62,7 @@ def test_a_run_may_go_on_with_other_numbers_of_ranks(tiny, door, two_ranks, tmp_
         assert (same, other) == (update, pytest.approx(loss, rel=1e-5))
 
 
+@pytest.mark.slow
 def test_each_rank_drops_out_units_of_its_own(tiny, two_ranks, tmp_path, everything):
     run = tmp_path / "run"
     assert [child.wait() for child in two_ranks(tiny.settings(run, trainer__max_updates=1))] == [0, 0]
@@ -74,20 +77,22 @@ def test_a_mistake_is_said_once_and_ends_all_ranks(tiny, two_ranks, tmp_path):
     assert children[1].errors() == ""
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_rank_saves_and_ends_all(tiny, two_ranks, tmp_path):
     run = tmp_path / "run"
     children = two_ranks(tiny.settings(run, trainer__max_updates=100_000, trainer__save_every=0))
-    wait_for(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size)
+    wait_until(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size)
     children[1].kill(signal.SIGUSR1)
     assert [child.wait() for child in children] == [0, 0]
     assert "saving at update" in children[0].errors()
     assert checkpoint.read_update(run / "checkpoints" / "last") > 0
 
 
+@pytest.mark.slow
 def test_a_rank_that_dies_ends_the_others(tiny, two_ranks, tmp_path):
     run = tmp_path / "run"
     children = two_ranks(tiny.settings(run, trainer__max_updates=100_000, trainer__save_every=0))
-    wait_for(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size)
+    wait_until(lambda: (run / "metrics.jsonl").exists() and (run / "metrics.jsonl").stat().st_size)
     children[1].kill()
     assert children[0].wait() == 2
     assert "error: rank 0 lost the other ranks: " in children[0].errors()
@@ -95,7 +100,7 @@ def test_a_rank_that_dies_ends_the_others(tiny, two_ranks, tmp_path):
 
 
 def test_each_start_of_the_ranks_has_a_part_of_the_store_of_its_own():
-    store = dist.HashStore()
+    store = dist.HashStore()  # pyright: ignore[reportPrivateImportUsage]
     store.set("nmt/asks/1", "dead")  # killed before rank 0 could answer
 
     def start(rank: int) -> bytes:
@@ -111,6 +116,7 @@ def test_each_start_of_the_ranks_has_a_part_of_the_store_of_its_own():
     assert len({addresses[0] for addresses in starts}) == 3
 
 
+@pytest.mark.slow
 def test_torchrun_restarts_after_a_kill_and_ends_as_if_undisturbed(tiny, two_ranks, tmp_path, assert_same):
     own = {"trainer__max_updates": 30, "trainer__save_every": 5}
     assert [child.wait() for child in two_ranks(tiny.settings(tmp_path / "whole", **own))] == [0, 0]
@@ -125,7 +131,7 @@ def test_torchrun_restarts_after_a_kill_and_ends_as_if_undisturbed(tiny, two_ran
         text=True,
     )
     try:
-        wait_for(lambda: (run / "checkpoints" / "step-5").exists() and torchrun.poll() is None)
+        wait_until(lambda: (run / "checkpoints" / "step-5").exists() and torchrun.poll() is None)
         os.kill(worker(torchrun.pid, 1), signal.SIGKILL)
         _, errors = torchrun.communicate(timeout=600)
     finally:
@@ -149,13 +155,6 @@ def worker(parent: int, rank: int) -> int:
     raise AssertionError(f"torchrun has no worker of rank {rank}")
 
 
-def wait_for(what, seconds: float = 200) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
-
-
 HANGS = """
 import datetime, os, time
 from nmt.training import ranks
@@ -177,6 +176,8 @@ with ranks.join_ranks() as own:
 """
 
 
+@pytest.mark.process
+@pytest.mark.slow
 def test_a_rank_that_hangs_is_noticed_in_time(free_port):
     shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port}
     first, hanging = (

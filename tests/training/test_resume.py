@@ -16,6 +16,7 @@ from sentencepiece import SentencePieceTrainer
 
 from nmt.training import checkpoint
 from nmt.training.run_folder import RunFolder
+from tests.support import waiting
 
 
 def lines_of(run: Path) -> int:
@@ -23,15 +24,19 @@ def lines_of(run: Path) -> int:
     return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
 
 
-def wait_until(what, child, seconds: float = 200) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
+def wait_until(what, child) -> None:
+    """Waits until `what()` is true. Raises AssertionError where the child ends before."""
+
+    def happened() -> bool:
+        if what():
+            return True
         pid, status = os.waitpid(child.pid, os.WNOHANG)
         if pid:
             child.code = os.waitstatus_to_exitcode(status)
             raise AssertionError(f"ended with {child.code}: {child.errors()}")
-        time.sleep(0.001)
+        return False
+
+    waiting.wait_until(happened)
 
 
 def one_line(child) -> str:
@@ -66,6 +71,7 @@ def whole(tiny, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_a_run_ends_as_if_it_had_never_been(tiny, door, tmp_path, whole, assert_same):
     """The small sister of scripts/torture_resume.py."""
     dice = random.Random(1)

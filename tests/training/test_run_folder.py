@@ -131,6 +131,7 @@ def holder(path: Path, how: str) -> tuple[subprocess.Popen, int]:
     return process, int(pid)
 
 
+@pytest.mark.process
 def test_a_second_run_is_refused_naming_the_first_until_that_is_killed(run):
     process, pid = holder(run.path, "alone")
     try:
@@ -143,6 +144,7 @@ def test_a_second_run_is_refused_naming_the_first_until_that_is_killed(run):
         os.killpg(process.pid, signal.SIGKILL) if process.poll() is None else None
 
 
+@pytest.mark.process
 def test_a_child_that_outlives_a_killed_run_does_not_keep_its_lock(run):
     process, child = holder(run.path, "fork")
     try:

@@ -36,6 +36,7 @@ def started(settle: float, saving: float) -> subprocess.Popen:
     return process
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("number", SIGNALS)
 def test_the_first_signal_lets_the_run_save_and_end_well(number):
     process = started(settle=0, saving=0.05)
@@ -45,6 +46,7 @@ def test_the_first_signal_lets_the_run_save_and_end_well(number):
     assert process.returncode == 0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 def test_the_second_signal_ends_the_process_at_once(second):
     process = started(settle=0, saving=30)
@@ -58,6 +60,7 @@ def test_the_second_signal_ends_the_process_at_once(second):
     assert process.returncode == -second
 
 
+@pytest.mark.process
 def test_a_signal_that_comes_twice_together_is_one_request():
     process = started(settle=10, saving=0.3)
     assert process.stdout is not None
@@ -68,6 +71,7 @@ def test_a_signal_that_comes_twice_together_is_one_request():
     assert process.returncode == 0
 
 
+@pytest.mark.process
 def test_a_signal_after_the_settling_time_ends_the_process():
     process = started(settle=0.05, saving=30)
     assert process.stdout is not None

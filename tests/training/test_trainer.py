@@ -29,6 +29,7 @@ def stop_and_go_on(tiny, folder, stops: list[int], updates: int, **how):
 
 
 # The tiny corpus has about 20 batches an epoch: 25 updates of 2 batches cross the ends of two epochs.
+@pytest.mark.slow
 @pytest.mark.parametrize("stops", [[1], [7], [10, 11], [3, 13, 20]])
 def test_stopping_and_going_on_is_never_having_stopped(tiny, tmp_path, assert_same, stops):
     how = {"accumulate": 2, "log_every": 3, "schedule": ScheduleName.inverse_sqrt, "average": 0.9}
@@ -54,6 +55,7 @@ class Nothing:
     def save(self, folder): ...
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimiser", OptimiserName)
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_each_update_can_be_gone_on_from(tiny, tmp_path, assert_same, optimiser, average):
@@ -72,6 +74,7 @@ def test_each_update_can_be_gone_on_from(tiny, tmp_path, assert_same, optimiser,
     assert_same(tmp_path / "whole", tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_plateau_and_of_patience_is_kept(tiny, tmp_path, everything):
     how = {
         "schedule": ScheduleName.plateau,
@@ -196,6 +199,7 @@ def test_a_run_that_ends_with_numbers_that_are_not_finite_leaves_no_checkpoint(t
     assert os.listdir(trainer.run.checkpoints) == []
 
 
+@pytest.mark.slow
 def test_patience_ends_a_run(tiny, tmp_path):
     trainer = tiny.trainer(tmp_path, updates=50, lr=1e-30, validate_every=2, patience=3, best_by=BestBy.bleu)
     at = trainer.train()
@@ -314,6 +318,7 @@ def test_what_cannot_be_written_is_named(tiny, fork, tmp_path):
         assert message.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_the_best_is_kept_by_loss_too(tiny, tmp_path):
     trainer = tiny.trainer(tmp_path, updates=6, validate_every=1, best_by=BestBy.loss)
     at = trainer.train()
@@ -323,6 +328,7 @@ def test_the_best_is_kept_by_loss_too(tiny, tmp_path):
     assert checkpoint.read_update(trainer.run.best) == lowest[1]
 
 
+@pytest.mark.slow
 def test_the_minutes_include_the_last_validation_and_the_saving(tiny, tmp_path, monkeypatch):
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
@@ -360,6 +366,7 @@ def test_minutes_alone_save_too(tiny, tmp_path):
     assert [place.name for place in trainer.run.steps()] == ["step-1", "step-2", "step-3", "step-4"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_in_mid_update_saves_and_the_rest_is_as_if_it_had_not_come(tiny, tmp_path, assert_same, number):
     how = {"accumulate": 2, "validate_every": 2, "updates": 6}
@@ -384,6 +391,7 @@ def test_a_signal_in_mid_update_saves_and_the_rest_is_as_if_it_had_not_come(tiny
     assert_same(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_a_signal_in_mid_validation_abandons_it_and_it_is_made_up_for(tiny, tmp_path, assert_same):
     how = {"validate_every": 2, "updates": 6, "average": 0.9}
     tiny.trainer(tmp_path / "whole", **how).train()

@@ -3,7 +3,6 @@
 import os
 import random
 import signal
-import time
 
 import pytest
 import torch
@@ -11,21 +10,15 @@ import torch
 from nmt import build
 from nmt.config.plain import to_plain
 from nmt.decoding.translator import ATTENTION_PIECES, Translator
+from tests.support.commands import compose_config
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
 def run(tiny, tmp_path_factory):
     """A run of a few updates, with the settings of its model."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-    from omegaconf import OmegaConf
-
-    from nmt.config.door import CONFIGS
-
     folder = tmp_path_factory.mktemp("translate") / "run"
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        config = OmegaConf.to_object(compose("train", tiny.settings(folder)))
+    config = compose_config(tiny.settings(folder))
     torch.manual_seed(1)
     trainer = tiny.trainer(folder, updates=30, model=build.new_model(config, tiny.tokenizer, torch.device("cpu")))
     trainer.config = to_plain(config)
@@ -39,13 +32,7 @@ def lines(tiny) -> list[str]:
     return [" ".join(dice.choices(tiny.src, k=dice.randint(0, 3))) for _ in range(300)]
 
 
-def wait_until(what, seconds: float = 200) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.001)
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("nbest", [1, 3])
 def test_what_was_cut_off_at_any_byte_is_continued_exactly(door, run, lines, tmp_path, nbest):
     (tmp_path / "in").write_text("\n".join(lines) + "\n")

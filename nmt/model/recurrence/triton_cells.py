@@ -4,6 +4,8 @@ To import this module takes triton, which comes with torch's packages for CUDA.
 """
 
 # pyright: reportMissingImports=false, reportIndexIssue=false
+# Where triton is installed, the launches of its kernels don't fit its types:
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
 
 import torch
 import triton

@@ -5,6 +5,8 @@ bf16 in, float32 inside. To import this module takes triton, which comes with to
 """
 
 # pyright: reportMissingImports=false, reportIndexIssue=false
+# Where triton is installed, the launches of its kernels don't fit its types:
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
 
 import torch
 import triton

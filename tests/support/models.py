@@ -1,0 +1,118 @@
+"""Small models of every kind."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from nmt.model.attention import Attention, CoverageAttention, Score, build_attention
+from nmt.model.cells import CellKind
+from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, LuongDecoder, Start
+from nmt.model.encoder import Encoder
+from nmt.model.init import Init, initialise
+from nmt.model.seq2seq import Seq2Seq, Tie
+
+
+@dataclass(frozen=True)
+class SmallModel:
+    """The kind and the sizes of a model. decoder: bahdanau, luong or fixed; memory: M, of both directions together."""
+
+    decoder: str = "bahdanau"
+    cell: CellKind = CellKind.gru
+    score: Score = Score.additive
+    layers: int = 1
+    start: Start = Start.backward_first
+    input_feeding: bool = True
+    bidirectional: bool = True
+    vocabulary: int = 23
+    embedding: int = 8
+    hidden: int = 8
+    memory: int = 8
+    readout: int = 8
+    attention_size: int = 5
+    dropout: float = 0.0
+    tie: Tie = Tie.none
+
+    def build(self, seed: int = 1) -> Seq2Seq:
+        """The model with torch's own initialization, in float32."""
+        torch.manual_seed(seed)
+        directions = 2 if self.bidirectional else 1
+        encoder = Encoder(
+            self.vocabulary,
+            embedding=self.embedding,
+            hidden=self.memory // directions,
+            layers=self.layers,
+            cell=self.cell,
+            bidirectional=self.bidirectional,
+            dropout=self.dropout,
+        )
+        state_size = 2 * self.hidden if self.cell is CellKind.lstm else self.hidden
+        bridge = Bridge(self.start, self.memory // directions, directions, [state_size] * self.layers)
+        attention = build_attention(self.score, self.hidden, self.memory, self.attention_size)
+        return Seq2Seq(encoder, self._decoder(bridge, attention), tie=self.tie)
+
+    def _decoder(self, bridge: Bridge, attention: Attention) -> Decoder:
+        match self.decoder:
+            case "bahdanau":
+                return BahdanauDecoder(
+                    self.vocabulary,
+                    embedding=self.embedding,
+                    hidden=self.hidden,
+                    readout=self.readout,
+                    memory=self.memory,
+                    attention=attention,
+                    bridge=bridge,
+                    layers=self.layers,
+                    cell=self.cell,
+                    dropout=self.dropout,
+                )
+            case "luong":
+                return LuongDecoder(
+                    self.vocabulary,
+                    embedding=self.embedding,
+                    hidden=self.hidden,
+                    memory=self.memory,
+                    attention=attention,
+                    bridge=bridge,
+                    layers=self.layers,
+                    cell=self.cell,
+                    input_feeding=self.input_feeding,
+                    dropout=self.dropout,
+                )
+            case "fixed":
+                return FixedVectorDecoder(
+                    self.vocabulary,
+                    embedding=self.embedding,
+                    hidden=self.hidden,
+                    readout=self.readout,
+                    memory=self.memory,
+                    bridge=bridge,
+                    layers=self.layers,
+                    cell=self.cell,
+                    dropout=self.dropout,
+                )
+            case _:
+                raise AssertionError(self.decoder)
+
+
+def make_model(decoder: str = "bahdanau", *, seed: int = 1, dtype: torch.dtype = torch.float64, **sizes) -> Seq2Seq:
+    """A model for exact comparisons: biases and coverage weights are not zero, so that one left out is noticed.
+
+    sizes: the fields of SmallModel.
+    """
+    model = SmallModel(decoder, **sizes).build(seed)
+    for module in model.modules():
+        if isinstance(module, CoverageAttention):
+            nn.init.uniform_(module.cover, -2, 2)
+    initialise(model, Init.xavier)
+    for parameter in model.parameters():
+        if parameter.dim() == 1:
+            nn.init.normal_(parameter, 0.0, 0.3)
+    return model.to(dtype)
+
+
+def draw_weights(model: Seq2Seq, std: float) -> Seq2Seq:
+    """The model in float64 for evaluation, with every weight drawn: outputs differ clearly."""
+    for weight in model.parameters():
+        nn.init.normal_(weight, std=std)
+    return model.double().eval()
