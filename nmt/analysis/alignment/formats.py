@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nmt.analysis.alignment.linking import Link
+from nmt.data.corpus import open_input, read_lines
 
 
 class GoldLinks(NamedTuple):
@@ -44,13 +45,14 @@ def parse_pharaoh(line: str) -> GoldLinks:
 
 
 def read_links(path: Path, sentences: int | None = None) -> Iterator[GoldLinks]:
-    """Read a file of Pharaoh lines, one sentence pair a line, one line in memory at a time; or a whole .wa file.
+    """Read a file, plain or gzipped, of Pharaoh lines, one sentence pair a line, one line in memory at a time; or a whole .wa file.
 
     A .wa file is known by its first line; its sentences end at `sentences`, or at the last that has a link.
     Raises ValueError naming file and line where a line holds something that is not a link.
     """
     # Bytes that are no UTF-8 become a character that is no link, so they are reported with their line like the rest.
-    with open(path, encoding="utf-8-sig", errors="replace", newline="\n") as lines:
+    with open_input(path) as file:
+        lines = read_lines(file, path, errors="replace")
         first = list(islice(lines, 1))
         every = chain(first, lines)
         if first and _WA.fullmatch(first[0].strip()):

@@ -3,6 +3,21 @@
 from nmt.data.corpus.files import FileCorpus, read_files, read_pair
 from nmt.data.corpus.hub import HubCorpus, read_hub
 from nmt.data.corpus.joined import Joined
+from nmt.data.corpus.opening import name_of, open_input, open_output, read_lines
 from nmt.data.corpus.pairs import Blank, Corpus, Pair
 
-__all__ = ["Blank", "Corpus", "FileCorpus", "HubCorpus", "Joined", "Pair", "read_files", "read_hub", "read_pair"]
+__all__ = [
+    "Blank",
+    "Corpus",
+    "FileCorpus",
+    "HubCorpus",
+    "Joined",
+    "Pair",
+    "name_of",
+    "open_input",
+    "open_output",
+    "read_files",
+    "read_hub",
+    "read_lines",
+    "read_pair",
+]

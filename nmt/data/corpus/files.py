@@ -1,16 +1,14 @@
 """A corpus in files: PREFIX.src beside PREFIX.tgt, one sentence a line, or a table of two tab-separated columns."""
 
-import gzip
 import hashlib
-import zlib
 from collections.abc import Iterator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
+from nmt.data.corpus.opening import open_input, read_lines
 from nmt.data.corpus.pairs import Blank, Corpus, Pair
 
-_BOM = b"\xef\xbb\xbf"
 _digests: dict[tuple[str, int, int], str] = {}  # by real path, size and time of change: a file is hashed once a process
 
 
@@ -50,7 +48,7 @@ def read_files(
 
 
 def read_pair(src: str | Path, tgt: str | Path) -> "FileCorpus":
-    """The corpus of two files by their own names, plain or gzipped; lines may be blank, and files empty.
+    """The corpus of two files by their own names (`-`: standard input), plain or gzipped; lines may be blank, files empty.
 
     Iterating raises ValueError as it does for `read_files`; OSError where there is no such file.
     """
@@ -125,22 +123,8 @@ def _find(prefix: str, language: str, languages: tuple[str, str], key: str) -> P
 
 def _lines(path: Path) -> Iterator[str]:
     """The lines of a plain or gzipped file, split at line feeds alone."""
-    number = 0
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
-            for number, raw in enumerate(file, 1):
-                if number == 1:
-                    raw = raw.removeprefix(_BOM)
-                try:
-                    yield raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-                except UnicodeDecodeError as error:
-                    kind = "UTF-16" if number == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
-                    raise ValueError(
-                        f"{path}, line {number}: not UTF-8 (byte {raw[error.start]:#x} at position {error.start + 1}); "
-                        f"if it is {kind}, try: iconv -f {kind} -t UTF-8"
-                    ) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is damaged or cut short after line {number}: not a whole gzip file") from error
+    with open_input(path) as file:
+        yield from read_lines(file, path)
 
 
 def _digest(path: Path) -> str:
