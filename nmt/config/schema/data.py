@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from nmt.config.paths import CACHE_FILES, Use, path_key
 from nmt.config.schema.bounds import at_least, count
 from nmt.data.batches import Unit
 from nmt.data.corpus import Blank
@@ -23,14 +24,15 @@ class DataConfig:
     kind: DataKind = DataKind.demo
     src: str | None = None
     tgt: str | None = None
-    train: Any = None  # a prefix or split, or a list of them; checked below, as OmegaConf has no such union
-    valid: str | None = None
-    test: str | None = None
-    name: str | None = None
+    # A prefix or split, or a list of them; checked below, as OmegaConf has no such union.
+    train: Any = path_key(Use.prefix)
+    valid: str | None = path_key(Use.prefix)
+    test: str | None = path_key(Use.prefix)
+    name: str | None = path_key(Use.input)
     config: str | None = None
     blank: Blank = Blank.error
     max_length: int | None = None
-    cache: str = "data/cache"
+    cache: str = path_key(Use.folder, "data/cache", contents=CACHE_FILES, read_only=True)
 
     def __post_init__(self):
         if self.train is not None:
@@ -53,9 +55,9 @@ class TokenizerConfig:
     character_coverage: float = 1.0
     byte_fallback: bool = True
     sample: int = 20_000
-    model: str | None = None
-    src_model: str | None = None
-    tgt_model: str | None = None
+    model: str | None = path_key(Use.input)
+    src_model: str | None = path_key(Use.input)
+    tgt_model: str | None = path_key(Use.input)
 
     def __post_init__(self):
         count(tokenizer__size=self.size, tokenizer__src_size=self.src_size, tokenizer__tgt_size=self.tgt_size)

@@ -3,10 +3,12 @@
 from nmt.data.corpus.files import FileCorpus, read_files, read_pair
 from nmt.data.corpus.hub import HubCorpus, read_hub
 from nmt.data.corpus.joined import Joined
-from nmt.data.corpus.opening import name_of, open_input, open_output, read_lines
+from nmt.data.corpus.opening import DAMAGED, STREAM, name_of, open_input, open_output, read_lines
 from nmt.data.corpus.pairs import Blank, Corpus, Pair
 
 __all__ = [
+    "DAMAGED",
+    "STREAM",
     "Blank",
     "Corpus",
     "FileCorpus",

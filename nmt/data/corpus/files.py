@@ -48,7 +48,7 @@ def read_files(
 
 
 def read_pair(src: str | Path, tgt: str | Path) -> "FileCorpus":
-    """The corpus of two files by their own names (`-`: standard input), plain or gzipped; lines may be blank, files empty.
+    """The corpus of two files by their own names, plain or gzipped (`-`: standard input); files and lines may be empty.
 
     Iterating raises ValueError as it does for `read_files`; OSError where there is no such file.
     """

@@ -6,7 +6,7 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 STREAM = "-"  # standard input, or standard output
 DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a gzip file raises that was cut short or changed
@@ -21,7 +21,7 @@ def open_input(path: str | Path) -> BinaryIO:
     Pipes may be read too: no byte is read twice. Raises OSError naming the file; ValueError where standard input is
     closed, and for the other ways to compress that are in common use.
     """
-    file = _standard_input() if str(path) == STREAM else open(path, "rb")
+    file = _standard_input() if str(path) == STREAM else open(path, "rb")  # noqa: SIM115  (the caller closes it)
     assert isinstance(file, io.BufferedReader)
     try:
         head = file.peek(8)
@@ -128,7 +128,7 @@ class _Unzipped(gzip.GzipFile):
 class _Zipped(gzip.GzipFile):
     """A gzip file for writing: without a name and a time in it, so that equal text gives equal bytes."""
 
-    def __init__(self, file: io.BufferedWriter):
+    def __init__(self, file):
         super().__init__(filename="", fileobj=file, mode="wb", mtime=0)
         self._below = file
 
@@ -149,13 +149,13 @@ def _standard_input() -> io.BufferedReader:
 class _Shared(io.RawIOBase):
     """Reads from a stream that stays open after it."""
 
-    def __init__(self, stream: io.BufferedReader):
+    def __init__(self, stream):
         self._stream = stream
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer, /) -> int:
+    def readinto(self, buffer: Any, /) -> int:
         data = self._stream.read1(len(buffer))
         buffer[: len(data)] = data
         return len(data)
