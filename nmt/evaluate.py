@@ -13,7 +13,8 @@ from nmt.analysis.evaluation import Report, agreement, write_evaluation
 from nmt.analysis.metrics import length_table
 from nmt.analysis.report import Selection, Shown, Subject, write_page
 from nmt.config.door import door
-from nmt.config.schema import DataConfig, DataKind, EvaluateConfig, TestConfig
+from nmt.config.paths import check_paths, reads, writes
+from nmt.config.schema import EVALUATION_FILES, DataConfig, DataKind, EvaluateConfig, TestConfig
 from nmt.data.corpus import Joined
 from nmt.data.demo import DEMO_TGT
 from nmt.decoding.forced import force
@@ -45,7 +46,7 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
         )
     data = _test_of(loaded.config.data, config.data)
     corpus = build.read_corpus(data, "test")
-    stress = ""
+    stress, paths = "", corpus.paths
     if config.data.join > 1:
         corpus = Joined(corpus, config.data.join)
         stress = corpus.about
@@ -53,6 +54,8 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
     run = run_of(loaded.folder)
     folder = Path(config.out) if config.out else run.evaluation(corpus.name)
     page = folder / "report.html" if config.out else run.report
+    own = [] if config.out else [writes("out", folder, EVALUATION_FILES), writes("out", page.parent, (page.name,))]
+    check_paths(config, [reads("data.test", *paths, Path(f"{data.test}.links")), *own])
     log.info(f"checkpoint {loaded.folder}; {len(pairs)} sentences of {corpus.name}; precision {device.reason}")
     if stress:
         log.info(stress)

@@ -7,6 +7,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import field, fields, is_dataclass
 from enum import Enum
+from pathlib import Path
 from typing import Any, NamedTuple
 
 STREAM = "-"
@@ -131,6 +132,16 @@ def path_of_error(error: OSError, config: Any) -> str:
     return f"{name} (in {best})" if best else name
 
 
+def reads(key: str, *files: Path) -> NamedPath:
+    """Files that a command finds out that it reads, under the key to name in a message."""
+    return NamedPath(key, str(files[0]), PathKey(Use.input), tuple(map(str, files)))
+
+
+def writes(key: str, folder: Path, contents: tuple[str, ...]) -> NamedPath:
+    """What a command writes in a folder of its own choice, under the key that would choose another."""
+    return NamedPath(key, str(folder), PathKey(Use.folder, contents))
+
+
 def _declared(config: Any, prefix: str = "") -> Iterator[tuple[Any, str, str, PathKey]]:
     """Of each key that holds a path: its section, its name there, its dotted key, what is declared of it."""
     for each in fields(config):
@@ -212,7 +223,7 @@ def _check_writable(path: NamedPath) -> None:
 
 def _check_apart(path: NamedPath, other: NamedPath) -> None:
     """Raises ValueError where writing the output `path` would touch what `other` names."""
-    if path.value == other.value == STREAM:
+    if path.value == other.value == STREAM and other.written:
         raise ValueError(f"{path} and {other} both write standard output: give one of them a file")
     if path.about.contents and path.about.contents == other.about.contents and other.written:
         return  # two keys of one folder, such as run= and resume=
@@ -222,7 +233,7 @@ def _check_apart(path: NamedPath, other: NamedPath) -> None:
         raise ValueError(f"{path} would write among the files of {other}: try another place")
     if path.about.use is Use.folder or other.about.use is Use.folder:
         raise ValueError(f"{path} would write over {other}: try another place")
-    named = f"{other.key}= names" if " " not in other.key else f"is {other.key}"
+    named = f"{other.key}= names" if " " not in other.key else f"{other.key} comes from"
     raise ValueError(f"{path} is the file that {named}: try another name")
 
 

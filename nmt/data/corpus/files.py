@@ -69,6 +69,7 @@ class FileCorpus(Corpus):
         self.name = name
         self.blank = blank
         self._parts = list(parts)
+        self.paths = [path for path in chain.from_iterable(parts) if path is not None]
         self._languages = (src, tgt)
 
     def __iter__(self) -> Iterator[Pair]:
