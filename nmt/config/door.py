@@ -22,6 +22,7 @@ from nmt.config.paths import named_paths, path_keys, path_of_error, prepare_path
 from nmt.config.streams import drop_output, flush_output, settle_closed_streams
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+_UNREADABLE = re.compile(r"[~!#&;<>^`]|[^\x00-\x7f]")
 FROM_CHECKPOINT = ("model", "tokenizer")  # settled by the checkpoint where one is given
 
 
@@ -124,7 +125,7 @@ def _read_flags(schema: type) -> Iterator[None]:
         key = re.split("[=@]", override.lstrip("+~"))[0].replace("/", ".")
         if key.split(".")[0] in FROM_CHECKPOINT and not _keys(schema, key.split(".")[0]):
             raise ValueError(_unknown_key(key, schema))
-    quoted = {each: _quote_tildes(each) for each in flags.overrides if each.partition("=")[0] in path_keys(schema)}
+    quoted = {each: _quote_path(each) for each in flags.overrides if each.partition("=")[0] in path_keys(schema)}
     sys.argv = [quoted.get(word, word) for word in sys.argv]
     with contextlib.ExitStack() as stack:
         if flags.multirun:
@@ -133,12 +134,12 @@ def _read_flags(schema: type) -> Iterator[None]:
         yield
 
 
-def _quote_tildes(override: str) -> str:
-    """key=~/x as key='~/x', in a list too: Hydra cannot read a tilde in a value."""
+def _quote_path(override: str) -> str:
+    """key=~/x as key='~/x', in a list too: Hydra can read neither a tilde nor a letter beyond ASCII without quotes."""
     key, _, value = override.partition("=")
-    if "~" not in value or "'" in value or '"' in value:
+    if not _UNREADABLE.search(value) or re.search("^{|['\"]", value):
         return override
-    return f"{key}=" + re.sub(r"[^\[\],]*~[^\[\],]*", lambda word: f"'{word[0].strip()}'", value)
+    return f"{key}=" + re.sub(r"[^\[\],]+", lambda part: f"'{part[0].strip()}'" if part[0].strip() else "", value)
 
 
 def explain(error: BaseException, schema: type, config: typing.Any = None) -> str:
