@@ -46,7 +46,7 @@ def call(folder: Path, verb: str, *words: str) -> Ended:
     """`python -m nmt.VERB WORDS` in `folder`, in this process."""
     code = 0
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
-        streams = [io.StringIO(), io.StringIO()]
+        streams = [io.TextIOWrapper(io.BytesIO(), "utf-8", newline="", write_through=True) for _ in range(2)]
         for name, stream in zip(("stdout", "stderr"), streams, strict=True):
             patch.setattr(sys, name, stream)
         patch.setattr(sys, "argv", [f"nmt.{verb}", *words])
@@ -54,7 +54,7 @@ def call(folder: Path, verb: str, *words: str) -> Ended:
             door(verb, *DOORS[verb])
         except SystemExit as end:
             code = int(end.code or 0)
-    return Ended(code, *(stream.getvalue() for stream in streams))
+    return Ended(code, *(stream.buffer.getvalue().decode("utf-8") for stream in streams))
 
 
 def write(path: Path, lines: list[str]) -> None:

@@ -95,12 +95,13 @@ def check_paths(config: Any, more: Sequence[NamedPath] = ()) -> None:
         raise ValueError(f"{dashed[0]} and {dashed[1]} both read standard input: give one of them a file")
     for path in paths:
         _check_name(path)
-        if path.written and path.value not in (STREAM, "/dev/stdout") and not path.about.read_only:
-            _check_writable(path)
     for number, path in enumerate(paths):
         if path.written:
             for other in paths[:number] + paths[number + 1 :]:
                 _check_apart(path, other)
+    for path in paths:
+        if path.written and path.value not in (STREAM, "/dev/stdout") and not path.about.read_only:
+            _check_writable(path)
 
 
 def named_paths(config: Any) -> list[NamedPath]:
