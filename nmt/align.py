@@ -2,8 +2,6 @@
 
 import contextlib
 import logging
-import os
-import sys
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -26,7 +24,7 @@ from nmt.analysis.alignment import (
 from nmt.build import Loaded
 from nmt.config.door import door
 from nmt.config.schema import AlignConfig
-from nmt.data.corpus import Corpus, Pair, read_pair
+from nmt.data.corpus import STREAM, Corpus, Pair, open_output, read_pair
 from nmt.decoding.forced import force
 from nmt.decoding.translator import Translation
 from nmt.training.device import choose_device
@@ -47,7 +45,6 @@ def main(config: AlignConfig, _overrides: list[str]) -> None:
 
 
 def _align(config: AlignConfig) -> None:
-    _check_out(config)
     corpus = read_pair(config.src or "", config.tgt or "")
     device = choose_device(config.device, config.precision)
     model = _load(config.checkpoint, "checkpoint", device.device)
@@ -62,10 +59,8 @@ def _align(config: AlignConfig) -> None:
     with contextlib.ExitStack() as stack:
         stack.enter_context(device.autocast())
         links = None
-        if config.out:
-            links = stack.enter_context(open(config.out, "w", encoding="utf-8", newline="\n"))
-        elif not config.gold:
-            links = sys.stdout
+        if config.out or not config.gold:
+            links = stack.enter_context(open_output(config.out or STREAM))
         soft = stack.enter_context(AttentionWriter(Path(config.soft))) if config.soft else None
         pictures = Path(config.heatmaps) if config.heatmaps else None
         if pictures:
@@ -75,7 +70,7 @@ def _align(config: AlignConfig) -> None:
                 log.warning(f"line {number + 1}: too long to be aligned, so it is left without links")
             if links:
                 scored = f" ||| {forced.log_prob:.6f}" if config.score else ""
-                links.write(f"{pharaoh(alignment.links)}{scored}\n")
+                links.write(f"{pharaoh(alignment.links)}{scored}\n".encode())
             if soft:
                 soft.write(alignment.weights)
             if pictures and alignment.weights.size:
@@ -116,14 +111,6 @@ def _load(place: str | None, key: str, device: torch.device) -> Loaded:
     if not loaded.model.has_attention:
         raise ValueError(f"{key}={place} needs attention, which this model ({loaded.config.name}) does not have")
     return loaded
-
-
-def _check_out(config: AlignConfig) -> None:
-    """Raises ValueError where the output would be written over what is read."""
-    for key in ("src", "tgt", "gold"):
-        read = getattr(config, key)
-        if config.out and read and os.path.exists(config.out) and os.path.samefile(config.out, read):
-            raise ValueError(f"out={config.out} is the file that {key}= names: try another name")
 
 
 def _check_directions(config: AlignConfig, model: Loaded, reverse: Loaded | None) -> None:

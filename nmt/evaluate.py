@@ -17,7 +17,8 @@ from nmt.analysis.replacing import replacing
 from nmt.analysis.report import Selection, Shown, Subject, write_page
 from nmt.analysis.segmentation import unfit_tokenizer, without_spaces
 from nmt.config.door import door
-from nmt.config.schema import DataConfig, DataKind, EvaluateConfig, TestConfig
+from nmt.config.paths import check_paths, reads, writes
+from nmt.config.schema import EVALUATION_OUTPUTS, DataConfig, DataKind, EvaluateConfig, TestConfig
 from nmt.data.corpus import Corpus, Joined, Pair
 from nmt.data.demo import DEMO_TGT
 from nmt.decoding.forced import force
@@ -47,6 +48,7 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
     data = _test_of(loaded.config.data, config.data)
     tokenizer = build.metric_tokenizer(data)
     corpus = build.read_corpus(data, "test")
+    paths = corpus.paths
     if config.data.join > 1:
         corpus = Joined(corpus, config.data.join)
     stress = corpus.about if isinstance(corpus, Joined) else ""
@@ -56,6 +58,8 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
     name = corpus.name if config.out else ranks.share(_free_name(run, corpus, data, pairs))
     folder = Path(config.out) if config.out else run.evaluation(name)
     page = folder / "report.html" if config.out else run.report
+    own = [] if config.out else [writes("out", folder, EVALUATION_OUTPUTS), writes("out", page.parent, (page.name,))]
+    check_paths(config, [reads("data.test", *paths, Path(f"{data.test}.links")), *own])
     log.info(f"checkpoint {loaded.folder}; {len(pairs)} sentences of {corpus.name}; precision {device.reason}")
     if stress:
         log.info(stress)

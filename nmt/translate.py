@@ -1,7 +1,6 @@
 """Translates lines: `python -m nmt.translate checkpoint=RUN < in.txt > out.txt`; --help says more."""
 
 import contextlib
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from nmt.analysis.alignment import pharaoh
 from nmt.analysis.evaluation import draw_translation, word_links
 from nmt.config.door import door
 from nmt.config.schema import TranslateConfig
+from nmt.data.corpus import STREAM, decode_lines, name_of, open_input, open_output
 from nmt.decoding.continuing import Output, continue_files
 from nmt.decoding.translator import Translation
 from nmt.training.device import choose_device
@@ -31,19 +31,18 @@ def main(config: TranslateConfig, _overrides: list[str]) -> None:
             raise ValueError(f"{key}={wanted} needs attention, which this model ({loaded.config.name}) does not have")
     translator = build.translator_of(loaded, config.decode)
     translator.attention = bool(config.alignments or config.heatmaps)
-    prompt = config.source is None and sys.stdin.isatty()
+    terminal = sys.stdin if config.source is None and sys.stdin is not None and sys.stdin.isatty() else None
     with contextlib.ExitStack() as stack:
         stack.enter_context(device.autocast())
-        source = stack.enter_context(open(config.source, "rb")) if config.source else sys.stdin.buffer
+        source = config.source or STREAM
+        lines = Lines(terminal.buffer if terminal else stack.enter_context(open_input(source)), source)
         done = _keep(config)
-        mode = "ab" if config.append else "wb"
-        out = stack.enter_context(open(config.out, mode)) if config.out else sys.stdout.buffer
-        aligned = stack.enter_context(open(config.alignments, mode)) if config.alignments else None
+        out = stack.enter_context(open_output(config.out or STREAM, append=config.append))
+        aligned = config.alignments and stack.enter_context(open_output(config.alignments, append=config.append))
         pictures = Path(config.heatmaps) if config.heatmaps else None
         if pictures:
             pictures.mkdir(parents=True, exist_ok=True)
-        lines = Lines(source, config.source or "standard input")
-        found = translator.translate(_prompted() if prompt else lines, window=1 if prompt else None, skip=done)
+        found = translator.translate(_prompted() if terminal else lines, window=1 if terminal else None, skip=done)
         for number, nbest in enumerate(found, done):
             out.write(_text(nbest, number, config.decode.nbest).encode("utf-8"))
             out.flush()  # whoever reads it, or goes on with it after a kill, has all that there is
@@ -54,15 +53,13 @@ def main(config: TranslateConfig, _overrides: list[str]) -> None:
                 draw_translation(nbest[0], pictures / f"{number}.png", pieces=config.pieces)
         if lines.number < done:
             raise ValueError(
-                f"out={config.out} has {done} translations, and {lines.name} only {lines.number} lines: it is not a "
-                "translation of that; try append=false"
+                f"out={config.out} has {done} translations, and {name_of(source)} only {lines.number} lines: it is not "
+                "a translation of that; try append=false"
             )
 
 
 def _keep(config: TranslateConfig) -> int:
-    """How many lines the output has already; 0 unless it is to be continued. Raises ValueError for the input's name."""
-    if config.out and config.source and os.path.exists(config.out) and os.path.samefile(config.out, config.source):
-        raise ValueError(f"out={config.out} is the file that in= names: try another name")
+    """How many lines the output has already; 0 unless it is to be continued."""
     if not (config.append and config.out):
         return 0
     outputs = [Output(Path(config.out), numbered=config.decode.nbest > 1)]
@@ -70,23 +67,18 @@ def _keep(config: TranslateConfig) -> int:
 
 
 class Lines:
-    """The lines of a file, which end at line feeds only; `number` of them have been read.
+    """The lines of an open file, which end at line feeds only; `number` of them have been read.
 
-    Raises ValueError naming a line that is not UTF-8.
+    Raises ValueError, naming `path`, for a line that is not UTF-8.
     """
 
-    def __init__(self, file: BinaryIO, name: str):
-        self.file, self.name, self.number = file, name, 0
+    def __init__(self, file: BinaryIO, path: str):
+        self.file, self.path, self.number = file, path, 0
 
     def __iter__(self) -> Iterator[str]:
-        for line in self.file:
+        for line in decode_lines(self.file, self.path):
             self.number += 1
-            try:
-                yield line.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8-sig" if self.number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{self.name}, line {self.number}: not UTF-8 ({error.reason}); convert it, say with iconv"
-                ) from None
+            yield line
 
 
 def _prompted() -> Iterator[str]:

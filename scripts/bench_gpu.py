@@ -309,7 +309,10 @@ def after(bench: Bench) -> None:
     rows = bench.batches[len(bench.batches) // 2]
     size = bench.size._replace(batch=rows)
     batch = whole(loops.make_batch(size, str(bench.device.device)))
-    for name, cells in (("encoder", (CellKind.gru_after, CellKind.gru)), ("both", (CellKind.gru_after,) * 2)):
+    for name, cells in (
+        ("encoder", (CellKind.gru_after, CellKind.gru)),
+        ("both", (CellKind.gru_after, CellKind.gru_after)),
+    ):
         model = loops.build_model(size, "bahdanau", cells=cells).to(bench.device.device).train()
         runs = our_runs(bench, model, batch)
         tell(bench, f"gru_after in {name} B={rows}", runs, rows * size.length, math.nan, "tapes")

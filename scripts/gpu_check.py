@@ -246,7 +246,7 @@ def search(check: Check) -> None:
     import torch
 
     from nmt import build
-    from nmt.analysis.metrics import bleu
+    from nmt.analysis.metrics import corpus_score
     from nmt.decoding.translator import Translator
     from nmt.training.device import DeviceName, Precision, choose_device
 
@@ -276,7 +276,7 @@ def search(check: Check) -> None:
                 differ = sum(a != b for a, b in zip(found, expected, strict=True))
                 print(
                     f"{where:<8}{precision.value:<6}{batch:>6}{len(lines) / seconds:>13.0f}"
-                    f"{bleu(found, references).score:>8.2f}{differ:>20} of {len(lines)}",
+                    f"{corpus_score('bleu', found, references).score:>8.2f}{differ:>20} of {len(lines)}",
                     flush=True,
                 )
 

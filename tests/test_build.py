@@ -34,8 +34,11 @@ def sentencepiece_model(path: Path, text: str, size: int = 30) -> str:
 def new_model(tokenizer: TokenizerConfig, folder: Path):
     (folder / "text.de").write_text("ein kleiner hund und vier katzen\n")
     (folder / "text.en").write_text("a small dog and four cats\n")
-    sizes = {"embedding": 8, "hidden": 8}
-    parts = EncoderConfig(**sizes), DecoderConfig(**sizes, readout=8), AttentionConfig(size=8)
+    parts = (
+        EncoderConfig(embedding=8, hidden=8),
+        DecoderConfig(embedding=8, hidden=8, readout=8),
+        AttentionConfig(size=8),
+    )
     config = TrainConfig(
         model=ModelConfig(*parts, tie=Tie.three), tokenizer=tokenizer, trainer=TrainerConfig(max_updates=1)
     )
@@ -56,7 +59,7 @@ def test_two_models_of_equal_size_are_not_tied(tmp_path, joint):
 @pytest.mark.parametrize("keys", [["model"], ["src_model", "tgt_model"]])
 def test_one_model_for_both_sides_is_tied(tmp_path, keys):
     one = sentencepiece_model(tmp_path / "one.model", "a small dog and four cats on a big red mat")
-    model = new_model(TokenizerConfig(**dict.fromkeys(keys, one)), tmp_path)
+    model = new_model(TokenizerConfig(**dict.fromkeys(keys, one)), tmp_path)  # type: ignore[arg-type]
     assert model.encoder.embedding.weight is model.output.weight
 
 

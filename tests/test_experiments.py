@@ -242,16 +242,6 @@ def test_the_demo_corpus_in_another_language_is_refused(given):
         build.languages(DataConfig(**given))
 
 
-def test_gold_links_of_the_demo_corpus_are_turned_with_it(tmp_path):
-    (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / "test.links").write_text("0-1 2-0\n")
-    there, back = (evaluate._gold(DataConfig(src=src, cache=str(tmp_path))) for src in ("en", "fr"))
-    assert there is not None
-    assert back is not None
-    assert there[0].sure == {(0, 1), (2, 0)}
-    assert back[0].sure == {(1, 0), (0, 2)}
-
-
 @pytest.mark.parametrize("key", ["train", "valid", "test", "name", "config"])
 def test_the_demo_corpus_takes_no_other_text(key):
     with pytest.raises(ValueError, match=rf"data\.{key}=.*mine.*: the demo corpus brings its own; add data=files"):

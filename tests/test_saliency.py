@@ -8,6 +8,7 @@ import threading
 import numpy as np
 import pytest
 
+from nmt import saliency
 from tests.support import commands
 from tests.support.commands import write_lines
 

@@ -18,11 +18,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from nmt.config.paths import named_paths, path_keys, path_of_error, prepare_paths
+from nmt.config.streams import drop_output, flush_output, settle_closed_streams
 from nmt.config.unused import refuse_unused
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # The YAML files lie inside the package where it is installed, and beside it in a clone.
 CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
+_UNREADABLE = re.compile(r"[~!#&;<>^`]|[^\x00-\x7f]")
 FROM_CHECKPOINT = ("model", "tokenizer")  # settled by the checkpoint where one is given
 
 
@@ -38,11 +41,14 @@ def door(name: str, main: Callable[..., None], schema: type) -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module="hydra")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # so that its errors reach the handlers below
     refused = 0
+    config: typing.Any = None
+    settle_closed_streams()
 
     # A mistake is reported here and not on the way out: Hydra would add lines of its own, and drop the rest of a sweep.
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
     def enter(composed: DictConfig) -> None:
-        nonlocal refused
+        nonlocal refused, config
+        config = None
         try:
             overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)  # as written: a=${b} stays so
             assert isinstance(overrides, list)
@@ -50,12 +56,14 @@ def door(name: str, main: Callable[..., None], schema: type) -> None:
             config = OmegaConf.to_object(composed)
             if not getattr(config, "resume", None):  # what a run goes on with is known once it is opened
                 refuse_unused(config, overrides)
+            prepare_paths(config)
             main(config, overrides)
+            flush_output()  # here, and not at exit, where a full disk or a reader that has gone could not be answered
         except BrokenPipeError:
-            _close_quietly()
+            drop_output()
             sys.exit(0)
         except Exception as error:
-            _report(error, schema)
+            _report(error, schema, config)
             refused += 1
 
     try:
@@ -63,14 +71,15 @@ def door(name: str, main: Callable[..., None], schema: type) -> None:
             try:
                 enter()
             finally:
-                sys.stdout.flush()  # here, and not at exit, where a closed pipe could not be answered
+                with contextlib.suppress(OSError) if refused else contextlib.nullcontext():
+                    flush_output()
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        _close_quietly()
+        drop_output()
         sys.exit(0)
     except Exception as error:
-        _report(error, schema)
+        _report(error, schema, config)
         refused += 1
     if refused:
         sys.exit(2)
@@ -95,18 +104,13 @@ def _sections(composed: DictConfig, key: str = "") -> Iterator[tuple[str, DictCo
             yield from _sections(child, f"{key}.{name}" if key else str(name))
 
 
-def _report(error: Exception, schema: type) -> None:
+def _report(error: Exception, schema: type, config: typing.Any = None) -> None:
     """The line that says what went wrong, if it is a person's mistake; ours is raised."""
     mistake = isinstance(error, (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError, MemoryError))
     mistake = mistake or (isinstance(error, RuntimeError) and _out_of_memory(error))
     if not mistake or os.environ.get("NMT_TRACEBACK"):
         raise error
-    print(f"error: {explain(error, schema)}", file=sys.stderr)
-
-
-def _close_quietly() -> None:
-    """Whoever read our output has gone; the exit would complain about what is still unwritten."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    print(f"error: {explain(error, schema, config)}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -127,6 +131,8 @@ def _read_flags(schema: type) -> Iterator[None]:
         key = re.split("[=@]", override.lstrip("+~"))[0].replace("/", ".")
         if key.split(".")[0] in FROM_CHECKPOINT and not _keys(schema, key.split(".")[0]):
             raise ValueError(_unknown_key(key, schema))
+    quoted = {each: _quote_path(each) for each in flags.overrides if each.partition("=")[0] in path_keys(schema)}
+    sys.argv = [quoted.get(word, word) for word in sys.argv]
     with contextlib.ExitStack() as stack:
         if flags.multirun:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="nmt-"))
@@ -134,12 +140,21 @@ def _read_flags(schema: type) -> Iterator[None]:
         yield
 
 
-def explain(error: BaseException, schema: type) -> str:
-    """What went wrong, in one line, with the legal words where they are known."""
+def _quote_path(override: str) -> str:
+    """key=~/x as key='~/x', in a list too: Hydra can read neither a tilde nor a letter beyond ASCII without quotes."""
+    key, _, value = override.partition("=")
+    if not _UNREADABLE.search(value) or re.search("^{|['\"]", value):
+        return override
+    return f"{key}=" + re.sub(r"[^\[\],]+", lambda part: f"'{part[0].strip()}'" if part[0].strip() else "", value)
+
+
+def explain(error: BaseException, schema: type, config: typing.Any = None) -> str:
+    """What went wrong, in one line, with the legal words, or the key that gave a path, where they are known."""
     if _out_of_memory(error):
         return f"not enough memory for this: try smaller sizes, batch.size or decode.batch_size ({_one_line(error)})"
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+        file = path_of_error(error, config)
+        return f"{file}: {error.strerror}" if file else f"{error.strerror}{_outputs(config)}"
     if not isinstance(error, (HydraException, OmegaConfBaseException)):
         return _one_line(error)
     if isinstance(error, OverrideParseException):
@@ -151,6 +166,12 @@ def explain(error: BaseException, schema: type) -> str:
     return (
         _explain_choice(said, schema) or _explain_key(said, schema) or _explain_value(said, schema) or _one_line(error)
     )
+
+
+def _outputs(config: typing.Any) -> str:
+    """The places that a command writes to, for an error that names no file."""
+    outputs = [str(path) for path in named_paths(config) if path.written] if config is not None else []
+    return f": cannot write in {' or '.join(outputs)}" if outputs else ""
 
 
 def _explain_syntax(error: OverrideParseException) -> str:

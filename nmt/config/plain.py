@@ -3,12 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from nmt.config.schema import TrainConfig
 from nmt.config.unused import given, refuse_unused
+
+MOST_YAML = 256 << 10  # bytes; ours are about 3,000
+MOST_DEPTH = 32  # ours is 4
+_OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken)
+_OPENING += (yaml.BlockMappingStartToken,)
+_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 
 
 def to_plain(config) -> dict:
@@ -47,8 +53,12 @@ def from_plain(schema: type, plain: dict) -> Any:
 def read_plain(path: Path) -> dict:
     """The configuration that a run keeps in its config.yaml, checked. Raises ValueError for what is none."""
     try:
-        saved = OmegaConf.to_container(OmegaConf.load(path))
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            raw = file.read(MOST_YAML + 1)
+        text = raw.decode("utf-8")
+        _check_yaml(text)
+        saved = OmegaConf.to_container(OmegaConf.create(text))
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: cannot be read: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(saved, dict):
         raise ValueError(f"{path}: is no configuration")
@@ -62,6 +72,20 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _check_yaml(text: str) -> None:
+    """Raises ValueError for what a reader could be busy with for ever: aliases, which may stand for any number of
+    others, deep nesting, a large file."""
+    if len(text.encode()) > MOST_YAML:
+        raise ValueError(f"larger than {MOST_YAML:,} bytes, so it is not ours")
+    depth = 0
+    for token in yaml.scan(text):
+        if isinstance(token, yaml.AliasToken):
+            raise ValueError("has an alias (*name) in it, as no configuration of ours does: write it out")
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > MOST_DEPTH:
+            raise ValueError(f"nested more than {MOST_DEPTH} deep, so it is not ours")
 
 
 def at(plain: dict, key: str):

@@ -1,8 +1,14 @@
 """Files of translations that were cut off: how much of them is whole, and where to go on."""
 
+import gzip
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from nmt.data.corpus import DAMAGED, open_input, open_output
 
 
 class Output(NamedTuple):
@@ -24,28 +30,55 @@ def continue_files(outputs: list[Output]) -> int:
 
 
 def _whole(output: Output) -> int:
-    if not output.path.exists():
-        return 0
     sentences = 0
-    with output.path.open("rb") as file:
-        for place, line in enumerate(file):
-            if not line.endswith(b"\n"):
-                break
-            # Of a numbered sentence more lines may have been to come: it is whole once the next one has begun.
-            sentences = _number(output.path, place, line) if output.numbered else place + 1
+    for place, line in enumerate(_whole_lines(output.path)):
+        # Of a numbered sentence more lines may have been to come: it is whole once the next one has begun.
+        sentences = _number(output.path, place, line) if output.numbered else place + 1
     return sentences
 
 
 def _cut(output: Output, sentences: int) -> None:
-    end = 0
-    with open(os.open(output.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
-        for place, line in enumerate(file):
-            if not line.endswith(b"\n"):
-                break
+    """Leaves the first `sentences`. Gzip is written anew: nothing could go on behind a stream that was cut off."""
+
+    def kept() -> Iterator[bytes]:
+        for place, line in enumerate(_whole_lines(output.path)):
             if (_number(output.path, place, line) if output.numbered else place) >= sentences:
-                break
-            end += len(line)
-        file.truncate(end)
+                return
+            yield line
+
+    if output.path.suffix != ".gz" and not _is_gzip(output.path):
+        end = sum(map(len, kept()))
+        with open(os.open(output.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+            file.truncate(end)
+        return
+    place = output.path.resolve()  # what a link leads to
+    beside = place.with_name(f".{os.getpid()}.{place.name}")
+    try:
+        with open_output(beside) as file:
+            file.writelines(kept())
+        if place.exists():
+            shutil.copymode(place, beside)
+        beside.replace(place)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _is_gzip(path: Path) -> bool:
+    if not path.exists():
+        return False
+    with open_input(path) as file:
+        return isinstance(file, gzip.GzipFile)
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file that end, up to where it was cut off, in the middle of a gzip stream perhaps."""
+    if not path.exists():
+        return
+    with suppress(*DAMAGED), open_input(path) as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            yield line
 
 
 def _number(path: Path, place: int, line: bytes) -> int:

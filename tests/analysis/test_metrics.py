@@ -43,7 +43,9 @@ def test_the_sacrebleu_command_gives_the_same_signature(printed, name):
 
 @pytest.mark.parametrize("name", METRICS)
 def test_the_statistics_of_the_sentences_sum_up_to_the_score(name):
-    from sacrebleu.metrics import BLEU, CHRF, TER
+    from sacrebleu.metrics.bleu import BLEU
+    from sacrebleu.metrics.chrf import CHRF
+    from sacrebleu.metrics.ter import TER
 
     whole = {"bleu": BLEU, "chrf": CHRF, "ter": TER}[name]().corpus_score(HYPOTHESES, [REFERENCES]).score
     scorer = METRICS[name].build("13a")

@@ -1,10 +1,48 @@
-"""A configuration as text: what could not be read again is refused when it is written."""
+"""A run's config.yaml may come from anywhere: what is none is refused at once, and what was written reads back."""
+
+import time
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
-from nmt.config.plain import to_plain, to_yaml
-from nmt.config.schema import TrainConfig, TrainerConfig
+from nmt.config.plain import read_plain, to_plain, to_yaml
+from nmt.config.schema import DataConfig, TrainConfig, TrainerConfig
+
+NINE = [f"{each}: &{each} [{','.join([f'*{before}'] * 9)}]" for before, each in zip("abcdef", "bcdefg", strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("\n".join(["a: &a [x,x,x,x,x,x,x,x,x]", *NINE]), r"has an alias \(\*name\) in it"),
+        ("seed: &a 1\ntrainer: {max_updates: *a}\n", "has an alias"),
+        ("a: &a {b: 1}\n<<: *a\n", "has an alias"),
+        ("[" * 20_000, "nested more than 32 deep"),
+        ("a: " + "{b: " * 20_000, "nested more than 32 deep"),
+        ("a: " + "x" * 2**20, "larger than .* bytes"),
+        ("seed: " + "9" * 5000, "cannot be read"),
+        ("a: [", "cannot be read"),
+        ("- 1", "is no configuration"),
+    ],
+)
+def test_a_file_that_would_keep_the_reader_busy_is_refused_at_once_in_one_line(tmp_path, text, said):
+    (tmp_path / "config.yaml").write_text(text)
+    begun = time.process_time()
+    with pytest.raises(ValueError, match=rf"config\.yaml: .*{said}") as caught:
+        read_plain(tmp_path / "config.yaml")
+    assert time.process_time() - begun < 5
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", ["null", "1e3", "true", "~", "a: b", "- x", "*a", "&a", "{x}", "$x", "é 中", " x ", "#", "\\"]
+)
+def test_every_text_that_training_takes_reads_back(tmp_path, text):
+    config = TrainConfig(data=DataConfig(train=[text, text]), run=text, name=text, trainer=TrainerConfig(max_updates=1))
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(to_plain(config))), encoding="utf-8")
+    assert read_plain(tmp_path / "config.yaml") == to_plain(config)
+
 
 PLAIN = to_plain(TrainConfig(trainer=TrainerConfig(max_updates=1)))
 

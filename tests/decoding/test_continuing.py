@@ -1,5 +1,6 @@
 """Files that were cut off keep their whole sentences, all of them the same number, and nothing else."""
 
+import gzip
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,26 @@ def test_a_file_without_numbers_is_no_numbered_one(tmp_path):
     with pytest.raises(ValueError, match="line 1: does not begin with a sentence's number"):
         continue_files([Output(path, numbered=True)])
     assert path.read_text() == "a\nb\n"
+
+
+@pytest.mark.parametrize("cut", [1, 9, 40, 10_000])
+def test_a_gzip_file_that_was_cut_off_keeps_its_whole_lines(tmp_path, cut):
+    path, text = tmp_path / "out.gz", "".join(f"line {number * 7919}\n" for number in range(99))
+    packed = gzip.compress(text.encode())
+    path.write_bytes(packed[:-cut])
+    path.chmod(0o640)
+    sentences = continue_files([Output(path)])
+    kept = gzip.decompress(path.read_bytes()).decode()
+    assert text.startswith(kept)
+    assert kept.count("\n") == sentences
+    assert sentences >= 90 or cut > 10
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [each.name for each in tmp_path.iterdir()] == ["out.gz"]
+
+
+@pytest.mark.parametrize("name", ["out", "out.gz"])
+def test_a_file_goes_on_in_the_form_that_its_name_asks_for(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(b"a\nb") if name == "out" else b"a\nb")
+    assert continue_files([Output(path)]) == 1
+    assert (path.read_bytes() if name == "out" else gzip.decompress(path.read_bytes())) == b"a\n"

@@ -54,7 +54,7 @@ def test_the_loss_of_padded_operands_is_the_loss(pays, smoothing):
     torch.manual_seed(0)
     parts = [torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 4, 5), (13, 5), (13,))]
     targets = torch.randint(0, 13, (2, 4))
-    made = losses.cross_entropy(*parts, targets, smoothing=smoothing, chunk=3)
+    made = losses.cross_entropy(parts[0], parts[1], parts[2], targets, smoothing=smoothing, chunk=3)
     slopes = torch.autograd.grad(made.objective, parts)
     logits = functional.linear(parts[0], parts[1], parts[2]).flatten(0, 1)
     expected = functional.cross_entropy(

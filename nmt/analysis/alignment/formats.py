@@ -45,7 +45,7 @@ def parse_pharaoh(line: str) -> GoldLinks:
 
 
 def read_links(path: Path, sentences: int | None = None) -> Iterator[GoldLinks]:
-    """Read a file of Pharaoh lines, one sentence pair a line, one line in memory at a time; or a whole .wa file.
+    """Read Pharaoh lines, one sentence pair a line, one line in memory at a time; or a whole .wa file; gzip too.
 
     The file may be gzipped, and is opened once. A .wa file is known by its first line; its sentences end at
     `sentences`, or at the last that has a link. Raises ValueError naming file and line where a line holds something

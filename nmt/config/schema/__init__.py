@@ -5,6 +5,7 @@ from hydra.core.config_store import ConfigStore
 from nmt.config.schema.data import BatchConfig, DataConfig, DataKind, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig, DecodeOverrides
 from nmt.config.schema.doors import (
+    EVALUATION_OUTPUTS,
     AlignConfig,
     CompareConfig,
     EvaluateConfig,
@@ -17,6 +18,7 @@ from nmt.config.schema.model import AttentionConfig, DecoderConfig, DecoderKind,
 from nmt.config.schema.training import GuidedConfig, OptimConfig, ScheduleConfig, TrainConfig, TrainerConfig
 
 __all__ = [
+    "EVALUATION_OUTPUTS",
     "AlignConfig",
     "AttentionConfig",
     "BatchConfig",

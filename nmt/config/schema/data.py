@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Any
 
 from nmt.analysis.segmentation import TOKENIZERS
+from nmt.config.paths import CACHE_FILES, Use, path_key
 from nmt.config.schema.bounds import at_least, count, one_of
 from nmt.data.batches import Unit
 from nmt.data.corpus import Blank
@@ -24,15 +25,16 @@ class DataConfig:
     kind: DataKind = DataKind.demo
     src: str | None = None
     tgt: str | None = None
-    train: Any = None  # a prefix or split, or a list of them; checked below, as OmegaConf has no such union
-    valid: str | None = None
-    test: str | None = None
-    name: str | None = None
+    # A prefix or split, or a list of them; checked below, as OmegaConf has no such union.
+    train: Any = path_key(Use.prefix)
+    valid: str | None = path_key(Use.prefix)
+    test: str | None = path_key(Use.prefix)
+    name: str | None = path_key(Use.input)
     config: str | None = None
     blank: Blank = Blank.error
     max_length: int | None = None
     bleu_tokenizer: str | None = None  # one of TOKENIZERS; None: the one that fits the target language
-    cache: str = "data/cache"
+    cache: str = path_key(Use.folder, "data/cache", contents=CACHE_FILES, read_only=True)
 
     def __post_init__(self):
         if self.train is not None:
@@ -58,9 +60,9 @@ class TokenizerConfig:
     src_normalization: Normalization = Normalization.nmt_nfkc  # of models trained here; one's own have theirs
     tgt_normalization: Normalization = Normalization.identity  # so that output has the characters of the training text
     sample: int = 20_000
-    model: str | None = None
-    src_model: str | None = None
-    tgt_model: str | None = None
+    model: str | None = path_key(Use.input)
+    src_model: str | None = path_key(Use.input)
+    tgt_model: str | None = path_key(Use.input)
 
     def __post_init__(self):
         count(tokenizer__size=self.size, tokenizer__src_size=self.src_size, tokenizer__tgt_size=self.tgt_size)

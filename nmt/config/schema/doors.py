@@ -5,10 +5,22 @@ from dataclasses import dataclass, field
 from nmt.analysis.alignment import Symmetrise
 from nmt.analysis.metrics import METRICS
 from nmt.analysis.segmentation import TOKENIZERS
+from nmt.config.paths import CACHE_FILES, RUN_FILES, STREAM, PathKey, Use, path_key
 from nmt.config.schema.bounds import MOST, above, at_least, between, count, one_of
 from nmt.config.schema.data import DataKind
 from nmt.config.schema.decoding import DecodeOverrides
 from nmt.training.device import DeviceName, Precision
+
+# What the commands write into their folders, and what compare reads.
+EVALUATION_OUTPUTS = (
+    *("scores.json", "sources.txt", "references.txt", "hypotheses.txt", "alignments.txt", "attention.npz"),
+    *("report.html", "heatmaps/*.png"),
+)
+SALIENCY_FILES = (
+    *("attention.npz", "jacobian.npz", "input_gradient.npz", "saliency.json", "hypotheses.txt", "heatmaps/*.png"),
+)
+COMPARISON_FILES = ("bleu_by_length.png", "comparison.json")
+COMPARED_FILES = tuple(f"evaluation/*/{name}" for name in EVALUATION_OUTPUTS[:4])
 
 
 @dataclass
@@ -18,12 +30,12 @@ class TestConfig:
     kind: DataKind | None = None
     src: str | None = None
     tgt: str | None = None
-    test: str | None = None
-    name: str | None = None
+    test: str | None = path_key(Use.prefix)
+    name: str | None = path_key(Use.input)
     config: str | None = None
     join: int = 1
     bleu_tokenizer: str | None = None
-    cache: str = "data/cache"
+    cache: str = path_key(Use.folder, "data/cache", contents=CACHE_FILES, read_only=True)
 
     def __post_init__(self):
         between(1, 100, {"data__join": self.join})
@@ -34,16 +46,16 @@ class TestConfig:
 class EvaluateConfig:
     """What `python -m nmt.evaluate` takes."""
 
-    checkpoint: str | None = None
+    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
     data: TestConfig = field(default_factory=TestConfig)
     decode: DecodeOverrides = field(default_factory=DecodeOverrides)
     metrics: list[str] | None = None
     ter_max_tokens: int = 200
     ter_max_seconds: float = 60.0
     heatmaps: int = 10
-    gold: str | None = None
+    gold: str | None = path_key(Use.input)
     gold_reversed: bool = False
-    out: str | None = None
+    out: str | None = path_key(Use.folder, contents=EVALUATION_OUTPUTS)
     device: DeviceName = DeviceName.auto
     precision: Precision = Precision.fp32
     threads: int | None = None
@@ -61,7 +73,8 @@ class EvaluateConfig:
 def _with_in(schema: type) -> type:
     """Adds the key `in`, which people expect beside `out`, and which Python would not let a class declare."""
     schema.__annotations__["in"] = str | None
-    setattr(schema, "in", field(default=None, init=False, repr=False, compare=False))
+    metadata = {"path": PathKey(Use.input, stream=True)}
+    setattr(schema, "in", field(default=None, init=False, repr=False, compare=False, metadata=metadata))
     return schema
 
 
@@ -70,12 +83,12 @@ def _with_in(schema: type) -> type:
 class TranslateConfig:
     """What `python -m nmt.translate` takes."""
 
-    checkpoint: str | None = None
-    out: str | None = None
+    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    out: str | None = path_key(Use.output, dash=True, stream=True)
     append: bool = False
     decode: DecodeOverrides = field(default_factory=DecodeOverrides)
-    alignments: str | None = None
-    heatmaps: str | None = None
+    alignments: str | None = path_key(Use.output, dash=True)
+    heatmaps: str | None = path_key(Use.folder, contents=("*.png",))
     pieces: bool | None = None
     device: DeviceName = DeviceName.auto
     precision: Precision = Precision.fp32
@@ -85,11 +98,13 @@ class TranslateConfig:
         count(threads=self.threads)
         if self.append and not self.out:
             raise ValueError("append=true continues the file that out= names: give out=FILE as well")
+        if self.append and STREAM in (self.out, self.alignments):
+            raise ValueError("append=true continues files, and - is standard output: name a file")
 
     @property
     def source(self) -> str | None:
         """The file of `in`; None for standard input."""
-        return getattr(self, "in")
+        return None if getattr(self, "in") == STREAM else getattr(self, "in")
 
 
 @dataclass
@@ -106,20 +121,20 @@ class ForcedConfig:
 class AlignConfig:
     """What `python -m nmt.align` takes."""
 
-    checkpoint: str | None = None
-    src: str | None = None
-    tgt: str | None = None
-    out: str | None = None
+    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    src: str | None = path_key(Use.input)
+    tgt: str | None = path_key(Use.input)
+    out: str | None = path_key(Use.output, dash=True, stream=True)
     score: bool = False
-    soft: str | None = None
-    heatmaps: str | None = None
+    soft: str | None = path_key(Use.output)
+    heatmaps: str | None = path_key(Use.folder, contents=("*.png",))
     threshold: float | None = None
     posterior: bool = False
-    reverse: str | None = None
+    reverse: str | None = path_key(Use.run, contents=RUN_FILES)
     symmetrise: Symmetrise | None = None
-    gold: str | None = None
+    gold: str | None = path_key(Use.input)
     gold_reversed: bool = False
-    links: str | None = None
+    links: str | None = path_key(Use.input)
     decode: ForcedConfig = field(default_factory=ForcedConfig)
     device: DeviceName = DeviceName.auto
     precision: Precision = Precision.fp32
@@ -167,12 +182,12 @@ class AlignConfig:
 class SaliencyConfig:
     """What `python -m nmt.saliency` takes."""
 
-    checkpoint: str | None = None
-    src: str | None = None
-    tgt: str | None = None
-    out: str = "saliency"
+    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    src: str | None = path_key(Use.input)
+    tgt: str | None = path_key(Use.input)
+    out: str = path_key(Use.folder, "saliency", contents=SALIENCY_FILES)
     heatmaps: int = 10
-    gold: str | None = None
+    gold: str | None = path_key(Use.input)
     gold_reversed: bool = False
     decode: DecodeOverrides = field(default_factory=DecodeOverrides)
     device: DeviceName = DeviceName.auto
@@ -194,9 +209,9 @@ class SaliencyConfig:
 class CompareConfig:
     """What `python -m nmt.compare` takes."""
 
-    runs: list[str] = field(default_factory=list)
+    runs: list[str] = path_key(Use.run, list, contents=RUN_FILES + COMPARED_FILES)
     test: str | None = None
-    out: str = "comparison"
+    out: str = path_key(Use.folder, "comparison", contents=COMPARISON_FILES)
     width: int | None = None
     samples: int = 1000
     bleu_tokenizer: str | None = None

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from nmt.config.paths import RUN_FILES, Use, check_text, path_key
 from nmt.config.schema.bounds import above, at_least, between, count, share
 from nmt.config.schema.data import BatchConfig, DataConfig, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig
@@ -102,7 +103,7 @@ class TrainerConfig:
 
 @dataclass
 class GuidedConfig:
-    links: Any = None  # a file or a list of them; checked below, as OmegaConf has no such union
+    links: Any = path_key(Use.input)  # a file or a list of them; checked below, as OmegaConf has no such union
     reversed: bool = False
     weight: float = 1.0
     decay: float = 1.0
@@ -133,9 +134,9 @@ class TrainConfig:
     guided: GuidedConfig = field(default_factory=GuidedConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
-    run: str | None = None
-    resume: str | None = None
-    init: str | None = None
+    run: str | None = path_key(Use.folder, contents=RUN_FILES)
+    resume: str | None = path_key(Use.folder, contents=RUN_FILES, words=("auto",))
+    init: str | None = path_key(Use.run, contents=RUN_FILES)
     seed: int = 1
     device: DeviceName = DeviceName.auto
     precision: Precision = Precision.auto
@@ -144,6 +145,7 @@ class TrainConfig:
     threads: int | None = None
 
     def __post_init__(self):
+        check_text(self)
         between(0, 2**32 - 1, {"seed": self.seed})
         limits = (self.trainer.max_updates, self.trainer.max_epochs, self.trainer.max_minutes)
         if limits == (None, None, None) and not self.trainer.patience:

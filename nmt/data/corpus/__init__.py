@@ -1,12 +1,15 @@
 """Parallel corpora: pairs of sentences, read strictly and as a stream, from files or from the `datasets` library."""
 
-from nmt.data.corpus.files import FileCorpus, read_files, read_lines, read_pair
+from nmt.data.corpus.files import FileCorpus, read_files, read_pair
 from nmt.data.corpus.hub import HubCorpus, read_hub
 from nmt.data.corpus.joined import Joined
+from nmt.data.corpus.opening import DAMAGED, STREAM, decode_lines, name_of, open_input, open_output, read_lines
 from nmt.data.corpus.pairs import Blank, Corpus, Pair
 from nmt.data.corpus.spooled import Spooled, can_be_reread
 
 __all__ = [
+    "DAMAGED",
+    "STREAM",
     "Blank",
     "Corpus",
     "FileCorpus",
@@ -15,6 +18,10 @@ __all__ = [
     "Pair",
     "Spooled",
     "can_be_reread",
+    "decode_lines",
+    "name_of",
+    "open_input",
+    "open_output",
     "read_files",
     "read_hub",
     "read_lines",

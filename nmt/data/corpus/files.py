@@ -1,19 +1,17 @@
 """A corpus in files: PREFIX.src beside PREFIX.tgt, one sentence a line, or a table of two tab-separated columns."""
 
-import gzip
 import hashlib
 import os
-import zlib
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
 from nmt.data.corpus.heading import find_columns, is_heading_of_others
+from nmt.data.corpus.opening import STREAM, read_lines
 from nmt.data.corpus.pairs import Blank, Corpus, Pair
 from nmt.data.corpus.spooled import Spooled, can_be_reread
 
-_BOM = b"\xef\xbb\xbf"
 _digests: dict[tuple[str, int, int], str] = {}  # by real path, size and time of change: a file is hashed once a process
 
 
@@ -55,7 +53,7 @@ def read_files(
 
 
 def read_pair(src: str | Path, tgt: str | Path) -> Corpus:
-    """The corpus of two files by their own names, plain or gzipped; lines may be blank, and files empty.
+    """The corpus of two files by their own names, plain or gzipped (`-`: standard input); files and lines may be empty.
 
     A pipe can be read only once, so its content is copied here, as `Spooled` does it; such a corpus is read at once.
     Iterating raises ValueError as it does for `read_files`; OSError where there is no such file.
@@ -63,7 +61,7 @@ def read_pair(src: str | Path, tgt: str | Path) -> Corpus:
     corpus = FileCorpus(Path(src).name, [_Part(Path(src), Path(tgt))], "src", "tgt", Blank.keep)
     if all(map(can_be_reread, (Path(src), Path(tgt)))):
         return corpus
-    if not Path(src).is_file() and os.path.samefile(src, tgt):
+    if STREAM not in (str(src), str(tgt)) and not Path(src).is_file() and os.path.samefile(src, tgt):
         raise ValueError(f"{src} and {tgt} are the same pipe, and hold one side only: give each side a pipe of its own")
     return Spooled(corpus)
 
@@ -82,6 +80,7 @@ class FileCorpus(Corpus):
         self.name = name
         self.blank = blank
         self._parts = list(parts)
+        self.paths = [path for path in chain.from_iterable(parts) if path is not None]
         self._languages = (src, tgt)
 
     def __iter__(self) -> Iterator[Pair]:
@@ -151,26 +150,6 @@ def lines_of(path: Path) -> Iterator[str]:
     if len(begin) == 1 and "\r" in begin[0]:
         raise ValueError(f"{path}: its lines end in carriage returns alone; try: tr '\\r' '\\n' < {path}")
     yield from chain(begin, lines)
-
-
-def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a plain or gzipped file, split at line feeds alone."""
-    number = 0
-    try:
-        with gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb") as file:
-            for number, raw in enumerate(file, 1):
-                if number == 1:
-                    raw = raw.removeprefix(_BOM)
-                try:
-                    yield raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8")
-                except UnicodeDecodeError as error:
-                    kind = "UTF-16" if number == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "LATIN1"
-                    raise ValueError(
-                        f"{path}, line {number}: not UTF-8 (byte {raw[error.start]:#x} at position {error.start + 1}); "
-                        f"if it is {kind}, try: iconv -f {kind} -t UTF-8"
-                    ) from error
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is damaged or cut short after line {number}: not a whole gzip file") from error
 
 
 def digest_of(path: Path) -> str:

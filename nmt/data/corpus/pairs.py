@@ -1,8 +1,9 @@
 """What every corpus is: pairs of lines that can be read again and again, a name, and a hash of its content."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -30,6 +31,7 @@ class Corpus(ABC):
 
     name: str
     blank: Blank = Blank.error
+    paths: Sequence[Path] = ()  # the files that it is read from, where it knows them
 
     @abstractmethod
     def __iter__(self) -> Iterator[Pair]:
