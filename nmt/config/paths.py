@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 STREAM = "-"
+STDIN, STDOUT = "/dev/stdin", "/dev/stdout"
 RUN_FILES = (
     "config.yaml",
     "train.log",
@@ -70,7 +71,7 @@ class NamedPath(NamedTuple):
         return self.about.use in (Use.output, Use.folder)
 
     def __str__(self) -> str:
-        return f"{self.key}={self.value}" if "=" not in self.key and " " not in self.key else self.key
+        return self.key if self.value in (STDIN, STDOUT) else f"{self.key}={self.value}"
 
 
 def prepare_paths(config: Any) -> None:
@@ -100,7 +101,7 @@ def check_paths(config: Any, more: Sequence[NamedPath] = ()) -> None:
             for other in paths[:number] + paths[number + 1 :]:
                 _check_apart(path, other)
     for path in paths:
-        if path.written and path.value not in (STREAM, "/dev/stdout") and not path.about.read_only:
+        if path.written and path.value not in (STREAM, STDOUT) and not path.about.read_only:
             _check_writable(path)
 
 
@@ -114,8 +115,8 @@ def named_paths(config: Any) -> list[NamedPath]:
                 languages = [getattr(section, side, None) for side in ("src", "tgt")]
                 found.append(NamedPath(key, each, about, _files(each, languages) if about.use is Use.prefix else ()))
         if not value and about.stream:
-            which = "input" if about.use is Use.input else "output"
-            found.append(NamedPath(f"standard {which}", f"/dev/std{which[:-3]}", about))
+            stream = ("standard input", STDIN) if about.use is Use.input else ("standard output", STDOUT)
+            found.append(NamedPath(*stream, about))
     return found
 
 
@@ -260,7 +261,7 @@ def _regions(path: NamedPath) -> list[_Region]:
     if path.about.use is Use.folder:
         return [_Region(path.value, path.about.contents)] if path.about.contents else []
     if path.value == STREAM:
-        return [_Region("/dev/stdin" if path.about.use is Use.input else "/dev/stdout")]
+        return [_Region(STDIN if path.about.use is Use.input else STDOUT)]
     return [_Region(file) for file in path.files or (path.value,)]
 
 
