@@ -252,7 +252,6 @@ def _settle(start: Start, trainer: Trainer, stack: contextlib.ExitStack) -> None
     else:
         start.folder.create(text)
         start_log(start.folder.log)
-        checkpoint.try_writing(start.folder.checkpoints, trainer.snapshot([]), trainer.tokenizer)
 
 
 def _introduce(trainer: Trainer) -> None:

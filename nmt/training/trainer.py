@@ -17,6 +17,7 @@ from nmt.training import checkpoint
 from nmt.training.budget import Budget
 from nmt.training.checkpoint import Snapshot
 from nmt.training.checkpoint.placing import Saves
+from nmt.training.contention import NOTICED, CoreWait
 from nmt.training.device import Device, random_states
 from nmt.training.gradients import Gradients, Normalization, Word
 from nmt.training.journal import Journal, Silence
@@ -119,6 +120,7 @@ class Trainer:
         self.progress = Progress()
         self.order: list[np.ndarray] = []
         self.journal: Journal | Silence = Silence()
+        self.cores: CoreWait | None = CoreWait()
         self.word = Word()
         self.saved, self.saved_at, self.save_owed = -1, time.monotonic(), False
         self.stop = StopRequest(settle=SETTLE if ranks.size > 1 else 0.0)
@@ -215,6 +217,19 @@ class Trainer:
         }
         self.journal.train(at.update, self.word.spent, numbers)
         at.window = Window()
+        self._watch_cores()
+
+    def _watch_cores(self) -> None:
+        """Says once that threads wait for cores, where fewer of them would be faster."""
+        if self.cores is None or self.device.device.type != "cpu" or torch.get_num_threads() == 1:
+            return
+        if (share := self.cores.share()) > NOTICED:
+            log.warning(
+                f"other programs keep cores busy: for {share:.0%} of their time the {torch.get_num_threads()} threads "
+                "had to wait for one, and each waits for the slowest; if this goes on, threads=1 is faster here "
+                f"(resume={self.run.path} threads=1)"
+            )
+            self.cores = None
 
     def _look(self) -> None:
         """Validates and saves, where it is time for it."""

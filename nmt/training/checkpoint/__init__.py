@@ -1,6 +1,5 @@
 """A checkpoint on disk: a folder that is whole or absent, and that nothing has to be executed to read."""
 
-from nmt.training.checkpoint.dry_run import try_writing
 from nmt.training.checkpoint.optimizer import pack_optimizer, unpack_optimizer
 from nmt.training.checkpoint.placing import discard, link, named, recover, standing, write
 from nmt.training.checkpoint.reading import check_fit, read, read_config, read_update, verify
@@ -19,7 +18,6 @@ __all__ = [
     "read_update",
     "recover",
     "standing",
-    "try_writing",
     "unpack_optimizer",
     "verify",
     "write",
