@@ -36,7 +36,8 @@ def trained(tmp_path_factory) -> Path:
         "BACK": ["data.src=en", "data.tgt=de"],
         "PLAIN": ["data.src=de", "data.tgt=en", "+experiment=rnnencdec"],
     }.items():
-        ended = call(folder, "train", *TINY, *words, f"run={name}")
+        tiny = [word for word in TINY if name != "PLAIN" or not word.startswith("model.attention.")]
+        ended = call(folder, "train", *tiny, *words, f"run={name}")
         assert ended.code == 0, ended.err
     write_lines(folder / "text.de", SRC)
     write_lines(folder / "text.en", TGT)
