@@ -202,6 +202,7 @@ def _validation(config: TrainConfig, valid: Corpus) -> dict[str, str | int | flo
     found: dict[str, str | int | float | None] = {DATA_VALID: valid.digest()}
     if config.trainer.best_by is BestBy.bleu:
         trainer, decode = config.trainer, config.decode
+        found["data.bleu_tokenizer"] = build.metric_tokenizer(config.data)
         found["trainer.valid_sentences"] = trainer.valid_sentences
         found["trainer.valid_beam"] = trainer.valid_beam
         found["decode.max_length"] = decode.max_length

@@ -1,7 +1,6 @@
 """The door of comparing, on evaluations that were written by hand."""
 
 import json
-from pathlib import Path
 
 import pytest
 from omegaconf import OmegaConf
@@ -121,25 +120,25 @@ CHINESE = ["他们昨天去了北京大学。", "我们爱你们。", "今天天
 CORPUS = {"kind": DataKind.files, "src": "en", "train": ["a"], "valid": "b"}
 
 
-def compared(call, *words):
+def compared(folder, call, *words):
     code, _, err = call("runs=[one]", "samples=40", *words)
     assert code == 0
-    found = json.loads(Path("comparison/comparison.json").read_text(encoding="utf-8"))
+    found = json.loads((folder / "comparison" / "comparison.json").read_text(encoding="utf-8"))
     return found["signatures"]["bleu"].split("tok:")[1].split("|")[0], err
 
 
 def test_the_tokenizer_is_that_of_the_evaluation_or_of_the_language_or_as_set(tmp_path, call):
     write_run(tmp_path / "one", CHINESE, references=CHINESE, tgt="zho_Hans", **CORPUS)
-    assert compared(call) == ("zh", "")
-    assert compared(call, "bleu_tokenizer=char") == ("char", "")
+    assert compared(tmp_path, call) == ("zh", "")
+    assert compared(tmp_path, call, "bleu_tokenizer=char") == ("char", "")
     place = tmp_path / "one" / "evaluation" / "test" / "scores.json"
     place.write_text('{"bleu_tokenizer": "intl"}')
-    assert compared(call)[0] == "intl"
+    assert compared(tmp_path, call)[0] == "intl"
 
 
 def test_text_without_spaces_under_an_unknown_code_is_warned_of(tmp_path, call):
     write_run(tmp_path / "one", CHINESE, references=CHINESE, tgt="cn", **CORPUS)
-    tokenizer, err = compared(call)
+    tokenizer, err = compared(tmp_path, call)
     assert tokenizer == "13a"
     assert "no spaces between words" in err
     assert err.endswith("try bleu_tokenizer=zh\n")

@@ -15,16 +15,30 @@ pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 def test_every_part_of_the_gpu_benchmark_runs(tmp_path):
     command = [sys.executable, str(ROOT / "scripts" / "bench_gpu.py"), str(tmp_path), "--device", "cpu", "--tiny"]
+    command += ["--corpus", "data=files", "data.src=en", "data.tgt=fr", f"data.train={ROOT}/data/sample/train"]
+    command += [f"data.valid={ROOT}/data/sample/valid", f"data.cache={tmp_path}/cache"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-2000:]
     assert "FAILED" not in done.stdout
-    assert "check ok, rnnsearch ok, luong ok, kernels ok, profile ok" in done.stdout
+    assert "check ok, rnnsearch ok, luong ok, recipes ok, after ok, kernels ok, profile ok" in done.stdout
     figures = json.loads((tmp_path / "bench.json").read_text())
     ways = {"tapes", "kernels", "graphs", "kernels+graphs", "update"}
     assert {name.split()[-1] for name in figures if name.startswith("luong B=4")} == ways
     assert {name.split()[-1] for name in figures if name.startswith("rnnsearch B=3")} == ways | {"loop"}
     assert (tmp_path / "profile.txt").read_text().count("\n") > 10
+
+
+def test_the_check_of_a_gpu_reports_each_part(tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "gpu_check.py"), str(tmp_path), "--corpus", str(tmp_path)]
+    command += ["--device", "cpu", "--tiny", "--minutes", "3", "--parts", "kernels", "profile"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "== kernels: ok" in done.stdout
+    assert "== profile: ok" in done.stdout
+    assert (tmp_path / "check.txt").read_text().count("wide_sums in float32") >= 1
+    assert (tmp_path / "profile.txt").exists()
 
 
 def test_a_part_that_fails_does_not_take_the_others_with_it(tmp_path):
