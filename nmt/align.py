@@ -14,7 +14,7 @@ from nmt.analysis.alignment import (
     AttentionWriter,
     Gold,
     Link,
-    Symmetrise,
+    Symmetrization,
     align,
     align_both,
     pharaoh,
@@ -22,13 +22,13 @@ from nmt.analysis.alignment import (
     read_gold_and_links,
 )
 from nmt.build import Loaded
-from nmt.config.door import door
+from nmt.cli import run_command
 from nmt.config.schema import AlignConfig
 from nmt.data.corpus import STREAM, Corpus, Pair, open_output, read_pair
-from nmt.decoding.forced import force
+from nmt.decoding.forced import force_decode
 from nmt.decoding.translator import Translation
-from nmt.training.device import choose_device
-from nmt.training.journal import start_log
+from nmt.runtime.device import choose_device
+from nmt.runtime.logs import start_log
 
 log = logging.getLogger("nmt")
 
@@ -39,7 +39,7 @@ def main(config: AlignConfig, _overrides: list[str]) -> None:
         torch.set_num_threads(config.threads)
     if config.links and config.gold:
         gold, found = read_gold_and_links(Path(config.gold), Path(config.links), target_first=config.gold_reversed)
-        _print_agreement(gold, found)
+        _print_scores(gold, found)
     else:
         _align(config)
 
@@ -61,7 +61,7 @@ def _align(config: AlignConfig) -> None:
         links = None
         if config.out or not config.gold:
             links = stack.enter_context(open_output(config.out or STREAM))
-        soft = stack.enter_context(AttentionWriter(Path(config.soft))) if config.soft else None
+        soft = stack.enter_context(AttentionWriter(Path(config.soft_alignment))) if config.soft_alignment else None
         pictures = Path(config.heatmaps) if config.heatmaps else None
         if pictures:
             pictures.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,7 @@ def _align(config: AlignConfig) -> None:
     seconds = time.monotonic() - begun
     log.info(f"{pairs:,} pairs in {seconds:.1f} s, {pairs / max(seconds, 1e-9):.0f} a second; {device.reason}")
     if gold:
-        _print_agreement(gold, found)
+        _print_scores(gold, found)
 
 
 def _alignments(
@@ -88,14 +88,14 @@ def _alignments(
 ) -> Iterator[tuple[Translation, Alignment]]:
     def forced(loaded: Loaded, pairs: Iterator[Pair], *, score: bool = False) -> Iterator[Translation]:
         options = {"batch_size": config.decode.batch_size, "posterior": config.posterior}
-        return force(loaded.model, loaded.tokenizer, pairs, score=score, **options)
+        return force_decode(loaded.model, loaded.tokenizer, pairs, score=score, **options)
 
     there = forced(model, iter(corpus), score=config.score)
     if reverse is None:
         yield from ((each, align(each, threshold=config.threshold)) for each in there)
         return
     back = forced(reverse, (Pair(pair.tgt, pair.src) for pair in corpus))
-    how = config.symmetrise or Symmetrise.grow_diag
+    how = config.symmetrize or Symmetrization.grow_diag
     for each, other in zip(there, back, strict=True):
         yield each, align_both(each, other, how, threshold=config.threshold)
 
@@ -124,7 +124,7 @@ def _check_directions(config: AlignConfig, model: Loaded, reverse: Loaded | None
             )
 
 
-def _print_agreement(gold: Gold, found: Sequence[Collection[Link]]) -> None:
+def _print_scores(gold: Gold, found: Sequence[Collection[Link]]) -> None:
     if doubt := gold.misreading(found):
         log.warning(doubt)
     aer, precision, recall = gold.score(found)
@@ -132,4 +132,4 @@ def _print_agreement(gold: Gold, found: Sequence[Collection[Link]]) -> None:
 
 
 if __name__ == "__main__":
-    door("align", main, AlignConfig)
+    run_command("align", main, AlignConfig)

@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 import torch
 
+from nmt import checkpoint
 from nmt.analysis.alignment import LinkFiles
 from nmt.analysis.segmentation import bleu_tokenizer
-from nmt.config.plain import from_plain
+from nmt.checkpoint.run_folder import find_checkpoint
+from nmt.config.saved import from_dict
 from nmt.config.schema import (
     DataConfig,
     DataKind,
@@ -23,21 +25,19 @@ from nmt.config.schema import (
 )
 from nmt.config.unused import refuse_other_model, refuse_unused_search
 from nmt.data.batches import Batches
+from nmt.data.binarized import BinarizedCorpus, binarize_corpus
 from nmt.data.cache import writing_cache
-from nmt.data.corpus import Blank, Corpus, read_files, read_hub
-from nmt.data.demo import DEMO_SRC, DEMO_TGT, write_demo
-from nmt.data.encoded import Encoded, encode_corpus
+from nmt.data.corpus import Corpus, EmptyLines, read_files, read_hub
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
 from nmt.decoding.translator import Translator
+from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
 from nmt.model.attention import build_attention
 from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, LuongDecoder
 from nmt.model.encoder import Encoder
-from nmt.model.init import initialise
-from nmt.model.seq2seq import Seq2Seq, Tie
-from nmt.training import checkpoint
-from nmt.training.optim import Schedule, build_optimiser
-from nmt.training.run_folder import locate
-from nmt.training.trainer import Habits
+from nmt.model.initialization import initialize
+from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
+from nmt.training.optim import Schedule, build_optimizer
+from nmt.training.trainer import TrainerOptions
 
 DEMO_SEED = 1  # of the corpus, whatever the seed of the run: everybody's demo is the same
 
@@ -74,7 +74,7 @@ def metric_tokenizer(data: DataConfig) -> str:
 def read_corpus(data: DataConfig, split: str) -> Corpus:
     """The corpus data.SPLIT: train, valid or test. Raises ValueError where it is not set or cannot be read."""
     src, tgt = languages(data)
-    blank = data.blank if split != "test" else Blank.keep
+    empty_lines = data.empty_lines if split != "test" else EmptyLines.keep
     if data.kind is DataKind.demo:
         for key in ("train", "valid", "test", "name", "config"):
             if given := getattr(data, key):
@@ -82,17 +82,17 @@ def read_corpus(data: DataConfig, split: str) -> Corpus:
         folder = Path(data.cache) / "demo"
         with writing_cache(Path(data.cache)):
             write_demo(folder, train=24_000, valid=600, test=600, seed=DEMO_SEED)
-        return read_files([str(folder / split)], src, tgt, blank=blank, key=f"data.{split}")
+        return read_files([str(folder / split)], src, tgt, empty_lines=empty_lines, key=f"data.{split}")
     parts = data.train if split == "train" else getattr(data, split)
     if not parts:
         raise ValueError(f"data.{split} is not set: give the path of {src} and {tgt} files without their suffixes")
     if data.kind is DataKind.files:
         parts = [parts] if isinstance(parts, str) else parts
-        return read_files(parts, src, tgt, blank=blank, key=f"data.{split}")
+        return read_files(parts, src, tgt, empty_lines=empty_lines, key=f"data.{split}")
     if not data.name:
         raise ValueError("data.name is not set: give a corpus of the datasets library, or a local folder or file")
     parts = parts if isinstance(parts, str) else "+".join(parts)
-    return read_hub(data.name, data.config, parts, src, tgt, blank=blank, key=f"data.{split}")
+    return read_hub(data.name, data.config, parts, src, tgt, empty_lines=empty_lines, key=f"data.{split}")
 
 
 def build_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> Tokenizer:
@@ -106,18 +106,18 @@ def build_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> 
 
 def _train_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> Tokenizer:
     if tokenizer.joint:
-        sizes = (tokenizer.size, 0)
+        sizes = (tokenizer.vocab_size, 0)
     else:
-        sizes = (tokenizer.src_size or tokenizer.size, tokenizer.tgt_size or tokenizer.size)
+        sizes = (tokenizer.src_vocab_size or tokenizer.vocab_size, tokenizer.tgt_vocab_size or tokenizer.vocab_size)
     return train_tokenizer(
         corpus,
-        kind=tokenizer.kind,
+        model_type=tokenizer.model_type,
         joint=tokenizer.joint,
-        src_size=sizes[0],
-        tgt_size=sizes[1],
+        src_vocab_size=sizes[0],
+        tgt_vocab_size=sizes[1],
         character_coverage=tokenizer.character_coverage,
         byte_fallback=tokenizer.byte_fallback,
-        sample=tokenizer.sample,
+        input_sentence_size=tokenizer.input_sentence_size,
         seed=1,
         cache=cache,
         src_normalization=tokenizer.src_normalization,
@@ -125,23 +125,27 @@ def _train_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) ->
     )
 
 
-def read_guide(guided: GuidedConfig) -> LinkFiles | None:
+def read_guided_links(guided_alignment: GuidedConfig) -> LinkFiles | None:
     """The links that attention is to learn, or None."""
-    if not guided.links:
+    if not guided_alignment.links:
         return None
-    return LinkFiles([Path(path) for path in guided.links], "guided.links", target_first=guided.reversed)
+    return LinkFiles(
+        [Path(path) for path in guided_alignment.links],
+        "guided_alignment.links",
+        target_first=guided_alignment.reversed,
+    )
 
 
 def encode(
     corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, *, skip: bool, links: LinkFiles | None = None
-) -> Encoded:
+) -> BinarizedCorpus:
     """The corpus in ids, and links between them; skip: leave out blank and over-long pairs, as training does.
 
     Raises ValueError where no pair has text on both sides.
     """
     max_length, cache = data.max_length if skip else None, Path(data.cache)
     with writing_cache(cache):
-        encoded = encode_corpus(corpus, tokenizer, max_length=max_length, skip=skip, cache=cache, links=links)
+        encoded = binarize_corpus(corpus, tokenizer, max_length=max_length, skip=skip, cache=cache, links=links)
     if not skip and not ((encoded.src_lengths > 1) & (encoded.tgt_lengths > 1)).any():
         raise ValueError(f"{corpus.name}: all {len(encoded):,} pairs are blank on a side, so there is nothing to score")
     return encoded
@@ -159,7 +163,7 @@ def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
         bidirectional=enc.bidirectional,
         dropout=enc.dropout,
     )
-    return Seq2Seq(encoder, _build_decoder(model, encoder.size, tgt_size), tie=model.tie)
+    return Seq2Seq(encoder, _build_decoder(model, encoder.size, tgt_size), tied_embeddings=model.tied_embeddings)
 
 
 def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
@@ -172,26 +176,28 @@ def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
         "dropout": dec.dropout,
     }
     state_size = dec.hidden * (2 if dec.cell.value == "lstm" else 1)
-    bridge = Bridge(dec.start, enc.hidden, 2 if enc.bidirectional else 1, [state_size] * dec.layers)
+    bridge = Bridge(dec.init_hidden, enc.hidden, 2 if enc.bidirectional else 1, [state_size] * dec.layers)
     if dec.kind is DecoderKind.fixed_vector:
         return FixedVectorDecoder(tgt_size, **widths, readout=dec.readout, memory=memory, bridge=bridge)
-    look = build_attention(attention.score, dec.hidden, memory, attention.size or 0)
+    scorer = build_attention(attention.score, dec.hidden, memory, attention.size or 0)
     if dec.kind is DecoderKind.bahdanau:
-        return BahdanauDecoder(tgt_size, **widths, readout=dec.readout, memory=memory, attention=look, bridge=bridge)
+        return BahdanauDecoder(tgt_size, **widths, readout=dec.readout, memory=memory, attention=scorer, bridge=bridge)
     return LuongDecoder(
-        tgt_size, **widths, memory=memory, attention=look, bridge=bridge, input_feeding=dec.input_feeding
+        tgt_size, **widths, memory=memory, attention=scorer, bridge=bridge, input_feeding=dec.input_feeding
     )
 
 
 def new_model(config: TrainConfig, tokenizer: Tokenizer, device: torch.device) -> Seq2Seq:
     """With weights as configured: drawn by `seed`. Raises ValueError for one table of two vocabularies."""
-    if config.model.tie is Tie.three and not tokenizer.joint:
+    if config.model.tied_embeddings is TiedEmbeddings.all and not tokenizer.joint:
         raise ValueError(
-            "model.tie=three shares one table between the languages, but the source's and the target's SentencePiece "
-            "models have different pieces: try one model for both (tokenizer.model=FILE), or model.tie=two"
+            "model.tied_embeddings=all shares one table between the languages, but the source's and the target's "
+            "SentencePiece "
+            "models have different pieces: try one model for both (tokenizer.model=FILE), or "
+            "model.tied_embeddings=target"
         )
     model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
-    initialise(model, config.model.init)
+    initialize(model, config.model.initialization)
     return model.to(device)
 
 
@@ -208,8 +214,8 @@ def load(place: str | None, device: torch.device) -> Loaded:
     """The model of `checkpoint=place`. Raises ValueError where there is none or it is damaged."""
     if not place:
         raise ValueError("checkpoint= is not set: give a run folder, such as checkpoint=runs/bahdanau/...")
-    folder = locate(place)
-    config = from_plain(TrainConfig, checkpoint.read_config(folder))
+    folder = find_checkpoint(place)
+    config = from_dict(TrainConfig, checkpoint.read_config(folder))
     tokenizer = Tokenizer.load(folder / "tokenizer")
     with torch.device("meta"):
         model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
@@ -218,14 +224,14 @@ def load(place: str | None, device: torch.device) -> Loaded:
     return Loaded(model.to(device).eval(), tokenizer, config, folder)
 
 
-def inherit(
+def load_for_finetuning(
     config: TrainConfig, folder: Path, overrides: list[str]
 ) -> tuple[TrainConfig, Tokenizer, dict[str, torch.Tensor]]:
     """`init=`: the configuration with the model and tokenizer settings of `folder`; that one's tokenizer and weights.
 
     Dropout stays as configured. Raises ValueError where the command line `overrides` asks for another model.
     """
-    own = from_plain(TrainConfig, checkpoint.read_config(folder))
+    own = from_dict(TrainConfig, checkpoint.read_config(folder))
     refuse_other_model(own, config, overrides)
     encoder = replace(own.model.encoder, dropout=config.model.encoder.dropout)
     decoder = replace(own.model.decoder, dropout=config.model.decoder.dropout)
@@ -236,13 +242,13 @@ def inherit(
     return config, tokenizer, checkpoint.read(folder, weights_only=True).model
 
 
-def translator_of(loaded: Loaded, asked: DecodeOverrides) -> Translator:
-    """The translator of an opened run; what `asked` leaves null is as the run's validations have it.
+def translator_of(loaded: Loaded, all_queries: DecodeOverrides) -> Translator:
+    """The translator of an opened run; what `all_queries` leaves null is as the run's validations have it.
 
     Raises ValueError for what can have no effect.
     """
-    decode = asked.over(loaded.config.decode)
-    refuse_unused_search(asked, decode)
+    decode = all_queries.over(loaded.config.decode)
+    refuse_unused_search(all_queries, decode)
     return build_translator(loaded.model, loaded.tokenizer, decode)
 
 
@@ -256,14 +262,14 @@ def build_translator(
         nbest=decode.nbest if beam is None else 1,
         batch_size=decode.batch_size,
         max_length=decode.max_length,
-        normalisation=decode.normalisation,
-        alpha=decode.alpha,
+        length_penalty=decode.length_penalty,
+        length_penalty_alpha=decode.length_penalty_alpha,
     )
 
 
 def build_optim(config: TrainConfig, model: Seq2Seq) -> tuple[torch.optim.Optimizer, Schedule]:
     optim, schedule = config.optim, config.optim.schedule
-    optimiser = build_optimiser(
+    optimizer = build_optimizer(
         model,
         optim.name,
         lr=optim.lr,
@@ -273,39 +279,45 @@ def build_optim(config: TrainConfig, model: Seq2Seq) -> tuple[torch.optim.Optimi
         momentum=optim.momentum,
         weight_decay=optim.weight_decay,
     )
-    return optimiser, Schedule(
+    return optimizer, Schedule(
         schedule.name,
         warmup=schedule.warmup,
-        hold=schedule.hold,
+        constant_fraction=schedule.constant_fraction,
         halvings=schedule.halvings,
-        floor=schedule.floor,
+        min_factor=schedule.min_factor,
         factor=schedule.factor,
         patience=schedule.patience,
     )
 
 
-def build_batches(config: TrainConfig, encoded: Encoded, *, training: bool) -> Batches:
+def build_batches(config: TrainConfig, encoded: BinarizedCorpus, *, training: bool) -> Batches:
     batch = config.batch
     return Batches(
-        encoded, budget=batch.size, unit=batch.unit, pool=batch.pool, seed=config.seed, shuffle=training, sort=True
+        encoded,
+        budget=batch.size,
+        type=batch.type,
+        bucket_batches=batch.bucket_batches,
+        seed=config.seed,
+        shuffle=training,
+        sort=True,
     )
 
 
-def habits(config: TrainConfig) -> Habits:
+def trainer_options(config: TrainConfig) -> TrainerOptions:
     trainer, optim = config.trainer, config.optim
-    return Habits(
-        accumulate=trainer.accumulate,
-        clip=optim.clip,
+    return TrainerOptions(
+        grad_accumulation=trainer.grad_accumulation,
+        max_grad_norm=optim.max_grad_norm,
         normalization=optim.normalization,
-        smoothing=optim.smoothing,
-        guidance=config.guided.weight if config.guided.links else 0.0,
-        guidance_decay=config.guided.decay,
+        label_smoothing=config.loss.label_smoothing,
+        guidance=config.guided_alignment.weight if config.guided_alignment.links else 0.0,
+        guidance_decay=config.guided_alignment.decay,
         log_every=trainer.log_every,
         validate_every=trainer.validate_every,
         save_every=trainer.save_every,
         save_minutes=trainer.save_minutes,
-        keep=trainer.keep,
-        best_by=trainer.best_by,
+        keep_checkpoints=trainer.keep_checkpoints,
+        early_stopping_metric=trainer.early_stopping_metric,
         patience=trainer.patience,
-        most_skipped=trainer.most_skipped,
+        max_skipped_updates=trainer.max_skipped_updates,
     )

@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nmt import build
-from nmt.analysis.comparison import Comparison, Point, Seeds, Verdict, compare, length_curves, over_seeds
+from nmt.analysis.comparison import Comparison, CurvePoint, SeedStats, SystemScore, compare, length_curves, over_seeds
 from nmt.analysis.evaluation import Evaluation, read_evaluation
-from nmt.analysis.length_picture import draw_length_curves
+from nmt.analysis.length_plot import draw_length_curves
 from nmt.analysis.metrics import METRICS
 from nmt.analysis.segmentation import length_unit, lengths, unfit_tokenizer
-from nmt.config.door import door
-from nmt.config.plain import from_plain, read_plain, recipe
+from nmt.checkpoint.run_folder import RunFolder
+from nmt.cli import run_command
+from nmt.config.saved import comparable, from_dict, read_saved
 from nmt.config.schema import CompareConfig, TrainConfig
-from nmt.training.journal import start_log
-from nmt.training.run_folder import RunFolder
+from nmt.runtime.logs import start_log
 
 log = logging.getLogger("nmt")
 
@@ -41,7 +41,7 @@ def main(config: CompareConfig, _overrides: list[str]) -> None:
         _check_same_text(runs[0], other, test)
     text = runs[0].evaluation
     tokenizer = config.bleu_tokenizer or text.tokenizer
-    tokenizer = tokenizer or build.metric_tokenizer(from_plain(TrainConfig, runs[0].config).data)
+    tokenizer = tokenizer or build.metric_tokenizer(from_dict(TrainConfig, runs[0].config).data)
     if unfit := unfit_tokenizer(tokenizer, text.references, "bleu_tokenizer"):
         log.warning(unfit)
     hypotheses = [run.evaluation.hypotheses for run in runs]
@@ -58,7 +58,7 @@ def main(config: CompareConfig, _overrides: list[str]) -> None:
     )
     curves = dict(zip(systems, drawn, strict=True))
     seeds = {
-        name: {metric: over_seeds([found[row].score for row in rows]) for metric, found in comparison.verdicts.items()}
+        name: {metric: over_seeds([found[row].score for row in rows]) for metric, found in comparison.scores.items()}
         for name, rows in systems.items()
         if len(rows) > 1
     }
@@ -69,12 +69,12 @@ def main(config: CompareConfig, _overrides: list[str]) -> None:
         out / "bleu_by_length.png",
         title=f"BLEU by length, {test}",
         unit=unit,
-        stress=text.stress,
+        synthetic_long=text.synthetic_long,
         samples=config.samples,
     )
     _save(out / "comparison.json", test, runs, comparison, seeds, curves, unit)
-    print(f"{test}, {len(text.sources)} sentences{text.stress and f': {text.stress}'}")
-    _print_verdicts(runs, comparison, config.samples)
+    print(f"{test}, {len(text.sources)} sentences{text.synthetic_long and f': {text.synthetic_long}'}")
+    _print_scores(runs, comparison, config.samples)
     _print_seeds(seeds)
     _print_curves(curves, unit)
     print(f"written to {out}: bleu_by_length.png and comparison.json")
@@ -85,21 +85,21 @@ def _save(
     test: str,
     runs: list[Run],
     comparison: Comparison,
-    seeds: dict[str, dict[str, Seeds]],
-    curves: dict[str, list[Point]],
+    seeds: dict[str, dict[str, SeedStats]],
+    curves: dict[str, list[CurvePoint]],
     unit: str,
 ) -> None:
     """All that is printed, as JSON; the first run's p is null."""
     found = {
         "test": test,
         "sentences": len(runs[0].evaluation.sources),
-        "stress": runs[0].evaluation.stress,
+        "synthetic_long": runs[0].evaluation.synthetic_long,
         "runs": {
             run.name: {
-                metric: verdict._asdict() | {"p": None if math.isnan(verdict.p) else verdict.p}
-                for metric, verdict in zip(comparison.verdicts, verdicts, strict=True)
+                metric: score._asdict() | {"p": None if math.isnan(score.p) else score.p}
+                for metric, score in zip(comparison.scores, scores, strict=True)
             }
-            for run, *verdicts in zip(runs, *comparison.verdicts.values(), strict=True)
+            for run, *scores in zip(runs, *comparison.scores.values(), strict=True)
         },
         "p": TEST,
         "signatures": comparison.signatures,
@@ -143,7 +143,7 @@ def _read(name: str, test: str) -> Run:
             f"{error}: make it with python -m nmt.evaluate checkpoint={name} (and data.test=PREFIX where it is not the "
             "run's own test set)"
         ) from None
-    return Run(name, read_plain(folder.config), evaluation)
+    return Run(name, read_saved(folder.config), evaluation)
 
 
 def _check_same_text(first: Run, other: Run, test: str) -> None:
@@ -159,7 +159,7 @@ def _check_same_text(first: Run, other: Run, test: str) -> None:
 
 def _systems(runs: list[Run]) -> dict[str, list[int]]:
     """The rows of the runs that differ by chance alone, together under a name: the experiment's, if it is their own."""
-    recipes = [recipe(run.config) for run in runs]
+    recipes = [comparable(run.config) for run in runs]
     groups = [[other for other, each in enumerate(recipes) if each == one] for one in recipes]
     groups = [rows for row, rows in enumerate(groups) if rows[0] == row]
     experiments = [runs[rows[0]].config["name"] for rows in groups]
@@ -170,25 +170,25 @@ def _systems(runs: list[Run]) -> dict[str, list[int]]:
     return named
 
 
-def _print_verdicts(runs: list[Run], comparison: Comparison, samples: int) -> None:
+def _print_scores(runs: list[Run], comparison: Comparison, samples: int) -> None:
     width = max(len(run.name) for run in runs)
-    labels = {metric: METRICS[metric].label for metric in comparison.verdicts}
+    labels = {metric: METRICS[metric].label for metric in comparison.scores}
     print(f"{'':{width}}" + "".join(f"  {metric:>20}" for metric in labels.values()))
-    for run, *verdicts in zip(runs, *comparison.verdicts.values(), strict=True):
-        print(f"{run.name:{width}}" + "".join(f"  {_verdict(verdict):>20}" for verdict in verdicts))
+    for run, *scores in zip(runs, *comparison.scores.values(), strict=True):
+        print(f"{run.name:{width}}" + "".join(f"  {_format_score(score):>20}" for score in scores))
     for metric, signature in comparison.signatures.items():
         print(f"{labels[metric]}|{signature}")
     if len(runs) > 1:
         print(f"p: {TEST} against {runs[0].name}, {samples:,} shuffles; * where p < {SIGNIFICANT}")
 
 
-def _verdict(verdict: Verdict) -> str:
-    first = math.isnan(verdict.p)
-    chance = "" if first else f"{verdict.p:.3f}{'*' if verdict.p < SIGNIFICANT else ' '}"
-    return f"{verdict.score:.2f} ±{verdict.interval:.2f} {chance:>6}"
+def _format_score(score: SystemScore) -> str:
+    first = math.isnan(score.p)
+    chance = "" if first else f"{score.p:.3f}{'*' if score.p < SIGNIFICANT else ' '}"
+    return f"{score.score:.2f} ±{score.interval:.2f} {chance:>6}"
 
 
-def _print_seeds(seeds: dict[str, dict[str, Seeds]]) -> None:
+def _print_seeds(seeds: dict[str, dict[str, SeedStats]]) -> None:
     for name, metrics in seeds.items():
         scores = ", ".join(
             f"{METRICS[metric].label} {each.mean:.2f} ±{each.deviation:.2f}" for metric, each in metrics.items()
@@ -196,7 +196,7 @@ def _print_seeds(seeds: dict[str, dict[str, Seeds]]) -> None:
         print(f"{name}: {scores} (mean and standard deviation over seeds)")
 
 
-def _print_curves(curves: dict[str, list[Point]], unit: str) -> None:
+def _print_curves(curves: dict[str, list[CurvePoint]], unit: str) -> None:
     heading = f"source {unit}"
     print(f"BLEU by length, and where 95 % of the resamples lie\n{heading:>12}  {'sentences':>9}", end="")
     widths = {name: max(len(name), 18) for name in curves}
@@ -208,4 +208,4 @@ def _print_curves(curves: dict[str, list[Point]], unit: str) -> None:
 
 
 if __name__ == "__main__":
-    door("compare", main, CompareConfig)
+    run_command("compare", main, CompareConfig)

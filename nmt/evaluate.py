@@ -8,75 +8,74 @@ from pathlib import Path
 
 import torch
 
-from nmt import build
-from nmt.analysis.alignment import Agreement, Gold, by_piece, read_gold, word_links
+from nmt import build, checkpoint
+from nmt.analysis.alignment import AlignmentScores, Gold, by_piece, read_gold, word_links
 from nmt.analysis.by_length import length_table
 from nmt.analysis.evaluation import EVALUATION_FILES, Report, is_free, write_evaluation
 from nmt.analysis.metrics import METRICS, Limits
 from nmt.analysis.replacing import replacing
-from nmt.analysis.report import Selection, Shown, Subject, write_page
+from nmt.analysis.report import ReportHeader, ReportSentences, Selection, write_page
 from nmt.analysis.segmentation import unfit_tokenizer, without_spaces
-from nmt.config.door import door
+from nmt.checkpoint.run_folder import RunFolder, run_folder_of
+from nmt.cli import run_command
 from nmt.config.paths import check_paths, reads, writes
 from nmt.config.schema import EVALUATION_OUTPUTS, DataConfig, DataKind, EvaluateConfig, TestConfig
-from nmt.data.corpus import Corpus, Joined, Pair
-from nmt.data.demo import DEMO_TGT
-from nmt.decoding.forced import force
+from nmt.data.corpus import ConcatenatedCorpus, Corpus, Pair
+from nmt.decoding.forced import force_decode
 from nmt.decoding.translator import ATTENTION_PIECES, Translator
-from nmt.training import checkpoint
-from nmt.training.device import Device, choose_device
-from nmt.training.journal import start_log
-from nmt.training.ranks import Ranks, join_ranks
-from nmt.training.run_folder import RunFolder, run_of
-from nmt.training.validation import likelihood, translate_together
+from nmt.demo_corpus import DEMO_TGT
+from nmt.runtime.device import Device, choose_device
+from nmt.runtime.distributed import Distributed, init_distributed
+from nmt.runtime.logs import start_log
+from nmt.training.validation import distributed_translate, likelihood
 
 log = logging.getLogger("nmt")
 
 
 def main(config: EvaluateConfig, overrides: list[str]) -> None:
-    with join_ranks() as ranks:
-        _evaluate(config, ranks, pictures_asked_for=any(each.startswith("heatmaps=") for each in overrides))
+    with init_distributed() as distributed:
+        _evaluate(config, distributed, pictures_asked_for=any(each.startswith("heatmaps=") for each in overrides))
 
 
-def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool) -> None:
-    start_log(None, quiet=not ranks.first)
+def _evaluate(config: EvaluateConfig, distributed: Distributed, *, pictures_asked_for: bool) -> None:
+    start_log(None, quiet=not distributed.is_main)
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = choose_device(config.device, config.precision, ranks)
+    device = choose_device(config.device, config.precision, distributed)
     loaded = build.load(config.checkpoint, device.device)
     _check_attention(config, loaded, pictures_asked_for)
     data = _test_of(loaded.config.data, config.data)
     tokenizer = build.metric_tokenizer(data)
     corpus = build.read_corpus(data, "test")
     paths = corpus.paths
-    if config.data.join > 1:
-        corpus = Joined(corpus, config.data.join)
-    stress = corpus.about if isinstance(corpus, Joined) else ""
+    if config.data.concat > 1:
+        corpus = ConcatenatedCorpus(corpus, config.data.concat)
+    synthetic_long = corpus.about if isinstance(corpus, ConcatenatedCorpus) else ""
     pairs = list(corpus)
     gold = _gold(config, data, pairs, loaded)
-    run = run_of(loaded.folder)
-    name = corpus.name if config.out else ranks.share(_free_name(run, corpus, data, pairs))
+    run = run_folder_of(loaded.folder)
+    name = corpus.name if config.out else distributed.broadcast(_free_name(run, corpus, data, pairs))
     folder = Path(config.out) if config.out else run.evaluation(name)
     page = folder / "report.html" if config.out else run.report
     own = [] if config.out else [writes("out", folder, EVALUATION_OUTPUTS), writes("out", page.parent, (page.name,))]
     check_paths(config, [reads("data.test", *paths, Path(f"{data.test}.links")), *own])
     log.info(f"checkpoint {loaded.folder}; {len(pairs)} sentences of {corpus.name}; precision {device.reason}")
-    if stress:
-        log.info(stress)
+    if synthetic_long:
+        log.info(synthetic_long)
     references = [pair.tgt for pair in pairs]
     if unfit := unfit_tokenizer(tokenizer, references, "data.bleu_tokenizer"):
         log.warning(unfit)
 
-    with ranks.first_alone():
+    with distributed.main_process_first():
         encoded = build.encode(corpus, loaded.tokenizer, data, skip=False)
     batches = build.build_batches(loaded.config, encoded, training=False)
     translator = build.translator_of(loaded, config.decode)
     # Of what is slow nothing begins before there is a folder to write into.
-    place = replacing(folder, EVALUATION_FILES) if ranks.first else contextlib.nullcontext(folder)
+    place = replacing(folder, EVALUATION_FILES) if distributed.is_main else contextlib.nullcontext(folder)
     with place as partial:
-        loss = likelihood(loaded.model, batches, device, ranks).loss
-        found = _translations(loaded.model, translator, [pair.src for pair in pairs], device, ranks)
-        if not ranks.first:
+        loss = likelihood(loaded.model, batches, device, distributed).loss
+        found = _translations(loaded.model, translator, [pair.src for pair in pairs], device, distributed)
+        if not distributed.is_main:
             list(found)
             return
         pieces = without_spaces(pair.src for pair in pairs) or without_spaces(references)
@@ -84,7 +83,7 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
         with device.autocast():
             report = write_evaluation(
                 partial,
-                selection.watch(found, references),
+                selection.observe(found, references),
                 [pair.src for pair in pairs],
                 references,
                 tokenizer=tokenizer,
@@ -94,46 +93,46 @@ def _evaluate(config: EvaluateConfig, ranks: Ranks, *, pictures_asked_for: bool)
                 attention=loaded.model.has_attention,
                 heatmaps=config.heatmaps,
                 alignment=_agreement(loaded, pairs, gold) if gold else None,
-                stress=stress,
+                synthetic_long=synthetic_long,
             )
             shown = _shown(loaded, selection, pairs, gold)
-        write_page(page, _subject(loaded, run, name, data, config.decode.beam), report, shown, run.metrics)
+        write_page(page, _report_header(loaded, run, name, data, config.decode.beam), report, shown, run.metrics)
     _print(report, folder, page)
 
 
-def _shown(loaded: build.Loaded, selection: Selection, pairs: list[Pair], gold: Gold | None) -> Shown:
+def _shown(loaded: build.Loaded, selection: Selection, pairs: list[Pair], gold: Gold | None) -> ReportSentences:
     """The sentences of the page, by piece where the selection is."""
-    forced = list(force(loaded.model, loaded.tokenizer, (pairs[kept.number] for kept in selection.kept)))
+    forced = list(force_decode(loaded.model, loaded.tokenizer, (pairs[kept.number] for kept in selection.selected)))
     links = gold.links if gold else None
     if selection.encode:
         forced, links = [by_piece(each) for each in forced], None  # gold links are between words
-    return Shown(selection, forced, links, loaded.model.has_attention)
+    return ReportSentences(selection, forced, links, loaded.model.has_attention)
 
 
 def _check_attention(config: EvaluateConfig, loaded: build.Loaded, pictures_asked_for: bool) -> None:
     """Raises ValueError for what was asked of attention where the model has none."""
-    asked = [f"heatmaps={config.heatmaps}"] if pictures_asked_for and config.heatmaps else []
-    asked += [f"gold={config.gold}"] if config.gold else []
-    asked += ["gold_reversed=true"] if config.gold_reversed else []
-    if asked and not loaded.model.has_attention:
-        raise ValueError(f"{asked[0]} needs attention, which this model ({loaded.config.name}) does not have")
+    all_queries = [f"heatmaps={config.heatmaps}"] if pictures_asked_for and config.heatmaps else []
+    all_queries += [f"gold={config.gold}"] if config.gold else []
+    all_queries += ["gold_reversed=true"] if config.gold_reversed else []
+    if all_queries and not loaded.model.has_attention:
+        raise ValueError(f"{all_queries[0]} needs attention, which this model ({loaded.config.name}) does not have")
 
 
-def _translations(model, translator: Translator, lines: list[str], device: Device, ranks: Ranks):
+def _translations(model, translator: Translator, lines: list[str], device: Device, distributed: Distributed):
     """The best translation of each line, as they are made; by several ranks, together."""
-    if ranks.size == 1:
+    if distributed.size == 1:
         yield from (nbest[0] for nbest in translator.translate(lines))
     else:
-        yield from translate_together(model, translator, lines, device, ranks, attention=True)
+        yield from distributed_translate(model, translator, lines, device, distributed, attention=True)
 
 
-def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
+def _test_of(own: DataConfig, all_queries: TestConfig) -> DataConfig:
     """The run's test set with what the command line says instead."""
-    kind = asked.kind or own.kind
-    if asked.kind is None and own.kind is DataKind.demo and asked.test:
+    kind = all_queries.kind or own.kind
+    if all_queries.kind is None and own.kind is DataKind.demo and all_queries.test:
         kind = DataKind.files
     for key in ("name", "config"):
-        if (value := getattr(asked, key)) and kind is not DataKind.hub:
+        if (value := getattr(all_queries, key)) and kind is not DataKind.hub:
             raise ValueError(
                 f"data.{key}={value} has no effect: it needs data.kind=hub; give that too, or leave it out"
             )
@@ -142,13 +141,13 @@ def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
     return replace(
         own,
         kind=kind,
-        src=asked.src or pair.src,
-        tgt=asked.tgt or pair.tgt,
-        test=asked.test or files.test,
-        name=asked.name or files.name,
-        config=asked.config or files.config,
-        bleu_tokenizer=asked.bleu_tokenizer or own.bleu_tokenizer,
-        cache=asked.cache,
+        src=all_queries.src or pair.src,
+        tgt=all_queries.tgt or pair.tgt,
+        test=all_queries.test or files.test,
+        name=all_queries.name or files.name,
+        config=all_queries.config or files.config,
+        bleu_tokenizer=all_queries.bleu_tokenizer or own.bleu_tokenizer,
+        cache=all_queries.cache,
         train=None,
         valid=None,
     )
@@ -175,15 +174,17 @@ def _gold(config: EvaluateConfig, data: DataConfig, pairs: list[Pair], loaded: b
 
     Raises ValueError where they are not those of the test set, and where they were asked for and cannot be used.
     """
-    asked = f"gold={config.gold}" if config.gold else "gold_reversed=true"
-    if config.data.join > 1 and (config.gold or config.gold_reversed):
-        raise ValueError(f"{asked} is about the sentences of the test set as they are: leave data.join= away")
-    if not loaded.model.has_attention or config.data.join > 1:
+    all_queries = f"gold={config.gold}" if config.gold else "gold_reversed=true"
+    if config.data.concat > 1 and (config.gold or config.gold_reversed):
+        raise ValueError(f"{all_queries} is about the sentences of the test set as they are: leave data.concat= away")
+    if not loaded.model.has_attention or config.data.concat > 1:
         return None
     target_first, path = config.gold_reversed, Path(config.gold) if config.gold else None
     if path is None and data.kind is DataKind.demo:
         if config.gold_reversed:
-            raise ValueError(f"{asked} is about a file of links, and the demo corpus knows its own: leave it away")
+            raise ValueError(
+                f"{all_queries} is about a file of links, and the demo corpus knows its own: leave it away"
+            )
         path = Path(data.cache) / "demo" / "test.links"
         target_first = build.languages(data).src == DEMO_TGT
     elif path is None and data.kind is DataKind.files:
@@ -193,29 +194,31 @@ def _gold(config: EvaluateConfig, data: DataConfig, pairs: list[Pair], loaded: b
         path = next((place for place in places if place.is_file()), None)
     if path is None:
         if config.gold_reversed:
-            raise ValueError(f"{asked} is about gold links, and {data.test}.links is not there: give gold=FILE as well")
+            raise ValueError(
+                f"{all_queries} is about gold links, and {data.test}.links is not there: give gold=FILE as well"
+            )
         return None
     gold = read_gold(path, pairs, f"the test set {data.test or ''}".strip(), target_first=target_first)
     log.info(f"gold links of {path}, read {'target' if target_first else 'source'} first")
     return gold
 
 
-def _agreement(loaded: build.Loaded, pairs: list[Pair], gold: Gold) -> Agreement:
+def _agreement(loaded: build.Loaded, pairs: list[Pair], gold: Gold) -> AlignmentScores:
     """How well the attention to the references agrees with the gold links."""
-    found = [word_links(each) for each in force(loaded.model, loaded.tokenizer, pairs, score=False)]
+    found = [word_links(each) for each in force_decode(loaded.model, loaded.tokenizer, pairs, score=False)]
     if doubt := gold.misreading(found):
         log.warning(doubt)
     return gold.score(found)
 
 
-def _subject(loaded: build.Loaded, run: RunFolder, test: str, data: DataConfig, beam: int) -> Subject:
+def _report_header(loaded: build.Loaded, run: RunFolder, test: str, data: DataConfig, beam: int) -> ReportHeader:
     """What the page says it is about."""
     facts = {
         "experiment": loaded.config.name,
         "checkpoint": f"{loaded.folder.name}, after {checkpoint.read_update(loaded.folder):,} updates",
         "decoding": f"beam {beam}",
     }
-    return Subject(run.path.name, test, *build.languages(data), facts)
+    return ReportHeader(run.path.name, test, *build.languages(data), facts)
 
 
 def _print(report: Report, folder: Path, page: Path) -> None:
@@ -237,8 +240,8 @@ def _print(report: Report, folder: Path, page: Path) -> None:
     for name in report.heatmaps:
         print(folder / name)
     print(f"written to {folder}")
-    print(f"to look at: {page}")
+    print(f"report: {page}")
 
 
 if __name__ == "__main__":
-    door("evaluate", main, EvaluateConfig)
+    run_command("evaluate", main, EvaluateConfig)

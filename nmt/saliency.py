@@ -12,33 +12,33 @@ import torch
 
 from nmt import build
 from nmt.analysis.alignment import (
-    Agreement,
+    AlignmentScores,
     AttentionWriter,
     Link,
     WordAttention,
+    drop_punctuation,
     links,
     no_attention,
     read_gold,
-    without_marks,
 )
 from nmt.analysis.heatmap import Panel, draw_panels
 from nmt.analysis.replacing import replacing
-from nmt.analysis.saliency import Likeness, by_words, likeness, saliency, shares
+from nmt.analysis.saliency import RankCorrelation, by_words, rank_correlation, saliency, shares
 from nmt.build import Loaded
-from nmt.config.door import door
+from nmt.cli import run_command
 from nmt.config.schema import SaliencyConfig
 from nmt.data.corpus import Pair, read_lines, read_pair
 from nmt.data.symbols import EOS
 from nmt.decoding.translator import ATTENTION_PIECES
-from nmt.training.device import choose_device
-from nmt.training.journal import start_log
+from nmt.runtime.device import choose_device
+from nmt.runtime.logs import start_log
 
 log = logging.getLogger("nmt")
 
 SAID_EVERY = 10  # seconds
 # What OUT/ consists of; see `replacing`.
 FILES = ("hypotheses.txt", "attention.npz", "jacobian.npz", "input_gradient.npz", "heatmaps", "saliency.json")
-SPOKEN = {"attention": "attention", "jacobian": "Jacobian", "input_gradient": "input times gradient"}
+DISPLAY_NAMES = {"attention": "attention", "jacobian": "Jacobian", "input_gradient": "input times gradient"}
 
 
 def main(config: SaliencyConfig, _overrides: list[str]) -> None:
@@ -63,7 +63,7 @@ def main(config: SaliencyConfig, _overrides: list[str]) -> None:
             parts = {name: shares(words) for name, words in matrices.items()}
             for name, words in parts.items() if gold else ():
                 # Every word is linked: gradients are spread wider than attention, and are not to lose by that alone.
-                linked.setdefault(name, []).append(links(words.weights, claimed=0.0))
+                linked.setdefault(name, []).append(links(words.weights, min_claim=0.0))
             if number < config.heatmaps and all(matrix.weights.size for matrix in parts.values()):
                 _draw(pair, parts, out / "heatmaps" / f"{number}.png")
             yield {name: np.abs(words.weights) for name, words in matrices.items()}
@@ -71,9 +71,9 @@ def main(config: SaliencyConfig, _overrides: list[str]) -> None:
     with replacing(Path(config.out), FILES) as out, contextlib.ExitStack() as stack:
         (out / "heatmaps").mkdir()
         stack.enter_context(device.autocast())
-        names = [name for name in SPOKEN if name != "attention" or loaded.model.has_attention]
+        names = [name for name in DISPLAY_NAMES if name != "attention" or loaded.model.has_attention]
         writers = {name: stack.enter_context(AttentionWriter(out / f"{name}.npz")) for name in names}
-        found = likeness(sizes(out))
+        found = rank_correlation(sizes(out))
         errors = {name: gold.score(each) for name, each in linked.items()} if gold else {}
         _save(out / "saliency.json", len(pairs), found, errors)
     if gold and (doubt := gold.misreading(next(iter(linked.values())))):
@@ -131,10 +131,10 @@ def _matrices(loaded: Loaded, pair: Pair, progress: Progress) -> dict[str, WordA
     tgt, tgt_word_of = loaded.tokenizer.tgt.encode_words(pair.tgt)
     if max(len(src), len(tgt)) >= ATTENTION_PIECES:
         progress.too_long()
-        names = [name for name in SPOKEN if name != "attention" or loaded.model.has_attention]
+        names = [name for name in DISPLAY_NAMES if name != "attention" or loaded.model.has_attention]
         return dict.fromkeys(names, no_attention(len(pair.tgt.split())))
     found = saliency(loaded.model, [*src, EOS], [*tgt, EOS], lambda ready: progress.rows(ready, len(tgt) + 1))
-    tgt_word_of = without_marks(loaded.tokenizer.tgt.pieces(tgt), tgt_word_of)
+    tgt_word_of = drop_punctuation(loaded.tokenizer.tgt.pieces(tgt), tgt_word_of)
     return by_words(found, [*tgt_word_of, -1], [*src_word_of, -1], len(pair.tgt.split()), len(pair.src.split()))
 
 
@@ -142,12 +142,14 @@ def _draw(pair: Pair, parts: dict[str, WordAttention], path: Path) -> None:
     panels = []
     for name, (weights, eos) in parts.items():
         largest = float(max(weights.max(), eos.max()))
-        panels.append(Panel(weights, eos, largest, f"{SPOKEN[name]}\ndarkest: {largest:.2f}"))
+        panels.append(Panel(weights, eos, largest, f"{DISPLAY_NAMES[name]}\ndarkest: {largest:.2f}"))
     measure = "share of the row, as part of the darkest"
     draw_panels(panels, pair.src.split(), pair.tgt.split(), path, measure=measure)
 
 
-def _save(path: Path, pairs: int, found: dict[tuple[str, str], Likeness], errors: dict[str, Agreement]) -> None:
+def _save(
+    path: Path, pairs: int, found: dict[tuple[str, str], RankCorrelation], errors: dict[str, AlignmentScores]
+) -> None:
     """What is printed, as JSON; null where there is no number."""
 
     def plain(numbers) -> dict:
@@ -155,36 +157,38 @@ def _save(path: Path, pairs: int, found: dict[tuple[str, str], Likeness], errors
 
     agreement = {" ~ ".join(pair): plain(each) for pair, each in found.items()}
     alignment = {name: plain(each) for name, each in errors.items()}
-    content = {"pairs": pairs, "agreement": agreement, "alignment": alignment}
+    content = {"pairs": pairs, "rank_correlation": agreement, "alignment": alignment}
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _print(pairs: int, found: dict[tuple[str, str], Likeness], errors: dict[str, Agreement]) -> None:
+def _print(pairs: int, found: dict[tuple[str, str], RankCorrelation], errors: dict[str, AlignmentScores]) -> None:
     words = max((each.words for each in found.values()), default=0)
     print(f"{pairs:,} pairs, {words:,} target words; for each, how two rankings of the source words agree")
     print(f"{'':32}  {'Kendall tau':>11}  {'same on top':>11}  {'by chance':>9}")
     for (one, other), each in found.items():
         shown = f"{each.tau:>11.3f}  {100 * each.top:>9.1f} %  {100 * each.chance:>7.1f} %"
-        print(f"{f'{SPOKEN[one]}, {SPOKEN[other]}':32}  {shown}")
+        print(f"{f'{DISPLAY_NAMES[one]}, {DISPLAY_NAMES[other]}':32}  {shown}")
     for name, (aer, precision, recall) in errors.items():
         rates = f"(precision {100 * precision:.1f}, recall {100 * recall:.1f})"
-        print(f"alignment error rate of {SPOKEN[name]} {100 * aer:.1f} %  {rates}")
+        print(f"alignment error rate of {DISPLAY_NAMES[name]} {100 * aer:.1f} %  {rates}")
     if words and ("attention", "jacobian") in found:
         print(_answer(found))
 
 
-def _answer(found: dict[tuple[str, str], Likeness]) -> str:
+def _answer(found: dict[tuple[str, str], RankCorrelation]) -> str:
     """What the numbers say, in a sentence. Without ties (1 + tau) / 2 of all couples of words are in like order."""
-    looks, scale = (50 * (1 + found[pair].tau) for pair in (("attention", "jacobian"), ("jacobian", "input_gradient")))
+    attended, scale = (
+        50 * (1 + found[pair].tau) for pair in (("attention", "jacobian"), ("jacobian", "input_gradient"))
+    )
     nearer, further = "what the gradients agree on", "chance"
-    if looks - 50 < scale - looks:
+    if attended - 50 < scale - attended:
         nearer, further = further, nearer
     return (
         f"Is attention explanation? Of two source words, attention puts that first on which the target word depends "
-        f"more, by the Jacobian, in {looks:.0f} % of cases; chance would in 50 %, and the two gradients agree in "
+        f"more, by the Jacobian, in {attended:.0f} % of cases; chance would in 50 %, and the two gradients agree in "
         f"{scale:.0f} %: it is nearer to {nearer} than to {further}."
     )
 
 
 if __name__ == "__main__":
-    door("saliency", main, SaliencyConfig)
+    run_command("saliency", main, SaliencyConfig)

@@ -9,32 +9,31 @@ from typing import NamedTuple
 
 import torch
 
-from nmt import build
+from nmt import build, checkpoint
 from nmt.analysis.alignment import LinkFiles
 from nmt.analysis.segmentation import unfit_tokenizer
-from nmt.config.door import door
-from nmt.config.plain import check_same_run, from_plain, read_plain, resumed, to_plain, to_yaml
+from nmt.checkpoint import Snapshot
+from nmt.checkpoint.run_folder import RunFolder, find_checkpoint, new_run_folder
+from nmt.cli import run_command
+from nmt.config.saved import check_same_run, from_dict, read_saved, resumed, to_dict, to_yaml
 from nmt.config.schema import TrainConfig
 from nmt.config.unused import refuse_unused
 from nmt.data.corpus import Corpus
 from nmt.data.tokenizer import Tokenizer
-from nmt.decoding.search import Normalisation
-from nmt.training import checkpoint
-from nmt.training.checkpoint import Snapshot
-from nmt.training.device import choose_device, seed_everything
+from nmt.decoding.search import LengthPenalty
+from nmt.runtime.device import choose_device, seed_everything
+from nmt.runtime.distributed import Distributed, init_distributed
+from nmt.runtime.logs import start_log
 from nmt.training.dry_run import dry_run
-from nmt.training.journal import start_log
-from nmt.training.memory import DATA_VALID
-from nmt.training.optim import Average
-from nmt.training.ranks import Ranks, join_ranks
-from nmt.training.run_folder import RunFolder, fresh, locate
-from nmt.training.trainer import BestBy, Trainer
+from nmt.training.optim import EMA
+from nmt.training.train_state import DATA_VALID
+from nmt.training.trainer import EarlyStoppingMetric, Trainer
 from nmt.training.validation import Validator
 
 log = logging.getLogger("nmt")
 
 
-class Kept(NamedTuple):
+class SavedRun(NamedTuple):
     """What a run to go on with has on disk."""
 
     place: Path
@@ -43,65 +42,65 @@ class Kept(NamedTuple):
     tokenizer: Tokenizer
 
 
-class Start(NamedTuple):
-    """What rank 0 finds when it looks where to train. overrides: the command line; going_on: there is a run; kept: and
+class Launch(NamedTuple):
+    """What rank 0 found in the run folder. overrides: the command line; resuming: there is a run; saved: and
     it has a checkpoint."""
 
     folder: RunFolder
     config: TrainConfig
     overrides: list[str]
-    going_on: bool
-    kept: Kept | None
+    resuming: bool
+    saved: SavedRun | None
 
 
 def main(config: TrainConfig, overrides: list[str]) -> None:
     """Raises SystemExit(0) when it was asked to stop: the other jobs of a sweep are not begun."""
     started = job_started()
-    with contextlib.ExitStack() as stack, join_ranks() as ranks:
-        start_log(None, quiet=not ranks.first)
-        start = ranks.decide(lambda: _look(config, overrides, stack))
-        if start.kept and _is_finished(start.kept.snapshot, start.config):
-            state = start.kept.snapshot.state
-            log.info(f"{start.folder.path}: finished at update {state['update']} by {state['finished']}")
+    with contextlib.ExitStack() as stack, init_distributed() as distributed:
+        start_log(None, quiet=not distributed.is_main)
+        launch = distributed.on_main(lambda: _resolve_run(config, overrides, stack))
+        if launch.saved and _is_finished(launch.saved.snapshot, launch.config):
+            state = launch.saved.snapshot.state
+            log.info(f"{launch.folder.path}: finished at update {state['update']} by {state['finished']}")
             return
-        trainer = _build(start, ranks, started)
-        if start.kept:
-            _check_moved(start.kept, start.config, trainer)
-            trainer.restore(start.kept.snapshot)
-        ranks.decide(lambda: _settle(start, trainer, stack))
-        if start.kept:
-            if ranks.first:
-                trainer.mend(start.kept.place)
-            log.info(f"resumed from {start.kept.place}, update {trainer.progress.update}")
-            start = start._replace(kept=None)  # a copy of all weights and of the optimiser's state
-        elif start.going_on:
-            log.info(f"resume={start.folder.path}: no checkpoint yet, starting from the beginning")
-        _introduce(trainer)
+        trainer = _build(launch, distributed, started)
+        if launch.saved:
+            _check_moved(launch.saved, launch.config, trainer)
+            trainer.restore(launch.saved.snapshot)
+        distributed.on_main(lambda: _create_run_folder(launch, trainer, stack))
+        if launch.saved:
+            if distributed.is_main:
+                trainer.repair_links(launch.saved.place)
+            log.info(f"resumed from {launch.saved.place}, update {trainer.progress.update}")
+            launch = launch._replace(saved=None)  # a copy of all weights and of the optimizer's state
+        elif launch.resuming:
+            log.info(f"resume={launch.folder.path}: no checkpoint yet, starting from the beginning")
+        _log_setup(trainer)
         trainer.train()
-        log.info(f"run {start.folder.path}")
+        log.info(f"run {launch.folder.path}")
     if trainer.stopped:
         raise SystemExit(0)
 
 
-def _look(config: TrainConfig, overrides: list[str], stack: contextlib.ExitStack) -> Start:
+def _resolve_run(config: TrainConfig, overrides: list[str], stack: contextlib.ExitStack) -> Launch:
     """Where to train and what is there already, which stays locked until `stack` ends. For rank 0."""
     folder = _folder(config, stack)
-    if config.resume is None or (config.resume == "auto" and not folder.holds_run()):
+    if config.resume is None or (config.resume == "auto" and not folder.exists()):
         refuse_unused(config, overrides)
         folder.check_free()
-        return Start(folder, config, overrides, False, None)
+        return Launch(folder, config, overrides, False, None)
     saved = _saved(folder)
     now = resumed(saved, config, overrides)
     stack.enter_context(folder.lock())
     start_log(folder.log)
-    place = folder.newest_whole()
+    place = folder.latest_valid()
     if place is None:
-        return Start(folder, now, overrides, True, None)
+        return Launch(folder, now, overrides, True, None)
     snapshot = checkpoint.read(place, weights_only=False)
-    before = from_plain(TrainConfig, snapshot.config)
+    before = from_dict(TrainConfig, snapshot.config)
     check_same_run(before, now)
-    kept = Kept(place, snapshot, before, Tokenizer.load(place / "tokenizer"))
-    return Start(folder, now, overrides, True, kept)
+    saved = SavedRun(place, snapshot, before, Tokenizer.load(place / "tokenizer"))
+    return Launch(folder, now, overrides, True, saved)
 
 
 def _folder(config: TrainConfig, stack: contextlib.ExitStack) -> RunFolder:
@@ -109,43 +108,45 @@ def _folder(config: TrainConfig, stack: contextlib.ExitStack) -> RunFolder:
         if config.run and Path(config.run) != Path(config.resume):
             raise ValueError(
                 f"run={config.run} has no effect with resume={config.resume}, as a run goes on in its own folder; "
-                "leave it out, or try init= for a new run from its weights"
+                "leave it out, or try finetune_from= for a new run from its weights"
             )
         return RunFolder(config.resume)
     if config.resume == "auto" and not config.run:
         raise ValueError("resume=auto continues the run that run= names: give run=FOLDER as well")
     if config.run:
         return RunFolder(config.run)
-    return stack.enter_context(fresh(Path("runs") / config.name))
+    return stack.enter_context(new_run_folder(Path("runs") / config.name))
 
 
 def _saved(folder: RunFolder) -> dict:
     if not folder.config.is_file():
         raise ValueError(f"resume={folder.path}: holds no run (no config.yaml); try resume=auto, or run= for a new one")
-    return read_plain(folder.config)
+    return read_saved(folder.config)
 
 
 def _is_finished(snapshot: Snapshot, config: TrainConfig) -> bool:
     """Whether the run came to its end, and is given no more than it had."""
     limits = ("max_updates", "max_epochs", "max_minutes", "patience")
-    before, now = snapshot.config["trainer"], to_plain(config)["trainer"]
+    before, now = snapshot.config["trainer"], to_dict(config)["trainer"]
     return bool(snapshot.state.get("finished")) and all(before[key] == now[key] for key in limits)
 
 
-def _build(start: Start, ranks: Ranks, started: float) -> Trainer:
+def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
     """Everything that a person can get wrong, before a new run folder exists."""
-    config, kept = start.config, start.kept
+    config, saved = launch.config, launch.saved
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = choose_device(config.device, config.precision, ranks, config.kernels, config.graphs)
+    device = choose_device(config.device, config.precision, distributed, config.fused_kernels, config.cuda_graphs)
     seed_everything(config.seed)
-    with ranks.first_alone():
-        train, valid, guide = _read_text(start)
+    with distributed.main_process_first():
+        train, valid, guide = _read_text(launch)
         weights = None
-        if kept:
-            tokenizer = _own_tokenizer(kept, config, train)
-        elif config.init:
-            config, tokenizer, weights = build.inherit(config, locate(config.init), start.overrides)
+        if saved:
+            tokenizer = _own_tokenizer(saved, config, train)
+        elif config.finetune_from:
+            config, tokenizer, weights = build.load_for_finetuning(
+                config, find_checkpoint(config.finetune_from), launch.overrides
+            )
         else:
             tokenizer = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache))
         encoded = build.encode(train, tokenizer, config.data, skip=True, links=guide)
@@ -153,12 +154,12 @@ def _build(start: Start, ranks: Ranks, started: float) -> Trainer:
         model = build.new_model(config, tokenizer, device.device)
     if weights is not None:
         model.load_state_dict(weights)
-    seed_everything(config.seed + ranks.rank)  # the weights are the same on all ranks, and dropout is not
-    optimiser, schedule = build.build_optim(config, model)
+    seed_everything(config.seed + distributed.rank)  # the weights are the same on all ranks, and dropout is not
+    optimizer, schedule = build.build_optim(config, model)
     pairs = list(valid)[: config.trainer.valid_sentences]
     return Trainer(
         model,
-        optimiser,
+        optimizer,
         schedule,
         build.build_batches(config, encoded, training=True),
         Validator(
@@ -168,31 +169,31 @@ def _build(start: Start, ranks: Ranks, started: float) -> Trainer:
             build.metric_tokenizer(config.data),
             build.build_translator(model, tokenizer, config.decode, beam=config.trainer.valid_beam),
         ),
-        habits=build.habits(config),
+        options=build.trainer_options(config),
         budget=Budget(config.trainer.max_updates, config.trainer.max_epochs, config.trainer.max_minutes, started),
         device=device,
-        ranks=ranks,
-        run=start.folder,
+        distributed=distributed,
+        run=launch.folder,
         tokenizer=tokenizer,
-        config=to_plain(config),
+        config=to_dict(config),
         corpus=train.digest() + (guide.digest() if guide else ""),
         validation=_validation(config, valid),
-        average=Average(model, config.optim.average) if config.optim.average else None,
+        ema=EMA(model, config.optim.ema_decay) if config.optim.ema_decay else None,
         seed=config.seed,
         tensorboard=config.trainer.tensorboard,
     )
 
 
-def _read_text(start: Start) -> tuple[Corpus, Corpus, LinkFiles | None]:
+def _read_text(launch: Launch) -> tuple[Corpus, Corpus, LinkFiles | None]:
     """Training and validation text, and the links of the first; the test text is looked at, if there is any."""
-    data = start.config.data
+    data = launch.config.data
     try:
         train, valid = build.read_corpus(data, "train"), build.read_corpus(data, "valid")
         if data.test:
             build.read_corpus(data, "test")
-        return train, valid, build.read_guide(start.config.guided)
+        return train, valid, build.read_guided_links(launch.config.guided_alignment)
     except ValueError as error:
-        if start.going_on and "no such file" in str(error):
+        if launch.resuming and "no such file" in str(error):
             raise ValueError(f"{error}; if it has moved, say on this command line where it is now") from None
         raise
 
@@ -200,67 +201,71 @@ def _read_text(start: Start) -> tuple[Corpus, Corpus, LinkFiles | None]:
 def _validation(config: TrainConfig, valid: Corpus) -> dict[str, str | int | float | None]:
     """What the numbers of a validation depend on beside the model, by the names of settings."""
     found: dict[str, str | int | float | None] = {DATA_VALID: valid.digest()}
-    if config.trainer.best_by is BestBy.bleu:
+    if config.trainer.early_stopping_metric is EarlyStoppingMetric.bleu:
         trainer, decode = config.trainer, config.decode
         found["data.bleu_tokenizer"] = build.metric_tokenizer(config.data)
         found["trainer.valid_sentences"] = trainer.valid_sentences
         found["trainer.valid_beam"] = trainer.valid_beam
         found["decode.max_length"] = decode.max_length
-        found["decode.normalisation"] = decode.normalisation.value
-        found["decode.alpha"] = decode.alpha if decode.normalisation is Normalisation.gnmt else None
+        found["decode.length_penalty"] = decode.length_penalty.value
+        found["decode.length_penalty_alpha"] = (
+            decode.length_penalty_alpha if decode.length_penalty is LengthPenalty.gnmt else None
+        )
     return found
 
 
-def _own_tokenizer(kept: Kept, now: TrainConfig, train: Corpus) -> Tokenizer:
+def _own_tokenizer(saved: SavedRun, now: TrainConfig, train: Corpus) -> Tokenizer:
     """The tokenizer of the checkpoint. Raises ValueError where the settings name another place of other models."""
     keys = ("model", "src_model", "tgt_model")
-    changed = [key for key in keys if getattr(now.tokenizer, key) != getattr(kept.config.tokenizer, key)]
+    changed = [key for key in keys if getattr(now.tokenizer, key) != getattr(saved.config.tokenizer, key)]
     if changed:
         given = build.build_tokenizer(now.tokenizer, train, Path(now.data.cache))
-        if given.digest() != kept.tokenizer.digest():
+        if given.digest() != saved.tokenizer.digest():
             place = getattr(now.tokenizer, changed[0])
             raise ValueError(
                 f"tokenizer.{changed[0]}={place}: not the model that this run is trained with, which its checkpoint "
                 "holds; leave it out"
             )
-    return kept.tokenizer
+    return saved.tokenizer
 
 
-def _check_moved(kept: Kept, now: TrainConfig, trainer: Trainer) -> None:
+def _check_moved(saved: SavedRun, now: TrainConfig, trainer: Trainer) -> None:
     """Raises ValueError where the validation text is elsewhere and another. For training text Trainer.restore does."""
-    data, old = now.data, kept.config.data
-    before = kept.snapshot.state.get("validation")
+    data, old = now.data, saved.config.data
+    before = saved.snapshot.state.get("validation")
     if (data.name, data.valid) == (old.name, old.valid) or not isinstance(before, dict):
         return
-    if before.get(DATA_VALID) != trainer.memory.validation[DATA_VALID]:
+    if before.get(DATA_VALID) != trainer.train_state.validation[DATA_VALID]:
         raise ValueError(
             f"{DATA_VALID}={data.valid}: not the lines that this run is validated on, of {DATA_VALID}={old.valid}; "
-            "give it the same lines, or try init= for a new run from its weights"
+            "give it the same lines, or try finetune_from= for a new run from its weights"
         )
 
 
-def _settle(start: Start, trainer: Trainer, stack: contextlib.ExitStack) -> None:
+def _create_run_folder(launch: Launch, trainer: Trainer, stack: contextlib.ExitStack) -> None:
     """Makes the run folder of a new run, locked until `stack` ends; keeps the settings of either. For rank 0.
 
     Everything that the run will write is tried first: what fails leaves no run behind.
     """
-    text = to_yaml(trainer.config | {"run": str(start.folder.path), "resume": None})
-    if not start.going_on:
-        stack.enter_context(start.folder.lock())
+    text = to_yaml(trainer.config | {"run": str(launch.folder.path), "resume": None})
+    if not launch.resuming:
+        stack.enter_context(launch.folder.lock())
     dry_run(trainer, text)
-    if start.going_on:
-        start.folder.write_config(text)
+    if launch.resuming:
+        launch.folder.write_config(text)
     else:
-        start.folder.create(text)
-        start_log(start.folder.log)
+        launch.folder.create(text)
+        start_log(launch.folder.log)
 
 
-def _introduce(trainer: Trainer) -> None:
+def _log_setup(trainer: Trainer) -> None:
     encoded, tokenizer = trainer.batches.encoded, trainer.tokenizer
     assert isinstance(tokenizer, Tokenizer)
     weights = sum(parameter.numel() for parameter in trainer.model.parameters())
     log.info(f"run folder {trainer.run.path}")
-    log.info(f"precision {trainer.device.reason}; {torch.get_num_threads()} threads; {trainer.ranks.size} rank(s)")
+    log.info(
+        f"precision {trainer.device.reason}; {torch.get_num_threads()} threads; {trainer.distributed.size} rank(s)"
+    )
     log.info(
         f"{len(encoded)} training pairs, left out: {encoded.skipped.blank} blank, {encoded.skipped.long} over-long; "
         f"vocabulary {len(tokenizer.src)} and {len(tokenizer.tgt)}; {weights:,} weights; "
@@ -272,4 +277,4 @@ def _introduce(trainer: Trainer) -> None:
 
 
 if __name__ == "__main__":
-    door("train", main, TrainConfig)
+    run_command("train", main, TrainConfig)

@@ -11,13 +11,13 @@ import torch
 from nmt import build
 from nmt.analysis.alignment import pharaoh
 from nmt.analysis.evaluation import draw_translation, word_links
-from nmt.config.door import door
-from nmt.config.schema import TranslateConfig
+from nmt.cli import run_command
+from nmt.config.schema import HeatmapUnits, TranslateConfig
 from nmt.data.corpus import STREAM, decode_lines, name_of, open_input, open_output
-from nmt.decoding.continuing import Output, continue_files
+from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation
-from nmt.training.device import choose_device
-from nmt.training.journal import start_log
+from nmt.runtime.device import choose_device
+from nmt.runtime.logs import start_log
 
 
 def main(config: TranslateConfig, _overrides: list[str]) -> None:
@@ -50,7 +50,11 @@ def main(config: TranslateConfig, _overrides: list[str]) -> None:
                 aligned.write((pharaoh(word_links(nbest[0])) + "\n").encode("utf-8"))
                 aligned.flush()
             if pictures and nbest[0].weights.size:
-                draw_translation(nbest[0], pictures / f"{number}.png", pieces=config.pieces)
+                draw_translation(
+                    nbest[0],
+                    pictures / f"{number}.png",
+                    pieces=config.heatmap_units and config.heatmap_units is HeatmapUnits.subwords,
+                )
         if lines.number < done:
             raise ValueError(
                 f"out={config.out} has {done} translations, and {name_of(source)} only {lines.number} lines: it is not "
@@ -62,8 +66,8 @@ def _keep(config: TranslateConfig) -> int:
     """How many lines the output has already; 0 unless it is to be continued."""
     if not (config.append and config.out):
         return 0
-    outputs = [Output(Path(config.out), numbered=config.decode.nbest > 1)]
-    return continue_files(outputs + ([Output(Path(config.alignments))] if config.alignments else []))
+    outputs = [OutputFile(Path(config.out), numbered=config.decode.nbest > 1)]
+    return truncate_to_common(outputs + ([OutputFile(Path(config.alignments))] if config.alignments else []))
 
 
 class Lines:
@@ -98,4 +102,4 @@ def _text(nbest: list[Translation], number: int, wanted: int) -> str:
 
 
 if __name__ == "__main__":
-    door("translate", main, TranslateConfig)
+    run_command("translate", main, TranslateConfig)

@@ -33,21 +33,21 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from nmt import build
-from nmt.config.door import CONFIGS
+from nmt.acceleration import fused
+from nmt.acceleration.fused import Kernel
+from nmt.acceleration.fused.selfcheck import check_kernel
+from nmt.cli import CONFIGS
 from nmt.config.schema import TrainConfig
 from nmt.data.batches import Batch
-from nmt.model import recurrence
-from nmt.model.attention import Score, build_attention
+from nmt.model.attention import ScoreFunction, build_attention
 from nmt.model.cells import CellKind
-from nmt.model.decoder import Bridge, LuongDecoder, Start
+from nmt.model.decoder import Bridge, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
-from nmt.model.recurrence import Kernel
-from nmt.model.recurrence.trial import shortcoming
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.device import Device, seed_everything
-from nmt.training.gradients import Gradients, Word
-from nmt.training.graphs import Graphs
-from nmt.training.ranks import Ranks
+from nmt.runtime.device import Device, seed_everything
+from nmt.runtime.distributed import Distributed
+from nmt.training.cuda_graphs import CudaGraphs
+from nmt.training.gradients import Gradients, SyncedFlags
 
 Work = Callable[[], object]
 PAPER, TINY = loops.SIZES["paper"], loops.SIZES["tiny"]
@@ -131,7 +131,7 @@ def check(bench: Bench) -> None:
         bench.say(f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}")
     for dtype in (torch.float32, torch.bfloat16):
         for kernel in Kernel:
-            why = shortcoming(kernel, bench.device.device, dtype)
+            why = check_kernel(kernel, bench.device.device, dtype)
             bench.say(f"{kernel.value} in {str(dtype).removeprefix('torch.')}: {why or 'gives what torch gives'}")
             if not why and dtype is bench.device.dtype:
                 bench.works.append(kernel)
@@ -171,8 +171,8 @@ def luong(bench: Bench) -> None:
         embedding=hidden,
         hidden=hidden,
         memory=hidden,
-        attention=build_attention(Score.general, hidden, hidden, 0),
-        bridge=Bridge(Start.last, hidden, 1, [2 * hidden] * layers),
+        attention=build_attention(ScoreFunction.general, hidden, hidden, 0),
+        bridge=Bridge(InitHidden.last, hidden, 1, [2 * hidden] * layers),
         layers=layers,
         cell=CellKind.lstm,
         input_feeding=False,
@@ -182,7 +182,7 @@ def luong(bench: Bench) -> None:
         size = bench.size._replace(batch=rows, words=words)
         batch = loops.make_batch(size, str(bench.device.device))
         few = loops.make_batch(size._replace(batch=2), str(bench.device.device))
-        with recurrence.plain(), FlopCounterMode(display=False) as counter:
+        with fused.reference(), FlopCounterMode(display=False) as counter:
             model.loss(*few).objective.backward()
         flops = counter.get_total_flops() / 2 * rows
         tell(bench, f"luong B={rows}", our_runs(bench, model, whole(batch)), 2 * rows * size.length, flops, "tapes")
@@ -193,9 +193,8 @@ def kernels(bench: Bench) -> None:
     if Kernel.triton not in bench.works:
         bench.say("  Triton's kernels do not run here")
         return
-    from nmt.model import triton_loss
-    from nmt.model.recurrence import triton_looks
-    from nmt.model.recurrence.looks import Asker, record_look
+    from nmt.acceleration.fused import triton_attention, triton_loss
+    from nmt.acceleration.fused.attention import Query, create_attention
 
     place = {"device": bench.device.device, "dtype": torch.bfloat16}
     positions, width, memory_width = bench.size.length, bench.size.attention, 2 * bench.size.encoder
@@ -205,25 +204,27 @@ def kernels(bench: Bench) -> None:
         query, v = torch.randn(width, 8, **place), torch.randn(width, **place)
         states = torch.randn(positions, rows, 8, **place)
         moved = 2 * rows * positions * (width + memory_width)
-        usual = triton_looks.ROWS, triton_looks.COLUMNS, triton_looks.WARPS
+        usual = triton_attention.ROWS, triton_attention.COLUMNS, triton_attention.WARPS
         ways = [usual, (8, 256, 4), (16, 256, 4), (16, 512, 4), (4, 1024, 4)]
         for way in [usual] if bench.tiny else ways:
-            triton_looks.ROWS, triton_looks.COLUMNS, triton_looks.WARPS = way
-            with recurrence.using(Kernel.triton):
-                tape = record_look(memory, keys, mask, query, v, None, positions, torch.bfloat16, torch.float32)
-            asker = Asker(states[0].float(), states[0])
-            tape.advance(0, asker)
-            tape.start_backward(Asker(states.float(), states), torch.randn_like(tape.contexts), None)
-            room = torch.zeros(rows, 8, device=bench.device.device)
+            triton_attention.ROWS, triton_attention.COLUMNS, triton_attention.WARPS = way
+            with fused.kernels_enabled(Kernel.triton):
+                attention = create_attention(
+                    memory, keys, mask, query, v, None, positions, torch.bfloat16, torch.float32
+                )
+            step_query = Query(states[0].float(), states[0])
+            attention.forward_step(0, step_query)
+            attention.start_backward(Query(states.float(), states), torch.randn_like(attention.contexts), None)
+            workspace = torch.zeros(rows, 8, device=bench.device.device)
             works: dict[str, tuple[Work, float]] = {
-                "look": (lambda: tape.advance(0, asker), moved),  # noqa: B023
-                "look back": (lambda: tape.retreat(0, asker, room), moved),  # noqa: B023
-                "keys back": (lambda: tape.score_gradients(), 2 * 2 * rows * positions * width),  # noqa: B023
+                "look": (lambda: attention.forward_step(0, step_query), moved),  # noqa: B023
+                "look back": (lambda: attention.backward_step(0, step_query, workspace), moved),  # noqa: B023
+                "keys back": (lambda: attention.score_gradients(), 2 * 2 * rows * positions * width),  # noqa: B023
             }
             for name, (work, bytes_moved) in works.items():
                 seconds = alone(bench, work)
                 tell_kernel(bench, f"{name} B={rows} rows, columns, warps {way}", seconds, bytes_moved)
-        triton_looks.ROWS, triton_looks.COLUMNS, triton_looks.WARPS = usual
+        triton_attention.ROWS, triton_attention.COLUMNS, triton_attention.WARPS = usual
     rows = 4 if bench.tiny else 4096
     logits = torch.randn(rows, bench.size.words, **place)
     gold = torch.randint(0, bench.size.words, (rows, 1), device=bench.device.device)
@@ -275,27 +276,29 @@ def recipes(bench: Bench) -> None:
         bench.say(f"{name}: {len(group)} updates, {tokens} target tokens, {len(tokenizer.tgt)} words")
         for way, kernels, recorded in (("tapes", [], 0), ("kernels", bench.works, 0), ("graphs", bench.works, 1)):
             model = build.new_model(config, tokenizer, bench.device.device).train()
-            optimiser, _ = build.build_optim(config, model)
-            gradients = Gradients(model, batches, smoothing=config.optim.smoothing, device=bench.device, ranks=Ranks())
+            optimizer, _ = build.build_optim(config, model)
+            gradients = Gradients(
+                model, batches, smoothing=config.loss.label_smoothing, device=bench.device, distributed=Distributed()
+            )
             if recorded:
-                gradients.graphs = Graphs(
-                    model, replace(bench.device, graphs=True), None if bench.cuda else lambda work: work
+                gradients.graphs = CudaGraphs(
+                    model, replace(bench.device, cuda_graphs=True), None if bench.cuda else lambda work: work
                 )
 
-            def run(model=model, gradients=gradients, optimiser=optimiser, kernels=kernels) -> None:
-                with recurrence.using(*kernels):
+            def run(model=model, gradients=gradients, optimizer=optimizer, kernels=kernels) -> None:
+                with fused.kernels_enabled(*kernels):
                     for (rows,), following in zip(group, [*group[1:], []], strict=True):  # noqa: B023
-                        nll, *_ = gradients.fill([rows], Word())
-                        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optim.clip)  # noqa: B023
-                        gradients.prepare(following)
+                        nll, *_ = gradients.accumulate([rows], SyncedFlags())
+                        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optim.max_grad_norm)  # noqa: B023
+                        gradients.prefetch(following)
                         torch.stack((nll.double(), norm.double())).tolist()
-                        optimiser.step()
+                        optimizer.step()
 
             first = [bench.once(run) for _ in range(1 + 2 * recorded)]
             seconds = min(bench.once(run) for _ in range(1 if bench.tiny else 2))
             said = f", the first time {1e3 * first[0] / len(group):.1f} ms"
             if gradients.graphs:
-                made = len(gradients.graphs.recordings)
+                made = len(gradients.graphs.captured)
                 said += f", {made} recordings, {(first[1] - first[0]) / max(1, made):.2f} s each"
             each = 1e3 * seconds / len(group)
             bench.say(f"  {way:<16}{each:9.2f} ms an update {tokens / seconds / 1e3:9.1f} k tokens/s{said}")
@@ -310,12 +313,12 @@ def after(bench: Bench) -> None:
     size = bench.size._replace(batch=rows)
     batch = whole(loops.make_batch(size, str(bench.device.device)))
     for name, cells in (
-        ("encoder", (CellKind.gru_after, CellKind.gru)),
-        ("both", (CellKind.gru_after, CellKind.gru_after)),
+        ("encoder", (CellKind.gru_reset_after, CellKind.gru)),
+        ("both", (CellKind.gru_reset_after, CellKind.gru_reset_after)),
     ):
         model = loops.build_model(size, "bahdanau", cells=cells).to(bench.device.device).train()
         runs = our_runs(bench, model, batch)
-        tell(bench, f"gru_after in {name} B={rows}", runs, rows * size.length, math.nan, "tapes")
+        tell(bench, f"gru_reset_after in {name} B={rows}", runs, rows * size.length, math.nan, "tapes")
 
 
 PARTS = {
@@ -329,9 +332,9 @@ PARTS = {
 }
 RECIPES = {
     "multi30k": ["+experiment=multi30k"],
-    "base": ["+experiment=bahdanau", "size=base", "tokenizer.size=6000"],
+    "base": ["+experiment=bahdanau", "preset=base", "tokenizer.vocab_size=6000"],
 }
-TINY_RECIPE = ["tokenizer.size=400", "model.encoder.hidden=8", "model.decoder.hidden=16"]
+TINY_RECIPE = ["tokenizer.vocab_size=400", "model.encoder.hidden=8", "model.decoder.hidden=16"]
 
 
 def compose_train(words: list[str]) -> TrainConfig:
@@ -354,7 +357,7 @@ def whole(batch: loops.Batch) -> Batch:
         tgt_in=batch.tgt_in,
         tgt_out=batch.tgt_out,
         tgt_lengths=torch.full((rows,), steps, device=device),
-        real=torch.arange(rows * steps, device=device),
+        token_positions=torch.arange(rows * steps, device=device),
         rows=torch.arange(rows),
         links=torch.zeros(0, 3, dtype=torch.int64, device=device),
         tokens=rows * steps,
@@ -365,16 +368,18 @@ def our_runs(bench: Bench, model: Seq2Seq, batch: Batch) -> dict[str, Work]:
     """tapes, kernels, graphs, both, and a whole update."""
 
     def passes(kernels: list[Kernel], recorded: bool, then: Work | None = None) -> Work:
-        gradients = Gradients(model, None, smoothing=0.0, device=bench.device, ranks=Ranks())  # pyright: ignore
-        made: list[Graphs] = []
+        gradients = Gradients(model, None, smoothing=0.0, device=bench.device, distributed=Distributed())  # pyright: ignore
+        made: list[CudaGraphs] = []
 
         def run() -> None:
             if recorded and not made:  # here, and not before: it takes memory
                 made.append(
-                    Graphs(model, replace(bench.device, graphs=True), None if bench.cuda else lambda work: work)
+                    CudaGraphs(
+                        model, replace(bench.device, cuda_graphs=True), None if bench.cuda else lambda work: work
+                    )
                 )
                 gradients.graphs = made[0]
-            with recurrence.using(*kernels):
+            with fused.kernels_enabled(*kernels):
                 gradients.zero()
                 gradients.add(batch, batch.tokens)
             if then:

@@ -9,7 +9,7 @@ Variants, on the same weights:
             at each step, sentences in the order of the file, a batch that goes on until its last sentence is done
   nmt       what `python -m nmt.translate` runs
 Repeats are interleaved; a ratio is the median of its rounds, between batches of one size. On one CPU thread time is CPU
-time, so that a neighbour on the machine disturbs less. With small batches fewer lines are translated; `other` counts
+time, so that a neighbor on the machine disturbs less. With small batches fewer lines are translated; `other` counts
 those that differ from the same variant's translations in batches of 64. Preparing the model is part of nmt's time.
 """
 
@@ -84,7 +84,7 @@ def textbook(loaded: build.Loaded, lines: list[str], run: Run) -> list[str]:
 
 def ours(loaded: build.Loaded, lines: list[str], run: Run) -> list[str]:
     translator = Translator(
-        loaded.model, loaded.tokenizer, beam=run.beam, batch_size=run.batch, alpha=0.6, attention=False
+        loaded.model, loaded.tokenizer, beam=run.beam, batch_size=run.batch, length_penalty_alpha=0.6, attention=False
     )
     return [best[0].text for best in translator.translate(lines)]
 
@@ -164,7 +164,7 @@ def measure(loaded: build.Loaded, lines: list[str], references: list[str], optio
             taken = latencies(loaded, lines[: amount[min(options.batch)] + 1], precision, beam)
             middle, late = taken[len(taken) // 2], taken[len(taken) * 19 // 20]
             print(f"a line alone, beam {beam}, {precision}: {middle:.1f} ms, 95 % within {late:.1f} ms")
-    preparing = [seconds(loaded.model.prepared, "cpu", options.threads) for _ in range(3)]
+    preparing = [seconds(loaded.model.for_inference, "cpu", options.threads) for _ in range(3)]
     print(f"preparing the model, part of the above once a run: {1e3 * statistics.median(preparing):.0f} ms")
 
 

@@ -11,7 +11,7 @@ Variants, on the same weights, with equal loss and gradients (checked first, in 
   plain   the readable path of nmt.model, differentiated by autograd
   fast    what training runs
 Repeats are interleaved; a ratio is the median of its rounds. On one CPU thread time is CPU time, so that a
-neighbour on the machine disturbs less. Peak memory is what a process of its own needed beyond model and libraries.
+neighbor on the machine disturbs less. Peak memory is what a process of its own needed beyond model and libraries.
 """
 
 import argparse
@@ -30,12 +30,12 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from nmt.model import recurrence
-from nmt.model.attention import AdditiveAttention, Attention, Score, build_attention
+from nmt.acceleration import fused
+from nmt.model.attention import AdditiveAttention, Attention, ScoreFunction, build_attention
 from nmt.model.cells import Cell, CellKind
-from nmt.model.decoder import BahdanauDecoder, Bridge, LuongDecoder, Start
+from nmt.model.decoder import BahdanauDecoder, Bridge, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
-from nmt.model.init import Init, initialise
+from nmt.model.initialization import Initialization, initialize
 from nmt.model.seq2seq import Seq2Seq
 
 
@@ -78,7 +78,7 @@ def build_model(
     torch.manual_seed(0)
     memory = 2 * size.encoder
     encoder = Encoder(size.words, embedding=size.embedding, hidden=size.encoder, cell=cells[0])
-    bridge = Bridge(Start.backward_first, size.encoder, 2, [size.decoder])
+    bridge = Bridge(InitHidden.backward_first, size.encoder, 2, [size.decoder])
     match decoder:
         case "bahdanau":
             built = BahdanauDecoder(
@@ -87,7 +87,7 @@ def build_model(
                 hidden=size.decoder,
                 readout=size.readout,
                 memory=memory,
-                attention=build_attention(Score.additive, size.decoder, memory, attention or size.attention),
+                attention=build_attention(ScoreFunction.additive, size.decoder, memory, attention or size.attention),
                 bridge=bridge,
                 cell=cells[1],
             )
@@ -97,7 +97,7 @@ def build_model(
                 embedding=size.embedding,
                 hidden=size.decoder,
                 memory=memory,
-                attention=build_attention(Score.general, size.decoder, memory, 0),
+                attention=build_attention(ScoreFunction.general, size.decoder, memory, 0),
                 bridge=bridge,
                 cell=cells[1],
                 input_feeding=False,
@@ -105,7 +105,7 @@ def build_model(
         case _:
             raise ValueError(f"--decoder {decoder}: legal are bahdanau, luong")
     model = Seq2Seq(encoder, built)
-    initialise(model, Init.xavier)
+    initialize(model, Initialization.xavier)
     return model
 
 
@@ -207,7 +207,7 @@ def keys(model: Seq2Seq, batch: Batch) -> Tensor:
 
 
 def plain(model: Seq2Seq, batch: Batch) -> Tensor:
-    with recurrence.plain():
+    with fused.reference():
         return model.loss(*batch).objective
 
 

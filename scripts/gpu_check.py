@@ -46,7 +46,7 @@ class Recipe(NamedTuple):
 
 RECIPES = (
     Recipe("bf16", ("precision=bf16",)),
-    Recipe("bf16-no-graphs", ("precision=bf16", "graphs=off")),
+    Recipe("bf16-no-graphs", ("precision=bf16", "cuda_graphs=off")),
     Recipe("fp16", ("precision=fp16",)),
     Recipe("fp32", ("precision=fp32",)),
 )
@@ -85,7 +85,7 @@ class Check:
         words += [f"data.train={prefix}/train", f"data.valid={prefix}/val", f"data.cache={self.options.cache}"]
         words += [f"device={self.options.device}", "trainer.max_minutes=null", "trainer.tensorboard=false"]
         if self.options.tiny:
-            words += ["tokenizer.size=400", "model.encoder.hidden=8", "model.decoder.hidden=16", "batch.size=200"]
+            words += ["tokenizer.vocab_size=400", "model.encoder.hidden=8", "model.decoder.hidden=16", "batch.size=200"]
             words += ["trainer.valid_sentences=4"]
         return [*words, f"run={self.work / run}", *more]
 
@@ -138,15 +138,15 @@ def tests(check: Check) -> None:
 def kernels(check: Check) -> None:
     import torch
 
-    from nmt.model.recurrence import Kernel
-    from nmt.model.recurrence.trial import shortcoming
+    from nmt.acceleration.fused import Kernel
+    from nmt.acceleration.fused.selfcheck import check_kernel
 
     device = torch.device(check.options.device)
     faults = 0
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
         for kernel in Kernel:
             for length in LENGTHS if kernel is Kernel.triton else LENGTHS[:1]:
-                why = shortcoming(kernel, device, dtype, (length,))
+                why = check_kernel(kernel, device, dtype, (length,))
                 faults += bool(why)
                 size = f" with {length} source positions" if kernel is Kernel.triton else ""
                 print(f"{kernel.value} in {str(dtype).removeprefix('torch.')}{size}: {why or 'gives what torch gives'}")
@@ -202,9 +202,9 @@ def quality(check: Check) -> None:
 def resume(check: Check) -> None:
     """Weights after the same updates: of a run, of an equal one, and of one that is killed twice on the way."""
     updates, every = (6, 2) if check.options.tiny else (60, 20)
-    words = [f"trainer.max_updates={updates}", f"trainer.save_every={every}", "trainer.keep=9"]
+    words = [f"trainer.max_updates={updates}", f"trainer.save_every={every}", "trainer.keep_checkpoints=9"]
     words += ["trainer.validate_every=0", f"trainer.log_every={every}"]
-    words += ["precision=bf16", "graphs=off", "trainer.valid_sentences=4"]
+    words += ["precision=bf16", "cuda_graphs=off", "trainer.valid_sentences=4"]
     quiet = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     running = [subprocess.Popen(check.train_words(f"resume-{name}", *words), **quiet) for name in ("whole", "equal")]
     killed = check.work / "resume-killed"
@@ -248,7 +248,7 @@ def search(check: Check) -> None:
     from nmt import build
     from nmt.analysis.metrics import corpus_score
     from nmt.decoding.translator import Translator
-    from nmt.training.device import DeviceName, Precision, choose_device
+    from nmt.runtime.device import DeviceName, Precision, choose_device
 
     prefix = Path(check.options.corpus)
     lines, references = (

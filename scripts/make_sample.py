@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from nmt.build import DEMO_SEED
-from nmt.data.demo import DEMO_SRC, DEMO_TGT, write_demo
+from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
 
 WHOLE = {"train": 1_900, "valid": 600, "test": 600}  # valid and test as in data=demo, and train comes after them
 SAMPLE = {"train": 1_900, "valid": 200, "test": 200}

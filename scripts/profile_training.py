@@ -2,7 +2,7 @@
 
     python scripts/profile_training.py                                   the multi30k recipe's model on the demo corpus
     python scripts/profile_training.py data=files data.src=de data.tgt=en data.train=multi30k/train precision=bf16
-    python scripts/profile_training.py device=cuda +experiment=bahdanau size=paper --updates 50
+    python scripts/profile_training.py device=cuda +experiment=bahdanau preset=paper --updates 50
 
 Words with `=` are those of `python -m nmt.train`. On CUDA the device is waited for at the end of each part, so an
 update takes longer than in training; what runs as one piece there (cuDNN, Triton, graphs) is not taken apart.
@@ -22,11 +22,11 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from nmt import build
+from nmt.acceleration.fused.attention import FusedAttention
+from nmt.cli import CONFIGS
 from nmt.config import schema
-from nmt.config.door import CONFIGS
-from nmt.model.recurrence.looks import LookTape
-from nmt.training.device import choose_device, seed_everything
-from nmt.training.optim import Average
+from nmt.runtime.device import choose_device, seed_everything
+from nmt.training.optim import EMA
 
 PARTS = (
     "data",
@@ -37,7 +37,7 @@ PARTS = (
     "backward",
     "  its looks back",
     "clip",
-    "optimiser",
+    "optimizer",
     "average",
 )
 
@@ -78,17 +78,20 @@ def profile(config: schema.TrainConfig, updates: int) -> list[dict[str, float]]:
     tokenizer = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache))
     encoded = build.encode(train, tokenizer, config.data, skip=True)
     model = build.new_model(config, tokenizer, device.device).train()
-    optimiser, _ = build.build_optim(config, model)
-    average = Average(model, config.optim.average)
+    optimizer, _ = build.build_optim(config, model)
+    ema = EMA(model, config.optim.ema_decay)
     batches = build.build_batches(config, encoded, training=True)
     watch = Stopwatch(device.device)
     # Looks are inside of the decoder's part and of the backward's.
-    forth, back = LookTape.advance, LookTape.retreat
+    forth, back = FusedAttention.forward_step, FusedAttention.backward_step
     model.encoder.forward = watch.timed("encoder", model.encoder.forward)
     model.decoder.features = watch.timed("decoder", model.decoder.features)
-    model.loss_of = watch.timed("loss", model.loss_of)
+    model.loss_from_features = watch.timed("loss", model.loss_from_features)
     collate = watch.timed("data", lambda rows: batches.collate(rows).to(device.device))
-    LookTape.advance, LookTape.retreat = watch.timed("  its looks", forth), watch.timed("  its looks back", back)
+    FusedAttention.forward_step, FusedAttention.backward_step = (
+        watch.timed("  its looks", forth),
+        watch.timed("  its looks back", back),
+    )
     try:
         laps = []
         for rows in batches.epoch(0)[: updates + 3]:
@@ -96,15 +99,19 @@ def profile(config: schema.TrainConfig, updates: int) -> list[dict[str, float]]:
             tokens = int(encoded.tgt_lengths[rows].sum())
             model.zero_grad(set_to_none=True)
             with device.autocast():
-                loss = model.loss(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, config.optim.smoothing)
+                loss = model.loss(
+                    batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, config.loss.label_smoothing
+                )
             watch.timed("backward", (loss.objective / tokens).backward)()
-            watch.timed("clip", torch.nn.utils.clip_grad_norm_)(model.parameters(), config.optim.clip or math.inf)
-            watch.timed("optimiser", optimiser.step)()
-            if config.optim.average:
-                watch.timed("average", average.update)(1)
+            watch.timed("clip", torch.nn.utils.clip_grad_norm_)(
+                model.parameters(), config.optim.max_grad_norm or math.inf
+            )
+            watch.timed("optimizer", optimizer.step)()
+            if config.optim.ema_decay:
+                watch.timed("average", ema.update)(1)
             laps.append({**watch.lap(), "tokens": float(tokens)})
     finally:
-        LookTape.advance, LookTape.retreat = forth, back
+        FusedAttention.forward_step, FusedAttention.backward_step = forth, back
     return laps[3:]
 
 

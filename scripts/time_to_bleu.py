@@ -22,10 +22,10 @@ WAYS = {"plain": ["precision=fp32"], "fast": []}
 
 
 def train_plainly(overrides: list[str]) -> None:
-    from nmt.model import recurrence  # the parent has no need of torch
+    from nmt.acceleration import fused  # the parent has no need of torch
 
     sys.argv[1:] = overrides
-    with recurrence.plain():
+    with fused.reference():
         runpy.run_module("nmt.train", run_name="__main__")
 
 

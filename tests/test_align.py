@@ -1,4 +1,4 @@
-"""The door of alignments as a person meets it: links, scores, matrices and pictures of given pairs, and mistakes."""
+"""The align command: links, scores, matrices and pictures of given pairs, and mistakes."""
 
 import contextlib
 import os
@@ -14,7 +14,12 @@ from nmt.analysis.alignment import pharaoh, read_links
 from tests.support.commands import call, write_lines
 
 TINY = [
-    *("tokenizer.kind=bpe", "tokenizer.size=30", "tokenizer.byte_fallback=false", "trainer.tensorboard=false"),
+    *(
+        "tokenizer.model_type=bpe",
+        "tokenizer.vocab_size=30",
+        "tokenizer.byte_fallback=false",
+        "trainer.tensorboard=false",
+    ),
     *("model.encoder.hidden=6", "model.encoder.embedding=6", "model.decoder.hidden=12", "model.decoder.embedding=6"),
     *("model.decoder.readout=6", "model.attention.size=6", "trainer.max_updates=1", "trainer.valid_beam=1"),
     *("data=files", "data.train=text", "data.valid=text", "device=cpu"),
@@ -75,7 +80,7 @@ def test_scores_stand_behind_the_links(trained):
 
 
 def test_matrices_and_pictures_are_made_for_each_pair_that_has_words(trained, tmp_path):
-    ended = call(trained, "align", *RUN, f"soft={tmp_path}/soft.npz", f"heatmaps={tmp_path}/pictures")
+    ended = call(trained, "align", *RUN, f"soft_alignment={tmp_path}/soft.npz", f"heatmaps={tmp_path}/pictures")
     assert ended.code == 0, ended.err
     with np.load(tmp_path / "soft.npz") as soft:
         shapes = [soft[str(n)].shape for n in range(len(SRC))]
@@ -90,8 +95,8 @@ def test_a_low_threshold_links_every_word_with_every_other(trained):
 
 
 def test_the_posterior_has_matrices_of_its_own_and_the_same_scores(trained, tmp_path):
-    plain = call(trained, "align", *RUN, "score=true", f"soft={tmp_path}/plain.npz").out.splitlines()
-    ended = call(trained, "align", *RUN, "score=true", f"soft={tmp_path}/known.npz", "posterior=true")
+    plain = call(trained, "align", *RUN, "score=true", f"soft_alignment={tmp_path}/plain.npz").out.splitlines()
+    ended = call(trained, "align", *RUN, "score=true", f"soft_alignment={tmp_path}/known.npz", "posterior=true")
     scores = [[line.rpartition(" ||| ")[2] for line in lines] for lines in (plain, ended.out.splitlines())]
     assert scores[0] == scores[1]
     with np.load(tmp_path / "plain.npz") as a, np.load(tmp_path / "known.npz") as b:
@@ -101,12 +106,12 @@ def test_the_posterior_has_matrices_of_its_own_and_the_same_scores(trained, tmp_
 
 def test_two_directions_make_one_set_of_links_and_one_matrix(trained, tmp_path):
     both = [*RUN, "reverse=BACK"]
-    forward = call(trained, "align", *RUN, f"soft={tmp_path}/there.npz").out.splitlines()
-    words = ["checkpoint=BACK", "src=text.en", "tgt=text.de", "device=cpu", f"soft={tmp_path}/back.npz"]
+    forward = call(trained, "align", *RUN, f"soft_alignment={tmp_path}/there.npz").out.splitlines()
+    words = ["checkpoint=BACK", "src=text.en", "tgt=text.de", "device=cpu", f"soft_alignment={tmp_path}/back.npz"]
     backward = call(trained, "align", *words).out.splitlines()
-    union = call(trained, "align", *both, "symmetrise=union", f"soft={tmp_path}/both.npz").out.splitlines()
+    union = call(trained, "align", *both, "symmetrize=union", f"soft_alignment={tmp_path}/both.npz").out.splitlines()
     grown = call(trained, "align", *both).out.splitlines()
-    assert grown == call(trained, "align", *both, "symmetrise=grow_diag").out.splitlines()
+    assert grown == call(trained, "align", *both, "symmetrize=grow_diag").out.splitlines()
     for there, back, joined, some in zip(forward, backward, union, grown, strict=True):
         turned = {"-".join(reversed(link.split("-"))) for link in back.split()}
         assert set(joined.split()) == set(there.split()) | turned
@@ -117,7 +122,7 @@ def test_two_directions_make_one_set_of_links_and_one_matrix(trained, tmp_path):
     # Claims by hand, and a threshold that half of the pairs reach.
     claims = np.sqrt(one**2 / one.sum(0) * (other**2 / other.sum(0)).T)
     middle = float(np.median(claims))
-    agreement = call(trained, "align", *both, "symmetrise=agreement", f"threshold={middle}").out.splitlines()
+    agreement = call(trained, "align", *both, "symmetrize=joint", f"threshold={middle}").out.splitlines()
     assert agreement[5] == pharaoh((src, tgt) for tgt, src in np.argwhere(claims >= middle).tolist())
     assert 0 < len(agreement[5].split()) < claims.size
 
@@ -194,15 +199,15 @@ def test_a_pair_too_long_for_the_memory_is_named_and_left_without_links(trained,
 
 @pytest.mark.parametrize("how", ["union", "agreement"])
 def test_a_pair_too_long_in_one_direction_is_left_without_links_and_matrix(trained, tmp_path, monkeypatch, how):
-    pairs, lead = list(zip(SRC, TGT, strict=True)), align.force
+    pairs, lead = list(zip(SRC, TGT, strict=True)), align.force_decode
 
     def forced(model, tokenizer, given, **options):
         for number, each in enumerate(lead(model, tokenizer, given, **options)):
             back = each.text == SRC[5] and number == 5
             yield each._replace(weights=each.weights[:, :0]) if back else each
 
-    monkeypatch.setattr(align, "force", forced)
-    words = ["reverse=BACK", f"symmetrise={how}", "threshold=1e-9", f"soft={tmp_path}/soft.npz"]
+    monkeypatch.setattr(align, "force_decode", forced)
+    words = ["reverse=BACK", f"symmetrize={how}", "threshold=1e-9", f"soft_alignment={tmp_path}/soft.npz"]
     ended = call(trained, "align", *RUN, *words)
     assert ended.code == 0, ended.err
     assert "line 6: too long to be aligned" in ended.err
@@ -226,8 +231,8 @@ def test_a_pair_too_long_in_one_direction_is_left_without_links_and_matrix(train
         ([*RUN, "threshold=0"], "threshold=0.0 makes no sense"),
         ([*RUN, "decode.batch_size=0"], "decode.batch_size=0 is impossible"),
         ([*RUN, "decode.beam=3"], "decode.beam: no such key"),
-        ([*RUN, "symmetrise=union"], "symmetrise=union joins two directions: give reverse=RUN"),
-        ([*RUN, "reverse=BACK", "symmetrise=mean"], "symmetrise=mean: no such word"),
+        ([*RUN, "symmetrize=union"], "symmetrize=union joins two directions: give reverse=RUN"),
+        ([*RUN, "reverse=BACK", "symmetrize=mean"], "symmetrize=mean: no such word"),
         ([*RUN, "reverse=RUN"], "reverse=RUN translates de to en, as checkpoint= does"),
         ([*RUN, "reverse=PLAIN"], "reverse=PLAIN needs attention"),
         ([*RUN, "gold_reversed=true"], "give gold=FILE as well"),
@@ -249,7 +254,7 @@ def test_what_cannot_be_aligned_is_refused_in_one_line_before_anything_is_writte
     write_lines(trained / "far.wa", ["1 1 1 S", "7 1 1 S"])
     (trained / "latin1").write_bytes(b"ba\ncaf\xe9\nba\nba\nba\nba\n")
     if not any(word.startswith(("out=", "links=")) for word in words):
-        words = [*words, "out=new", "soft=new.npz"]
+        words = [*words, "out=new", "soft_alignment=new.npz"]
     assert said in call(trained, "align", *words).mistake
     assert not list(trained.glob("new*"))
     assert (trained / "text.de").read_text().split("\n")[:-1] == SRC

@@ -18,8 +18,8 @@ from nmt.config.schema import (
     TrainerConfig,
 )
 from nmt.data.corpus import read_files
-from nmt.data.tokenizer import Kind
-from nmt.model.seq2seq import Tie
+from nmt.data.tokenizer import ModelType
+from nmt.model.seq2seq import TiedEmbeddings
 
 
 def sentencepiece_model(path: Path, text: str, size: int = 30) -> str:
@@ -40,7 +40,9 @@ def new_model(tokenizer: TokenizerConfig, folder: Path):
         AttentionConfig(size=8),
     )
     config = TrainConfig(
-        model=ModelConfig(*parts, tie=Tie.three), tokenizer=tokenizer, trainer=TrainerConfig(max_updates=1)
+        model=ModelConfig(*parts, tied_embeddings=TiedEmbeddings.all),
+        tokenizer=tokenizer,
+        trainer=TrainerConfig(max_updates=1),
     )
     made = build.build_tokenizer(tokenizer, read_files([folder / "text"], "de", "en"), folder / "cache")
     return build.new_model(config, made, torch.device("cpu"))
@@ -51,7 +53,7 @@ def test_two_models_of_equal_size_are_not_tied(tmp_path, joint):
     one = sentencepiece_model(tmp_path / "one.model", "a small dog and four cats on a big red mat")
     two = sentencepiece_model(tmp_path / "two.model", "ein kleiner hund und vier katzen auf der matte")
     with pytest.raises(
-        ValueError, match=r"^model\.tie=three .* different pieces: try .*tokenizer\.model=FILE.*tie=two"
+        ValueError, match=r"^model\.tied_embeddings=all .* different pieces: try .*tokenizer\.model=FILE.*tie=two"
     ):
         new_model(TokenizerConfig(joint=joint, src_model=one, tgt_model=two), tmp_path)
 
@@ -64,5 +66,7 @@ def test_one_model_for_both_sides_is_tied(tmp_path, keys):
 
 
 def test_one_vocabulary_with_a_normalization_for_each_side_is_tied(tmp_path):
-    model = new_model(TokenizerConfig(joint=True, size=40, byte_fallback=False, kind=Kind.bpe), tmp_path)
+    model = new_model(
+        TokenizerConfig(joint=True, vocab_size=40, byte_fallback=False, model_type=ModelType.bpe), tmp_path
+    )
     assert model.encoder.embedding.weight is model.output.weight

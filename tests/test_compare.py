@@ -1,11 +1,11 @@
-"""The door of comparing, on evaluations that were written by hand."""
+"""The compare command, on evaluations that were written by hand."""
 
 import json
 
 import pytest
 from omegaconf import OmegaConf
 
-from nmt.config.plain import to_plain
+from nmt.config.saved import to_dict
 from nmt.config.schema import DataConfig, DataKind, TrainConfig, TrainerConfig
 from tests.support import commands
 from tests.support.commands import write_lines
@@ -24,7 +24,7 @@ def write_run(
     test="test",
     seed=1,
     lr=1e-3,
-    stress="",
+    synthetic_long="",
     name="bahdanau",
     sources=SOURCES,
     references=REFERENCES,
@@ -37,10 +37,12 @@ def write_run(
     config.optim.lr = lr
     place = folder / "evaluation" / test
     place.mkdir(parents=True)
-    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(to_plain(config))))
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(to_dict(config))))
     for side, lines in (("sources", sources), ("references", references), ("hypotheses", hypotheses)):
         write_lines(place / f"{side}.txt", lines)
-    (place / "scores.json").write_text(json.dumps((scores or {}) | ({"stress": stress} if stress else {})))
+    (place / "scores.json").write_text(
+        json.dumps((scores or {}) | ({"synthetic_long": synthetic_long} if synthetic_long else {}))
+    )
 
 
 @pytest.fixture
@@ -95,9 +97,9 @@ def test_runs_of_one_experiment_with_other_settings_are_told_apart_by_their_fold
     assert found["seeds"] == {}
 
 
-def test_a_stress_set_is_called_so(tmp_path, call):
-    write_run(tmp_path / "one", GOOD, stress="stress set, joined")
-    assert "test, 80 sentences: stress set, joined" in call("runs=[one]", "samples=40")[1]
+def test_a_synthetic_set_is_called_so(tmp_path, call):
+    write_run(tmp_path / "one", GOOD, synthetic_long="synthetic set, joined")
+    assert "test, 80 sentences: synthetic set, joined" in call("runs=[one]", "samples=40")[1]
 
 
 def test_of_several_test_sets_the_one_that_all_runs_have_is_taken(tmp_path, call):

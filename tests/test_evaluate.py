@@ -1,4 +1,4 @@
-"""The door of evaluation: gold links, what becomes of earlier results, names, and very long lines."""
+"""The evaluate command: gold links, what becomes of earlier results, names, and very long lines."""
 
 import contextlib
 import gzip
@@ -14,14 +14,19 @@ import numpy as np
 import pytest
 
 from nmt import evaluate, train
-from nmt.config.door import door
+from nmt.cli import run_command
 from nmt.config.schema import DataConfig, DataKind, EvaluateConfig, TrainConfig
 from nmt.data.corpus import Pair
 from nmt.decoding import translator
 
 DOORS = {"train": (train.main, TrainConfig), "evaluate": (evaluate.main, EvaluateConfig)}
 TINY = [
-    *("tokenizer.kind=char", "tokenizer.size=20", "tokenizer.byte_fallback=false", "trainer.tensorboard=false"),
+    *(
+        "tokenizer.model_type=char",
+        "tokenizer.vocab_size=20",
+        "tokenizer.byte_fallback=false",
+        "trainer.tensorboard=false",
+    ),
     *("model.encoder.hidden=6", "model.encoder.embedding=6", "model.decoder.hidden=12", "model.decoder.embedding=6"),
     *("model.decoder.readout=6", "model.attention.size=6", "trainer.max_updates=1", "trainer.valid_beam=1"),
     *("data=files", "data.train=text", "data.valid=text", "device=cpu"),
@@ -62,7 +67,7 @@ def call(folder: Path, verb: str, *words: str) -> Ended:
             patch.setattr(sys, name, stream)
         patch.setattr(sys, "argv", [f"nmt.{verb}", *words])
         try:
-            door(verb, *DOORS[verb])
+            run_command(verb, *DOORS[verb])
         except SystemExit as end:
             code = int(end.code or 0)
     return Ended(code, *(stream.getvalue() for stream in streams))
@@ -142,7 +147,7 @@ def test_the_gold_links_that_were_used_and_their_direction_are_said(run):
         (["0-0", "0:0", "", "", ""], [], "test.links, line 2: '0:0' is not a link"),
         ([*WA, "6 1 1"], [], "test.links, line 11: sentence 6, and the text has only 5"),
         (LINKS, ["gold=nowhere"], "nowhere: No such file"),
-        (LINKS, ["gold=test.links", "data.join=2"], "gold=test.links is about the sentences of the test set as they"),
+        (LINKS, ["gold=test.links", "data.concat=2"], "gold=test.links is about the sentences of the test set as they"),
         (LINKS, ["data.test=bare", "gold_reversed=true"], "bare.links is not there: give gold=FILE as well"),
     ],
 )

@@ -8,22 +8,22 @@ import pytest
 import torch
 
 from nmt import build, evaluate
-from nmt.config.door import CONFIGS
+from nmt.cli import CONFIGS
 from nmt.config.schema import DataConfig, DataKind, DecoderKind, TrainConfig
 from nmt.config.schema import TestConfig as Asked  # under its own name pytest would collect it
-from nmt.data.batches import Unit
-from nmt.data.tokenizer import Kind
-from nmt.model.attention import Score
+from nmt.data.batches import BatchType
+from nmt.data.tokenizer import ModelType
+from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
-from nmt.model.decoder import Start
-from nmt.model.init import Init, initialise
+from nmt.model.decoder import InitHidden
+from nmt.model.initialization import Initialization, initialize
 from nmt.training.gradients import Normalization
-from nmt.training.optim import OptimiserName, ScheduleName
+from nmt.training.optim import OptimizerName, ScheduleName
 from tests.support.commands import call, compose_config
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 CORPORA = sorted(path.stem for path in (CONFIGS / "data").glob("*.yaml"))
-SIZES = sorted(path.stem for path in (CONFIGS / "size").glob("*.yaml"))
+PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
 LUONG = ["luong_concat", "luong_dot", "luong_general"]
 
 
@@ -58,9 +58,9 @@ def test_an_experiment_composes_builds_and_bears_its_name(experiment):
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
-@pytest.mark.parametrize("size", ["demo", "base", "large"])
-def test_an_experiment_can_have_any_size_of_ours(experiment, size):
-    assert shapes(composed(f"+experiment={experiment}", f"size={size}"))
+@pytest.mark.parametrize("preset", ["demo", "base", "large"])
+def test_an_experiment_can_have_any_size_of_ours(experiment, preset):
+    assert shapes(composed(f"+experiment={experiment}", f"preset={preset}"))
 
 
 @pytest.mark.parametrize("corpus", CORPORA)
@@ -68,13 +68,13 @@ def test_a_corpus_composes_with_a_size_that_fits_it(corpus):
     config = composed(f"data={corpus}")
     assert shapes(config)
     assert config.trainer.max_epochs or config.trainer.max_updates or config.trainer.max_minutes
-    assert config == composed(f"data={corpus}", f"size={corpus}")
+    assert config == composed(f"data={corpus}", f"preset={corpus}")
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_a_size_stands_alone(size):
-    joint = ["tokenizer.joint=true"] if size == "multi30k" else []
-    assert shapes(composed(f"size={size}", *joint))
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_size_stands_alone(preset):
+    joint = ["tokenizer.joint=true"] if preset == "multi30k" else []
+    assert shapes(composed(f"preset={preset}", *joint))
 
 
 @pytest.mark.parametrize(
@@ -93,38 +93,44 @@ def test_a_preset_names_its_corpus_on_the_hub(corpus, name, config, languages):
     assert (data.train, data.valid, data.test) == (["train"], "validation", "test")
 
 
-@pytest.mark.parametrize("score", list(Score))
+@pytest.mark.parametrize("score", list(ScoreFunction))
 def test_the_width_of_attention_is_that_of_the_size_whatever_the_score(score):
-    config = composed(f"model/attention={score.value}", "size=paper", "model.decoder.hidden=2000")
-    assert config.model.attention.size == (1000 if score in (Score.additive, Score.concat, Score.coverage) else None)
+    config = composed(f"model/attention={score.value}", "preset=paper", "model.decoder.hidden=2000")
+    assert config.model.attention.size == (
+        1000 if score in (ScoreFunction.additive, ScoreFunction.concat, ScoreFunction.coverage) else None
+    )
 
 
 def test_bahdanau_has_the_published_sizes():
-    config = composed("+experiment=bahdanau", "data=files", "size=paper")
+    config = composed("+experiment=bahdanau", "data=files", "preset=paper")
     encoder, decoder = config.model.encoder, config.model.decoder
     assert (encoder.embedding, encoder.hidden, encoder.layers, encoder.bidirectional) == (620, 1000, 1, True)
     assert (decoder.embedding, decoder.hidden, decoder.layers, decoder.readout) == (620, 1000, 1, 500)
     assert (encoder.cell, decoder.cell) == (CellKind.gru, CellKind.gru)
-    assert (decoder.kind, decoder.start) == (DecoderKind.bahdanau, Start.backward_first)
-    assert (config.model.attention.score, config.model.attention.size) == (Score.additive, 1000)
-    assert (config.tokenizer.kind, config.tokenizer.joint, config.tokenizer.size) == (Kind.word, False, 30_000)
-    assert config.tokenizer.sample == 1_000_000
-    assert (config.data.max_length, config.batch.size, config.batch.unit) == (50, 80, Unit.sentences)
+    assert (decoder.kind, decoder.init_hidden) == (DecoderKind.bahdanau, InitHidden.backward_first)
+    assert (config.model.attention.score, config.model.attention.size) == (ScoreFunction.additive, 1000)
+    assert (config.tokenizer.model_type, config.tokenizer.joint, config.tokenizer.vocab_size) == (
+        ModelType.word,
+        False,
+        30_000,
+    )
+    assert config.tokenizer.input_sentence_size == 1_000_000
+    assert (config.data.max_length, config.batch.size, config.batch.type) == (50, 80, BatchType.sentences)
 
 
 def test_bahdanau_is_trained_as_published():
-    config = composed("+experiment=bahdanau", "data=files", "size=paper")
+    config = composed("+experiment=bahdanau", "data=files", "preset=paper")
     optim = config.optim
-    assert (optim.name, optim.rho, optim.eps, optim.clip) == (OptimiserName.adadelta, 0.95, 1e-6, 1.0)
+    assert (optim.name, optim.rho, optim.eps, optim.max_grad_norm) == (OptimizerName.adadelta, 0.95, 1e-6, 1.0)
     assert optim.normalization is Normalization.sentences
-    assert config.batch.pool == 20
-    assert (optim.lr, optim.smoothing, optim.average, optim.weight_decay) == (1.0, 0.0, 0.0, 0.0)
+    assert config.batch.bucket_batches == 20
+    assert (optim.lr, config.loss.label_smoothing, optim.ema_decay, optim.weight_decay) == (1.0, 0.0, 0.0, 0.0)
     assert optim.schedule.name is ScheduleName.constant
     assert config.trainer.max_epochs is None
 
 
 def test_bahdanaus_weights_have_the_published_shapes():
-    found = shapes(composed("+experiment=bahdanau", "size=paper"), 30_000, 30_000)
+    found = shapes(composed("+experiment=bahdanau", "preset=paper"), 30_000, 30_000)
     assert found["encoder.embedding.weight"] == found["decoder.embedding.weight"] == (30_000, 620)
     assert found["output.weight"] == (30_000, 500)
     assert found["decoder.readout.state.weight"] == (1000, 1000)  # two pieces for each of 500 maxout units
@@ -135,11 +141,11 @@ def test_bahdanaus_weights_have_the_published_shapes():
 
 
 def test_bahdanaus_weights_begin_as_published():
-    config = composed("+experiment=bahdanau", "size=paper")
-    assert config.model.init is Init.bahdanau
+    config = composed("+experiment=bahdanau", "preset=paper")
+    assert config.model.initialization is Initialization.bahdanau
     torch.manual_seed(1)
     model = build.build_model(config.model, 40, 40)
-    initialise(model, config.model.init)
+    initialize(model, config.model.initialization)
     weights = model.state_dict()
     assert weights["output.weight"].std().item() == pytest.approx(0.01, rel=0.05)
     assert weights["decoder.readout.context.weight"].std().item() == pytest.approx(0.01, rel=0.05)
@@ -150,32 +156,36 @@ def test_bahdanaus_weights_begin_as_published():
 
 @pytest.mark.parametrize("experiment", LUONG)
 def test_luong_has_the_published_sizes(experiment):
-    config = composed(f"+experiment={experiment}", "data=files", "size=luong")
+    config = composed(f"+experiment={experiment}", "data=files", "preset=luong")
     encoder, decoder = config.model.encoder, config.model.decoder
     assert (encoder.embedding, encoder.hidden, encoder.layers, encoder.bidirectional) == (1000, 1000, 4, False)
     assert (decoder.embedding, decoder.hidden, decoder.layers) == (1000, 1000, 4)
     assert (encoder.cell, decoder.cell) == (CellKind.lstm, CellKind.lstm)
     assert (encoder.dropout, decoder.dropout) == (0.2, 0.2)
-    assert (decoder.kind, decoder.start, decoder.input_feeding) == (DecoderKind.luong, Start.last, True)
+    assert (decoder.kind, decoder.init_hidden, decoder.input_feeding) == (DecoderKind.luong, InitHidden.last, True)
     assert config.model.attention.score.value == experiment.removeprefix("luong_")
-    assert (config.tokenizer.kind, config.tokenizer.size, config.model.init) == (Kind.word, 50_000, Init.luong)
-    assert config.tokenizer.sample == 1_000_000
+    assert (config.tokenizer.model_type, config.tokenizer.vocab_size, config.model.initialization) == (
+        ModelType.word,
+        50_000,
+        Initialization.luong,
+    )
+    assert config.tokenizer.input_sentence_size == 1_000_000
 
 
 @pytest.mark.parametrize("experiment", LUONG)
 def test_luong_is_trained_as_published(experiment):
-    config = composed(f"+experiment={experiment}", "data=files", "size=luong")
-    assert (config.optim.name, config.optim.lr, config.optim.clip) == (OptimiserName.sgd, 1.0, 5.0)
+    config = composed(f"+experiment={experiment}", "data=files", "preset=luong")
+    assert (config.optim.name, config.optim.lr, config.optim.max_grad_norm) == (OptimizerName.sgd, 1.0, 5.0)
     assert config.optim.normalization is Normalization.sentences
-    assert (config.batch.size, config.batch.unit) == (128, Unit.sentences)
+    assert (config.batch.size, config.batch.type) == (128, BatchType.sentences)
     assert config.trainer.max_epochs == 12
     schedule = config.optim.schedule
     assert (schedule.name, schedule.halvings) == (ScheduleName.halving, 4)
-    assert round(12 * schedule.hold) == 8
+    assert round(12 * schedule.constant_fraction) == 8
 
 
 def test_the_fixed_vector_is_as_wide_as_the_decoder_and_has_no_attention():
-    config = composed("+experiment=rnnencdec", "size=paper")
+    config = composed("+experiment=rnnencdec", "preset=paper")
     assert (config.model.encoder.hidden, config.model.encoder.bidirectional) == (1000, False)
     with torch.device("meta"):
         assert not build.build_model(config.model, 50, 50).has_attention
@@ -189,19 +199,19 @@ def test_the_multi30k_recipe_takes_files_or_the_hubs_copy(corpus):
     assert shapes(config)
 
 
-def sentence(dice: random.Random) -> tuple[str, str]:
-    words = [dice.choice(["ab", "ba", "abba", "baab", "aab", "bba"]) for _ in range(dice.randint(2, 6))]
+def sentence(rng: random.Random) -> tuple[str, str]:
+    words = [rng.choice(["ab", "ba", "abba", "baab", "aab", "bba"]) for _ in range(rng.randint(2, 6))]
     return " ".join(words), " ".join(word[::-1] for word in words)
 
 
 def write_hub_corpus(folder: Path, src: str, tgt: str, *, nested: bool) -> None:
     """Three splits of JSON lines: {"translation": {src: ..., tgt: ...}} as of WMT and IWSLT, or flat as of Multi30k."""
-    dice = random.Random(1)
+    rng = random.Random(1)
     folder.mkdir()
     for split, count in (("train", 60), ("validation", 6), ("test", 6)):
         with (folder / f"{split}.jsonl").open("w") as file:
             for _ in range(count):
-                pair = dict(zip((src, tgt), sentence(dice), strict=True))
+                pair = dict(zip((src, tgt), sentence(rng), strict=True))
                 file.write(json.dumps({"translation": pair} if nested else pair) + "\n")
 
 
@@ -221,7 +231,7 @@ def test_a_preset_trains_on_local_data_of_its_shape(tmp_path, monkeypatch, corpu
     small = ["model.encoder.hidden=4", "model.encoder.embedding=4", "model.attention.size=4"]
     small += ["model.decoder.hidden=8", "model.decoder.embedding=4", "model.decoder.readout=4"]
     words = [f"data={corpus}", "data.name=local", "data.config=null", "run=run", *small]
-    words += ["tokenizer.kind=char", "tokenizer.size=8", "tokenizer.byte_fallback=false", "device=cpu"]
+    words += ["tokenizer.model_type=char", "tokenizer.vocab_size=8", "tokenizer.byte_fallback=false", "device=cpu"]
     words += ["trainer.max_updates=2", "trainer.tensorboard=false", "optim.schedule.warmup=1"]
     assert call(tmp_path, "train", *words).code == 0
     assert (tmp_path / "run" / "checkpoints" / "last" / "model.safetensors").is_file()
@@ -230,9 +240,9 @@ def test_a_preset_trains_on_local_data_of_its_shape(tmp_path, monkeypatch, corpu
 
 @pytest.mark.parametrize("given", [(None, None), ("en", None), (None, "fr"), ("en", "fr")])
 def test_the_demo_corpus_goes_both_ways(given):
-    asked = dict(zip(("src", "tgt"), given, strict=True))
+    all_queries = dict(zip(("src", "tgt"), given, strict=True))
     turned = dict(zip(("tgt", "src"), given, strict=True))
-    assert build.languages(DataConfig(**asked)) == ("en", "fr")
+    assert build.languages(DataConfig(**all_queries)) == ("en", "fr")
     assert build.languages(DataConfig(**turned)) == (("fr", "en") if any(given) else ("en", "fr"))
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 from nmt import align, compare, evaluate, saliency, train, translate
-from nmt.config.door import door
+from nmt.cli import run_command
 from nmt.config.schema import (
     AlignConfig,
     CompareConfig,
@@ -33,7 +33,12 @@ DOORS = {
 }
 REPOSITORY = Path(train.__file__).parents[1]
 TINY = [
-    *("tokenizer.kind=bpe", "tokenizer.size=30", "tokenizer.byte_fallback=false", "trainer.tensorboard=false"),
+    *(
+        "tokenizer.model_type=bpe",
+        "tokenizer.vocab_size=30",
+        "tokenizer.byte_fallback=false",
+        "trainer.tensorboard=false",
+    ),
     *("model.encoder.hidden=6", "model.encoder.embedding=6", "model.decoder.hidden=12", "model.decoder.embedding=6"),
     *("model.decoder.readout=6", "model.attention.size=6", "trainer.max_updates=1", "trainer.valid_beam=1"),
     *("data=files", "data.src=de", "data.tgt=en", "device=cpu"),
@@ -68,7 +73,7 @@ def call(folder: Path, verb: str, *words: str, stdin: bytes = b"") -> Ended:
         patch.setattr(sys, "stderr", err)
         patch.setattr(sys, "argv", [f"nmt.{verb}", *words])
         try:
-            door(verb, *DOORS[verb])
+            run_command(verb, *DOORS[verb])
         except SystemExit as end:
             code = int(end.code or 0)
         out.flush()
@@ -129,9 +134,9 @@ def tree(folder: Path) -> dict[str, bytes]:
         ("translate", ["in=text.de", "out=RUN/checkpoints/best/config.json"]),
         ("translate", ["in=text.de", "append=true", "out=text.de"]),
         ("align", ["src=text.de", "tgt=text.en", "out=text.en"]),
-        ("align", ["src=text.de", "tgt=text.en", "soft=text.de"]),
-        ("align", ["src=text.de", "tgt=text.en", "gold=gold", "soft=gold"]),
-        ("align", ["src=text.de", "tgt=text.en", "out=new", "soft=new"]),
+        ("align", ["src=text.de", "tgt=text.en", "soft_alignment=text.de"]),
+        ("align", ["src=text.de", "tgt=text.en", "gold=gold", "soft_alignment=gold"]),
+        ("align", ["src=text.de", "tgt=text.en", "out=new", "soft_alignment=new"]),
         ("saliency", ["src=text.de", "tgt=found/hypotheses.txt", "out=found"]),
         ("evaluate", ["data.test=link", "out=found"]),
         ("evaluate", ["data.test=link"]),
@@ -187,7 +192,7 @@ def test_a_corpus_of_gzip_under_plain_names_is_trained_on_and_evaluated(folder):
         (folder / each).write_bytes(gzip.compress((folder / each).read_bytes()))
     write(folder / "links", ["0-0"] * len(SRC) * 6)
     (folder / "links").write_bytes(gzip.compress((folder / "links").read_bytes()))
-    words = [*TINY, "data.train=train", "data.valid=text", "guided.links=links", "run=NEW"]
+    words = [*TINY, "data.train=train", "data.valid=text", "guided_alignment.links=links", "run=NEW"]
     ended = call(folder, "train", *words)
     assert ended.code == 0, ended.err
     assert f"{len(SRC) * 6} training pairs" in ended.err
@@ -293,7 +298,11 @@ def test_a_full_disk_is_one_line_with_file_and_key(folder, command, said):
         ("translate", ["in=text.de", "heatmaps=gold"], "heatmaps=gold: is a file, and a folder is needed"),
         ("translate", ["in=nowhere"], "in=nowhere: No such file or directory"),
         ("translate", ["in=RUN/checkpoints"], "in=RUN/checkpoints: Is a directory"),
-        ("align", ["src=text.de", "tgt=text.en", "soft=nowhere/o"], "soft=nowhere/o: there is no folder nowhere"),
+        (
+            "align",
+            ["src=text.de", "tgt=text.en", "soft_alignment=nowhere/o"],
+            "soft_alignment=nowhere/o: there is no folder nowhere",
+        ),
         ("evaluate", ["out=gold/o"], "out=gold/o: gold is a file, and a folder is needed"),
         ("saliency", ["src=text.de", "out=gold"], "out=gold: is a file, and a folder is needed"),
     ],
@@ -308,7 +317,7 @@ def test_a_disk_that_fills_while_a_checkpoint_is_written_is_met_before_the_first
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nmt.training.checkpoint.placing.save_tensors", full)
+    monkeypatch.setattr("nmt.checkpoint.writing.save_tensors", full)
     words = [*TINY, "data.train=train", "data.valid=text", "run=NEW", "trainer.log_every=1"]
     ended = call(folder, "train", *words)
     assert ended.code == 2
@@ -319,7 +328,9 @@ def test_a_disk_that_fills_while_a_checkpoint_is_written_is_met_before_the_first
     assert call(folder, "train", *words).code == 0
 
 
-@pytest.mark.parametrize("key", ["run", "data.train", "data.valid", "data.test", "data.cache", "guided.links", "name"])
+@pytest.mark.parametrize(
+    "key", ["run", "data.train", "data.valid", "data.test", "data.cache", "guided_alignment.links", "name"]
+)
 @pytest.mark.parametrize("text", ["d\udce9/x", "\\${x}/x"])
 def test_a_path_that_a_run_could_not_keep_is_refused_before_training(folder, key, text):
     words = ["data.train=train", "data.valid=text", "run=NEW"]

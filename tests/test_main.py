@@ -7,7 +7,7 @@ import pytest
 
 from nmt import __main__ as entry
 from nmt import __version__
-from nmt.config.door import CONFIGS
+from nmt.cli import CONFIGS
 
 
 @pytest.fixture

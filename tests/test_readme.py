@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.config.plain import CHANGEABLE, MOVABLE
+from nmt.config.saved import MOVABLE, RESUMABLE_KEYS
 from nmt.config.unused import refuse_unused
 from tests.support.commands import compose_config
 
@@ -54,4 +54,4 @@ def test_every_make_target_exists(target):
 
 def test_what_may_change_on_resuming_is_named():
     words = set(re.findall(r"\w+(?:\.\w+)*", PAGES[ROOT / "docs" / "restarts.md"]))
-    assert {key for key in (*CHANGEABLE, *MOVABLE) if not {key, key.rpartition(".")[2]} & words} == set()
+    assert {key for key in (*RESUMABLE_KEYS, *MOVABLE) if not {key, key.rpartition(".")[2]} & words} == set()

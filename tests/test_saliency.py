@@ -1,4 +1,4 @@
-"""The door of saliency, on a model that was trained for a moment."""
+"""The saliency command, on a model that was trained for a moment."""
 
 import json
 import os
@@ -19,9 +19,9 @@ PAIRS = ["ba do", "ki lu me ba", "do", "me me ki"]
 def trained(tmp_path_factory):
     """A folder with RUN, which has attention, and PLAIN, which has none; and pairs with links, text.*."""
     folder = tmp_path_factory.mktemp("trained")
-    dice = random.Random(1)
+    rng = random.Random(1)
     for name, count in (("train", 60), ("valid", 4)):
-        lines = [" ".join(dice.choices(["ba", "do", "ki", "lu", "me"], k=dice.randint(1, 5))) for _ in range(count)]
+        lines = [" ".join(rng.choices(["ba", "do", "ki", "lu", "me"], k=rng.randint(1, 5))) for _ in range(count)]
         write_lines(folder / f"{name}.de", lines)
         write_lines(folder / f"{name}.en", [line.upper() for line in lines])
     write_lines(folder / "text.de", PAIRS)
@@ -29,7 +29,12 @@ def trained(tmp_path_factory):
     write_lines(folder / "far.links", ["2-1", "", "", ""])
     write_lines(folder / "text.links", [" ".join(f"{n}-{n}" for n in range(len(line.split()))) for line in PAIRS])
     words = ["data=files", "data.src=de", "data.tgt=en", "data.train=train", "data.valid=valid", "device=cpu"]
-    words += ["tokenizer.kind=char", "tokenizer.size=20", "tokenizer.byte_fallback=false", "trainer.max_updates=2"]
+    words += [
+        "tokenizer.model_type=char",
+        "tokenizer.vocab_size=20",
+        "tokenizer.byte_fallback=false",
+        "trainer.max_updates=2",
+    ]
     words += ["model.encoder.hidden=6", "model.decoder.hidden=6", "model.attention.size=6", "trainer.tensorboard=false"]
     for run, experiment in (("RUN", "bahdanau"), ("PLAIN", "rnnencdec")):
         own = [word for word in words if run != "PLAIN" or not word.startswith("model.attention.")]
@@ -65,7 +70,7 @@ def test_given_pairs_give_matrices_pictures_and_numbers(call, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out" / "heatmaps").iterdir()) == ["0.png", "1.png"]
     found = json.loads((tmp_path / "out" / "saliency.json").read_text())
     assert found["pairs"] == 4
-    pair = found["agreement"]["attention ~ jacobian"]
+    pair = found["rank_correlation"]["attention ~ jacobian"]
     assert pair["words"] == 9  # all but the line of one word, which ranks nothing
     assert f"{pair['tau']:.3f}" in out
     assert found["alignment"] == {}
@@ -74,7 +79,9 @@ def test_given_pairs_give_matrices_pictures_and_numbers(call, tmp_path):
 
 def test_what_it_means_is_said_in_a_sentence(call, tmp_path):
     out = call("checkpoint=RUN", "src=text.de", "tgt=text.en")[1]
-    tau = json.loads((tmp_path / "out" / "saliency.json").read_text())["agreement"]["attention ~ jacobian"]["tau"]
+    tau = json.loads((tmp_path / "out" / "saliency.json").read_text())["rank_correlation"]["attention ~ jacobian"][
+        "tau"
+    ]
     assert f"by the Jacobian, in {50 * (1 + tau):.0f} % of cases" in out
 
 
@@ -105,7 +112,7 @@ def test_reversed_gold_links_are_turned(call, tmp_path, trained):
 def test_a_model_without_attention_has_its_gradients_compared(call, tmp_path):
     code, out, _ = call("checkpoint=PLAIN", "src=text.de", "tgt=text.en", "heatmaps=1")
     assert code == 0
-    assert list(json.loads((tmp_path / "out" / "saliency.json").read_text())["agreement"]) == [
+    assert list(json.loads((tmp_path / "out" / "saliency.json").read_text())["rank_correlation"]) == [
         "jacobian ~ input_gradient"
     ]
     assert not (tmp_path / "out" / "attention.npz").exists()
@@ -199,7 +206,7 @@ def test_given_translations_leave_nothing_of_the_models_own(call, tmp_path):
         (["checkpoint=RUN", "src=text.de", "tgt=text.en", "gold=far.links"], "far.links, sentence 1: a link to source"),
         (["checkpoint=RUN", "src=text.de", "tgt=train.en"], "text.de has 4 lines but train.en has 60"),
         (["checkpoint=RUN", "src=text.de", "heatmaps=-1"], "heatmaps=-1 is impossible"),
-        (["checkpoint=RUN", "src=text.de", "model.tie=two"], "cannot be set here"),
+        (["checkpoint=RUN", "src=text.de", "model.tied_embeddings=target"], "cannot be set here"),
     ],
 )
 def test_mistakes_are_refused_before_anything_is_written(refused, words, said):

@@ -15,7 +15,7 @@ import pytest
 from nmt import compare, evaluate, train
 from nmt.analysis import evaluation
 from nmt.analysis.metrics import METRICS, Metric
-from nmt.config.door import door
+from nmt.cli import run_command
 from nmt.config.schema import CompareConfig, EvaluateConfig, TrainConfig
 
 COMMANDS = {
@@ -40,8 +40,8 @@ TINY = [
     "data.valid=valid",
     "data.test=test",
     "device=cpu",
-    "tokenizer.kind=char",
-    "tokenizer.size=40",
+    "tokenizer.model_type=char",
+    "tokenizer.vocab_size=40",
     "tokenizer.byte_fallback=false",
     "batch.size=400",
     "model.encoder.hidden=12",
@@ -75,7 +75,7 @@ def call(folder: Path, verb: str, *words: str) -> Ended:
         patch.setattr(sys, "argv", [f"nmt.{verb}", *words])
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
-        door(verb, *COMMANDS[verb])
+        run_command(verb, *COMMANDS[verb])
     return Ended(out.getvalue(), err.getvalue())
 
 
@@ -83,9 +83,9 @@ def call(folder: Path, verb: str, *words: str) -> Ended:
 def trained(tmp_path_factory) -> Path:
     """A folder with a corpus from English into Chinese, its target files under two suffixes, and RUN trained on it."""
     folder = tmp_path_factory.mktemp("chinese")
-    dice = random.Random(1)
+    rng = random.Random(1)
     for name, count in (("train", 150), ("valid", 6), ("test", 12)):
-        lines = [dice.choices(list(CHARACTERS), k=dice.randint(4, 9)) for _ in range(count)]
+        lines = [rng.choices(list(CHARACTERS), k=rng.randint(4, 9)) for _ in range(count)]
         (folder / f"{name}.en").write_text("".join(" ".join(words) + "\n" for words in lines))
         chinese = "".join("".join(CHARACTERS[word] for word in words) + "。\n" for words in lines)
         for suffix in ("zho_Hans", "cn"):
@@ -149,13 +149,13 @@ def test_the_pictures_of_text_without_spaces_are_by_piece(trained, monkeypatch):
 
 
 def test_the_pictures_of_text_with_spaces_stay_by_word(trained, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(evaluation, "draw_translation", lambda *_, pieces: asked.append(pieces))
+    all_queries = []
+    monkeypatch.setattr(evaluation, "draw_translation", lambda *_, pieces: all_queries.append(pieces))
     shutil.copytree(trained, tmp_path / "spaced")
     path = tmp_path / "spaced" / "test.zho_Hans"
     path.write_text("".join(" ".join(line) for line in path.open(encoding="utf-8")), encoding="utf-8")
     call(tmp_path / "spaced", "evaluate", "checkpoint=RUN", "heatmaps=1", "device=cpu")
-    assert asked == [False]
+    assert all_queries == [False]
 
 
 def test_the_lengths_of_sources_without_spaces_are_counted_in_characters(trained):

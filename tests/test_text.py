@@ -17,10 +17,11 @@ ODD = [
     "\x07bell \x1bescape \x7fdelete",
 ]
 SMALL = (
-    "data=files data.src=xx data.tgt=yy data.cache=cache device=cpu threads=1 tokenizer.kind=char tokenizer.size=999 "
+    "data=files data.src=xx data.tgt=yy data.cache=cache device=cpu threads=1 tokenizer.model_type=char "
+    "tokenizer.vocab_size=999 "
     "model.encoder.hidden=48 model.encoder.embedding=48 model.decoder.hidden=96 model.decoder.embedding=48 "
     "model.decoder.readout=48 model.attention.size=48 model.encoder.dropout=0 model.decoder.dropout=0 optim.lr=5e-3 "
-    "optim.smoothing=0 optim.schedule.warmup=10 trainer.max_epochs=null trainer.validate_every=10000 "
+    "loss.label_smoothing=0 optim.schedule.warmup=10 trainer.max_epochs=null trainer.validate_every=10000 "
     "trainer.save_every=0 trainer.tensorboard=false data.train=train data.valid=train"
 )
 

@@ -1,1 +1,1 @@
-"""What people look at: scores, alignments, pictures."""
+"""Scores, alignments, heatmaps and reports."""

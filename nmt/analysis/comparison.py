@@ -10,12 +10,12 @@ import numpy as np
 from nmt.analysis.metrics import METRICS, measure
 
 SEED = 12345  # of all resampling, sacreBLEU's own default, so that equal translations give equal numbers
-LEAST = 20  # sentences in a point of a curve: of fewer BLEU is mostly noise
+MIN_SENTENCES = 20  # sentences in a point of a curve: of fewer BLEU is mostly noise
 _POINTS = 10
 _CHUNK = 1000  # shuffles at a time: 3 MB for a test set of 3,000 sentences, 24 as numbers
 
 
-class Point(NamedTuple):
+class CurvePoint(NamedTuple):
     """BLEU of the sentences of `low` to `high` source words, both included: their mean `length`, how many they are, and
     between what `lower` and `upper` 95 % of the resamples lie."""
 
@@ -36,13 +36,13 @@ def length_curves(
     tokenizer: str = "13a",
     width: int | None = None,
     samples: int = 1000,
-) -> list[list[Point]]:
+) -> list[list[CurvePoint]]:
     """A curve for each system, as in Figure 2 of Bahdanau et al. (2015), with a band by bootstrap.
 
     systems: of each system the translations by each of its seeds, whose BLEU is averaged. src_lengths: of each source
     sentence. A point spans `width` lengths (None: a tenth of all), and more where there are fewer than
-    LEAST sentences. Sentences are drawn with replacement, the same ones for all systems and seeds; their n-gram counts
-    are summed, and never counted again.  # Koehn (2004)
+    MIN_SENTENCES sentences. Sentences are drawn with replacement, the same ones for all systems and seeds; their n-gram
+    counts are summed, and never counted again.  # Koehn (2004)
     """
     scorer = METRICS["bleu"].build(tokenizer)
 
@@ -51,18 +51,18 @@ def length_curves(
         return float(np.mean([scorer.score(row) for row in counts]))
 
     counted = [np.array([scorer.statistics(lines, references) for lines in seeds]) for seeds in systems]
-    curves: list[list[Point]] = [[] for _ in systems]
+    curves: list[list[CurvePoint]] = [[] for _ in systems]
     lengths = np.asarray(src_lengths)
     for rows in _bins(lengths, width):
         inside, count = lengths[rows], len(rows)
         for curve, counts in zip(curves, counted, strict=True):
-            dice = np.random.default_rng(SEED)
-            drawn = (dice.multinomial(count, np.full(count, 1 / count)) for _ in range(samples))
+            rng = np.random.default_rng(SEED)
+            drawn = (rng.multinomial(count, np.full(count, 1 / count)) for _ in range(samples))
             found = [score(np.einsum("n,snk->sk", times, counts[:, rows])) for times in drawn]
             lower, upper = np.percentile(found, (2.5, 97.5))
             whole = score(counts[:, rows].sum(1))
             about = int(inside.min()), int(inside.max()), float(inside.mean()), count
-            curve.append(Point(*about, whole, float(lower), float(upper)))
+            curve.append(CurvePoint(*about, whole, float(lower), float(upper)))
     return curves
 
 
@@ -74,14 +74,14 @@ def _bins(lengths: np.ndarray, width: int | None) -> Iterator[np.ndarray]:
     whole: np.ndarray | None = None
     for low in range(shortest, longest + 1, width):
         pending = np.append(pending, np.flatnonzero((low <= lengths) & (lengths < low + width)))
-        if len(pending) >= LEAST:
+        if len(pending) >= MIN_SENTENCES:
             if whole is not None:
                 yield whole
             whole, pending = pending, pending[:0]
     yield pending if whole is None else np.append(whole, pending)
 
 
-class Verdict(NamedTuple):
+class SystemScore(NamedTuple):
     """One metric of one run: its score, half the interval in which 95 % of its resamples lie, and the chance `p` of so
     large a difference from the first run, in either direction, if in truth there were none; nan of the first run."""
 
@@ -93,7 +93,7 @@ class Verdict(NamedTuple):
 class Comparison(NamedTuple):
     """By metric, of METRICS: the verdicts in the order of the runs, and the signature of score and test."""
 
-    verdicts: dict[str, list[Verdict]]
+    scores: dict[str, list[SystemScore]]
     signatures: dict[str, str]
 
 
@@ -104,12 +104,12 @@ def compare(
 
     tokenizer: BLEU's. samples: shuffles of the test, and resamples of the interval.
     """
-    verdicts, signatures = {}, {}
+    scores, signatures = {}, {}
     for name in (name for name, metric in METRICS.items() if metric.compared):
         runs = [measure(name, lines, references, tokenizer=tokenizer) for lines in hypotheses]
         first, score = runs[0].statistics, runs[0].scorer.score
-        verdicts[name] = [
-            Verdict(
+        scores[name] = [
+            SystemScore(
                 run.score.score,
                 bootstrap_interval(run.statistics, score, samples=samples),
                 randomization_test(first, run.statistics, score, samples=samples) if number else math.nan,
@@ -117,7 +117,7 @@ def compare(
             for number, run in enumerate(runs)
         ]
         signatures[name] = f"{runs[0].score.signature}|ar:{samples}|bs:{samples}|seed:{SEED}"
-    return Comparison(verdicts, signatures)
+    return Comparison(scores, signatures)
 
 
 def randomization_test(
@@ -158,13 +158,13 @@ def bootstrap_interval(
     return (found[samples - beyond - 1] - found[beyond]) / 2
 
 
-class Seeds(NamedTuple):
+class SeedStats(NamedTuple):
     """The mean of a score over runs that differ by their seed, and its standard deviation (of a sample: n - 1)."""
 
     mean: float
     deviation: float
 
 
-def over_seeds(scores: Sequence[float]) -> Seeds:
-    """At least two scores -> Seeds."""
-    return Seeds(statistics.mean(scores), statistics.stdev(scores))
+def over_seeds(scores: Sequence[float]) -> SeedStats:
+    """At least two scores -> SeedStats."""
+    return SeedStats(statistics.mean(scores), statistics.stdev(scores))

@@ -75,9 +75,9 @@ def draw_curves(metrics_jsonl: Path, out: Path) -> bool:
 
 def _draw_likelihood(axis: Axes, likelihood: dict[str, Series]) -> None:
     axis.set_yscale("log")
-    for (label, points), colour, marker in zip(likelihood.items(), (_TRAIN, _VALID), ("", "."), strict=True):
+    for (label, points), color, marker in zip(likelihood.items(), (_TRAIN, _VALID), ("", "."), strict=True):
         if points:
-            _line(axis, points, colour, label=label, marker=marker)
+            _line(axis, points, color, label=label, marker=marker)
     axis.set_ylabel("perplexity")
     # Few marks, in plain numbers: 10^1 says little about a perplexity.
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -90,9 +90,9 @@ def _draw_likelihood(axis: Axes, likelihood: dict[str, Series]) -> None:
     nats.set_ylabel("loss (nats a token)")
 
 
-def _line(axis: Axes, points: Series, colour: str, *, label: str = "", marker: str = "") -> None:
+def _line(axis: Axes, points: Series, color: str, *, label: str = "", marker: str = "") -> None:
     updates, values = np.array(points).T
     # A single point draws no line.
     axis.plot(
-        updates, values, color=colour, label=label, marker=marker or ("." if len(points) == 1 else ""), linewidth=1.3
+        updates, values, color=color, label=label, marker=marker or ("." if len(points) == 1 else ""), linewidth=1.3
     )

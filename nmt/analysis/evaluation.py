@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nmt.analysis.alignment import (
-    Agreement,
+    AlignmentScores,
     AttentionWriter,
-    Translated,
+    TranslationLike,
     pharaoh,
     word_attention,
     word_links,
 )
 from nmt.analysis.by_length import LengthRow, by_length
-from nmt.analysis.metrics import Limits, Score, measure_all
+from nmt.analysis.metrics import Limits, MetricScore, measure_all
 from nmt.analysis.segmentation import TOKENIZERS, length_unit, lengths, without_spaces
 
 # What an evaluation consists of in its folder. Where the last one is, all is whole.
@@ -33,7 +33,7 @@ EVALUATION_FILES = (
 )
 
 
-def draw_translation(translation: Translated, path: Path, *, pieces: bool | None = None) -> bool:
+def draw_translation(translation: TranslationLike, path: Path, *, pieces: bool | None = None) -> bool:
     """The heatmap of one translation, by word or by piece. Says whether there is one: not where a side is empty.
 
     pieces=None: by piece where one of the two sides is written without spaces.
@@ -57,10 +57,10 @@ class Report:
     """scores, by metric, of `sentences` translations made in `seconds`; perplexity of the references; rows of scores by
     source length, which is counted in `unit`; tokenizer: BLEU's; remarks: which scores are missing or leave something
     out, and why; alignment where the test set has gold links; heatmaps: the files drawn, as named in the folder;
-    stress: where the test set is no real text, what it is; without_attention: translations whose source was too long
-    for it."""
+    synthetic_long: where the test set is no real text, what it is; without_attention: translations whose source was too
+    long for it."""
 
-    scores: dict[str, Score]
+    scores: dict[str, MetricScore]
     perplexity: float
     sentences: int
     seconds: float
@@ -68,9 +68,9 @@ class Report:
     unit: str = "words"
     tokenizer: str = "13a"
     remarks: Sequence[str] = ()
-    alignment: Agreement | None = None
+    alignment: AlignmentScores | None = None
     heatmaps: list[str] = field(default_factory=list)
-    stress: str = ""
+    synthetic_long: str = ""
     without_attention: int = 0
 
     def save(self, path: Path) -> None:
@@ -82,20 +82,20 @@ class Report:
         found |= {"bleu_tokenizer": self.tokenizer}
         found |= {"remarks": list(self.remarks)} if self.remarks else {}
         found |= {"alignment": self.alignment._asdict()} if self.alignment else {}
-        found |= {"stress": self.stress} if self.stress else {}
+        found |= {"synthetic_long": self.synthetic_long} if self.synthetic_long else {}
         rows = [{"low": row.low, "high": row.high, "sentences": row.sentences, **row.scores} for row in self.rows]
         found |= {"length_unit": self.unit, "by_length": rows}
         path.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
 
 
 class Evaluation(NamedTuple):
-    """What an evaluation left, line by line: the test set and its translations; stress: see Report; tokenizer: BLEU's,
-    "" where it does not say."""
+    """What an evaluation left, line by line: the test set and its translations; synthetic_long: see Report; tokenizer:
+    BLEU's, "" where it does not say."""
 
     sources: list[str]
     references: list[str]
     hypotheses: list[str]
-    stress: str
+    synthetic_long: str
     tokenizer: str
 
 
@@ -114,12 +114,12 @@ def read_evaluation(folder: Path) -> Evaluation:
         raise ValueError(f"{folder} is not one whole evaluation ({counts})")
     try:
         scores = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
-        stress, tokenizer = (str(scores.get(key, "")) for key in ("stress", "bleu_tokenizer"))
+        synthetic_long, tokenizer = (str(scores.get(key, "")) for key in ("synthetic_long", "bleu_tokenizer"))
         if tokenizer not in ("", *TOKENIZERS):
             raise ValueError(tokenizer)
     except (ValueError, AttributeError):
         raise ValueError(f"{folder / 'scores.json'} is damaged") from None
-    return Evaluation(**lines, stress=stress, tokenizer=tokenizer)
+    return Evaluation(**lines, synthetic_long=synthetic_long, tokenizer=tokenizer)
 
 
 def is_free(folder: Path, pairs: Sequence[tuple[str, str]]) -> bool:
@@ -139,7 +139,7 @@ def is_free(folder: Path, pairs: Sequence[tuple[str, str]]) -> bool:
 
 def write_evaluation(
     folder: Path,
-    translations: Iterable[Translated],
+    translations: Iterable[TranslationLike],
     sources: list[str],
     references: list[str],
     *,
@@ -149,14 +149,14 @@ def write_evaluation(
     perplexity: float,
     attention: bool,
     heatmaps: int,
-    alignment: Agreement | None = None,
-    stress: str = "",
+    alignment: AlignmentScores | None = None,
+    synthetic_long: str = "",
 ) -> Report:
     """Writes EVALUATION_FILES into `folder`, which has none of them yet: see `replacing`.
 
     `translations` are read as they are made. Without `attention` (a model that has none) there are no alignments,
     matrices or pictures; where one side of the text is written without spaces, the pictures are by piece. tokenizer,
-    metrics, limits: see `measure_all`. `alignment` and `stress` go into the report.
+    metrics, limits: see `measure_all`. `alignment` and `synthetic_long` go into the report.
     """
     begun = time.monotonic()
     pictures = folder / "heatmaps"
@@ -197,7 +197,7 @@ def write_evaluation(
         remarks,
         alignment,
         drawn,
-        stress,
+        synthetic_long,
         without,
     )
     report.save(folder / "scores.json")

@@ -1,8 +1,8 @@
 """Text of any script in pictures: which installed fonts draw it, and what to write where none does.
 
-Fonts are looked for only when DejaVu Sans, which comes with matplotlib, lacks a character. Joined letters (Arabic,
+Fonts are searched only when DejaVu Sans, which comes with matplotlib, lacks a character. Joined letters (Arabic,
 Devanagari) and right-to-left order inside a word are matplotlib's work since 3.11, which shapes text with libraqm;
-before that it drew letters one by one from left to right. Emoji come in outline: colour fonts are beyond matplotlib.
+before that it drew letters one by one from left to right. Emoji come in outline: color fonts are beyond matplotlib.
 """
 
 import logging
@@ -18,7 +18,7 @@ logging.getLogger(font_manager.__name__).addFilter(lambda record: "Failed to fin
 
 FIRST = "DejaVu Sans"
 
-# Joiners and variation selectors have no picture of their own: they shape their neighbours, or do nothing.
+# Joiners and variation selectors have no picture of their own: they shape their neighbors, or do nothing.
 _SHAPERS = frozenset(map(chr, [0x200C, 0x200D, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]))
 
 
@@ -29,7 +29,7 @@ def families(texts: Iterable[str]) -> list[str]:
 
 
 def drawable(text: str) -> str:
-    """The text with what cannot be drawn written as code points, "U+4E2D" and "U+4E2D+6587" for neighbours.
+    """The text with what cannot be drawn written as code points, "U+4E2D" and "U+4E2D+6587" for neighbors.
 
     That is what no installed font has, control, format and unassigned characters, and a text of blanks only.
     """
@@ -124,7 +124,7 @@ def _draws(family: str, character: str) -> bool:
         return False
     if character.isspace() or character in _SHAPERS:
         return True
-    # Colour fonts list characters whose outlines are empty.
+    # Color fonts list characters whose outlines are empty.
     font = _font(family)
     font.load_char(ord(character))
     return len(font.get_path()[0]) > 0

@@ -1,4 +1,4 @@
-"""Pictures of attention: source words along the top, target words down the side, the darker the more it was looked at.
+"""Pictures of attention: source words along the top, target words down the side, darker cells for larger weights.
 
 The same picture of pieces is the same call with the pieces as labels.
 """
@@ -27,19 +27,19 @@ _CELL = 0.25  # inches a word: two lines of 9 points, which keeps slanted labels
 _GAP = 0.4  # cells between the last word and the end of sentence
 _BETWEEN = 0.35  # inches between matrices side by side
 _EDGE = 0.12  # inches of white around everything
-_BAR_HEIGHT = 1.5  # inches: five words need a readable colour bar too
+_BAR_HEIGHT = 1.5  # inches: five words need a readable color bar too
 _LONGEST_TITLE = 120
 _LONGEST_LABEL = 30  # characters: a pasted address must not squeeze the matrix out of the picture
 _EOS_LABEL = "⟨end⟩"
 # White is 0 and nearly black is 1, lightness falling evenly, so that it prints in grey; the hue sets cells off from the
 # grid.
-_COLOURS = LinearSegmentedColormap.from_list("attention", ["#ffffff", "#b5d2ea", "#5a9bd0", "#1f5fa6", "#08254d"])
+_COLORS = LinearSegmentedColormap.from_list("attention", ["#ffffff", "#b5d2ea", "#5a9bd0", "#1f5fa6", "#08254d"])
 
 
 class Panel(NamedTuple):
     """One matrix of a picture.
 
-    weights: (T, S) from 0 to `largest`, where the colour is darkest. eos: (T,), the mass on the end of sentence, drawn
+    weights: (T, S) from 0 to `largest`, where the color is darkest. eos: (T,), the mass on the end of sentence, drawn
     as a last column apart; None where the labels already hold it. caption: what stands under the matrix.
     """
 
@@ -64,7 +64,7 @@ def draw(
 
     weights: (T, S), from 0 to `largest`. src_labels, tgt_labels: the S and T words (or pieces), any script; characters
     that no installed font draws appear as code points. eos: (T,), the mass on the end of sentence, drawn as a last
-    column apart; None where the labels already hold it. measure: what the colour bar is labelled with.
+    column apart; None where the labels already hold it. measure: what the color bar is labelled with.
     Raises ValueError for another suffix and for a matrix without a row or a column.
     """
     draw_panels([Panel(weights, eos, largest)], src_labels, tgt_labels, path, title=title, measure=measure)
@@ -81,13 +81,13 @@ def draw_panels(
 ) -> None:
     """The same for several matrices of one sentence, side by side.
 
-    Where they don't share one `largest`, the colour bar runs from 0 to 1, as a part of the largest of each.
+    Where they don't share one `largest`, the color bar runs from 0 to 1, as a part of the largest of each.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: heatmaps are {', '.join(SUFFIXES)}, not {suffix or 'a file without a suffix'}")
-    # Letters go into the file, so it looks the same everywhere: as TrueType in PDF (Type 3, the default, loses
+    # Letters go into the file, so it is the same everywhere: as TrueType in PDF (Type 3, the default, loses
     # the pictures of some symbol fonts), as outlines in SVG. No date goes in: equal pictures are equal files.
     settings = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "nmt"}
     metadata = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}[suffix]
@@ -146,7 +146,7 @@ def _figure(
         axes.set_yticks(np.arange(rows) + 0.5, [] if drawn else sides, **style)
         axes.tick_params(length=0, pad=3, top=True, labeltop=True, bottom=False, labelbottom=False)
         axes.spines[:].set_visible(False)
-        cells = {"cmap": _COLOURS, "norm": Normalize(0, panel.largest), "edgecolors": "0.85"}
+        cells = {"cmap": _COLORS, "norm": Normalize(0, panel.largest), "edgecolors": "0.85"}
         cells |= {"linewidth": 0.5, "clip_on": False}
         axes.pcolormesh(np.arange(columns + 1), np.arange(rows + 1), panel.weights[:rows, :columns], **cells)
         if panel.eos is not None:
@@ -158,7 +158,7 @@ def _figure(
     scales = {panel.largest for panel in panels}
     norm = Normalize(0, scales.pop() if len(scales) == 1 else 1.0)
     bar = figure.add_axes((0, 0, 1, 1))
-    figure.colorbar(ScalarMappable(norm, _COLOURS), cax=bar).set_label(measure, fontsize=_FONT_POINTS)
+    figure.colorbar(ScalarMappable(norm, _COLORS), cax=bar).set_label(measure, fontsize=_FONT_POINTS)
     bar.tick_params(labelsize=_FONT_POINTS - 1)
 
     def inches(text: Text) -> tuple[float, float]:
@@ -175,7 +175,7 @@ def _figure(
     lefts = [left + number * (widest + _BETWEEN) for number in range(len(panels))]
     right = lefts[-1] + width
     bar_at, bar_room = lefts[-1] + widest + 0.25, 0.75
-    # The colour bar stands below the labels that lean over it, or beside the matrix where that is taller.
+    # The color bar stands below the labels that lean over it, or beside the matrix where that is taller.
     body = max(height + below, _BAR_HEIGHT)
     total = (
         max(bar_at + bar_room, right + overhang + _EDGE, _EDGE + heading_wide + _EDGE),

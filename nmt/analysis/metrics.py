@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric as SacreBLEUMetric
 
 
-class Score(NamedTuple):
+class MetricScore(NamedTuple):
     """A corpus score and the signature that says how it was made; left_out: sentences too long for the metric."""
 
     score: float
@@ -69,9 +69,9 @@ class Metric(NamedTuple):
 class SacreBLEU:
     """A metric of sacreBLEU. prepare: what is done to a line first."""
 
-    def __init__(self, metric: "SacreBLEUMetric", prepare: Callable[[str], str] = str, prepared: str = ""):
-        """prepared: what the signature says of `prepare`."""
-        self.metric, self.prepare, self.prepared = metric, prepare, prepared
+    def __init__(self, metric: "SacreBLEUMetric", prepare: Callable[[str], str] = str, for_inference: str = ""):
+        """for_inference: what the signature says of `prepare`."""
+        self.metric, self.prepare, self.for_inference = metric, prepare, for_inference
         self.metric.num_refs = 1  # type: ignore[attr-defined]  # its signature needs it, and asks for a score first
 
     def statistics(
@@ -97,8 +97,8 @@ class SacreBLEU:
 
     def signature(self) -> str:
         signature = self.metric.get_signature()
-        if self.prepared:
-            signature.update("tok", f"{self.prepared}+{signature.info['tok']}")
+        if self.for_inference:
+            signature.update("tok", f"{self.for_inference}+{signature.info['tok']}")
         return str(signature)
 
 
@@ -147,7 +147,7 @@ class Measured(NamedTuple):
 
     scorer: Scorer
     statistics: np.ndarray
-    score: Score
+    score: MetricScore
 
     def score_of(self, rows: Sequence[int] | np.ndarray) -> float | None:
         """The score of some sentences alone; None where all of them were left out."""
@@ -182,7 +182,7 @@ def measure(
         if score is None:
             raise OverLimit(f"every sentence has more than {limits.tokens} tokens (ter_max_tokens)")
     assert score is not None
-    return Measured(scorer, statistics, Score(score, signature, left_out))
+    return Measured(scorer, statistics, MetricScore(score, signature, left_out))
 
 
 def measure_all(
@@ -215,7 +215,9 @@ def _sum_up(scorer: Scorer, statistics: np.ndarray) -> float | None:
     return scorer.score(kept.sum(axis=0)) if len(kept) else None
 
 
-def corpus_score(name: str, hypotheses: Sequence[str], references: Sequence[str], *, tokenizer: str = "13a") -> Score:
+def corpus_score(
+    name: str, hypotheses: Sequence[str], references: Sequence[str], *, tokenizer: str = "13a"
+) -> MetricScore:
     """One metric of METRICS. Raises ValueError for unequal numbers of lines or none."""
     return measure(name, hypotheses, references, tokenizer=tokenizer).score
 

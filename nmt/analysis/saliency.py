@@ -1,4 +1,4 @@
-"""What each predicted piece depended on, by the gradient, beside where attention looked; and how far the two agree."""
+"""What each predicted piece depended on, by the gradient, beside attention; and how far the two agree."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -103,7 +103,7 @@ def by_words(
 def shares(words: WordAttention) -> WordAttention:
     """Of a merged matrix of either sign: how much of its row each size is, so that rows sum to one as attention's do.
 
-    A row of zeros is all on the end of sentence, like a target word that looked at no word.
+    A row of zeros is all on the end of sentence, like a target word without pieces.
     """
     weights, eos = np.abs(words.weights), np.abs(words.eos)
     total = weights.sum(1) + eos
@@ -122,7 +122,7 @@ def kendall(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.sum(one * other) / pairs) if pairs else float("nan")
 
 
-class Likeness(NamedTuple):
+class RankCorrelation(NamedTuple):
     """How two matrices agree, on average over target words; nan where there is none.
 
     tau: Kendall's tau-b between their rankings of the source words; top: how often they have the same word on top;
@@ -135,7 +135,7 @@ class Likeness(NamedTuple):
     words: int
 
 
-def likeness(sentences: Iterable[Mapping[str, np.ndarray]]) -> dict[tuple[str, str], Likeness]:
+def rank_correlation(sentences: Iterable[Mapping[str, np.ndarray]]) -> dict[tuple[str, str], RankCorrelation]:
     """How every two of the matrices (Tw, Sw), which have names and are not negative, agree over all sentences.
 
     A target word counts where both its rows rank the source words: where neither is constant.
@@ -149,6 +149,6 @@ def likeness(sentences: Iterable[Mapping[str, np.ndarray]]) -> dict[tuple[str, s
                 if not np.isnan(tau := kendall(one, other)):
                     total += (tau, one.argmax() == other.argmax(), 1 / len(one), 1)
     return {
-        pair: Likeness(*(total[:3] / total[3] if total[3] else np.full(3, np.nan)).tolist(), words=int(total[3]))
+        pair: RankCorrelation(*(total[:3] / total[3] if total[3] else np.full(3, np.nan)).tolist(), words=int(total[3]))
         for pair, total in sums.items()
     }

@@ -20,13 +20,13 @@ from nmt.config.schema import (
     TrainConfig,
     TranslateConfig,
 )
-from nmt.decoding.search import Normalisation
-from nmt.model.attention import Score
-from nmt.training.optim import OptimiserName, ScheduleName
+from nmt.decoding.search import LengthPenalty
+from nmt.model.attention import ScoreFunction
+from nmt.training.optim import OptimizerName, ScheduleName
 
 _BUDGET_SCHEDULES = (ScheduleName.halving, ScheduleName.linear, ScheduleName.cosine)
-_ADAM = (OptimiserName.adam, OptimiserName.adamw)
-_WIDE_SCORES = (Score.additive, Score.concat, Score.coverage)
+_ADAM = (OptimizerName.adam, OptimizerName.adamw)
+_WIDE_SCORES = (ScoreFunction.additive, ScoreFunction.concat, ScoreFunction.coverage)
 
 
 class Rule(NamedTuple):
@@ -43,12 +43,12 @@ def _needs(keys: str, acts: Callable[[Any], bool], needed: str) -> Rule:
 
 
 _TRAIN = (
-    _needs("optim.momentum", lambda c: c.optim.name is OptimiserName.sgd, "optim.name=sgd"),
-    _needs("optim.rho", lambda c: c.optim.name is OptimiserName.adadelta, "optim.name=adadelta"),
+    _needs("optim.momentum", lambda c: c.optim.name is OptimizerName.sgd, "optim.name=sgd"),
+    _needs("optim.rho", lambda c: c.optim.name is OptimizerName.adadelta, "optim.name=adadelta"),
     _needs("optim.beta1 optim.beta2", lambda c: c.optim.name in _ADAM, "optim.name=adam or adamw"),
-    _needs("optim.eps", lambda c: c.optim.name is not OptimiserName.sgd, "optim.name=adam, adamw or adadelta"),
+    _needs("optim.eps", lambda c: c.optim.name is not OptimizerName.sgd, "optim.name=adam, adamw or adadelta"),
     _needs(
-        "optim.schedule.hold",
+        "optim.schedule.constant_fraction",
         lambda c: c.optim.schedule.name in _BUDGET_SCHEDULES,
         "optim.schedule.name=halving, linear or cosine",
     ),
@@ -58,7 +58,7 @@ _TRAIN = (
         "optim.schedule.name=halving",
     ),
     _needs(
-        "optim.schedule.floor",
+        "optim.schedule.min_factor",
         lambda c: c.optim.schedule.name in (ScheduleName.linear, ScheduleName.cosine),
         "optim.schedule.name=linear or cosine",
     ),
@@ -67,8 +67,12 @@ _TRAIN = (
         lambda c: c.optim.schedule.name is ScheduleName.plateau,
         "optim.schedule.name=plateau",
     ),
-    _needs("guided.weight guided.decay guided.reversed", lambda c: c.guided.links, "guided.links=FILE"),
-    _needs("guided.links", lambda c: c.guided.weight > 0, "a guided.weight above 0"),
+    _needs(
+        "guided_alignment.weight guided_alignment.decay guided_alignment.reversed",
+        lambda c: c.guided_alignment.links,
+        "guided_alignment.links=FILE",
+    ),
+    _needs("guided_alignment.links", lambda c: c.guided_alignment.weight > 0, "a guided_alignment.weight above 0"),
     _needs(
         "model.decoder.readout",
         lambda c: c.model.decoder.kind is not DecoderKind.luong,
@@ -88,8 +92,8 @@ _TRAIN = (
         "model.attention.score=additive, concat or coverage (the others are as wide as the decoder's state)",
     ),
     Rule(
-        "tokenizer.kind tokenizer.joint tokenizer.size tokenizer.src_size tokenizer.tgt_size "
-        "tokenizer.character_coverage tokenizer.byte_fallback tokenizer.sample",
+        "tokenizer.model_type tokenizer.joint tokenizer.vocab_size tokenizer.src_vocab_size tokenizer.tgt_vocab_size "
+        "tokenizer.character_coverage tokenizer.byte_fallback tokenizer.input_sentence_size",
         lambda c: not (c.tokenizer.model or c.tokenizer.src_model),
         "the models that tokenizer.model= or src_model= and tgt_model= name are used as they are; leave {key} out",
     ),
@@ -98,15 +102,17 @@ _TRAIN = (
         lambda c: not c.tokenizer.src_model,
         "tokenizer.src_model and tokenizer.tgt_model are used; give those two, or this one",
     ),
-    _needs("tokenizer.src_size tokenizer.tgt_size", lambda c: not c.tokenizer.joint, "tokenizer.joint=false"),
+    _needs(
+        "tokenizer.src_vocab_size tokenizer.tgt_vocab_size", lambda c: not c.tokenizer.joint, "tokenizer.joint=false"
+    ),
     Rule(
-        "tokenizer.size",
-        lambda c: c.tokenizer.joint or not (c.tokenizer.src_size and c.tokenizer.tgt_size),
-        "tokenizer.src_size and tokenizer.tgt_size say all; leave {key} out",
+        "tokenizer.vocab_size",
+        lambda c: c.tokenizer.joint or not (c.tokenizer.src_vocab_size and c.tokenizer.tgt_vocab_size),
+        "tokenizer.src_vocab_size and tokenizer.tgt_vocab_size say all; leave {key} out",
     ),
     _needs("data.name data.config", lambda c: c.data.kind is DataKind.hub, "data=hub"),
     _needs(
-        "trainer.keep",
+        "trainer.keep_checkpoints",
         lambda c: c.trainer.save_every or c.trainer.save_minutes,
         "trainer.save_every or trainer.save_minutes above 0",
     ),
@@ -120,7 +126,11 @@ _TRAIN = (
         lambda c: c.decode.nbest == 1,
         "validation scores the best translation alone; give decode.nbest to nmt.translate",
     ),
-    _needs("decode.alpha", lambda c: c.decode.normalisation is Normalisation.gnmt, "decode.normalisation=gnmt"),
+    _needs(
+        "decode.length_penalty_alpha",
+        lambda c: c.decode.length_penalty is LengthPenalty.gnmt,
+        "decode.length_penalty=gnmt",
+    ),
 )
 _EVALUATE = (
     Rule(
@@ -141,7 +151,8 @@ _ALIGN = (
 )
 _SALIENCY = (
     Rule(
-        "decode.beam decode.nbest decode.batch_size decode.max_length decode.normalisation decode.alpha",
+        "decode.beam decode.nbest decode.batch_size decode.max_length decode.length_penalty "
+        "decode.length_penalty_alpha",
         lambda c: not c.tgt,
         "tgt= gives the translations, so nothing is searched; leave {key} out",
     ),
@@ -217,22 +228,24 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
     for key in keys:
         if key.split(".")[0] not in ("model", "tokenizer") or key.endswith(".dropout"):
             continue
-        theirs, asked = _at(own, key), _at(config, key)
-        if asked != theirs:
+        theirs, all_queries = _at(own, key), _at(config, key)
+        if all_queries != theirs:
             raise ValueError(
-                f"{key}={_told(asked)} has no effect with init={config.init}, whose model and tokenizer are taken and "
+                f"{key}={_told(all_queries)} has no effect with finetune_from={config.finetune_from}, whose model and "
+                "tokenizer are taken and "
                 f"which has {key}={_told(theirs)}; leave it out, choose what fits, or train without init="
             )
 
 
-def refuse_unused_search(asked: DecodeOverrides, decode: DecodeConfig) -> None:
-    """Raises ValueError for what was `asked` for and can have no effect in the search that `decode` describes."""
-    if asked.alpha is not None and decode.normalisation is not Normalisation.gnmt:
+def refuse_unused_search(all_queries: DecodeOverrides, decode: DecodeConfig) -> None:
+    """Raises ValueError for what was `all_queries` for and can have no effect in the search that `decode` describes."""
+    if all_queries.alpha is not None and decode.length_penalty is not LengthPenalty.gnmt:
         raise ValueError(
-            f"decode.alpha={asked.alpha} has no effect: it needs decode.normalisation=gnmt, and this is "
-            f"{decode.normalisation.value}; give that too, or leave decode.alpha out"
+            f"decode.length_penalty_alpha={all_queries.alpha} has no effect: it needs decode.length_penalty=gnmt, and "
+            "this is "
+            f"{decode.length_penalty.value}; give that too, or leave decode.length_penalty_alpha out"
         )
-    for key, value in (("normalisation", asked.normalisation), ("alpha", asked.alpha)):
+    for key, value in (("normalization", all_queries.length_penalty), ("alpha", all_queries.alpha)):
         if value is not None and decode.beam == 1:
             raise ValueError(
                 f"decode.{key}={_told(value)} has no effect: decode.beam=1 has one hypothesis and nothing to compare; "

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmt.data.encoded import Encoded
+from nmt.data.binarized import BinarizedCorpus
 from nmt.data.symbols import BOS, PAD
 
 # Target tokens that count as one length when sorting. Of 1 to 24, on captions and on debates, with budgets of 1,024 to
@@ -15,7 +15,7 @@ from nmt.data.symbols import BOS, PAD
 _STEP = 3
 
 
-class Unit(Enum):
+class BatchType(Enum):
     """What a batch's budget counts: tokens, padding included, of its longer side, or sentences (pairs)."""
 
     tokens = "tokens"
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     tgt_in: Tensor
     tgt_out: Tensor
     tgt_lengths: Tensor
-    real: Tensor
+    token_positions: Tensor
     rows: Tensor
     links: Tensor
     tokens: int
@@ -62,7 +62,7 @@ class Batch(NamedTuple):
             tgt_in=move(self.tgt_in),
             tgt_out=move(self.tgt_out),
             tgt_lengths=move(self.tgt_lengths),
-            real=move(self.real),
+            token_positions=move(self.token_positions),
             links=move(self.links),
         )
 
@@ -70,11 +70,11 @@ class Batch(NamedTuple):
 class Batches:
     """Divides encoded pairs into batches, epoch by epoch.
 
-    An epoch shuffles all pairs, sorts them by length inside pools of about `pool` batches (0: one pool of everything),
-    cuts each pool to the `budget` and shuffles the batches. Unit.tokens: the longer side's padded tokens of a batch,
-    B * max(S, T), are at most `budget`, but a pair that is longer makes a batch of its own. Unit.sentences: every batch
-    has `budget` pairs, but for what remains at the end of a pool; with budget 80 and pool 20 this is the recipe of
-    Bahdanau et al. (2015), appendix B.2: 1600 pairs at a time, sorted and split into 20.
+    An epoch shuffles all pairs, sorts them by length inside pools of about `bucket_batches` batches (0: one pool of
+    everything), cuts each pool to the `budget` and shuffles the batches. BatchType.tokens: the longer side's padded
+    tokens of a batch, B * max(S, T), are at most `budget`, but a pair that is longer makes a batch of its own.
+    BatchType.sentences: every batch has `budget` pairs, but for what remains at the end of a pool; with budget 80 and
+    pool 20 this is the recipe of Bahdanau et al. (2015), appendix B.2: 1600 pairs at a time, sorted and split into 20.
 
     shuffle=False takes the pairs as they come, the same in every epoch; sort=True then still sorts within pools, for
     less padding where the order of pairs does not matter.
@@ -82,22 +82,22 @@ class Batches:
 
     def __init__(
         self,
-        encoded: Encoded,
+        encoded: BinarizedCorpus,
         *,
         budget: int,
-        unit: Unit,
-        pool: int = 0,
+        type: BatchType,
+        bucket_batches: int = 0,
         seed: int = 0,
         shuffle: bool = True,
         sort: bool | None = None,
     ):
         """`sort` is, unless told, as `shuffle`. Raises ValueError for a budget below 1 or a pool below 0."""
         if budget < 1:
-            raise ValueError(f"a batch of {budget} {unit.value} holds nothing; give it at least 1")
-        if pool < 0:
-            raise ValueError(f"a sorting pool of {pool} batches is impossible; 0 sorts the whole corpus")
+            raise ValueError(f"a batch of {budget} {type.value} holds nothing; give it at least 1")
+        if bucket_batches < 0:
+            raise ValueError(f"a sorting pool of {bucket_batches} batches is impossible; 0 sorts the whole corpus")
         self.encoded = encoded
-        self._budget, self._unit, self._pool = budget, unit, pool
+        self._budget, self._type, self._bucket_batches = budget, type, bucket_batches
         self._seed, self._shuffle = seed, shuffle
         self._sort = shuffle if sort is None else sort
 
@@ -105,7 +105,7 @@ class Batches:
         """The rows of each batch of an epoch, each row once; the same whenever asked for the same seed and number."""
         rng = np.random.default_rng([self._seed, number])
         rows = rng.permutation(len(self.encoded)) if self._shuffle else np.arange(len(self.encoded))
-        edges = self._pool_edges(len(rows))
+        edges = self._bucket_edges(len(rows))
         if self._sort:
             rows = rows[self._sorted(rows, edges)]
         cuts = self._cut(np.maximum(self.encoded.src_lengths[rows], self.encoded.tgt_lengths[rows]), edges)
@@ -121,8 +121,8 @@ class Batches:
         tgt_in[:, 0] = BOS
         last = np.arange(1, tgt.shape[1]) >= tgt_lengths[:, None]
         tgt_in[:, 1:] = np.where(last, PAD, tgt[:, :-1])  # all but EOS, which nothing follows
-        real = np.flatnonzero(np.arange(tgt.shape[1]) < tgt_lengths[:, None])
-        arrays = (src, src_lengths, tgt_in, tgt, tgt_lengths, real, rows, self.encoded.links(rows))
+        token_positions = np.flatnonzero(np.arange(tgt.shape[1]) < tgt_lengths[:, None])
+        arrays = (src, src_lengths, tgt_in, tgt, tgt_lengths, token_positions, rows, self.encoded.links(rows))
         return Batch(*(torch.from_numpy(array.astype(np.int64)) for array in arrays), tokens=int(tgt_lengths.sum()))
 
     def fill(self, number: int) -> float:
@@ -135,27 +135,31 @@ class Batches:
         rows = np.concatenate(batches)
         starts = np.cumsum([0, *(len(batch) for batch in batches[:-1])])
         sizes = np.array([len(batch) for batch in batches])
-        real, padded = [], []
+        token_counts, padded_counts = [], []
         for lengths in (self.encoded.src_lengths[rows], self.encoded.tgt_lengths[rows]):
-            real.append(int(lengths.sum(dtype=np.int64)))
-            padded.append(int((np.maximum.reduceat(lengths, starts).astype(np.int64) * sizes).sum()))
-        return Fill(real[0] / padded[0], real[1] / padded[1], sum(real) / sum(padded))
+            token_counts.append(int(lengths.sum(dtype=np.int64)))
+            padded_counts.append(int((np.maximum.reduceat(lengths, starts).astype(np.int64) * sizes).sum()))
+        return Fill(
+            token_counts[0] / padded_counts[0],
+            token_counts[1] / padded_counts[1],
+            sum(token_counts) / sum(padded_counts),
+        )
 
-    def _pool_edges(self, pairs: int) -> np.ndarray:
+    def _bucket_edges(self, pairs: int) -> np.ndarray:
         """Where pools begin, and the end."""
         size = pairs
-        if self._pool and self._unit is Unit.sentences:
-            size = self._pool * self._budget
-        elif self._pool:
+        if self._bucket_batches and self._type is BatchType.sentences:
+            size = self._bucket_batches * self._budget
+        elif self._bucket_batches:
             longer = np.maximum(self.encoded.src_lengths, self.encoded.tgt_lengths).mean(dtype=np.float64)
-            size = max(1, round(self._pool * self._budget / longer))
+            size = max(1, round(self._bucket_batches * self._budget / longer))
         return np.append(np.arange(0, pairs, max(1, min(size, pairs))), pairs)
 
     def _sorted(self, rows: np.ndarray, edges: np.ndarray) -> np.ndarray:
         """The order that puts rows of like lengths together inside each pool.
 
         Targets in steps of a few tokens, inside a step sources, inside a source length targets; each runs up and down
-        in turn, so that neighbours are alike on both sides wherever a batch ends. Pairs of the same lengths stay in the
+        in turn, so that neighbors are alike on both sides wherever a batch ends. Pairs of the same lengths stay in the
         order they have.
         """
         src = self.encoded.src_lengths[rows].astype(np.int64)
@@ -171,7 +175,7 @@ class Batches:
         """Where batches end, but for the last; `longer`: each pair's longer side in order; no batch crosses `edges`."""
         cuts: list[int] = []
         for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            if self._unit is Unit.sentences:
+            if self._type is BatchType.sentences:
                 cuts.extend(range(begin + self._budget, end, self._budget))
             else:
                 at = begin

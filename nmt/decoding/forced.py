@@ -1,4 +1,4 @@
-"""Forced decoding: the model is led through a given translation; where does it look, how likely does it find it?"""
+"""Forced decoding: attention and log-probability of given translations."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -45,26 +45,26 @@ class _Given(NamedTuple):
 
 
 @torch.inference_mode()
-def force(
+def force_decode(
     model, tokenizer, pairs: Iterable[Pair], *, batch_size: int = 64, score: bool = True, posterior: bool = False
 ) -> Iterator[Translation]:
     """The given pairs as if they had been translated so, in order; `model` is in eval mode.
 
-    weights row t is where the model looked when it was to predict piece t, or with `posterior` where it would have, had
-    it known the piece: see `posterior_attention`; log_prob sums over the target's pieces. A
-    pair blank on both sides is an empty translation. score=False spares the products with the vocabulary, which are
+    weights: row t is the attention of the step that predicts piece t; with `posterior` the posterior attention: see
+    `posterior_attention`; log_prob sums over the target's pieces. A pair blank on both sides is an empty translation.
+    score=False spares the products with the vocabulary, which are
     most of the work: score and log_prob are then not numbers. For a pair of more than WINDOW_WEIGHTS pieces times
     pieces, which would not fit into memory, weights are (T, 0).
 
     Pairs of like length go together, inside a window of at most 32 batches and WINDOW_WEIGHTS numbers of attention.
     """
     assert not model.training, "dropout would change what is found: call model.eval() first"
-    stepper = model.prepared() if posterior else None
+    stepper = model.for_inference() if posterior else None
     for window in _windows((_encode(tokenizer, pair) for pair in pairs), 32 * batch_size):
         found = [_without_weights(tokenizer, given) for given in window]
         for rows in _batches(window, batch_size):
             batch = [window[row] for row in rows]
-            for row, forced in zip(rows, _force(model, stepper, tokenizer, batch, score), strict=True):
+            for row, forced in zip(rows, _force_batch(model, stepper, tokenizer, batch, score), strict=True):
                 found[row] = forced
         for row, given in enumerate(window):
             if score and given.too_long:
@@ -80,7 +80,7 @@ def _encode(tokenizer, pair: Pair) -> _Given:
     return _Given(pair, [*src, EOS], [*src_word_of, -1], [*tgt, EOS], [*tgt_word_of, -1])
 
 
-def _force(model, stepper, tokenizer, batch: list[_Given], score: bool) -> Iterator[Translation]:
+def _force_batch(model, stepper, tokenizer, batch: list[_Given], score: bool) -> Iterator[Translation]:
     src, src_lengths = _pad([given.src for given in batch])
     tgt_in, _ = _pad([[BOS, *given.tgt[:-1]] for given in batch])
     tgt_out, _ = _pad([given.tgt for given in batch])
@@ -90,11 +90,11 @@ def _force(model, stepper, tokenizer, batch: list[_Given], score: bool) -> Itera
     if stepper:
         weights = posterior_attention(stepper, src, src_lengths, tgt_in, tgt_out)
     weights = weights.float().cpu().numpy()
-    for given, total, looks in zip(batch, totals, weights, strict=True):
+    for given, total, matrix in zip(batch, totals, weights, strict=True):
         bare = _without_weights(tokenizer, given)
         # A copy, so that a sentence does not hold on to its batch.
-        looks = looks[: len(given.tgt), : len(given.src)].copy()
-        yield bare._replace(score=total / len(given.tgt), log_prob=total, weights=looks)
+        matrix = matrix[: len(given.tgt), : len(given.src)].copy()
+        yield bare._replace(score=total / len(given.tgt), log_prob=total, weights=matrix)
 
 
 @torch.inference_mode()
@@ -103,7 +103,7 @@ def log_probs_by_steps(model, src: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> T
 
     Slower than all steps together, but memory grows with S + T. src (B, S); sentences end before PAD.
     """
-    stepper = model.prepared()
+    stepper = model.for_inference()
     source, state = stepper.encode(src, (src != PAD).sum(1))
     totals = torch.zeros(len(src), dtype=torch.float64, device=src.device)
     for tokens, words in zip(tgt_in.t(), tgt_out.t(), strict=True):
@@ -115,14 +115,14 @@ def log_probs_by_steps(model, src: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> T
 
 def _log_probs(model, features: Tensor, tgt_out: Tensor) -> list[float]:
     """features (B, T, R), tgt_out (B, T) -> of each sentence; a (B, T, V) tensor never exists."""
-    real = tgt_out != PAD
-    targets = tgt_out[real]
+    is_token = tgt_out != PAD
+    targets = tgt_out[is_token]
     found = [
-        model.logits(rows).float().log_softmax(-1).gather(1, words.unsqueeze(1)).squeeze(1)
-        for rows, words in zip(features[real].split(CHUNK), targets.split(CHUNK), strict=True)
+        model.logits(rows).float().log_softmax(-1).gather(1, ids.unsqueeze(1)).squeeze(1)
+        for rows, ids in zip(features[is_token].split(CHUNK), targets.split(CHUNK), strict=True)
     ]
     each = torch.zeros(tgt_out.shape, dtype=torch.float64, device=tgt_out.device)
-    return each.masked_scatter(real, torch.cat(found).double()).sum(1).tolist()
+    return each.masked_scatter(is_token, torch.cat(found).double()).sum(1).tolist()
 
 
 def _without_weights(tokenizer, given: _Given) -> Translation:
@@ -144,13 +144,13 @@ def _without_weights(tokenizer, given: _Given) -> Translation:
     )
 
 
-def _windows(pairs: Iterable[_Given], most: int) -> Iterator[list[_Given]]:
-    """Consecutive pairs, at most `most` and about WINDOW_WEIGHTS numbers of attention a window."""
+def _windows(pairs: Iterable[_Given], max_size: int) -> Iterator[list[_Given]]:
+    """Consecutive pairs, at most `max_size` and about WINDOW_WEIGHTS numbers of attention a window."""
     window, weights = [], 0
     for given in pairs:
         window.append(given)
         weights += given.weights
-        if len(window) == most or weights >= WINDOW_WEIGHTS:
+        if len(window) == max_size or weights >= WINDOW_WEIGHTS:
             yield window
             window, weights = [], 0
     if window:

@@ -1,4 +1,4 @@
-"""Attention in the light of the word that came: which source position explains it, of those that were looked at?"""
+"""Posterior attention: re-weights each source position by how well it predicts the target token."""
 
 import math
 
@@ -15,7 +15,7 @@ def posterior_attention(model, src: Tensor, src_lengths: Tensor, tgt_in: Tensor,
     """p(j | y_t) ~ alpha_tj p(y_t | context = h_j): src (B, S), tgt_in, tgt_out (B, T) -> (B, T, S), rows sum to one.
 
     Attention is the prior of a step, made before its word is known.  # Deng et al. (2018), 3: the true posterior, taken
-    here of a model that was trained to look at a mixture. A position alone is a source of that position alone, so this
+    here of a model that was trained on a mixture. A position alone is a source of that position alone, so this
     takes no more than `encode` and `step`, with Source and State as they are in nmt.model; but it multiplies by the
     vocabulary S times as often.
     """
@@ -25,14 +25,14 @@ def posterior_attention(model, src: Tensor, src_lengths: Tensor, tgt_in: Tensor,
     alone = Source(memory, keys, source.mask.new_ones(len(row), 1))
     parts = torch.arange(len(row), device=row.device).split(CHUNK)
     found = []
-    for tokens, words in zip(tgt_in.t(), tgt_out.t(), strict=True):
+    for tokens, targets in zip(tgt_in.t(), tgt_out.t(), strict=True):
         explained = torch.full(source.mask.shape, -math.inf, device=src.device)
         for part in parts:
             rows = row[part]
             before = state.select(rows)
-            before = before._replace(looked=before.looked[:, :1])  # of no account where there is one place to look
+            before = before._replace(coverage=before.coverage[:, :1])  # irrelevant where there is one position
             logits, _, _ = model.step(tokens[rows], before, alone.select(part))
-            log_probs = logits.float().log_softmax(-1).gather(1, words[rows].unsqueeze(1)).squeeze(1)
+            log_probs = logits.float().log_softmax(-1).gather(1, targets[rows].unsqueeze(1)).squeeze(1)
             explained[rows, position[part]] = log_probs
         _, state, weights = model.step(tokens, state, source)
         found.append((weights.float().log() + explained).softmax(-1))

@@ -20,14 +20,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nmt.acceleration.inference.output import topk_ids
 from nmt.data.symbols import BOS, EOS, PAD
-from nmt.decoding.history import Hypothesis, Trace, read_out
-from nmt.model.prepared.vocabulary import largest
+from nmt.decoding.hypotheses import Hypothesis, SearchStep, backtrace
 
-NEVER = (PAD, BOS)  # what no hypothesis contains, however probable the model finds it
+FORBIDDEN_IDS = (PAD, BOS)  # what no hypothesis contains, however probable the model finds it
 
 
-class Normalisation(Enum):
+class LengthPenalty(Enum):
     """By what the summed log-probability of a hypothesis is divided to give its score."""
 
     none = "none"  # by nothing
@@ -48,7 +48,7 @@ class Beam(NamedTuple):
 
     tokens: Tensor  # (B, K) the last token of each hypothesis
     log_probs: Tensor  # (B, K) float64; -inf where no live hypothesis stands
-    ended: Tensor  # (B, K) float64, scores of the finished hypotheses, best first, then -inf
+    finished_scores: Tensor  # (B, K) float64, scores of the finished hypotheses, best first, then -inf
 
 
 class Candidates(NamedTuple):
@@ -66,8 +66,8 @@ def greedy_search(
     src_lengths: Tensor,
     *,
     max_length: int | Tensor,
-    normalisation: Normalisation = Normalisation.average,
-    alpha: float = 1.0,
+    length_penalty: LengthPenalty = LengthPenalty.average,
+    length_penalty_alpha: float = 1.0,
     attention: bool = True,
 ) -> list[Hypothesis]:
     """The most probable token at each step, for src (B, S) of true lengths (B,); one hypothesis a sentence, scored as
@@ -82,19 +82,19 @@ def greedy_search(
     source, state = model.encode(src, src_lengths)
     tokens = torch.full_like(sentences, BOS)
     log_probs = torch.zeros(src.shape[0], 1, dtype=torch.float64, device=src.device)
-    history: list[Trace] = []
+    history: list[SearchStep] = []
     for length in count(1):
         logits, state, weights = model.step(tokens, state, source)
         best = _continue(logits, log_probs, beam=1)
-        scores = normalise(best.log_probs, length, normalisation, alpha)
-        history.append(_record(sentences, best, scores, weights, attention))
+        scores = length_normalize(best.log_probs, length, length_penalty, length_penalty_alpha)
+        history.append(_search_step(sentences, best, scores, weights, attention))
         (live,) = torch.where((best.tokens[:, 0] != EOS) & (length < limits) & best.log_probs[:, 0].isfinite())
         if len(live) == 0:
             break
         if len(live) < len(sentences):
             sentences, limits, source, state = sentences[live], limits[live], source.select(live), state.select(live)
         tokens, log_probs = best.tokens[live, 0], best.log_probs[live]
-    return [best[0] for best in read_out(history, src_lengths, nbest=1)]
+    return [best[0] for best in backtrace(history, src_lengths, nbest=1)]
 
 
 @torch.inference_mode()
@@ -106,8 +106,8 @@ def beam_search(
     beam: int,
     nbest: int = 1,
     max_length: int | Tensor,
-    normalisation: Normalisation = Normalisation.average,
-    alpha: float = 1.0,
+    length_penalty: LengthPenalty = LengthPenalty.average,
+    length_penalty_alpha: float = 1.0,
     attention: bool = True,
 ) -> list[list[Hypothesis]]:
     """The n best hypotheses of each sentence, best score first, for src (B, S) of true lengths (B,).
@@ -117,55 +117,62 @@ def beam_search(
     alpha is gnmt's. `attention=False` keeps no weights: (T, 0). What else is in the batch changes nothing.
     Raises ValueError for options that make no sense, or if the model's output is not a distribution (NaN).
     """
-    check_options(beam=beam, nbest=nbest, alpha=alpha)
+    check_options(beam=beam, nbest=nbest, length_penalty_alpha=length_penalty_alpha)
     limits = _limits(max_length, src)
     sentences = torch.arange(src.shape[0], device=src.device)
     source, state = model.encode(src, src_lengths)
-    places = _start(src.shape[0], beam, src.device)
-    history: list[Trace] = []
+    slots = _start(src.shape[0], beam, src.device)
+    history: list[SearchStep] = []
     for length in count(1):
-        logits, state, weights = model.step(places.tokens.flatten(), state, source)
-        best = _continue(logits, places.log_probs, beam)
-        scores = _into_free_places(normalise(best.log_probs, length, normalisation, alpha), places.ended)
-        history.append(_record(sentences, best, scores, weights, attention))
-        rows = places.tokens.shape[1]
-        places = _settle(best, scores, places.ended)
-        within_reach = normalise(places.log_probs.amax(dim=1), limits, normalisation, alpha)
-        (live,) = torch.where((length < limits) & (within_reach > places.ended[:, nbest - 1]))
+        logits, state, weights = model.step(slots.tokens.flatten(), state, source)
+        best = _continue(logits, slots.log_probs, beam)
+        scores = _mask_taken_slots(
+            length_normalize(best.log_probs, length, length_penalty, length_penalty_alpha), slots.finished_scores
+        )
+        history.append(_search_step(sentences, best, scores, weights, attention))
+        rows = slots.tokens.shape[1]
+        slots = _update_beam(best, scores, slots.finished_scores)
+        within_reach = length_normalize(slots.log_probs.amax(dim=1), limits, length_penalty, length_penalty_alpha)
+        (live,) = torch.where((length < limits) & (within_reach > slots.finished_scores[:, nbest - 1]))
         if len(live) == 0:
             break
         if len(live) < len(sentences):
             sentences, limits, source = sentences[live], limits[live], source.select(live)
-            places = Beam(*(field[live] for field in places))
+            slots = Beam(*(field[live] for field in slots))
         state = state.select((live.unsqueeze(1) * rows + best.parents[live]).flatten())
-    return read_out(history, src_lengths, nbest)
+    return backtrace(history, src_lengths, nbest)
 
 
-def normalise(log_probs: Tensor, length: int | Tensor, normalisation: Normalisation, alpha: float) -> Tensor:
+def length_normalize(
+    log_probs: Tensor, length: int | Tensor, length_penalty: LengthPenalty, length_penalty_alpha: float
+) -> Tensor:
     """Scores of hypotheses of that length (tokens, EOS included; a tensor must broadcast)."""
-    match normalisation:
-        case Normalisation.none:
+    match length_penalty:
+        case LengthPenalty.none:
             return log_probs
-        case Normalisation.average:
+        case LengthPenalty.average:
             return log_probs / length
-        case Normalisation.gnmt:  # Wu et al. (2016), eq. 14, without the coverage term
-            return log_probs / ((5 + length) / 6) ** alpha
+        case LengthPenalty.gnmt:  # Wu et al. (2016), eq. 14, without the coverage term
+            return log_probs / ((5 + length) / 6) ** length_penalty_alpha
         case _:
-            raise ValueError(f"decode.normalisation is {normalisation!r}; try one of: none, average, gnmt")
+            raise ValueError(f"decode.length_penalty is {length_penalty!r}; try one of: none, average, gnmt")
 
 
-def check_options(*, beam: int, nbest: int, alpha: float) -> None:
+def check_options(*, beam: int, nbest: int, length_penalty_alpha: float) -> None:
     """Raises ValueError where the options of a beam search contradict each other."""
     if beam < 1:
         raise ValueError(f"decode.beam is {beam}: a beam has at least one place; try decode.beam=5")
     if not 1 <= nbest <= beam:
         raise ValueError(f"decode.nbest is {nbest}, and decode.beam={beam} gives 1 to {beam}; try a wider decode.beam")
-    if not 0 <= alpha <= 10:  # below 0 no bound holds; above 10 is a slip of the finger
-        raise ValueError(f"decode.alpha is {alpha}: the exponent of the length lies in 0 to 10; try decode.alpha=0.6")
+    if not 0 <= length_penalty_alpha <= 10:  # below 0 no bound holds; above 10 is a slip of the finger
+        raise ValueError(
+            f"decode.length_penalty_alpha is {length_penalty_alpha}: the exponent of the length lies in 0 to 10; try "
+            "decode.length_penalty_alpha=0.6"
+        )
 
 
 def _limits(max_length: int | Tensor, src: Tensor) -> Tensor:
-    """max_length as (B,) float64, the type in which scores are normalised."""
+    """max_length as (B,) float64, the type in which scores are normalized."""
     limits = torch.as_tensor(max_length, device=src.device).expand(src.shape[0])
     if (limits < 1).any():
         raise ValueError(f"decode.max_length is {int(limits.min())}: a translation needs one piece at least")
@@ -186,11 +193,11 @@ def _continue(logits: Tensor, log_probs: Tensor, beam: int) -> Candidates:
     """
     size, parents = log_probs.shape
     # Two more than K, since PAD and BOS may be among them; ordered by id, so that the stable sort below settles ties.
-    ids, _ = largest(logits, min(beam + len(NEVER), logits.shape[1])).sort(dim=1)
+    ids, _ = topk_ids(logits, min(beam + len(FORBIDDEN_IDS), logits.shape[1])).sort(dim=1)
     # One fused pass: twice as fast on a CPU as logsumexp, which makes several over temporaries of this size.
     gained = logits.log_softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32)).gather(1, ids)
-    for never in NEVER:
-        gained = gained.masked_fill(ids == never, -torch.inf)
+    for forbidden in FORBIDDEN_IDS:
+        gained = gained.masked_fill(ids == forbidden, -torch.inf)
     # (B, P, 1) + (B, P, k). -inf - -inf and what a broken model gives are no hypotheses either.
     grown = log_probs.unsqueeze(2) + gained.double().view(size, parents, -1)
     grown = grown.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf).flatten(1)
@@ -201,22 +208,22 @@ def _continue(logits: Tensor, log_probs: Tensor, beam: int) -> Candidates:
     return Candidates(grown[:, :beam], order // ids.shape[1], ids.view(size, -1).gather(1, order))
 
 
-def _into_free_places(scores: Tensor, ended: Tensor) -> Tensor:
+def _mask_taken_slots(scores: Tensor, finished_scores: Tensor) -> Tensor:
     """scores (B, K), best first, with -inf for those that find no place beside the finished ones."""
-    taken = ended.isfinite().sum(dim=1, keepdim=True)
+    taken = finished_scores.isfinite().sum(dim=1, keepdim=True)
     rank = torch.arange(scores.shape[1], device=scores.device)
     return scores.masked_fill(rank >= scores.shape[1] - taken, -torch.inf)
 
 
-def _settle(best: Candidates, scores: Tensor, ended: Tensor) -> Beam:
+def _update_beam(best: Candidates, scores: Tensor, finished_scores: Tensor) -> Beam:
     """The places after a step: who ended joins the finished, who goes on stays live, the rest is empty."""
     ends = best.tokens == EOS
-    now_ended = scores.masked_fill(~ends, -torch.inf)
-    ended, _ = torch.cat([ended, now_ended], dim=1).topk(scores.shape[1])
+    newly_finished = scores.masked_fill(~ends, -torch.inf)
+    finished_scores, _ = torch.cat([finished_scores, newly_finished], dim=1).topk(scores.shape[1])
     live = best.log_probs.masked_fill(ends | scores.isneginf(), -torch.inf)
-    return Beam(best.tokens, live, ended)
+    return Beam(best.tokens, live, finished_scores)
 
 
-def _record(sentences: Tensor, best: Candidates, scores: Tensor, weights: Tensor, attention: bool) -> Trace:
+def _search_step(sentences: Tensor, best: Candidates, scores: Tensor, weights: Tensor, attention: bool) -> SearchStep:
     weights = weights.unflatten(0, (len(scores), -1)).float() if attention else weights.new_empty(*scores.shape, 0)
-    return Trace(sentences, best.tokens, best.parents, best.log_probs, scores, weights)
+    return SearchStep(sentences, best.tokens, best.parents, best.log_probs, scores, weights)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from nmt.data.symbols import EOS, NAMES, PAD
-from nmt.decoding.history import Hypothesis
-from nmt.decoding.search import NEVER, Normalisation, Searchable, beam_search, check_options, greedy_search
+from nmt.decoding.hypotheses import Hypothesis
+from nmt.decoding.search import FORBIDDEN_IDS, LengthPenalty, Searchable, beam_search, check_options, greedy_search
 
 # Padded source pieces a batch: 64 sentences of 128. With a beam of 5 and 512-wide keys a step then needs about 90 MB.
 BATCH_PIECES = 8192
@@ -26,7 +26,7 @@ class Translation(NamedTuple):
     """One translation of one line. All is empty, and the scores are 0, for a line without words."""
 
     text: str  # one line, whatever the model says
-    score: float  # after length normalisation
+    score: float  # after length normalization
     log_prob: float  # natural logarithm, summed over tgt_pieces
     src_words: list[str]  # as in the line
     tgt_words: list[str]  # as in text
@@ -42,15 +42,16 @@ class TranslationModel(Protocol):
 
     training: bool
 
-    def prepared(self, *, shared: bool, sharp: int) -> Searchable:
-        """What search asks of a model, good until its weights change; see `nmt.model.prepared.Prepared`."""
+    def for_inference(self, *, fold_memory: bool, rescore_top_k: int) -> Searchable:
+        """What search asks of a model, good until its weights change; see
+        `nmt.acceleration.inference.InferenceModel`."""
         ...
 
     @property
     def device(self) -> torch.device: ...
 
 
-class SourceSide(Protocol):
+class SourceTokenizer(Protocol):
     """What the translator asks of the tokenizer's source side."""
 
     def encode(self, text: str, /) -> list[int]: ...
@@ -60,7 +61,7 @@ class SourceSide(Protocol):
     def pieces(self, ids: Sequence[int], /) -> list[str]: ...
 
 
-class TargetSide(Protocol):
+class TargetTokenizer(Protocol):
     """What the translator asks of the tokenizer's target side."""
 
     def decode(self, ids: Sequence[int], /) -> str: ...
@@ -70,17 +71,17 @@ class TargetSide(Protocol):
     def pieces(self, ids: Sequence[int], /) -> list[str]: ...
 
 
-class BothSides(Protocol):
+class TokenizerLike(Protocol):
     """A tokenizer."""
 
     @property
-    def src(self) -> SourceSide: ...
+    def src(self) -> SourceTokenizer: ...
 
     @property
-    def tgt(self) -> TargetSide: ...
+    def tgt(self) -> TargetTokenizer: ...
 
 
-class Line(NamedTuple):
+class SourceLine(NamedTuple):
     """A line on its way to the model."""
 
     words: list[str]
@@ -102,17 +103,17 @@ class Translator:
     def __init__(
         self,
         model: TranslationModel,
-        tokenizer: BothSides,
+        tokenizer: TokenizerLike,
         *,
         beam: int = 5,
         nbest: int = 1,
         batch_size: int = 64,
         max_length: int | None = None,
-        normalisation: Normalisation = Normalisation.average,
-        alpha: float = 1.0,
+        length_penalty: LengthPenalty = LengthPenalty.average,
+        length_penalty_alpha: float = 1.0,
         attention: bool = True,
     ):
-        check_options(beam=beam, nbest=nbest, alpha=alpha)
+        check_options(beam=beam, nbest=nbest, length_penalty_alpha=length_penalty_alpha)
         if batch_size < 1:
             raise ValueError(f"decode.batch_size is {batch_size}: a batch has at least one sentence; try 64")
         if max_length is not None and max_length < 1:
@@ -123,8 +124,8 @@ class Translator:
         self.nbest = nbest
         self.batch_size = batch_size
         self.max_length = max_length
-        self.normalisation = normalisation
-        self.alpha = alpha
+        self.length_penalty = length_penalty
+        self.length_penalty_alpha = length_penalty_alpha
         self.attention = attention
 
     def translate(
@@ -139,21 +140,22 @@ class Translator:
         window = 32 * self.batch_size if window is None else window
         assert window >= 1, window
         assert not self.model.training, "dropout would change the translations: call model.eval() first"
-        # Search picks from the `beam + len(NEVER)` largest; one more, so that the last of them is not picked by bf16.
-        model = self.model.prepared(shared=self.beam > 1, sharp=self.beam + len(NEVER) + 1)
+        # Search picks from the `beam + len(FORBIDDEN_IDS)` largest; one more, so that the last of them is not picked by
+        # bf16.
+        model = self.model.for_inference(fold_memory=self.beam > 1, rescore_top_k=self.beam + len(FORBIDDEN_IDS) + 1)
         for lines_ahead in _windows(map(self._prepare, lines), window):
             # The window in which skipping ends is searched whole, so that each line is in the batch it would be in.
             if skip < len(lines_ahead):
                 yield from self._translate_window(model, lines_ahead)[skip:]
             skip = max(0, skip - len(lines_ahead))
 
-    def _prepare(self, line: str) -> Line:
+    def _prepare(self, line: str) -> SourceLine:
         if not self.attention:
-            return Line(line.split(), [*self.tokenizer.src.encode(line), EOS], [])
+            return SourceLine(line.split(), [*self.tokenizer.src.encode(line), EOS], [])
         ids, word_of = self.tokenizer.src.encode_words(line)
-        return Line(line.split(), [*ids, EOS], [*word_of, -1])
+        return SourceLine(line.split(), [*ids, EOS], [*word_of, -1])
 
-    def _translate_window(self, model: Searchable, lines: list[Line]) -> list[list[Translation]]:
+    def _translate_window(self, model: Searchable, lines: list[SourceLine]) -> list[list[Translation]]:
         translations = [[_empty(line)] for line in lines]
         for rows in _batches(lines, self.batch_size):
             batch = [lines[row] for row in rows]
@@ -161,21 +163,21 @@ class Translator:
                 translations[row] = [self._finish(line, hypothesis) for hypothesis in best]
         return translations
 
-    def _search(self, model: Searchable, batch: list[Line]) -> list[list[Hypothesis]]:
+    def _search(self, model: Searchable, batch: list[SourceLine]) -> list[list[Hypothesis]]:
         src, src_lengths = _pad([line.ids for line in batch])
         limits = 2 * src_lengths + 10 if self.max_length is None else torch.full_like(src_lengths, self.max_length)
         sentences = src.to(self.model.device), src_lengths.to(self.model.device)
         options = {
             "max_length": limits,
-            "normalisation": self.normalisation,
-            "alpha": self.alpha,
+            "length_penalty": self.length_penalty,
+            "length_penalty_alpha": self.length_penalty_alpha,
             "attention": self.attention and src.shape[1] <= ATTENTION_PIECES,
         }
         if self.beam == 1:
             return [[best] for best in greedy_search(model, *sentences, **options)]
         return beam_search(model, *sentences, beam=self.beam, nbest=self.nbest, **options)
 
-    def _finish(self, line: Line, hypothesis: Hypothesis) -> Translation:
+    def _finish(self, line: SourceLine, hypothesis: Hypothesis) -> Translation:
         tgt, ids = self.tokenizer.tgt, hypothesis.ids
         text, tgt_word_of = tgt.decode_words(ids) if self.attention else (tgt.decode(ids), [])
         text = text.translate(_LINE_ENDS)
@@ -193,24 +195,24 @@ class Translator:
         )
 
 
-def _empty(line: Line) -> Translation:
+def _empty(line: SourceLine) -> Translation:
     return Translation("", 0.0, 0.0, line.words, [], [], [], np.zeros((0, 0), np.float32), [], [])
 
 
-def _windows(lines: Iterable[Line], most: int) -> Iterator[list[Line]]:
-    """Consecutive lines, at most `most` and about WINDOW_WEIGHTS numbers of attention a window."""
+def _windows(lines: Iterable[SourceLine], max_size: int) -> Iterator[list[SourceLine]]:
+    """Consecutive lines, at most `max_size` and about WINDOW_WEIGHTS numbers of attention a window."""
     window, weights = [], 0
     for line in lines:
         window.append(line)
         weights += len(line.ids) ** 2
-        if len(window) == most or weights >= WINDOW_WEIGHTS:
+        if len(window) == max_size or weights >= WINDOW_WEIGHTS:
             yield window
             window, weights = [], 0
     if window:
         yield window
 
 
-def _batches(lines: list[Line], batch_size: int) -> Iterator[list[int]]:
+def _batches(lines: list[SourceLine], batch_size: int) -> Iterator[list[int]]:
     """Rows of the lines that have pieces, longest first, batch by batch; equals stay in order."""
     batch: list[int] = []
     for row in sorted(range(len(lines)), key=lambda row: -len(lines[row].ids)):

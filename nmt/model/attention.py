@@ -1,4 +1,4 @@
-"""Where the decoder looks: energies, masked softmax and context.
+"""Attention scores, masked softmax and context.
 
 Every score has the same three parts: ``project_keys`` (once a sentence), ``project_query`` (once a step, or for all
 steps at once) and ``energies``. Queries come as (B, Q, .): Q is 1 for a step of greedy search, K for a step of beam
@@ -27,14 +27,14 @@ class Source(NamedTuple):
         return Source(*(field.index_select(0, rows) for field in self))
 
 
-class Look(NamedTuple):
-    """What one look at the source gives: context (B, Q, M) and weights (B, Q, S), each row of which sums to one."""
+class AttentionOutput(NamedTuple):
+    """What attention returns: context (B, Q, M) and weights (B, Q, S), each row of which sums to one."""
 
     context: Tensor
     weights: Tensor
 
 
-class Score(Enum):
+class ScoreFunction(Enum):
     """The closed list of attention scores; the values are the words of ``model.attention.score``."""
 
     additive = "additive"
@@ -56,14 +56,15 @@ def additive_energies(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
         return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1)) @ v
 
 
-def coverage_energies(query: Tensor, keys: Tensor, looked: Tensor, cover: Tensor, v: Tensor) -> Tensor:
-    """The same with what was looked at before, looked (B, Q, S), cover (A,): v . tanh(query + key + looked cover).
+def coverage_energies(query: Tensor, keys: Tensor, coverage: Tensor, coverage_weight: Tensor, v: Tensor) -> Tensor:
+    """The additive score with coverage (B, Q, S), the sum of earlier weights, coverage_weight (A,): v . tanh(query +
+    key + coverage cover).
 
     # Tu et al. (2016), 3: their linguistic coverage, each word's fertility being one
     """
-    query, keys, looked, cover, v = _wide(query, keys, looked, cover, v)
+    query, keys, coverage, coverage_weight, v = _wide(query, keys, coverage, coverage_weight, v)
     with torch.autocast(query.device.type, enabled=False):
-        return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1) + looked.unsqueeze(3) * cover) @ v
+        return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1) + coverage.unsqueeze(3) * coverage_weight) @ v
 
 
 def dot_energies(query: Tensor, keys: Tensor) -> Tensor:
@@ -91,7 +92,7 @@ class Attention(nn.Module):
     """A score with its weights. Subclasses say how keys and queries are made and matched."""
 
     size: int
-    covers = False  # whether energies depend on where the steps before looked
+    uses_coverage = False  # whether energies depend on the weights of earlier steps
 
     def project_keys(self, memory: Tensor) -> Tensor:
         """memory (B, S, M) -> keys (B, S, A)."""
@@ -101,25 +102,26 @@ class Attention(nn.Module):
         """hidden (B, Q, H) -> query (B, Q, A)."""
         raise NotImplementedError
 
-    def energies(self, query: Tensor, keys: Tensor, looked: Tensor) -> Tensor:
-        """query (B, Q, A), keys (B, S, A), looked as in `forward` -> energies (B, Q, S)."""
+    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
+        """query (B, Q, A), keys (B, S, A), coverage as in `forward` -> energies (B, Q, S)."""
         raise NotImplementedError
 
-    def unlooked(self, memory: Tensor) -> Tensor:
-        """`looked` before the first step, of memory (B, S, M): (B, S) zeros, or (B, 0) for a score without coverage."""
-        return memory.new_zeros(memory.shape[:2]) if self.covers else memory.new_zeros(len(memory), 0)
+    def initial_coverage(self, memory: Tensor) -> Tensor:
+        """`coverage` before the first step, of memory (B, S, M): (B, S) zeros, or (B, 0) for a score without
+        coverage."""
+        return memory.new_zeros(memory.shape[:2]) if self.uses_coverage else memory.new_zeros(len(memory), 0)
 
-    def remember(self, looked: Tensor, weights: Tensor) -> Tensor:
-        """`looked` after a step with these weights, (N, S) both."""
-        return looked + weights if self.covers else looked
+    def update_coverage(self, coverage: Tensor, weights: Tensor) -> Tensor:
+        """`coverage` after a step with these weights, (N, S) both."""
+        return coverage + weights if self.uses_coverage else coverage
 
-    def forward(self, hidden: Tensor, source: Source, looked: Tensor) -> Look:
-        """hidden (B, Q, H): the decoder states that ask -> where each looked and what it saw.
+    def forward(self, hidden: Tensor, source: Source, coverage: Tensor) -> AttentionOutput:
+        """hidden (B, Q, H): the queries, decoder states -> AttentionOutput.
 
-        looked (B, Q, S): the sum of each one's weights in the steps before; (B, Q, 0) for a score without coverage.
+        coverage (B, Q, S): the sum of each one's weights in the steps before; (B, Q, 0) for a score without coverage.
         """
-        weights = masked_softmax(self.energies(self.project_query(hidden), source.keys, looked), source.mask)
-        return Look(weights.to(source.memory.dtype) @ source.memory, weights)
+        weights = masked_softmax(self.energies(self.project_query(hidden), source.keys, coverage), source.mask)
+        return AttentionOutput(weights.to(source.memory.dtype) @ source.memory, weights)
 
 
 class AdditiveAttention(Attention):
@@ -139,7 +141,7 @@ class AdditiveAttention(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return self.query(hidden)
 
-    def energies(self, query: Tensor, keys: Tensor, looked: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
         return additive_energies(query, keys, self.v)
 
 
@@ -155,17 +157,16 @@ class ConcatAttention(AdditiveAttention):
 
 
 class CoverageAttention(AdditiveAttention):
-    """The additive score that knows how much each position has been looked at, so that none is passed over or
-    translated twice.  # Tu et al. (2016), 3"""
+    """The additive score with coverage: it knows the sum of each position's earlier weights.  # Tu et al. (2016), 3"""
 
-    covers = True
+    uses_coverage = True
 
     def __init__(self, query_size: int, memory_size: int, size: int):
         super().__init__(query_size, memory_size, size)
-        self.cover = nn.Parameter(torch.zeros(size))
+        self.coverage_weight = nn.Parameter(torch.zeros(size))
 
-    def energies(self, query: Tensor, keys: Tensor, looked: Tensor) -> Tensor:
-        return coverage_energies(query, keys, looked, self.cover, self.v)
+    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
+        return coverage_energies(query, keys, coverage, self.coverage_weight, self.v)
 
 
 class DotAttention(Attention):
@@ -187,7 +188,7 @@ class DotAttention(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return hidden
 
-    def energies(self, query: Tensor, keys: Tensor, looked: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
         return dot_energies(query, keys)
 
 
@@ -212,24 +213,24 @@ class GeneralAttention(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return hidden
 
-    def energies(self, query: Tensor, keys: Tensor, looked: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
         return dot_energies(query, keys)
 
 
-def build_attention(score: Score, query_size: int, memory_size: int, size: int) -> Attention:
+def build_attention(score: ScoreFunction, query_size: int, memory_size: int, size: int) -> Attention:
     """The module for `score`; `size` (A) is used by additive, concat and coverage alone."""
     match score:
-        case Score.additive:
+        case ScoreFunction.additive:
             return AdditiveAttention(query_size, memory_size, size)
-        case Score.concat:
+        case ScoreFunction.concat:
             return ConcatAttention(query_size, memory_size, size)
-        case Score.coverage:
+        case ScoreFunction.coverage:
             return CoverageAttention(query_size, memory_size, size)
-        case Score.dot:
+        case ScoreFunction.dot:
             return DotAttention(query_size, memory_size)
-        case Score.scaled_dot:
+        case ScoreFunction.scaled_dot:
             return ScaledDotAttention(query_size, memory_size)
-        case Score.general:
+        case ScoreFunction.general:
             return GeneralAttention(query_size, memory_size)
         case _:
-            raise ValueError(f"model.attention.score={score}: legal are {', '.join(s.value for s in Score)}")
+            raise ValueError(f"model.attention.score={score}: legal are {', '.join(s.value for s in ScoreFunction)}")

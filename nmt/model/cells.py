@@ -17,7 +17,7 @@ class CellKind(Enum):
     """The closed list of cells; the values are the words of ``model.encoder.cell`` and ``model.decoder.cell``."""
 
     gru = "gru"
-    gru_after = "gru_after"
+    gru_reset_after = "gru_reset_after"
     lstm = "lstm"
 
 
@@ -62,7 +62,7 @@ class GRUCell(Cell):
         return torch.lerp(state, candidate.to(state.dtype), update.to(state.dtype))
 
 
-class GRUAfterCell(Cell):
+class GRUResetAfterCell(Cell):
     """The reset gate acts after the recurrent product, as cuDNN and torch.nn.GRU compute it; gates z, r, candidate.
 
     z, r = sigmoid(x + U s);  s~ = tanh(x + r * (U s + b));  s' = (1 - z) * s + z * s~
@@ -104,20 +104,20 @@ class LSTMCell(Cell):
         return 2 * self.size
 
     def forward(self, projected: Tensor, state: Tensor) -> Tensor:
-        hidden, memory = state.split(self.size, -1)
+        hidden, cell = state.split(self.size, -1)
         gates = projected + functional.linear(hidden, self.weight)
         sigmoids, candidate = gates.split((3 * self.size, self.size), -1)
-        take, forget, show = torch.sigmoid(sigmoids).to(state.dtype).chunk(3, -1)
-        memory = forget * memory + take * torch.tanh(candidate).to(state.dtype)
-        return torch.cat((show * torch.tanh(memory), memory), -1)
+        input_gate, forget_gate, output_gate = torch.sigmoid(sigmoids).to(state.dtype).chunk(3, -1)
+        cell = forget_gate * cell + input_gate * torch.tanh(candidate).to(state.dtype)
+        return torch.cat((output_gate * torch.tanh(cell), cell), -1)
 
 
 def build_cell(kind: CellKind, input_size: int, size: int) -> Cell:
     match kind:
         case CellKind.gru:
             return GRUCell(input_size, size)
-        case CellKind.gru_after:
-            return GRUAfterCell(input_size, size)
+        case CellKind.gru_reset_after:
+            return GRUResetAfterCell(input_size, size)
         case CellKind.lstm:
             return LSTMCell(input_size, size)
         case _:

@@ -8,7 +8,7 @@ from torch.nn import functional
 _LEVELS = 2**16
 
 
-class Keep:
+class DropoutMask:
     """Which numbers of a tensor stay, at random: `mask` (bool), and `scale` that keeps the expectation.
 
     torch draws one random number for each decision on CPU, which took 5 % of an update; a draw of 64 bits decides four
@@ -26,10 +26,10 @@ class Keep:
 class _Dropped(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, probability: float):
-        keep = Keep(x.shape, probability, x.device)
-        ctx.scale = keep.scale
-        ctx.save_for_backward(keep.mask)
-        return torch.mul(x, keep.mask).mul_(keep.scale)
+        drawn = DropoutMask(x.shape, probability, x.device)
+        ctx.scale = drawn.scale
+        ctx.save_for_backward(drawn.mask)
+        return torch.mul(x, drawn.mask).mul_(drawn.scale)
 
     @staticmethod
     @once_differentiable

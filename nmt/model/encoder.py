@@ -5,13 +5,13 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from nmt.acceleration import fused
 from nmt.data.symbols import PAD
-from nmt.model import recurrence
 from nmt.model.cells import Cell, CellKind, build_cell
 from nmt.model.dropout import Dropout
 
 
-class Encoded(NamedTuple):
+class EncoderOutput(NamedTuple):
     """memory (B, S, M): zero on padding; mask (B, S): True on real tokens; forward_last, backward_first (B, H): the
     states that have read the whole sentence (backward_first has width 0 in an encoder of one direction)."""
 
@@ -21,7 +21,7 @@ class Encoded(NamedTuple):
     backward_first: Tensor
 
 
-def reversal(lengths: Tensor, steps: int) -> Tensor:
+def reversed_positions(lengths: Tensor, steps: int) -> Tensor:
     """lengths (B,) -> (B, S) positions that read each sentence backwards and leave its padding at the end.
 
     Gathering by it twice gives the sentence back.
@@ -40,7 +40,7 @@ class Encoder(nn.Module):
 
     def __init__(
         self,
-        vocabulary: int,
+        vocab_size: int,
         *,
         embedding: int,
         hidden: int,
@@ -53,7 +53,7 @@ class Encoder(nn.Module):
         directions = 2 if bidirectional else 1
         self.hidden = hidden
         self.size = directions * hidden
-        self.embedding = nn.Embedding(vocabulary, embedding, padding_idx=PAD)
+        self.embedding = nn.Embedding(vocab_size, embedding, padding_idx=PAD)
         self.dropout = Dropout(dropout)
         widths = [embedding] + [self.size] * (layers - 1)
         self.forwards = nn.ModuleList(build_cell(cell, width, hidden) for width in widths)
@@ -65,8 +65,8 @@ class Encoder(nn.Module):
         both = [self.forwards, self.backwards] if self.backwards else [self.forwards]
         return [cast("tuple[Cell, ...]", layer) for layer in zip(*both, strict=True)]
 
-    def forward(self, src: Tensor, src_lengths: Tensor) -> Encoded:
-        """src (B, S), src_lengths (B,) -> Encoded."""
+    def forward(self, src: Tensor, src_lengths: Tensor) -> EncoderOutput:
+        """src (B, S), src_lengths (B,) -> EncoderOutput."""
         batch, steps = src.shape
         mask = torch.arange(steps, device=src.device) < src_lengths.unsqueeze(1)
         last = (src_lengths - 1).view(batch, 1, 1).expand(batch, 1, self.hidden)
@@ -79,27 +79,27 @@ class Encoder(nn.Module):
             memory = torch.cat(outputs, 2)
         if not self.backwards:
             ends.append(memory.new_zeros(batch, 0))
-        return Encoded(self.dropout(memory), mask, *ends)
+        return EncoderOutput(self.dropout(memory), mask, *ends)
 
     @staticmethod
     def _run(cells: tuple[Cell, ...], inputs: Tensor, lengths: Tensor, mask: Tensor) -> list[Tensor]:
         """The cells of a layer, each over inputs (B, S, .) -> outputs (B, S, H) of each: 0 on padding."""
-        if recurrence.is_fast(cells[0]) and not recurrence.takes_cudnn(cells[0], inputs):
+        if fused.is_fast(cells[0]) and not fused.takes_cudnn(cells[0], inputs):
             return _run_side_by_side(cells, inputs, mask)
         outputs = [_run_forward(cells[0], inputs)]
         for backward in cells[1:]:
-            positions = reversal(lengths, inputs.shape[1])
-            outputs.append(_turn(_run_forward(backward, _turn(inputs, positions)), positions))
+            positions = reversed_positions(lengths, inputs.shape[1])
+            outputs.append(gather_positions(_run_forward(backward, gather_positions(inputs, positions)), positions))
         return [output * mask.unsqueeze(2) for output in outputs]
 
 
 def _run_forward(cell: Cell, inputs: Tensor) -> Tensor:
     """inputs (B, S, .) -> outputs (B, S, H), from a state of zeros."""
     start = cell.weight.new_zeros(len(inputs), cell.state_size)
-    return recurrence.outputs(cell, inputs.transpose(0, 1), start)[1:].transpose(0, 1)
+    return fused.outputs(cell, inputs.transpose(0, 1), start)[1:].transpose(0, 1)
 
 
-def _turn(inputs: Tensor, positions: Tensor) -> Tensor:
+def gather_positions(inputs: Tensor, positions: Tensor) -> Tensor:
     """inputs (B, S, X) read at positions (B, S)."""
     rows = positions + inputs.shape[1] * torch.arange(len(inputs), device=inputs.device).unsqueeze(1)
     return inputs.flatten(0, 1).index_select(0, rows.flatten()).view_as(inputs)
@@ -109,8 +109,8 @@ def _run_side_by_side(cells: tuple[Cell, ...], inputs: Tensor, mask: Tensor) -> 
     """All directions in one loop: time is flipped for the backward one, whose state stays zero on the padding it meets
     first, so no sentence has to be turned round."""
     projected = [cell.project(inputs).transpose(0, 1) for cell in cells]
-    keep = mask.t().unsqueeze(2).to(inputs.dtype)
-    flipped = [keep, keep.flip(0)][: len(cells)]
+    step_mask = mask.t().unsqueeze(2).to(inputs.dtype)
+    flipped = [step_mask, step_mask.flip(0)][: len(cells)]
     projected[1:] = [part.flip(0) for part in projected[1:]]
-    outputs = recurrence.run_directions(cells, torch.stack(projected), torch.stack(flipped)).unbind(0)
+    outputs = fused.run_directions(cells, torch.stack(projected), torch.stack(flipped)).unbind(0)
     return [outputs[0].transpose(0, 1), *(output.flip(0).transpose(0, 1) for output in outputs[1:])]

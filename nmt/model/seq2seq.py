@@ -1,25 +1,25 @@
-"""Encoder and decoder joined: the seam that search, training and analysis know."""
+"""Encoder and decoder joined: the interface of search, training and analysis."""
 
 from enum import Enum
 
 from torch import Tensor, nn
 
+from nmt.acceleration.inference import InferenceModel
 from nmt.model.attention import Source
 from nmt.model.decoder import Decoder, Features, State
 from nmt.model.encoder import Encoder
 from nmt.model.loss import Loss, cross_entropy, guided_cross_entropy
-from nmt.model.prepared import Prepared
 
 
-class Tie(Enum):
+class TiedEmbeddings(Enum):
     """Which matrices are one: none, target embedding and output (two), source embedding as well (three).
 
     # Press and Wolf (2017)
     """
 
     none = "none"
-    two = "two"
-    three = "three"
+    target = "target"
+    all = "all"
 
 
 class Seq2Seq(nn.Module):
@@ -28,26 +28,27 @@ class Seq2Seq(nn.Module):
     Raises ValueError where tied matrices would differ in shape.
     """
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, *, tie: Tie = Tie.none):
+    def __init__(self, encoder: Encoder, decoder: Decoder, *, tied_embeddings: TiedEmbeddings = TiedEmbeddings.none):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
-        words, width = decoder.embedding.weight.shape
-        self.output = nn.Linear(decoder.features_size, words)
-        if tie is not Tie.none:
+        vocab_size, width = decoder.embedding.weight.shape
+        self.output = nn.Linear(decoder.features_size, vocab_size)
+        if tied_embeddings is not TiedEmbeddings.none:
             if decoder.features_size != width:
                 raise ValueError(
-                    f"model.tie={tie.value} makes the target embedding (width {width}) the output matrix "
+                    f"model.tied_embeddings={tied_embeddings.value} makes the target embedding (width {width}) the "
+                    "output matrix "
                     f"(width {decoder.features_size}): give both one width (model.decoder.embedding and "
-                    "model.decoder.readout, or model.decoder.hidden for luong), or set model.tie=none"
+                    "model.decoder.readout, or model.decoder.hidden for luong), or set model.tied_embeddings=none"
                 )
             self.output.weight = decoder.embedding.weight
-        if tie is Tie.three:
+        if tied_embeddings is TiedEmbeddings.all:
             if encoder.embedding.weight.shape != decoder.embedding.weight.shape:
                 raise ValueError(
-                    "model.tie=three needs one vocabulary and one embedding width for both sides: set "
+                    "model.tied_embeddings=all needs one vocabulary and one embedding width for both sides: set "
                     "tokenizer.joint=true and model.encoder.embedding equal to model.decoder.embedding, "
-                    "or model.tie=two"
+                    "or model.tied_embeddings=target"
                 )
             encoder.embedding.weight = decoder.embedding.weight
 
@@ -62,16 +63,19 @@ class Seq2Seq(nn.Module):
     def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Source, State]:
         """src (B, S), src_lengths (B,), EOS included -> what stays and what changes over the steps."""
         encoded = self.encoder(src, src_lengths)
-        return self.decoder.source(encoded), self.decoder.start(encoded)
+        return self.decoder.source(encoded), self.decoder.init_state(encoded)
 
     def step(self, tokens: Tensor, state: State, source: Source) -> tuple[Tensor, State, Tensor]:
         """tokens (N,), state of N = B * K rows, source of B rows -> logits (N, V), state, weights (N, S)."""
         features, state, weights = self.decoder.step(tokens, state, source)
         return self.logits(features), state, weights
 
-    def prepared(self, *, shared: bool = True, sharp: int = 0) -> Prepared:
-        """The same `encode` and `step`, faster and without gradients, until the weights change; see `Prepared`."""
-        return Prepared(self.encoder, self.decoder, self.output, shared=shared, sharp=sharp)
+    def for_inference(self, *, fold_memory: bool = True, rescore_top_k: int = 0) -> InferenceModel:
+        """The same `encode` and `step`, faster and without gradients, until the weights change; see
+        `InferenceModel`."""
+        return InferenceModel(
+            self.encoder, self.decoder, self.output, fold_memory=fold_memory, rescore_top_k=rescore_top_k
+        )
 
     def features(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor) -> Features:
         """-> features (B, T, R) and weights (B, T, S) of teacher forcing."""
@@ -96,18 +100,28 @@ class Seq2Seq(nn.Module):
         smoothing: float = 0.0,
         links: Tensor | None = None,
         guidance: float = 0.0,
-        real: Tensor | None = None,
+        token_positions: Tensor | None = None,
     ) -> Loss:
-        """Sums over the real tokens of tgt_out (B, T); never makes the (B, T, V) logits. real: see cross_entropy.
+        """Sums over the real tokens of tgt_out (B, T); never makes the (B, T, V) logits. token_positions: see
+        cross_entropy.
 
         links (L, 3), as `guided_cross_entropy` takes them, draw attention towards them with the weight `guidance`.
         """
         features, weights = self.features(src, src_lengths, tgt_in)
-        loss = self.loss_of(features, tgt_out, smoothing, real)
+        loss = self.loss_from_features(features, tgt_out, smoothing, token_positions)
         if links is None or not guidance:
             return loss
         return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, links))
 
-    def loss_of(self, features: Tensor, tgt_out: Tensor, smoothing: float = 0.0, real: Tensor | None = None) -> Loss:
+    def loss_from_features(
+        self, features: Tensor, tgt_out: Tensor, smoothing: float = 0.0, token_positions: Tensor | None = None
+    ) -> Loss:
         """The same of features (B, T, R) made before, without links."""
-        return cross_entropy(features, self.output.weight, self.output.bias, tgt_out, smoothing=smoothing, real=real)
+        return cross_entropy(
+            features,
+            self.output.weight,
+            self.output.bias,
+            tgt_out,
+            smoothing=smoothing,
+            token_positions=token_positions,
+        )

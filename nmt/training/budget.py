@@ -59,6 +59,6 @@ class Budget:
         """Whether `max_minutes`, less the reserve, have passed at `now`."""
         return self.max_minutes is not None and self.seconds(now) >= 60 * self.max_minutes - self.reserve
 
-    def needs_a_measure(self, now: float) -> bool:
+    def first_validation_due(self, now: float) -> bool:
         """Whether it is time for a validation, if there has been none, so that the reserve is known."""
         return self.max_minutes is not None and self.seconds(now) >= FIRST_VALIDATION * 60 * self.max_minutes

@@ -4,14 +4,14 @@ import shutil
 
 import numpy as np
 
+from nmt import checkpoint
+from nmt.checkpoint.run_folder import RunFolder
 from nmt.decoding.translator import Translation
-from nmt.training import checkpoint
-from nmt.training.device import random_states
-from nmt.training.journal import Journal
+from nmt.runtime.device import random_states
+from nmt.training.metrics_logger import MetricsLogger
 from nmt.training.progress import Progress
-from nmt.training.run_folder import RunFolder
 from nmt.training.trainer import Trainer
-from nmt.training.validation import Finding
+from nmt.training.validation import ValidationResult
 
 _TRAIN = {"loss": 1.0, "lr": 1.0, "grad_norm": 1.0, "tokens_per_second": 1.0, "epoch": 0.0}
 _VALID = {"loss": 1.0, "perplexity": 1.0, "bleu": 0.0, "seconds": 0.0}
@@ -30,7 +30,7 @@ def dry_run(trainer: Trainer, config: str) -> None:
         run.create(config)
         _write_metrics(run, tensorboard=trainer.tensorboard)
         checkpoint.write(run.last, trainer.snapshot([random_states()]), trainer.tokenizer, run.previous)
-        checkpoint.link(run.last, run.best)
+        checkpoint.hard_link(run.last, run.best)
         checkpoint.read(run.best, weights_only=False)
     except OSError as error:
         if error.filename is None:  # it says all of it
@@ -43,10 +43,10 @@ def dry_run(trainer: Trainer, config: str) -> None:
 def _write_metrics(run: RunFolder, *, tensorboard: bool) -> None:
     weights = np.ones((1, 1), np.float32)
     sample = Translation("a", 0.0, 0.0, ["a"], ["a"], ["a"], ["a"], weights, [0], [0])
-    journal = Journal(run, Progress(), tensorboard=tensorboard, quiet=True)
+    journal = MetricsLogger(run, Progress(), tensorboard=tensorboard, quiet=True)
     try:
         journal.train(1, 0.0, _TRAIN)
-        journal.valid(1, Finding(1.0, {}, [("a", "a", sample)]), _VALID, best=True)
+        journal.valid(1, ValidationResult(1.0, {}, [("a", "a", sample)]), _VALID, best=True)
         journal.flush()
     finally:
         journal.close()

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from nmt.data.batches import Batch, Batches
-from nmt.training.device import Device, random_states, restore_random_states
-from nmt.training.graphs import Graphs
-from nmt.training.ranks import Ranks
+from nmt.runtime.device import Device, random_states, restore_random_states
+from nmt.runtime.distributed import Distributed
+from nmt.training.cuda_graphs import CudaGraphs
 
 log = logging.getLogger("nmt")
 
@@ -28,8 +28,8 @@ class Normalization(Enum):
     sentences = "sentences"
 
 
-class Word(NamedTuple):
-    """What no rank may decide alone: rank 0's clock and anybody's signal, agreed on once an update.
+class SyncedFlags(NamedTuple):
+    """Flags summed over all ranks once per update, so that every rank stops, saves and validates at the same update.
 
     spent: share of the budget; the others are numbers of ranks that say so: time_up, save_due, validation_due, stops;
     splits: how often batches were cut, over all ranks.
@@ -53,44 +53,46 @@ class Gradients:
         *,
         smoothing: float,
         device: Device,
-        ranks: Ranks,
+        distributed: Distributed,
         normalization: Normalization = Normalization.tokens,
     ):
         self.model, self.batches, self.smoothing = model, batches, smoothing
         self.normalization = normalization
-        self.device, self.ranks = device, ranks
+        self.device, self.distributed = device, distributed
         self.scaler = device.scaler()
-        self.graphs = Graphs(model, device) if device.graphs else None
+        self.graphs = CudaGraphs(model, device) if device.cuda_graphs else None
         self._ahead: dict[bytes, Batch] = {}
 
-    def fill(self, group: list[np.ndarray], word: Word, guidance: float = 0.0) -> tuple[Tensor, int, Word]:
-        """group: rows of the batches of the update, word: this rank's -> summed nll in nats, on the device, which may
+    def accumulate(
+        self, batches: list[np.ndarray], flags: SyncedFlags, guidance: float = 0.0
+    ) -> tuple[Tensor, int, SyncedFlags]:
+        """batches: rows of the batches of the update, word: this rank's -> summed nll in nats, on the device, which may
         still be at work; target tokens; all's word.
 
         Gradients are those of the objective a token, or a sentence, times the scaler's scale; guidance: of the links in
         it. Raises ValueError where a single pair does not fit into memory.
         """
-        tokens = sum(int(self.batches.encoded.tgt_lengths[rows].sum()) for rows in group)
+        tokens = sum(int(self.batches.encoded.tgt_lengths[rows].sum()) for rows in batches)
         match self.normalization:
             case Normalization.tokens:
                 divisor = tokens
             case Normalization.sentences:
-                divisor = sum(map(len, group))
+                divisor = sum(map(len, batches))
             case _:
                 legal = ", ".join(each.value for each in Normalization)
                 raise ValueError(f"optim.normalization={self.normalization}: legal are {legal}")
-        nll, splits = self._of_this_rank(self._own(group), divisor, guidance)
-        summed, agreed = self._summed(nll, word._replace(splits=float(splits)))
-        return summed, tokens, agreed
+        nll, splits = self._of_this_rank(self._own(batches), divisor, guidance)
+        summed, synced = self._summed(nll, flags._replace(splits=float(splits)))
+        return summed, tokens, synced
 
-    def prepare(self, group: list[np.ndarray]) -> None:
+    def prefetch(self, batches: list[np.ndarray]) -> None:
         """Makes the batches of the next update, while the device is still at work on this one."""
         if self.device.device.type == "cuda":
-            self._ahead = {rows.tobytes(): self._batch(rows) for rows in self._own(group) if len(rows)}
+            self._ahead = {rows.tobytes(): self._batch(rows) for rows in self._own(batches) if len(rows)}
 
-    def _own(self, group: list[np.ndarray]) -> list[np.ndarray]:
+    def _own(self, batches: list[np.ndarray]) -> list[np.ndarray]:
         """This rank's part of the batches of an update."""
-        return [rows[self.ranks.rank :: self.ranks.size] for rows in group]
+        return [rows[self.distributed.rank :: self.distributed.size] for rows in batches]
 
     def _batch(self, rows: np.ndarray) -> Batch:
         return self._ahead.pop(rows.tobytes(), None) or self.batches.collate(rows).to(self.device.device)
@@ -136,29 +138,29 @@ class Gradients:
         if passes is None:
             pairs = batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out
             with self.device.autocast():
-                loss = self.model.loss(*pairs, self.smoothing, batch.links, guidance, batch.real)
+                loss = self.model.loss(*pairs, self.smoothing, batch.links, guidance, batch.token_positions)
             self.scaler.scale(loss.objective / divisor).backward()
             return loss.nll
         features = passes.forward(batch)
         with self.device.autocast():  # as it is, not recorded: real tokens are as many as they are
-            loss = self.model.loss_of(features, batch.tgt_out, self.smoothing, batch.real)
+            loss = self.model.loss_from_features(features, batch.tgt_out, self.smoothing, batch.token_positions)
         self.scaler.scale(loss.objective / divisor).backward()
         assert features.grad is not None
         passes.backward(features.grad)
         return loss.nll
 
-    def _summed(self, nll: Tensor, word: Word) -> tuple[Tensor, Word]:
+    def _summed(self, nll: Tensor, flags: SyncedFlags) -> tuple[Tensor, SyncedFlags]:
         """Over the ranks, in one message."""
-        if self.ranks.size == 1:
-            return nll, word
+        if self.distributed.size == 1:
+            return nll, flags
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-        said = torch.tensor([float(nll), *word], dtype=grads[0].dtype, device=grads[0].device)
-        flat = self.ranks.sum(torch.cat([*(grad.flatten() for grad in grads), said]))
-        *sums, said = flat.split([*(grad.numel() for grad in grads), len(said)])
+        sums_of_flags = torch.tensor([float(nll), *flags], dtype=grads[0].dtype, device=grads[0].device)
+        flat = self.distributed.sum(torch.cat([*(grad.flatten() for grad in grads), sums_of_flags]))
+        *sums, sums_of_flags = flat.split([*(grad.numel() for grad in grads), len(sums_of_flags)])
         for parameter, total in zip(parameters, sums, strict=True):
             parameter.grad = total.view_as(parameter)
-        return said[0], Word(*said[1:].tolist())
+        return sums_of_flags[0], SyncedFlags(*sums_of_flags[1:].tolist())
 
 
 def _out_of_memory(error: BaseException) -> bool:

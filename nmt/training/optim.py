@@ -1,4 +1,4 @@
-"""Optimisers and learning-rate schedules."""
+"""Optimizers and learning-rate schedules."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 
-class OptimiserName(Enum):
+class OptimizerName(Enum):
     """The words of ``optim.name``."""
 
     adam = "adam"
@@ -19,9 +19,9 @@ class OptimiserName(Enum):
     sgd = "sgd"
 
 
-def build_optimiser(
+def build_optimizer(
     model: nn.Module,
-    name: OptimiserName,
+    name: OptimizerName,
     *,
     lr: float,
     betas: tuple[float, float],
@@ -35,16 +35,16 @@ def build_optimiser(
     vectors = [p for p in model.parameters() if p.requires_grad and p.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
     match name:
-        case OptimiserName.adam:
+        case OptimizerName.adam:
             return torch.optim.Adam(groups, lr=lr, betas=betas, eps=eps, fused=True)
-        case OptimiserName.adamw:
+        case OptimizerName.adamw:
             return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True)
-        case OptimiserName.adadelta:
+        case OptimizerName.adadelta:
             return torch.optim.Adadelta(groups, lr=lr, rho=rho, eps=eps)
-        case OptimiserName.sgd:
+        case OptimizerName.sgd:
             return torch.optim.SGD(groups, lr=lr, momentum=momentum)
         case _:
-            raise ValueError(f"optim.name={name}: legal are {', '.join(n.value for n in OptimiserName)}")
+            raise ValueError(f"optim.name={name}: legal are {', '.join(n.value for n in OptimizerName)}")
 
 
 class ScheduleName(Enum):
@@ -63,17 +63,17 @@ class Schedule:
     """The learning rate's factor as a function of the update and of how much of the run's budget is spent.
 
     warmup: updates of linear growth from 0. constant: 1. inverse_sqrt: sqrt(warmup / update). halving: halved
-    `halvings` times, evenly over the budget that is left after the share `hold` (Luong et al. (2015), 4.1: 5 of 10
-    epochs, then each). linear, cosine: down to `floor` at the end of the budget, after `hold`. plateau: multiplied by
-    `factor` after more than `patience` validations without a better loss; this alone has memory, `level`, `waited` and
-    `best`.
+    `halvings` times, evenly over the budget that is left after the share `constant_fraction` (Luong et al. (2015), 4.1:
+    5 of 10 epochs, then each). linear, cosine: down to `min_factor` at the end of the budget, after
+    `constant_fraction`. plateau: multiplied by `factor` after more than `patience` validations without a better loss;
+    this alone has memory, `level`, `waited` and `best`.
     """
 
     name: ScheduleName
     warmup: int = 0
-    hold: float = 0.0
+    constant_fraction: float = 0.0
     halvings: int = 5
-    floor: float = 0.0
+    min_factor: float = 0.0
     factor: float = 0.5
     patience: int = 1
     level: float = 1.0
@@ -83,7 +83,11 @@ class Schedule:
     def scale(self, update: int, spent: float) -> float:
         """update: the number of the update to come, from 1; spent: share of the budget that is used -> the factor."""
         warm = min(1.0, update / self.warmup) if self.warmup else 1.0
-        rest = min(1.0, max(0.0, (spent - self.hold) / (1 - self.hold))) if self.hold < 1 else 0.0
+        rest = (
+            min(1.0, max(0.0, (spent - self.constant_fraction) / (1 - self.constant_fraction)))
+            if self.constant_fraction < 1
+            else 0.0
+        )
         match self.name:
             case ScheduleName.constant:
                 shape = 1.0
@@ -92,9 +96,9 @@ class Schedule:
             case ScheduleName.halving:
                 shape = 0.5 ** math.ceil(min(rest * self.halvings, self.halvings))
             case ScheduleName.linear:
-                shape = self.floor + (1 - self.floor) * (1 - rest)
+                shape = self.min_factor + (1 - self.min_factor) * (1 - rest)
             case ScheduleName.cosine:
-                shape = self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * rest))
+                shape = self.min_factor + (1 - self.min_factor) * 0.5 * (1 + math.cos(math.pi * rest))
             case ScheduleName.plateau:
                 shape = self.level
             case _:
@@ -103,7 +107,7 @@ class Schedule:
                 )
         return warm * shape
 
-    def observe(self, loss: float) -> None:
+    def on_validation(self, loss: float) -> None:
         """What a validation found: the plateau schedule's only news."""
         if loss < self.best:
             self.best, self.waited = loss, 0
@@ -112,13 +116,13 @@ class Schedule:
         if self.name is ScheduleName.plateau and self.waited > self.patience:
             self.level, self.waited = self.level * self.factor, 0
 
-    def memory(self) -> dict[str, float | None]:
+    def state_dict(self) -> dict[str, float | None]:
         """What has to be kept to go on later, as strict JSON."""
         return {"level": self.level, "waited": self.waited, "best": self.best if math.isfinite(self.best) else None}
 
-    def restore(self, memory: object) -> None:
+    def load_state_dict(self, state: object) -> None:
         """Puts back what memory gave. Raises ValueError for anything else."""
-        match memory:
+        match state:
             case {"level": int() | float() as level, "waited": int(waited), "best": int() | float() | None as best}:
                 self.level, self.waited = float(level), waited
                 self.best = math.inf if best is None else float(best)
@@ -126,7 +130,7 @@ class Schedule:
                 raise ValueError("state.json: damaged: no memory of the schedule")
 
 
-class Average:
+class EMA:
     """An exponential moving average of the weights, which is what validates, is kept as best and translates.
 
     avg <- d avg + (1 - d) w after each update, with d = min(decay, (1 + n) / (10 + n)) at update n, so that the start

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field, fields
 
 
 @dataclass
-class Window:
+class LogWindow:
     """Sums since the last line of the log."""
 
     nll: float = 0.0
@@ -40,19 +40,19 @@ class Progress:
     finished: str = ""
     seconds: float = 0.0
     reserve: float = 0.0
-    window: Window = field(default_factory=Window)
+    window: LogWindow = field(default_factory=LogWindow)
 
-    def plain(self) -> dict:
+    def state_dict(self) -> dict:
         """For a checkpoint."""
         return asdict(self)
 
     @classmethod
-    def from_plain(cls, state: dict) -> "Progress":
+    def from_state_dict(cls, state: dict) -> "Progress":
         """What plain() gave; other keys are passed over. Raises ValueError for what it cannot have given."""
         window = state.get("window")
         if not isinstance(window, dict):
             raise ValueError("state.json: damaged: no `window`")
-        return cls(**_checked(cls, state, without="window"), window=Window(**_checked(Window, window)))
+        return cls(**_checked(cls, state, without="window"), window=LogWindow(**_checked(LogWindow, window)))
 
 
 def _checked(schema: type, found: dict, without: str = "") -> dict:

@@ -12,60 +12,60 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nmt import checkpoint
+from nmt.checkpoint import Snapshot
+from nmt.checkpoint.run_folder import RunFolder
+from nmt.checkpoint.writing import SavableTokenizer
 from nmt.data.batches import Batches
-from nmt.training import checkpoint
+from nmt.runtime.device import Device, random_states
+from nmt.runtime.distributed import Distributed
+from nmt.runtime.signals import StopRequest
 from nmt.training.budget import Budget
-from nmt.training.checkpoint import Snapshot
-from nmt.training.checkpoint.placing import Saves
 from nmt.training.contention import NOTICED, CoreWait
-from nmt.training.device import Device, random_states
-from nmt.training.gradients import Gradients, Normalization, Word
-from nmt.training.journal import Journal, Silence
-from nmt.training.memory import Memory
-from nmt.training.optim import Average, Schedule
-from nmt.training.progress import Progress, Window
-from nmt.training.ranks import Ranks
-from nmt.training.run_folder import RunFolder
-from nmt.training.signals import StopRequest
-from nmt.training.validation import Abandoned, Validator
+from nmt.training.gradients import Gradients, Normalization, SyncedFlags
+from nmt.training.metrics_logger import MetricsLogger, NullLogger
+from nmt.training.optim import EMA, Schedule
+from nmt.training.progress import LogWindow, Progress
+from nmt.training.train_state import TrainState
+from nmt.training.validation import ValidationInterrupted, Validator
 
 log = logging.getLogger("nmt")
 
 # Ctrl-C reaches a rank twice, once from the terminal and once from torchrun.
-SETTLE = 5.0
+SIGNAL_GRACE_SECONDS = 5.0
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
-class BestBy(Enum):
-    """What is best, and what early stopping waits for; the words of ``trainer.best_by``."""
+class EarlyStoppingMetric(Enum):
+    """What is best, and what early stopping waits for; the words of ``trainer.early_stopping_metric``."""
 
     bleu = "bleu"
     loss = "loss"
 
 
 @dataclass(frozen=True)
-class Habits:
+class TrainerOptions:
     """How often the loop does what (in updates; 0: never) and when it gives up.
 
-    accumulate: batches an update, whatever the number of ranks; guidance: weight of the links in the objective, which
-    each epoch multiplies by guidance_decay; patience: validations without a better one before the
-    run ends (0: never); most_skipped: updates in a row with a number that is not finite before it fails.
+    grad_accumulation: batches an update, whatever the number of ranks; guidance: weight of the links in the objective,
+    which each epoch multiplies by guidance_decay; patience: validations without a better one before the
+    run ends (0: never); max_skipped_updates: updates in a row with a number that is not finite before it fails.
     """
 
-    accumulate: int = 1
-    clip: float = 1.0
+    grad_accumulation: int = 1
+    max_grad_norm: float = 1.0
     normalization: Normalization = Normalization.tokens
-    smoothing: float = 0.0
+    label_smoothing: float = 0.0
     guidance: float = 0.0
     guidance_decay: float = 1.0
     log_every: int = 50
     validate_every: int = 500
     save_every: int = 500
     save_minutes: float = 0.0
-    keep: int = 1
-    best_by: BestBy = BestBy.bleu
+    keep_checkpoints: int = 1
+    early_stopping_metric: EarlyStoppingMetric = EarlyStoppingMetric.bleu
     patience: int = 0
-    most_skipped: int = 20
+    max_skipped_updates: int = 20
 
 
 class Trainer:
@@ -77,146 +77,146 @@ class Trainer:
     def __init__(
         self,
         model,
-        optimiser: torch.optim.Optimizer,
+        optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         batches: Batches,
         validator: Validator,
         *,
-        habits: Habits,
+        options: TrainerOptions,
         budget: Budget,
         device: Device,
-        ranks: Ranks,
+        distributed: Distributed,
         run: RunFolder,
-        tokenizer: Saves,
+        tokenizer: SavableTokenizer,
         config: dict,
         corpus: str = "",
         validation: dict[str, str | int | float | None] | None = None,
-        average: Average | None = None,
+        ema: EMA | None = None,
         seed: int = 1,
         tensorboard: bool = True,
     ):
         """corpus: a digest of the training corpus, in which the run has its place. validation: what the numbers of a
         validation depend on beside the model, by the names of settings, such as a digest of its lines.
         """
-        self.model, self.optimiser, self.schedule, self.average = model, optimiser, schedule, average
+        self.model, self.optimizer, self.schedule, self.ema = model, optimizer, schedule, ema
         self.batches, self.validator = batches, validator
-        self.habits, self.budget = habits, budget
-        self.device, self.ranks = device, ranks
+        self.options, self.budget = options, budget
+        self.device, self.distributed = device, distributed
         self.run, self.tokenizer, self.config = run, tokenizer, config
         self.tensorboard = tensorboard
         self.gradients = Gradients(
             model,
             batches,
-            smoothing=habits.smoothing,
+            smoothing=options.label_smoothing,
             device=device,
-            ranks=ranks,
-            normalization=habits.normalization,
+            distributed=distributed,
+            normalization=options.normalization,
         )
         self.scaler = self.gradients.scaler
-        self.memory = Memory(
-            model, optimiser, schedule, self.scaler, average, seed=seed, corpus=corpus, validation=validation or {}
+        self.train_state = TrainState(
+            model, optimizer, schedule, self.scaler, ema, seed=seed, corpus=corpus, validation=validation or {}
         )
-        self.base_rates = [group["lr"] for group in optimiser.param_groups]
+        self.base_rates = [group["lr"] for group in optimizer.param_groups]
         self.progress = Progress()
         self.order: list[np.ndarray] = []
-        self.journal: Journal | Silence = Silence()
+        self.metrics_logger: MetricsLogger | NullLogger = NullLogger()
         self.cores: CoreWait | None = CoreWait()
-        self.word = Word()
+        self.flags = SyncedFlags()
         self.saved, self.saved_at, self.save_owed = -1, time.monotonic(), False
-        self.stop = StopRequest(settle=SETTLE if ranks.size > 1 else 0.0)
+        self.stop = StopRequest(grace_seconds=SIGNAL_GRACE_SECONDS if distributed.size > 1 else 0.0)
 
     # The story
 
     def train(self) -> Progress:
         """Runs to the end. Raises ValueError when the numbers stop being finite; the last good checkpoint stays."""
-        at = self.progress
-        self.order = self.batches.epoch(at.epoch)
+        progress = self.progress
+        self.order = self.batches.epoch(progress.epoch)
         self.model.train()
-        with self._journal(), self.stop:
-            if at.update and self._due(self.habits.validate_every) and at.validated < at.update:
-                self._look()  # the validation that was abandoned for the signal that stopped the run
-            while not (end := self._ended()):
+        with self._open_metrics_logger(), self.stop:
+            if progress.update and self._due(self.options.validate_every) and progress.validated < progress.update:
+                self._validate_and_save()  # the validation that was abandoned for the signal that stopped the run
+            while not (reason := self._stop_reason()):
                 self._update()
-                if self._due(self.habits.log_every):
+                if self._due(self.options.log_every):
                     self._log()
-                self._look()
-            self._finish(end)
-        return at
+                self._validate_and_save()
+            self._finish(reason)
+        return progress
 
     @property
     def stopped(self) -> bool:
         """Whether somebody asked it to stop, in time or not."""
-        return bool(self.word.stops or self.stop.requested)
+        return bool(self.flags.stops or self.stop.requested)
 
-    def _ended(self) -> str:
+    def _stop_reason(self) -> str:
         """Why the run ends now, or ""."""
-        at = self.progress
-        if self.word.stops:  # before all else: who sends a signal gives half a minute
+        progress = self.progress
+        if self.flags.stops:  # before all else: who sends a signal gives half a minute
             return self.stop.requested or "SIGNAL"
-        if end := self.budget.ended_by(at.update, self._epochs()):
-            return end
-        if self.habits.patience and at.waited >= self.habits.patience:
+        if reason := self.budget.ended_by(progress.update, self._epochs()):
+            return reason
+        if self.options.patience and progress.waited >= self.options.patience:
             return "trainer.patience"
-        return "trainer.max_minutes" if self.word.time_up else ""
+        return "trainer.max_minutes" if self.flags.time_up else ""
 
     def _update(self) -> None:
-        begun, at = time.monotonic(), self.progress
-        own = self._own_word(begun)
-        group = self._next_batches()
-        guidance = self.habits.guidance * self.habits.guidance_decay**at.epoch
-        nll, tokens, self.word = self.gradients.fill(group, own, guidance)
-        self.scaler.unscale_(self.optimiser)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.habits.clip or math.inf)
-        self.gradients.prepare(self._group())
+        begun, progress = time.monotonic(), self.progress
+        own = self._local_flags(begun)
+        batches = self._next_batches()
+        guidance = self.options.guidance * self.options.guidance_decay**progress.epoch
+        nll, tokens, self.flags = self.gradients.accumulate(batches, own, guidance)
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.max_grad_norm or math.inf)
+        self.gradients.prefetch(self._peek_batches())
         nll, norm = torch.stack((nll.double(), norm.double())).tolist()  # where an update waits for the device
-        at.update += 1
-        at.split += int(self.word.splits)
+        progress.update += 1
+        progress.split += int(self.flags.splits)
         if math.isfinite(norm) and math.isfinite(nll):
-            at.skipped_in_row = 0
-            factor = self.schedule.scale(at.update, self.word.spent)
-            for parameters, rate in zip(self.optimiser.param_groups, self.base_rates, strict=True):
+            progress.skipped_in_row = 0
+            factor = self.schedule.scale(progress.update, self.flags.spent)
+            for parameters, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
                 parameters["lr"] = rate * factor
-            self.scaler.step(self.optimiser)
-            if self.average:
-                self.average.update(at.update)
-            at.window.nll += nll
-            at.window.tokens += tokens
-            at.window.norm += norm
-            at.window.updates += 1
+            self.scaler.step(self.optimizer)
+            if self.ema:
+                self.ema.update(progress.update)
+            progress.window.nll += nll
+            progress.window.tokens += tokens
+            progress.window.norm += norm
+            progress.window.updates += 1
         else:
             self._skip(nll, norm)
         self.scaler.update()
-        at.window.seconds += time.monotonic() - begun
+        progress.window.seconds += time.monotonic() - begun
 
     def _next_batches(self) -> list[np.ndarray]:
         """The rows of the batches of one update; an epoch's last update may have fewer."""
-        at = self.progress
-        if at.batch >= len(self.order):
-            at.epoch, at.batch = at.epoch + 1, 0
-            self.order = self.batches.epoch(at.epoch)
-        group = self._group()
-        at.batch += len(group)
-        return group
+        progress = self.progress
+        if progress.batch >= len(self.order):
+            progress.epoch, progress.batch = progress.epoch + 1, 0
+            self.order = self.batches.epoch(progress.epoch)
+        batches = self._peek_batches()
+        progress.batch += len(batches)
+        return batches
 
-    def _group(self) -> list[np.ndarray]:
+    def _peek_batches(self) -> list[np.ndarray]:
         """The rows of what comes next in this epoch, if anything does."""
-        return self.order[self.progress.batch : self.progress.batch + self.habits.accumulate]
+        return self.order[self.progress.batch : self.progress.batch + self.options.grad_accumulation]
 
     def _log(self) -> None:
-        at, window = self.progress, self.progress.window
+        progress, window = self.progress, self.progress.window
         if not window.updates:
             return  # all were left out, and said so
         numbers = {
             "loss": window.nll / max(1, window.tokens),
-            "lr": self.optimiser.param_groups[0]["lr"],
+            "lr": self.optimizer.param_groups[0]["lr"],
             "grad_norm": window.norm / window.updates,
             "tokens_per_second": window.tokens / max(1e-9, window.seconds),
             "epoch": self._epochs(),
-            "skipped": at.skipped,
-            "split": at.split,
+            "skipped": progress.skipped,
+            "split": progress.split,
         }
-        self.journal.train(at.update, self.word.spent, numbers)
-        at.window = Window()
+        self.metrics_logger.train(progress.update, self.flags.spent, numbers)
+        progress.window = LogWindow()
         self._watch_cores()
 
     def _watch_cores(self) -> None:
@@ -231,19 +231,19 @@ class Trainer:
             )
             self.cores = None
 
-    def _look(self) -> None:
+    def _validate_and_save(self) -> None:
         """Validates and saves, where it is time for it."""
-        scheduled = self._due(self.habits.validate_every)
+        scheduled = self._due(self.options.validate_every)
         validated = better = False
-        if scheduled or self.word.validation_due:
+        if scheduled or self.flags.validation_due:
             try:
                 better = self._validate(counts=scheduled)
                 validated = True
-            except Abandoned:
-                self.word = self.word._replace(stops=1.0)
+            except ValidationInterrupted:
+                self.flags = self.flags._replace(stops=1.0)
                 return
         # Weights with which a loss was not finite must not replace good ones: they are saved once one is.
-        step = self.save_owed or self._due(self.habits.save_every) or bool(self.word.save_due)
+        step = self.save_owed or self._due(self.options.save_every) or bool(self.flags.save_due)
         self.save_owed = step and self.progress.skipped_in_row > 0 and not validated
         if validated or (step and not self.save_owed):
             self._save(step=step, best=better)
@@ -253,66 +253,71 @@ class Trainer:
         one at the end of a budget must not do: a run that is given more goes on as if that had been its budget. So
         early stopping has a best of its own.
         """
-        begun, at = time.monotonic(), self.progress
+        begun, progress = time.monotonic(), self.progress
         stopped = lambda: bool(self.stop.requested)  # noqa: E731
-        with self.average.swapped() if self.average else contextlib.nullcontext():
-            finding = self.validator.validate(self.model, self.device, self.ranks, stopped)
-        if not math.isfinite(finding.loss):
+        with self.ema.swapped() if self.ema else contextlib.nullcontext():
+            result = self.validator.validate(self.model, self.device, self.distributed, stopped)
+        if not math.isfinite(result.loss):
             raise self._diverged("the loss of the validation is not finite at")
-        at.validated = at.update
-        score = finding.bleu if self.habits.best_by is BestBy.bleu else -finding.loss
+        progress.validated = progress.update
+        score = result.bleu if self.options.early_stopping_metric is EarlyStoppingMetric.bleu else -result.loss
         # BLEU can be 0 for long while the loss falls: of equal ones the smaller loss is better.
-        rank = score, -finding.loss
-        better = at.best is None or rank > (at.best, -at.best_loss)
+        rank = score, -result.loss
+        better = progress.best is None or rank > (progress.best, -progress.best_loss)
         if better:
-            at.best, at.best_loss, at.best_update = score, finding.loss, at.update
+            progress.best, progress.best_loss, progress.best_update = score, result.loss, progress.update
         if counts:
-            if at.best_scheduled is None or rank > (at.best_scheduled, -at.best_scheduled_loss):
-                at.best_scheduled, at.best_scheduled_loss, at.waited = score, finding.loss, 0
+            if progress.best_scheduled is None or rank > (progress.best_scheduled, -progress.best_scheduled_loss):
+                progress.best_scheduled, progress.best_scheduled_loss, progress.waited = score, result.loss, 0
             else:
-                at.waited += 1
-            self.schedule.observe(finding.loss)
+                progress.waited += 1
+            self.schedule.on_validation(result.loss)
         seconds = time.monotonic() - begun
-        perplexity = math.exp(min(finding.loss, 700.0))
-        numbers = {"loss": finding.loss, "perplexity": perplexity, **finding.scores, "seconds": seconds}
-        if finding.health:
-            numbers |= {f"attention_{name}": number for name, number in finding.health._asdict().items()}
-        self.journal.valid(at.update, finding, numbers, better)
-        at.reserve = self.budget.reserve = 1.1 * (time.monotonic() - begun) + 1.0  # and a second for saving and leaving
+        perplexity = math.exp(min(result.loss, 700.0))
+        numbers = {"loss": result.loss, "perplexity": perplexity, **result.scores, "seconds": seconds}
+        if result.attention_stats:
+            numbers |= {f"attention_{name}": number for name, number in result.attention_stats._asdict().items()}
+        self.metrics_logger.valid(progress.update, result, numbers, better)
+        progress.reserve = self.budget.reserve = (
+            1.1 * (time.monotonic() - begun) + 1.0
+        )  # and a second for saving and leaving
         return better
 
-    def _finish(self, end: str) -> None:
-        at = self.progress
+    def _finish(self, reason: str) -> None:
+        progress = self.progress
         better = False
-        if not self.word.stops and at.validated != at.update:
+        if not self.flags.stops and progress.validated != progress.update:
             try:
                 better = self._validate(counts=False)
-            except Abandoned:
-                end = self.stop.requested or "SIGNAL"
-                self.word = self.word._replace(stops=1.0)
-        if self.word.stops:
-            log.warning(f"{end}: saving at update {at.update} and stopping; go on with resume={self.run.path}")
-            if self.saved != at.update:
+            except ValidationInterrupted:
+                reason = self.stop.requested or "SIGNAL"
+                self.flags = self.flags._replace(stops=1.0)
+        if self.flags.stops:
+            log.warning(f"{reason}: saving at update {progress.update} and stopping; go on with resume={self.run.path}")
+            if self.saved != progress.update:
                 self._save()
             return
-        at.finished = end
+        progress.finished = reason
         self._save(best=better)
-        log.info(f"finished by {end} at update {at.update}, epoch {self._epochs():.2f}")
-        if at.best is not None:
-            log.info(f"best validation {self.habits.best_by.value} {abs(at.best):.2f}, at update {at.best_update}")
+        log.info(f"finished by {reason} at update {progress.update}, epoch {self._epochs():.2f}")
+        if progress.best is not None:
+            log.info(
+                f"best validation {self.options.early_stopping_metric.value} {abs(progress.best):.2f}, at update "
+                f"{progress.best_update}"
+            )
 
     # The parts
 
     @contextlib.contextmanager
-    def _journal(self):
+    def _open_metrics_logger(self):
         """Opens it on the rank that writes; closing it must not hide the error that ends the run."""
-        if self.ranks.first:
-            self.journal = Journal(self.run, self.progress, tensorboard=self.tensorboard)
+        if self.distributed.is_main:
+            self.metrics_logger = MetricsLogger(self.run, self.progress, tensorboard=self.tensorboard)
         try:
             yield
         except BaseException as error:
             with contextlib.suppress(OSError):
-                self.journal.close()
+                self.metrics_logger.close()
             if isinstance(error, OSError) and error.errno in UNWRITABLE:
                 kept = " its checkpoints are kept;" if self._has_checkpoint() else ""
                 raise OSError(
@@ -320,46 +325,50 @@ class Trainer:
                     f"try resume={self.run.path}"
                 ) from None
             raise
-        self.journal.close()
+        self.metrics_logger.close()
 
-    def _own_word(self, now: float) -> Word:
-        at, stops = self.progress, float(bool(self.stop.requested))
-        if not self.ranks.first:
-            return Word(stops=stops)
-        minutes = self.habits.save_minutes
-        return Word(
-            spent=self.budget.spent(at.update, self._epochs(), now),
+    def _local_flags(self, now: float) -> SyncedFlags:
+        progress, stops = self.progress, float(bool(self.stop.requested))
+        if not self.distributed.is_main:
+            return SyncedFlags(stops=stops)
+        minutes = self.options.save_minutes
+        return SyncedFlags(
+            spent=self.budget.spent(progress.update, self._epochs(), now),
             time_up=float(self.budget.time_is_up(now)),
             save_due=float(bool(minutes) and now - self.saved_at > 60 * minutes),
-            validation_due=float(not at.validated and self.budget.needs_a_measure(now)),
+            validation_due=float(not progress.validated and self.budget.first_validation_due(now)),
             stops=stops,
         )
 
     def _skip(self, nll: float, norm: float) -> None:
-        at = self.progress
-        at.skipped += 1
-        at.skipped_in_row += 1
+        progress = self.progress
+        progress.skipped += 1
+        progress.skipped_in_row += 1
         log.warning(
-            f"update {at.update}: loss {nll:g}, gradient norm {norm:g}: weights left as they were ({at.skipped} so far)"
+            f"update {progress.update}: loss {nll:g}, gradient norm {norm:g}: weights left as they were "
+            f"({progress.skipped} so far)"
         )
-        if at.skipped_in_row >= self.habits.most_skipped:
-            raise self._diverged(f"loss or gradient was not finite in {at.skipped_in_row} updates in a row, up to")
+        if progress.skipped_in_row >= self.options.max_skipped_updates:
+            raise self._diverged(
+                f"loss or gradient was not finite in {progress.skipped_in_row} updates in a row, up to"
+            )
 
     def _diverged(self, what: str) -> BaseException:
         """What ends a run whose numbers are not finite; one rank says why. what: ends before "update"."""
-        if not self.ranks.first:
+        if not self.distributed.is_main:
             return SystemExit(2)
         try_ = f"a smaller optim.lr than {self.base_rates[0]:g}"
-        try_ += ", optim.clip=1" if not self.habits.clip else ""
+        try_ += ", optim.max_grad_norm=1" if not self.options.max_grad_norm else ""
         try_ += "" if self.device.dtype == torch.float32 else ", or precision=fp32"
         if self._has_checkpoint():
             try_ = (
-                f"init={self.run.path} run=ANOTHER with {try_}; the last good checkpoint is in {self.run.checkpoints}"
+                f"finetune_from={self.run.path} run=ANOTHER with {try_}; the last good checkpoint is in "
+                f"{self.run.checkpoints}"
             )
         return ValueError(f"{what} update {self.progress.update}: try {try_}")
 
     def _has_checkpoint(self) -> bool:
-        return any(checkpoint.standing(place).is_dir() for place in (self.run.last, self.run.previous))
+        return any(checkpoint.resolve(place).is_dir() for place in (self.run.last, self.run.previous))
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.progress.update % every == 0
@@ -374,42 +383,42 @@ class Trainer:
 
         Not beside the training: 20 MB of weights with Adam's 40 take 0.15 s (most of it the disk's), once in minutes.
         """
-        at = self.progress
-        states = self.ranks.gather(random_states())
-        if self.ranks.first:
-            at.seconds = self.budget.seconds(time.monotonic())
-            self.journal.flush()
+        progress = self.progress
+        states = self.distributed.gather(random_states())
+        if self.distributed.is_main:
+            progress.seconds = self.budget.seconds(time.monotonic())
+            self.metrics_logger.flush()
             checkpoint.write(self.run.last, self.snapshot(states), self.tokenizer, self.run.previous)
             if best:
-                checkpoint.link(self.run.last, self.run.best)
+                checkpoint.hard_link(self.run.last, self.run.best)
             if step:
-                checkpoint.link(self.run.last, self.run.step(at.update))
-                self.run.prune(self.habits.keep)
-        self.saved, self.saved_at = at.update, time.monotonic()
+                checkpoint.hard_link(self.run.last, self.run.step(progress.update))
+                self.run.prune(self.options.keep_checkpoints)
+        self.saved, self.saved_at = progress.update, time.monotonic()
 
     def snapshot(self, states: list[dict[str, torch.Tensor]]) -> Snapshot:
         """Everything a run needs to go on; `states`: the ranks' random states."""
-        return self.memory.snapshot(self.progress, states, self.config)
+        return self.train_state.snapshot(self.progress, states, self.config)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Goes on from what snapshot gave. Raises ValueError for what is not a snapshot of such a run."""
-        self.progress = self.memory.restore(snapshot, self.ranks)
+        self.progress = self.train_state.restore(snapshot, self.distributed)
         self.progress.finished = ""
         self.budget.before, self.budget.reserve = self.progress.seconds, self.progress.reserve
 
-    def mend(self, place: Path) -> None:
+    def repair_links(self, place: Path) -> None:
         """Makes up for what a kill left undone after it wrote the checkpoint `place`: its other names."""
-        at, run = self.progress, self.run
+        progress, run = self.progress, self.run
         names = [run.last]
-        names += [run.best] if at.best is not None and at.best_update == at.update else []
-        names += [run.step(at.update)] if at.update and self._due(self.habits.save_every) else []
+        names += [run.best] if progress.best is not None and progress.best_update == progress.update else []
+        names += [run.step(progress.update)] if progress.update and self._due(self.options.save_every) else []
         for name in names:
             if name == place:
                 continue
             try:
-                whole = checkpoint.read_update(name) == at.update
+                whole = checkpoint.read_update(name) == progress.update
                 checkpoint.verify(name)
             except ValueError:
                 whole = False
             if not whole:
-                checkpoint.link(place, name)
+                checkpoint.hard_link(place, name)

@@ -8,14 +8,14 @@ from typing import NamedTuple
 import torch
 
 from nmt.analysis.alignment import by_piece, word_attention
-from nmt.analysis.health import Health, Tally, health, tally
+from nmt.analysis.attention_stats import AttentionStats, AttentionSums, attention_stats, attention_sums
 from nmt.analysis.metrics import METRICS, Scorer
 from nmt.analysis.segmentation import without_spaces
 from nmt.data.batches import Batches
 from nmt.decoding.forced import log_probs_by_steps
 from nmt.decoding.translator import WINDOW_WEIGHTS, Translation, Translator
-from nmt.training.device import Device
-from nmt.training.ranks import Ranks
+from nmt.runtime.device import Device
+from nmt.runtime.distributed import Distributed
 
 
 class Likelihood(NamedTuple):
@@ -30,14 +30,14 @@ class Likelihood(NamedTuple):
         return self.nll / max(1, self.tokens)
 
 
-class Finding(NamedTuple):
+class ValidationResult(NamedTuple):
     """loss in nats a token; scores of the translations, by metric of METRICS; samples: a few sentences as (source,
     reference, Translation); health of the attention of all translations, None where the model has none."""
 
     loss: float
     scores: dict[str, float]
     samples: list[tuple[str, str, Translation]]
-    health: Health | None = None
+    attention_stats: AttentionStats | None = None
 
     @property
     def bleu(self) -> float:
@@ -45,7 +45,7 @@ class Finding(NamedTuple):
         return self.scores["bleu"]
 
 
-class Abandoned(Exception):
+class ValidationInterrupted(Exception):
     """A validation that somebody asked to stop; raised on all ranks, whichever was asked."""
 
 
@@ -56,7 +56,7 @@ def never() -> bool:
 
 @torch.inference_mode()
 def likelihood(
-    model, batches: Batches, device: Device, ranks: Ranks, stopped: Callable[[], bool] = never
+    model, batches: Batches, device: Device, distributed: Distributed, stopped: Callable[[], bool] = never
 ) -> Likelihood:
     """The model's likelihood of a corpus, shared out over the ranks; dropout is off while it is measured.
 
@@ -65,31 +65,33 @@ def likelihood(
     training = model.training
     model.eval()
     sums = torch.zeros(3, dtype=torch.float64, device=device.device)
-    for rows in batches.epoch(0)[ranks.rank :: ranks.size]:
+    for rows in batches.epoch(0)[distributed.rank :: distributed.size]:
         if stopped():
             sums[2] = 1
             break
         batch = batches.collate(rows).to(device.device)
-        sums[1] += len(batch.real)
+        sums[1] += len(batch.token_positions)
         with device.autocast():
             if batch.src.shape[1] * batch.tgt_in.numel() > WINDOW_WEIGHTS:  # the weights of attention are so many
                 sums[0] -= log_probs_by_steps(model, batch.src, batch.tgt_in, batch.tgt_out).sum()
                 continue
-            loss = model.loss(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, 0.0, None, 0.0, batch.real)
+            loss = model.loss(
+                batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, 0.0, None, 0.0, batch.token_positions
+            )
         sums[0] += loss.nll  # on the device, which nobody waits for here
     model.train(training)
-    nll, tokens, stops = ranks.sum(sums).tolist()
+    nll, tokens, stops = distributed.sum(sums).tolist()
     if stops:
-        raise Abandoned
+        raise ValidationInterrupted
     return Likelihood(nll, int(tokens))
 
 
-def translate_together(
+def distributed_translate(
     model,
     translator: Translator,
     lines: list[str],
     device: Device,
-    ranks: Ranks,
+    distributed: Distributed,
     stopped: Callable[[], bool] = never,
     *,
     attention: bool = False,
@@ -104,15 +106,15 @@ def translate_together(
     own: list[Translation] = []
     with device.autocast():
         # What asks to stop waits for one batch, not for a window of 32.
-        mine = lines[ranks.rank :: ranks.size]
+        mine = lines[distributed.rank :: distributed.size]
         for best in translator.translate(_until(mine, stopped), window=4 * translator.batch_size):
             own.append(best[0])
     model.train(training)
-    shares = ranks.gather(own if attention else [each._replace(weights=each.weights[:, :0]) for each in own])
+    shares = distributed.gather(own if attention else [each._replace(weights=each.weights[:, :0]) for each in own])
     if sum(map(len, shares)) < len(lines):
-        raise Abandoned
-    shares[ranks.rank] = own
-    return [shares[row % ranks.size][row // ranks.size] for row in range(len(lines))]
+        raise ValidationInterrupted
+    shares[distributed.rank] = own
+    return [shares[row % distributed.size][row // distributed.size] for row in range(len(lines))]
 
 
 def _until(lines: list[str], stopped: Callable[[], bool]) -> Iterator[str]:
@@ -142,24 +144,26 @@ class Validator:
         self.scorers = {name: metric.build(self.tokenizer) for name, metric in METRICS.items() if metric.validated}
         self.pieces = without_spaces(self.src) or without_spaces(self.references)
 
-    def validate(self, model, device: Device, ranks: Ranks, stopped: Callable[[], bool] = never) -> Finding:
+    def validate(
+        self, model, device: Device, distributed: Distributed, stopped: Callable[[], bool] = never
+    ) -> ValidationResult:
         """Translates and scores with `model` as it is, in the precision of training; every rank finds the same.
 
         Where the loss is not finite nothing is translated, as search has nothing to choose by. Raises Abandoned.
         """
-        loss = likelihood(model, self.batches, device, ranks, stopped).loss
+        loss = likelihood(model, self.batches, device, distributed, stopped).loss
         if not math.isfinite(loss):
-            return Finding(loss, dict.fromkeys(self.scorers, 0.0), [])
-        found = translate_together(model, self.translator, self.src, device, ranks, stopped)
+            return ValidationResult(loss, dict.fromkeys(self.scorers, 0.0), [])
+        found = distributed_translate(model, self.translator, self.src, device, distributed, stopped)
         texts = [translation.text for translation in found]
         scores = {
             name: scorer.score(scorer.statistics(texts, self.references).sum(axis=0))
             for name, scorer in self.scorers.items()
         }
-        mine = range(ranks.rank, len(self.src), ranks.size)
+        mine = range(distributed.rank, len(self.src), distributed.size)
         samples = [(self.src[row], self.references[row], found[row]) for row in mine[: self.samples]]
         # Of the other ranks' translations the weights are not here, so their sums come instead.
         own = (found[row] for row in mine if found[row].weights.size)
-        sums = tally(word_attention(by_piece(each) if self.pieces else each) for each in own)
-        total = Tally(*ranks.sum(torch.tensor(sums, dtype=torch.float64, device=device.device)).tolist())
-        return Finding(loss, scores, samples, health(total) if total.tgt_words else None)
+        sums = attention_sums(word_attention(by_piece(each) if self.pieces else each) for each in own)
+        total = AttentionSums(*distributed.sum(torch.tensor(sums, dtype=torch.float64, device=device.device)).tolist())
+        return ValidationResult(loss, scores, samples, attention_stats(total) if total.tgt_words else None)

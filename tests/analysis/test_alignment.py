@@ -9,7 +9,7 @@ from nmt.analysis.alignment import (
     AttentionWriter,
     GoldLinks,
     Link,
-    Symmetrise,
+    Symmetrization,
     align,
     align_both,
     alignment_error_rate,
@@ -49,13 +49,13 @@ def test_pieces_count_by_their_place_in_the_word_wherever_the_word_is():
     np.testing.assert_allclose(merged.eos, [2 / 7, 1, 0], atol=1e-7)
 
 
-def translated(tgt_pieces, tgt_word_of, looked):
+def translated(tgt_pieces, tgt_word_of, attended):
     """A translation of a source of three words of one piece each, of which every target piece looks at one."""
     words = max(tgt_word_of) + 1
     empty = Translation(
         "", 0.0, 0.0, list("xyz"), ["w"] * words, [*"xyz", "</s>"], tgt_pieces, np.eye(4), [0, 1, 2, -1], []
     )
-    return empty._replace(weights=np.eye(4)[looked], tgt_word_of=tgt_word_of)
+    return empty._replace(weights=np.eye(4)[attended], tgt_word_of=tgt_word_of)
 
 
 def test_a_mark_attached_to_a_target_word_has_no_say():
@@ -90,7 +90,7 @@ def test_a_long_line_without_attention_gets_no_dense_matrix():
     assert align(too_long(10_000, 12_000), threshold=0.1).links == []
 
 
-@pytest.mark.parametrize("how", Symmetrise)
+@pytest.mark.parametrize("how", Symmetrization)
 def test_where_one_direction_was_too_long_there_are_no_links_of_both(how):
     whole = Translation("", 0.0, 0.0, ["a"], ["b"], ["a", "</s>"], ["b", "</s>"], np.eye(2), [0, -1], [0, -1])
     for there, back in ((whole, too_long(1, 1)), (too_long(1, 1), whole), (too_long(1, 1), too_long(1, 1))):
@@ -115,7 +115,7 @@ def test_merging_gives_one_row_and_one_column_a_word(attention):
     assert merge(*attention).weights.shape == attention[3:]
 
 
-def test_a_target_word_without_a_piece_looked_at_no_word():
+def test_a_target_word_without_a_piece_attends_to_no_word():
     merged = merge(np.array([[1.0, 0.0]]), [1], [0, -1], 2, 1)
     assert merged.weights.tolist() == [[0.0], [1.0]]
     assert merged.eos.tolist() == [1.0, 0.0]
@@ -130,30 +130,30 @@ def test_words_of_one_piece_each_merge_to_themselves():
     np.testing.assert_array_equal(merge(weights, [0, 1], [0, 1, -1], 2, 2).weights, weights[:, :2])
 
 
-def test_each_target_word_is_linked_to_the_source_word_it_looked_at_most():
+def test_each_target_word_is_linked_to_the_source_word_it_attends_to_most():
     assert links(np.array([[0.1, 0.8], [0.7, 0.2]])) == [(0, 1), (1, 0)]
 
 
-def test_a_target_word_that_looked_mostly_at_the_end_is_linked_only_to_what_nobody_looked_at_more():
+def test_a_target_word_that_attends_mostly_to_the_end_is_linked_only_to_what_nobody_attends_to_more():
     assert links(np.array([[0.3, 0.05], [0.35, 0.6]])) == [(0, 1), (1, 1)]
     assert links(np.array([[0.09, 0.05], [0.0, 1.0]])) == [(1, 1)]
     assert links(np.array([[0.3, 0.05], [0.0, 1.0]])) == [(0, 0), (1, 1)]
 
 
-def test_a_target_word_that_looked_here_and_there_is_not_linked():
+def test_a_target_word_that_attends_here_and_there_is_not_linked():
     # The last looks everywhere, and what it looked at most was claimed by others; all were noticed by them.
     weights = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.4, 0.3, 0.3]])
     assert links(weights) == [(0, 0), (1, 1), (2, 2)]
-    assert links(weights, claimed=0.0) == [(0, 0), (0, 3), (1, 1), (2, 2)]
-    assert links(np.zeros((2, 3)), claimed=0.0) == []
+    assert links(weights, min_claim=0.0) == [(0, 0), (0, 3), (1, 1), (2, 2)]
+    assert links(np.zeros((2, 3)), min_claim=0.0) == []
 
 
-def test_a_word_that_looks_at_two_is_linked_to_the_one_that_nobody_else_claims():
+def test_a_word_that_attends_to_two_is_linked_to_the_one_that_nobody_else_claims():
     weights = np.array([[0.45, 0.55], [0.0, 0.9]])  # "une fleur" for "a flower"
     assert links(weights) == [(0, 0), (1, 1)]
 
 
-def test_source_words_that_were_noticed_share_the_word_that_looked_at_them():
+def test_source_words_that_were_noticed_share_the_word_that_attends_to_them():
     assert links(np.array([[0.5, 0.3, 0.15, 0.05]])) == [(0, 0), (1, 0), (2, 0)]
 
 

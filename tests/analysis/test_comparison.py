@@ -7,19 +7,19 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from nmt.analysis.comparison import LEAST, SEED, compare, length_curves, over_seeds, randomization_test
+from nmt.analysis.comparison import MIN_SENTENCES, SEED, compare, length_curves, over_seeds, randomization_test
 from nmt.analysis.metrics import METRICS, corpus_score
 
 WORDS = ["the", "a", "cat", "dog", "house", "sees", "red", "old", "under", "on"]
 
 
-def text(lines: int, dice: random.Random) -> list[str]:
-    return [" ".join(dice.choices(WORDS, k=dice.randint(1, 30))) for _ in range(lines)]
+def text(lines: int, rng: random.Random) -> list[str]:
+    return [" ".join(rng.choices(WORDS, k=rng.randint(1, 30))) for _ in range(lines)]
 
 
-def worsen(lines: list[str], share: float, dice: random.Random) -> list[str]:
+def worsen(lines: list[str], share: float, rng: random.Random) -> list[str]:
     """The lines with that share of their words replaced."""
-    return [" ".join(dice.choice(WORDS) if dice.random() < share else word for word in line.split()) for line in lines]
+    return [" ".join(rng.choice(WORDS) if rng.random() < share else word for word in line.split()) for line in lines]
 
 
 DICE = random.Random(7)
@@ -43,15 +43,18 @@ def test_each_point_is_the_bleu_of_its_own_sentences():
 def test_the_points_share_out_all_sentences_and_none_has_too_few():
     (curve,) = length_curves([[GOOD]], REFERENCES, LENGTHS, width=1, samples=40)
     assert sum(point.sentences for point in curve) == len(REFERENCES)
-    assert min(point.sentences for point in curve) >= LEAST
+    assert min(point.sentences for point in curve) >= MIN_SENTENCES
     assert all(one.high < other.low for one, other in pairwise(curve))
 
 
 def test_a_few_long_sentences_go_with_those_before():
-    lengths = [5] * LEAST + [9] * LEAST + [40] * (LEAST - 1)
+    lengths = [5] * MIN_SENTENCES + [9] * MIN_SENTENCES + [40] * (MIN_SENTENCES - 1)
     lines = ["a b c d e"] * len(lengths)
     (curve,) = length_curves([[lines]], lines, lengths, width=1, samples=40)
-    assert [(point.low, point.high, point.sentences) for point in curve] == [(5, 5, LEAST), (9, 40, 2 * LEAST - 1)]
+    assert [(point.low, point.high, point.sentences) for point in curve] == [
+        (5, 5, MIN_SENTENCES),
+        (9, 40, 2 * MIN_SENTENCES - 1),
+    ]
 
 
 def test_fewer_sentences_than_a_point_should_have_are_one_point():
@@ -63,9 +66,9 @@ def test_the_band_is_that_of_resampled_lines_scored_from_the_beginning():
     rows = list(range(30))
     hypotheses, references = [GOOD[row] for row in rows], [REFERENCES[row] for row in rows]
     (curve,) = length_curves([[hypotheses]], references, [4] * 30, samples=40)
-    dice, found = np.random.default_rng(SEED), []
+    rng, found = np.random.default_rng(SEED), []
     for _ in range(40):
-        drawn = np.repeat(rows, dice.multinomial(30, np.full(30, 1 / 30)))
+        drawn = np.repeat(rows, rng.multinomial(30, np.full(30, 1 / 30)))
         found.append(corpus_score("bleu", [hypotheses[row] for row in drawn], [references[row] for row in drawn]).score)
     assert (curve[0].lower, curve[0].upper) == pytest.approx(tuple(np.percentile(found, (2.5, 97.5))))
 
@@ -110,7 +113,7 @@ def test_the_sacrebleu_command_gives_the_same_chances(tmp_path):
     printed = printed_by_sacrebleu(tmp_path, "--paired-ar", "--paired-ar-n", "100")
     chances = [float(p) for p in re.findall(r"\(p = ([\d.]+)\)", printed)]
     ours = compare([GOOD, OTHER], REFERENCES, samples=100)
-    assert [ours.verdicts[metric][1].p for metric in ("bleu", "chrf")] == pytest.approx(chances, abs=1e-4)
+    assert [ours.scores[metric][1].p for metric in ("bleu", "chrf")] == pytest.approx(chances, abs=1e-4)
     assert 0.05 < chances[0] < 0.95  # no end of the range, which would prove little
     assert ours.signatures["bleu"].startswith("nrefs:1|case:mixed|eff:no|tok:13a|")
     assert ours.signatures["bleu"].endswith("|ar:100|bs:100|seed:12345")
@@ -121,7 +124,7 @@ def test_the_sacrebleu_command_gives_the_same_intervals(tmp_path):
     printed = printed_by_sacrebleu(tmp_path, "--paired-bs", "--paired-bs-n", "100")
     scores = [(float(score), float(half)) for score, half in re.findall(r"([\d.]+) \([\d.]+ ± ([\d.]+)\)", printed)]
     ours = compare([GOOD, OTHER], REFERENCES, samples=100)
-    found = [ours.verdicts[metric][run] for run in range(2) for metric in ("bleu", "chrf")]
+    found = [ours.scores[metric][run] for run in range(2) for metric in ("bleu", "chrf")]
     assert [each.score for each in found] == pytest.approx([score for score, _ in scores], abs=1e-4)
     assert [each.interval for each in found] == pytest.approx([half for _, half in scores], abs=1e-4)
 
@@ -131,8 +134,8 @@ def test_without_a_difference_p_is_below_five_percent_in_five_percent_of_the_com
     """1,000 pairs of systems that differ by chance alone: each translation of either is drawn from the same ten."""
     scorer = METRICS["bleu"].build("13a")
     references = REFERENCES[:40]
-    dice = random.Random(3)
-    pool = np.array([scorer.statistics(worsen(references, 0.3, dice), references) for _ in range(10)])
+    rng = random.Random(3)
+    pool = np.array([scorer.statistics(worsen(references, 0.3, rng), references) for _ in range(10)])
     rng = np.random.default_rng(5)
     everyone = np.arange(len(references))
     found = []
@@ -167,24 +170,24 @@ def test_systems_that_differ_in_one_sentence_do_not_differ_significantly():
     """Exchanged or not, the difference is as large, whatever it is: p is 1."""
     other = [BAD[0], *GOOD[1:]]
     assert other != GOOD
-    assert [each[1].p for each in compare([GOOD, other], REFERENCES, samples=200).verdicts.values()] == [1.0, 1.0]
+    assert [each[1].p for each in compare([GOOD, other], REFERENCES, samples=200).scores.values()] == [1.0, 1.0]
 
 
 def test_a_clear_difference_is_significant_and_a_small_one_is_not():
     other = [*GOOD[:-1], BAD[-1]]
-    verdicts = compare([GOOD, BAD, other], REFERENCES, samples=200).verdicts["bleu"]
-    assert np.isnan(verdicts[0].p)
-    assert verdicts[1].p < 0.01
-    assert verdicts[2].p > 0.1
-    assert verdicts[1].score == pytest.approx(corpus_score("bleu", BAD, REFERENCES).score)
+    scores = compare([GOOD, BAD, other], REFERENCES, samples=200).scores["bleu"]
+    assert np.isnan(scores[0].p)
+    assert scores[1].p < 0.01
+    assert scores[2].p > 0.1
+    assert scores[1].score == pytest.approx(corpus_score("bleu", BAD, REFERENCES).score)
 
 
 def test_the_same_translations_do_not_differ():
-    assert [each.p for each in compare([GOOD, list(GOOD)], REFERENCES, samples=40).verdicts["chrf"]][1:] == [1.0]
+    assert [each.p for each in compare([GOOD, list(GOOD)], REFERENCES, samples=40).scores["chrf"]][1:] == [1.0]
 
 
 def test_one_run_alone_is_scored_too():
-    assert [len(verdicts) for verdicts in compare([GOOD], REFERENCES, samples=40).verdicts.values()] == [1, 1]
+    assert [len(scores) for scores in compare([GOOD], REFERENCES, samples=40).scores.values()] == [1, 1]
 
 
 def test_mean_and_deviation_over_seeds_by_hand():

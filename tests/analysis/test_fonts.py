@@ -18,7 +18,7 @@ def only_dejavu(monkeypatch):
     fonts._family.cache_clear()
 
 
-def test_no_font_is_looked_for_where_dejavu_has_every_letter(monkeypatch):
+def test_no_font_is_searched_where_dejavu_has_every_letter(monkeypatch):
     monkeypatch.setattr(fonts, "_installed", lambda: pytest.fail("looked for fonts"))
     fonts._family.cache_clear()
     assert fonts.families(["Männer", "мужчин", "الرجال", "שלום", "⟨end⟩", "▁the"]) == [fonts.FIRST]

@@ -116,7 +116,7 @@ def test_two_files_of_links_are_of_as_many_sentences_and_a_wa_file_does_not_say_
 
 def test_links_to_learn_from_may_be_gzipped_and_a_pipe_is_refused_by_name(tmp_path):
     (tmp_path / "links.gz").write_bytes(gzip.compress(b"0-0 1-1\n\n"))
-    assert list(LinkFiles([tmp_path / "links.gz"], "guided.links")) == [{(0, 0), (1, 1)}, set()]
+    assert list(LinkFiles([tmp_path / "links.gz"], "guided_alignment.links")) == [{(0, 0), (1, 1)}, set()]
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ValueError, match="pipe is a pipe or a folder, not a file"):
-        LinkFiles([tmp_path / "pipe"], "guided.links")
+        LinkFiles([tmp_path / "pipe"], "guided_alignment.links")

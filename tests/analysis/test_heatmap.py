@@ -73,9 +73,9 @@ def test_labels_do_not_overlap_at_fifty_words():
 
 
 def test_a_larger_weight_is_darker():
-    colours = [np.dot(heatmap._COLOURS(weight)[:3], [0.2126, 0.7152, 0.0722]) for weight in np.linspace(0, 1, 50)]
-    assert colours == sorted(colours, reverse=True)
-    assert colours[0] == pytest.approx(1)
+    colors = [np.dot(heatmap._COLORS(weight)[:3], [0.2126, 0.7152, 0.0722]) for weight in np.linspace(0, 1, 50)]
+    assert colors == sorted(colors, reverse=True)
+    assert colors[0] == pytest.approx(1)
 
 
 def test_the_end_of_sentence_has_a_column_of_its_own():
@@ -120,8 +120,8 @@ def test_panels_stand_side_by_side_under_the_same_words(tmp_path):
 
 def test_each_panel_is_darkest_at_its_own_largest():
     figure = heatmap._figure(panels(2), WORDS, WORDS, "", "weight")
-    colours = [axes.collections[0].to_rgba(np.array([1 / (k + 1)])).tolist() for k, axes in enumerate(figure.axes[:2])]
-    assert colours[0] == colours[1]
+    colors = [axes.collections[0].to_rgba(np.array([1 / (k + 1)])).tolist() for k, axes in enumerate(figure.axes[:2])]
+    assert colors[0] == colors[1]
 
 
 def test_captions_neither_touch_each_other_nor_leave_the_picture():

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from nmt.analysis import report
+from nmt.analysis.attention_stats import AttentionStats
 from nmt.analysis.by_length import LengthRow
-from nmt.analysis.health import Health
 from nmt.analysis.report import Selection
-from nmt.analysis.report.charts import HEIGHT, MOST_POINTS, WIDTH, length_chart, line_chart
-from nmt.analysis.report.page import _HEALTH
+from nmt.analysis.report.charts import HEIGHT, MAX_POINTS, WIDTH, length_chart, line_chart
+from nmt.analysis.report.page import _STATS
 from nmt.analysis.report.sentences import describe
 from tests.support.pages import FORCED, FOUND, GOLD, HARMFUL, said, without_attention
 
@@ -22,14 +22,14 @@ FOLDER = Path(report.__file__).parent
 
 def watched(selection: Selection, hypotheses: list[str], references: list[str]) -> Selection:
     found = [said("a b", hypothesis) for hypothesis in hypotheses]
-    assert list(selection.watch(found, references)) == found
+    assert list(selection.observe(found, references)) == found
     return selection
 
 
 def told(number: int, gold: bool = True) -> dict:
     selection = Selection()
-    list(selection.watch(FOUND, [each.text for each in FORCED]))
-    return describe(selection.kept[number], FORCED[number], GOLD[number] if gold else None)
+    list(selection.observe(FOUND, [each.text for each in FORCED]))
+    return describe(selection.selected[number], FORCED[number], GOLD[number] if gold else None)
 
 
 # Which sentences
@@ -38,13 +38,13 @@ def told(number: int, gold: bool = True) -> dict:
 def test_the_first_and_the_worst_of_the_others_are_kept_in_the_order_of_the_test_set():
     hypotheses = ["zzzz", "good day", "good", "xxxx", "good day", "good da", "qqqq"]
     selection = watched(Selection(first=2, worst=3), hypotheses, ["good day"] * 7)
-    assert [kept.number for kept in selection.kept] == [0, 1, 2, 3, 6]
+    assert [kept.number for kept in selection.selected] == [0, 1, 2, 3, 6]
     assert str(selection) == "5 of the 7 sentences: the first 2, and of the others the 3 with the lowest chrF."
 
 
 def test_a_small_test_set_is_kept_whole():
     selection = watched(Selection(), ["a", "b"], ["a", "c"])
-    assert [kept.number for kept in selection.kept] == [0, 1]
+    assert [kept.number for kept in selection.selected] == [0, 1]
     assert str(selection) == "All 2 sentences of the test set."
 
 
@@ -52,7 +52,7 @@ def test_a_small_test_set_is_kept_whole():
 def test_a_sentence_that_is_too_long_on_any_side_is_left_out_and_counted(long):
     sides = {"hypothesis": "x", "reference": "x"} | {long: "x x x x"}
     selection = watched(Selection(longest=3), ["a", sides["hypothesis"]], ["a", sides["reference"]])
-    assert [kept.number for kept in selection.kept] == [0]
+    assert [kept.number for kept in selection.selected] == [0]
     assert str(selection) == "All 2 sentences of the test set, without the 1 of more than 3 words."
 
 
@@ -71,7 +71,7 @@ def test_the_words_that_the_other_translation_lacks_are_told():
     assert sentence["reference"]["apart"] == [0]
 
 
-def test_disagreement_is_half_the_difference_of_the_shares_of_attention():
+def test_disjoint_linking_is_half_the_difference_of_the_shares_of_attention():
     # Shares of the words and the end: (.94, 1, .85, .21) / 3 and (.6, 1.1, 1.2, .1) / 3.
     assert told(0)["disagreement"] == pytest.approx((0.34 + 0.1 + 0.35 + 0.11) / 3 / 2, abs=6e-4)
 
@@ -130,12 +130,12 @@ def test_the_page_shows_curves_health_and_lengths(render):
     assert "Weight on the end 0.125 at update 20" in page
 
 
-def test_each_number_of_the_attentions_health_has_a_name_on_the_page():
-    assert {f"attention_{name}" for name in Health._fields} == _HEALTH.keys()
+def test_each_number_of_the_attention_statistics_has_a_name_on_the_page():
+    assert {f"attention_{name}" for name in AttentionStats._fields} == _STATS.keys()
 
 
 def test_a_test_set_that_is_no_real_text_is_said_to_be_none(render):
-    assert "neighbours joined &amp; more" in render(stress="neighbours joined & more").read_text("utf-8")
+    assert "neighbors joined &amp; more" in render(synthetic_long="neighbors joined & more").read_text("utf-8")
     assert "<span>test set</span>" not in render().read_text("utf-8")
 
 
@@ -167,12 +167,12 @@ def test_every_file_of_the_page_is_packaged():
     assert [name for name in files if not any(fnmatch.fnmatch(name, each) for each in patterns)] == []
 
 
-# Colours
+# Colors
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """WCAG 2's relative luminance of #rrggbb."""
-    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    parts = [int(color[k : k + 2], 16) / 255 for k in (1, 3, 5)]
     linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -180,10 +180,10 @@ def luminance(colour: str) -> float:
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])
 def test_text_stands_out_from_whatever_lies_behind_it(scheme):
     style = (FOLDER / "page.css").read_text()
-    colours = dict(re.findall(r"--(\w+): (#\w{6})", re.findall(r":root \{(.*?)\}", style, re.S)[scheme]))
-    behind = [("ink", ground) for ground in ("paper", "card", "look", "same")]
-    for text, ground in [*behind, ("muted", "paper"), ("muted", "card"), ("valid", "paper"), ("gold", "look")]:
-        bright, dark = sorted((luminance(colours[text]), luminance(colours[ground])), reverse=True)
+    colors = dict(re.findall(r"--(\w+): (#\w{6})", re.findall(r":root \{(.*?)\}", style, re.S)[scheme]))
+    behind = [("ink", ground) for ground in ("paper", "card", "attended", "same")]
+    for text, ground in [*behind, ("muted", "paper"), ("muted", "card"), ("valid", "paper"), ("gold", "attended")]:
+        bright, dark = sorted((luminance(colors[text]), luminance(colors[ground])), reverse=True)
         least = 4.5 if text in ("ink", "muted") else 1.5
         assert (bright + 0.05) / (dark + 0.05) >= least, (text, ground)
 
@@ -219,7 +219,7 @@ def test_a_long_line_is_thinned_and_keeps_its_end():
     chart = line_chart("it", {("train", "it"): [(k, float(k)) for k in range(1, 10_001)]})
     assert chart is not None
     points = chart.lines[0].points
-    assert MOST_POINTS / 2 < len(points) <= MOST_POINTS
+    assert MAX_POINTS / 2 < len(points) <= MAX_POINTS
     assert points[-1].label == "it 10,000 at update 10,000"
 
 

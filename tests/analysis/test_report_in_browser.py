@@ -47,7 +47,7 @@ def classed(browser: Browser, side: str, name: str) -> list[str]:
     return browser.run(f"[...document.querySelectorAll('#{side} .{name}')].map(it => it.textContent)")
 
 
-def colour(browser: Browser, side: str, i: int) -> str:
+def color(browser: Browser, side: str, i: int) -> str:
     return browser.run(f"getComputedStyle({word(side, i)}).backgroundColor")
 
 
@@ -66,17 +66,17 @@ def said(browser: Browser) -> str:
 # By mouse
 
 
-def test_a_hypothesis_word_lights_up_the_source_words_that_it_looked_at(opened):
-    dull = colour(opened, "src", 2)
+def test_a_hypothesis_word_lights_up_the_source_words_that_it_attends_to(opened):
+    dull = color(opened, "src", 2)
     opened.point(word("hypothesis", 1))
     assert classed(opened, "hypothesis", "active") == ["maison"]
     assert lit(opened, "src") == {"house": 75, "red": 20}
     assert classed(opened, "src", "link") == ["house"]
-    assert colour(opened, "src", 2) != dull
+    assert color(opened, "src", 2) != dull
     assert said(opened) == "“maison” looked at house 75 %, red 20 %."
 
 
-def test_a_source_word_lights_up_who_looked_at_it(opened):
+def test_a_source_word_lights_up_what_attends_to_it(opened):
     opened.point(word("src", 2))
     assert lit(opened, "hypothesis") == {"la": 10, "maison": 75}
     assert lit(opened, "reference") == {"cette": 40, "maison": 80}
@@ -84,7 +84,7 @@ def test_a_source_word_lights_up_who_looked_at_it(opened):
     assert "hypothesis: maison 75 %, la 10 %; reference: maison 80 %, cette 40 %" in said(opened)
 
 
-def test_a_reference_word_shows_its_gold_links_beside_what_the_model_looked_at(opened):
+def test_a_reference_word_shows_its_gold_links_beside_what_the_model_attends_to(opened):
     opened.point(word("reference", 2))
     assert lit(opened, "src") == {"red": 90, "⟨end⟩": 10}
     assert classed(opened, "src", "gold.possible") == ["red"]
@@ -95,17 +95,17 @@ def test_a_reference_word_shows_its_gold_links_beside_what_the_model_looked_at(o
     assert said(opened).endswith("Gold: the.")
 
 
-def test_a_word_shows_which_words_of_the_other_translation_looked_at_the_same(opened):
+def test_a_word_shows_which_words_of_the_other_translation_attends_to_the_same(opened):
     opened.point(word("hypothesis", 2))  # rouge: 0.8 on red, and the end of sentence is no word
     assert lit(opened, "reference") == {"rouge": 72, "maison": 8, "cette": 8}
     assert set(classed(opened, "reference", "same")) == {"rouge", "maison", "cette"}
 
 
-def test_the_end_of_the_sentence_can_be_looked_at(opened):
+def test_the_end_of_the_sentence_can_be_attended_to(opened):
     opened.point(word("src", 3))
     assert lit(opened, "hypothesis") == {"rouge": 20}
     assert lit(opened, "reference") == {"rouge": 10}
-    assert said(opened).startswith("The end of the sentence was looked at by, in the hypothesis: rouge 20 %;")
+    assert said(opened).startswith("The end of the sentence is attended to by, in the hypothesis: rouge 20 %;")
 
 
 def test_nothing_stays_lit_when_the_mouse_is_gone(opened):

@@ -7,15 +7,15 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from nmt.acceleration import fused
 from nmt.analysis import saliency as room
 from nmt.analysis.alignment import WordAttention
-from nmt.analysis.saliency import Saliency, by_words, kendall, likeness, saliency, shares
+from nmt.analysis.saliency import Saliency, by_words, kendall, rank_correlation, saliency, shares
 from nmt.data.symbols import BOS, EOS
-from nmt.model import recurrence
-from nmt.model.attention import Score
+from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
-from nmt.model.decoder import Start
-from nmt.model.seq2seq import Tie
+from nmt.model.decoder import InitHidden
+from nmt.model.seq2seq import TiedEmbeddings
 from tests.support.models import SmallModel, draw_weights
 
 SRC, TGT = [5, 4, 9, EOS], [7, 7, 6, 8, EOS]
@@ -28,15 +28,15 @@ def small_model(kind: str):
     sizes = SmallModel(
         "bahdanau" if kind == "tied" else kind.removesuffix("_unfed"),
         cell=CellKind.lstm if luong else CellKind.gru,
-        score=Score.general if luong else Score.additive,
+        score=ScoreFunction.general if luong else ScoreFunction.additive,
         layers=2 if luong else 1,
-        start=Start.last,
+        start=InitHidden.last,
         input_feeding=kind != "luong_unfed",
         vocabulary=12,
         embedding=6,
         readout=6,
         dropout=0.5,
-        tie=Tie.three if kind == "tied" else Tie.none,
+        tie=TiedEmbeddings.all if kind == "tied" else TiedEmbeddings.none,
     )
     return draw_weights(sizes.build(seed=3), std=0.6)
 
@@ -89,7 +89,7 @@ def gradients_of_autograd(model) -> torch.Tensor:
             handle.remove()
         return logits[0].log_softmax(-1)[torch.arange(len(TGT)), tgt]
 
-    with recurrence.plain():
+    with fused.reference():
         jacobian = torch.autograd.functional.jacobian(log_probs, model.encoder.embedding(src).detach())
     return jacobian.squeeze(1)
 
@@ -196,7 +196,7 @@ def test_a_row_that_ranks_nothing_has_no_tau(row):
 def test_likeness_is_the_mean_over_target_words_of_all_sentences():
     one = {"a": np.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]]), "b": np.array([[1.0, 3.0, 2.0], [1.0, 2.0, 3.0]])}
     other = {"a": np.array([[1.0, 2.0]]), "b": np.array([[2.0, 1.0]])}
-    found = likeness([one, other])
+    found = rank_correlation([one, other])
     assert list(found) == [("a", "b")]
     tau, top, chance, words = found["a", "b"]
     assert (tau, top) == pytest.approx(((1 / 3 + 1 - 1) / 3, 1 / 3))
@@ -205,12 +205,14 @@ def test_likeness_is_the_mean_over_target_words_of_all_sentences():
 
 
 def test_rows_that_rank_nothing_are_not_counted():
-    found = likeness([{"a": np.array([[1.0, 1.0], [1.0, 2.0]]), "b": np.array([[1.0, 2.0], [1.0, 2.0]])}])["a", "b"]
+    found = rank_correlation([{"a": np.array([[1.0, 1.0], [1.0, 2.0]]), "b": np.array([[1.0, 2.0], [1.0, 2.0]])}])[
+        "a", "b"
+    ]
     assert (found.tau, found.words) == (1, 1)
 
 
 def test_where_nothing_ranks_there_is_no_number():
-    found = likeness([{"a": np.zeros((2, 0)), "b": np.zeros((2, 0))}])["a", "b"]
+    found = rank_correlation([{"a": np.zeros((2, 0)), "b": np.zeros((2, 0))}])["a", "b"]
     assert math.isnan(found.tau)
     assert found.words == 0
 
@@ -238,4 +240,4 @@ def test_a_model_without_attention_has_only_gradients():
 
 def test_every_two_matrices_are_compared():
     matrices = dict.fromkeys("abc", np.array([[1.0, 2.0]]))
-    assert list(likeness([matrices])) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert list(rank_correlation([matrices])) == [("a", "b"), ("a", "c"), ("b", "c")]

@@ -25,7 +25,7 @@ COMMANDS = {
     "saliency": lambda: SaliencyConfig(src="s"),
     "compare": lambda: CompareConfig(runs=["r"]),
 }
-LISTS = ("runs", "data.train", "guided.links")
+LISTS = ("runs", "data.train", "guided_alignment.links")
 
 
 def use_of(config, key: str):
@@ -138,8 +138,8 @@ def test_an_output_that_is_not_there_yet_is_seen_by_all_its_names(tmp_path, how)
     other = names(tmp_path)[how]
     for name in ("a", "hard"):
         (tmp_path / name).unlink()
-    with pytest.raises(ValueError, match="is the file that soft= names"):
-        check_paths(AlignConfig(src="s", tgt="t", out=str(tmp_path / "a"), soft=other))
+    with pytest.raises(ValueError, match="is the file that soft_alignment= names"):
+        check_paths(AlignConfig(src="s", tgt="t", out=str(tmp_path / "a"), soft_alignment=other))
 
 
 @pytest.mark.parametrize("link", [os.link, os.symlink])
@@ -162,7 +162,7 @@ def test_an_input_beside_what_is_written_is_no_mistake(tmp_path):
 
 def test_the_cache_of_the_demo_corpus_may_be_read_and_written():
     config = COMMANDS["train"]()
-    config.guided.links = ["data/cache/demo/train.links"]
+    config.guided_alignment.links = ["data/cache/demo/train.links"]
     check_paths(config)
 
 
@@ -186,7 +186,7 @@ def test_what_is_no_plain_file_may_be_written_twice():
     [
         (TranslateConfig(out="-", alignments="-"), "out=- and alignments=- both write standard output"),
         (AlignConfig(src="-", tgt="-"), "src=- and tgt=- both read standard input"),
-        (AlignConfig(src="-", tgt="t", soft="-"), "soft=-: this cannot go to standard output"),
+        (AlignConfig(src="-", tgt="t", soft_alignment="-"), "soft_alignment=-: this cannot go to standard output"),
         (TranslateConfig(heatmaps="-"), "heatmaps=-: this cannot go to standard output"),
         (SaliencyConfig(src="s", out="-"), "out=-: this cannot go to standard output"),
     ],

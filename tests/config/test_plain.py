@@ -6,7 +6,7 @@ import pytest
 import yaml
 from omegaconf import OmegaConf
 
-from nmt.config.plain import read_plain, to_plain, to_yaml
+from nmt.config.saved import read_saved, to_dict, to_yaml
 from nmt.config.schema import DataConfig, TrainConfig, TrainerConfig
 
 NINE = [f"{each}: &{each} [{','.join([f'*{before}'] * 9)}]" for before, each in zip("abcdef", "bcdefg", strict=True)]
@@ -30,7 +30,7 @@ def test_a_file_that_would_keep_the_reader_busy_is_refused_at_once_in_one_line(t
     (tmp_path / "config.yaml").write_text(text)
     begun = time.process_time()
     with pytest.raises(ValueError, match=rf"config\.yaml: .*{said}") as caught:
-        read_plain(tmp_path / "config.yaml")
+        read_saved(tmp_path / "config.yaml")
     assert time.process_time() - begun < 5
     assert "\n" not in str(caught.value)
 
@@ -40,11 +40,11 @@ def test_a_file_that_would_keep_the_reader_busy_is_refused_at_once_in_one_line(t
 )
 def test_every_text_that_training_takes_reads_back(tmp_path, text):
     config = TrainConfig(data=DataConfig(train=[text, text]), run=text, name=text, trainer=TrainerConfig(max_updates=1))
-    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(to_plain(config))), encoding="utf-8")
-    assert read_plain(tmp_path / "config.yaml") == to_plain(config)
+    (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(to_dict(config))), encoding="utf-8")
+    assert read_saved(tmp_path / "config.yaml") == to_dict(config)
 
 
-PLAIN = to_plain(TrainConfig(trainer=TrainerConfig(max_updates=1)))
+PLAIN = to_dict(TrainConfig(trainer=TrainerConfig(max_updates=1)))
 
 
 def test_a_configuration_is_written_as_it_is_read():

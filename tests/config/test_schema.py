@@ -12,6 +12,7 @@ from nmt.config.schema import (
     DecoderConfig,
     EncoderConfig,
     EvaluateConfig,
+    LossConfig,
     ModelConfig,
     OptimConfig,
     ScheduleConfig,
@@ -20,8 +21,8 @@ from nmt.config.schema import (
     TrainerConfig,
     TranslateConfig,
 )
-from nmt.model.attention import Score
-from nmt.model.seq2seq import Tie
+from nmt.model.attention import ScoreFunction
+from nmt.model.seq2seq import TiedEmbeddings
 from nmt.training.optim import ScheduleName
 
 LIMIT = TrainerConfig(max_updates=1)
@@ -34,7 +35,7 @@ LIMIT = TrainerConfig(max_updates=1)
         (EncoderConfig, "model.encoder", ["embedding", "hidden", "layers"]),
         (DecoderConfig, "model.decoder", ["embedding", "hidden", "layers", "readout"]),
         (AttentionConfig, "model.attention", ["size"]),
-        (TokenizerConfig, "tokenizer", ["size", "src_size", "tgt_size"]),
+        (TokenizerConfig, "tokenizer", ["vocab_size", "src_vocab_size", "tgt_vocab_size"]),
         (DecodeConfig, "decode", ["beam", "batch_size", "max_length"]),
     ],
 )
@@ -51,11 +52,17 @@ def test_dropout_is_a_share(section, value):
         section(dropout=value)
 
 
-@pytest.mark.parametrize("name", ["beta1", "beta2", "rho", "momentum", "smoothing", "average"])
+@pytest.mark.parametrize("name", ["beta1", "beta2", "rho", "momentum", "ema_decay"])
 @pytest.mark.parametrize("value", [1.0, -0.1, math.nan])
 def test_decays_and_smoothing_are_shares(name, value):
     with pytest.raises(ValueError, match=rf"optim\.{name}=.* is impossible"):
         OptimConfig(**{name: value})
+
+
+@pytest.mark.parametrize("value", [1.0, -0.1, math.nan])
+def test_label_smoothing_is_a_share(value):
+    with pytest.raises(ValueError, match=r"loss\.label_smoothing=.* is impossible"):
+        LossConfig(label_smoothing=value)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
@@ -64,9 +71,9 @@ def test_a_learning_rate_is_above_zero_and_finite(value):
         OptimConfig(lr=value)
 
 
-@pytest.mark.parametrize("name", ["eps", "weight_decay", "clip"])
+@pytest.mark.parametrize("name", ["eps", "weight_decay", "max_grad_norm"])
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
-def test_other_numbers_of_the_optimiser_are_at_least_zero_and_finite(name, value):
+def test_other_numbers_of_the_optimizer_are_at_least_zero_and_finite(name, value):
     with pytest.raises(ValueError, match=rf"optim\.{name}=.* is impossible"):
         OptimConfig(**{name: value})
 
@@ -85,7 +92,7 @@ def test_a_budget_ends(name, value):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("accumulate", 0), ("validate_every", -1), ("save_every", -1), ("keep", -1)]
+    ("name", "value"), [("grad_accumulation", 0), ("validate_every", -1), ("save_every", -1), ("keep_checkpoints", -1)]
 )
 def test_intervals_and_counts_are_possible(name, value):
     with pytest.raises(ValueError, match=rf"trainer\.{name}={value} is impossible"):
@@ -107,21 +114,25 @@ def test_more_hypotheses_than_the_beam_holds_are_refused():
         DecodeConfig(nbest=6)
 
 
-@pytest.mark.parametrize("score", [Score.additive, Score.concat, Score.coverage])
+@pytest.mark.parametrize("score", [ScoreFunction.additive, ScoreFunction.concat, ScoreFunction.coverage])
 def test_a_score_with_a_width_of_its_own_asks_for_it(score):
     with pytest.raises(ValueError, match=rf"model\.attention\.size is needed by {score.value} attention; try model"):
         AttentionConfig(score)
 
 
-@pytest.mark.parametrize("score", [Score.dot, Score.scaled_dot, Score.general])
+@pytest.mark.parametrize("score", [ScoreFunction.dot, ScoreFunction.scaled_dot, ScoreFunction.general])
 def test_a_score_without_a_width_does_not(score):
     assert AttentionConfig(score).size is None
 
 
 def test_three_ties_need_one_vocabulary():
-    with pytest.raises(ValueError, match=r"model\.tie=three .* try tokenizer\.joint=true, or model\.tie=two"):
-        TrainConfig(model=ModelConfig(tie=Tie.three), trainer=LIMIT)
-    assert TrainConfig(model=ModelConfig(tie=Tie.three), tokenizer=TokenizerConfig(joint=True), trainer=LIMIT)
+    with pytest.raises(
+        ValueError, match=r"model\.tied_embeddings=all .* try tokenizer\.joint=true, or model\.tied_embeddings=target"
+    ):
+        TrainConfig(model=ModelConfig(tied_embeddings=TiedEmbeddings.all), trainer=LIMIT)
+    assert TrainConfig(
+        model=ModelConfig(tied_embeddings=TiedEmbeddings.all), tokenizer=TokenizerConfig(joint=True), trainer=LIMIT
+    )
 
 
 @pytest.mark.parametrize("value", [0.0, 0.9, 1.1, math.nan])
@@ -140,7 +151,7 @@ def test_a_batch_holds_something():
         BatchConfig(size=0)
 
 
-@pytest.mark.parametrize("name", ["hold", "floor", "factor"])
+@pytest.mark.parametrize("name", ["constant_fraction", "min_factor", "factor"])
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
 def test_shares_of_a_schedule_are_shares(name, value):
     with pytest.raises(ValueError, match=rf"optim\.schedule\.{name}=.* is impossible"):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from nmt.data.batches import Batches, Unit
+from nmt.data.batches import Batches, BatchType
+from nmt.data.binarized import BinarizedCorpus, binarize_corpus
 from nmt.data.corpus import Corpus, Pair, read_files
-from nmt.data.encoded import Encoded, encode_corpus
 from nmt.data.symbols import BOS, EOS, PAD
-from nmt.data.tokenizer import Kind, train_tokenizer
+from nmt.data.tokenizer import ModelType, train_tokenizer
 
 
 class Lengths:
@@ -30,8 +30,8 @@ def captions(size: int = 29_000, seed: int = 0) -> Lengths:
     return Lengths(np.clip(np.round(tgt * rng.normal(1.03, 0.16, size)), 3, 70), tgt)
 
 
-def batches(lengths, budget=4096, unit=Unit.tokens, **options) -> Batches:
-    return Batches(lengths, budget=budget, unit=unit, **options)
+def batches(lengths, budget=4096, type=BatchType.tokens, **options) -> Batches:
+    return Batches(lengths, budget=budget, type=type, **options)
 
 
 def rows_of(epoch) -> list[list[int]]:
@@ -40,12 +40,12 @@ def rows_of(epoch) -> list[list[int]]:
 
 CASES = [
     {"budget": 4096},
-    {"budget": 4096, "pool": 10},
+    {"budget": 4096, "bucket_batches": 10},
     {"budget": 10},
-    {"budget": 80, "unit": Unit.sentences},
-    {"budget": 80, "unit": Unit.sentences, "pool": 20},
-    {"budget": 1, "unit": Unit.sentences, "pool": 3},
-    {"budget": 10**9, "pool": 7},
+    {"budget": 80, "type": BatchType.sentences},
+    {"budget": 80, "type": BatchType.sentences, "bucket_batches": 20},
+    {"budget": 1, "type": BatchType.sentences, "bucket_batches": 3},
+    {"budget": 10**9, "bucket_batches": 7},
     {"budget": 500, "shuffle": False},
     {"budget": 500, "shuffle": False, "sort": True},
     {"budget": 500, "sort": False},
@@ -77,7 +77,7 @@ def test_no_batch_is_empty(case):
 @pytest.mark.parametrize("budget", [10, 64, 4096])
 def test_no_batch_of_several_pairs_passes_the_budget(budget, pool):
     lengths = captions(1234)
-    for batch in batches(lengths, budget, pool=pool).epoch(0):
+    for batch in batches(lengths, budget, bucket_batches=pool).epoch(0):
         longest = max(lengths.src_lengths[batch].max(), lengths.tgt_lengths[batch].max())
         assert len(batch) == 1 or len(batch) * longest <= budget
 
@@ -107,7 +107,7 @@ def test_batches_do_not_come_by_length():
     assert abs(np.corrcoef(np.arange(len(means)), means)[0, 1]) < 0.3
 
 
-def test_pairs_of_equal_length_meet_different_neighbours():
+def test_pairs_of_equal_length_meet_different_neighbors():
     made = batches(Lengths(np.full(100, 5), np.full(100, 5)), 50)
     assert sorted(map(sorted, rows_of(made.epoch(0)))) != sorted(map(sorted, rows_of(made.epoch(1))))
 
@@ -124,13 +124,13 @@ def test_sorting_without_shuffling_pads_less():
 
 def test_the_recipe_of_bahdanau_sorts_1600_pairs_into_20_batches():
     lengths = captions(3200)
-    made = batches(lengths, 80, Unit.sentences, pool=20, seed=4)
+    made = batches(lengths, 80, BatchType.sentences, bucket_batches=20, seed=4)
     epoch = made.epoch(0)
     assert [len(batch) for batch in epoch] == [80] * 40
     order = np.random.default_rng([4, 0]).permutation(3200)
     pools = [set(order[:1600]), set(order[1600:])]
     assert sorted(sum(set(batch) <= pool for batch in epoch) for pool in pools) == [20, 20]
-    assert made.fill(0) > batches(lengths, 80, Unit.sentences, sort=False).fill(0) + 0.15
+    assert made.fill(0) > batches(lengths, 80, BatchType.sentences, sort=False).fill(0) + 0.15
 
 
 def test_captions_are_padded_by_less_than_five_percent_on_either_side():
@@ -140,11 +140,11 @@ def test_captions_are_padded_by_less_than_five_percent_on_either_side():
 
 def test_fill_is_real_over_padded_tokens():
     lengths = Lengths(np.array([2, 4, 3]), np.array([5, 5, 1]))
-    fill = batches(lengths, 2, Unit.sentences, shuffle=False).fills(0)
+    fill = batches(lengths, 2, BatchType.sentences, shuffle=False).fills(0)
     assert fill == (9 / 11, 11 / 11, 20 / 22)
 
 
-@pytest.mark.parametrize(("option", "message"), [({"budget": 0}, "0 tokens"), ({"pool": -1}, "-1 batches")])
+@pytest.mark.parametrize(("option", "message"), [({"budget": 0}, "0 tokens"), ({"bucket_batches": -1}, "-1 batches")])
 def test_impossible_sizes_are_refused(option, message):
     with pytest.raises(ValueError, match=message):
         batches(captions(10), **option)
@@ -168,10 +168,17 @@ class Letters(Corpus):
 
 
 @pytest.fixture(scope="module")
-def letters(tmp_path_factory) -> Encoded:
-    options = {"joint": True, "src_size": 30, "tgt_size": 0, "byte_fallback": False, "sample": 9, "seed": 1}
-    tokenizer = train_tokenizer(Letters(), kind=Kind.char, character_coverage=1.0, **options)  # type: ignore[arg-type]
-    return encode_corpus(Letters(), tokenizer, max_length=None, skip=True, cache=tmp_path_factory.mktemp("cache"))
+def letters(tmp_path_factory) -> BinarizedCorpus:
+    options = {
+        "joint": True,
+        "src_vocab_size": 30,
+        "tgt_vocab_size": 0,
+        "byte_fallback": False,
+        "input_sentence_size": 9,
+        "seed": 1,
+    }
+    tokenizer = train_tokenizer(Letters(), model_type=ModelType.char, character_coverage=1.0, **options)  # type: ignore[arg-type]
+    return binarize_corpus(Letters(), tokenizer, max_length=None, skip=True, cache=tmp_path_factory.mktemp("cache"))
 
 
 def test_targets_go_in_behind_bos_and_come_out_before_eos(letters):
@@ -206,8 +213,15 @@ def test_every_tensor_of_a_batch_is_int64(letters):
 
 def test_multi30k_is_padded_by_less_than_five_percent_on_either_side(corpora, tmp_path):
     corpus = read_files([corpora / "multi30k" / "train"], "de", "en")
-    options = {"joint": True, "src_size": 8000, "tgt_size": 0, "byte_fallback": True, "sample": 5000, "seed": 1}
-    tokenizer = train_tokenizer(corpus, kind=Kind.bpe, character_coverage=1.0, **options)  # type: ignore[arg-type]
-    encoded = encode_corpus(corpus, tokenizer, max_length=None, skip=True, cache=tmp_path)
-    fill = Batches(encoded, budget=4096, unit=Unit.tokens, pool=0, seed=0, shuffle=True).fills(0)
+    options = {
+        "joint": True,
+        "src_vocab_size": 8000,
+        "tgt_vocab_size": 0,
+        "byte_fallback": True,
+        "input_sentence_size": 5000,
+        "seed": 1,
+    }
+    tokenizer = train_tokenizer(corpus, model_type=ModelType.bpe, character_coverage=1.0, **options)  # type: ignore[arg-type]
+    encoded = binarize_corpus(corpus, tokenizer, max_length=None, skip=True, cache=tmp_path)
+    fill = Batches(encoded, budget=4096, type=BatchType.tokens, bucket_batches=0, seed=0, shuffle=True).fills(0)
     assert min(fill.src, fill.tgt) >= 0.95

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 import nmt
+from nmt.data.binarized import binarize_corpus
 from nmt.data.cache import remove_abandoned, written_beside
 from nmt.data.corpus import read_files
-from nmt.data.demo import write_demo
-from nmt.data.encoded import encode_corpus
-from nmt.data.tokenizer import Kind, train_tokenizer
+from nmt.data.tokenizer import ModelType, train_tokenizer
+from nmt.demo_corpus import write_demo
 
 # Writes what the first argument says into the folder of the second, and waits in the middle of it.
 WRITER = """
@@ -59,9 +59,16 @@ def next_run(folder: Path) -> None:
     (folder / "text.de").write_text("ein haus\n")
     (folder / "text.en").write_text("a house\n")
     corpus = read_files([folder / "text"], "de", "en")
-    options = {"joint": True, "src_size": 20, "tgt_size": 0, "byte_fallback": False, "sample": 9, "seed": 1}
-    tokenizer = train_tokenizer(corpus, kind=Kind.bpe, character_coverage=1.0, cache=folder, **options)  # type: ignore[arg-type]
-    encode_corpus(corpus, tokenizer, max_length=None, skip=True, cache=folder)
+    options = {
+        "joint": True,
+        "src_vocab_size": 20,
+        "tgt_vocab_size": 0,
+        "byte_fallback": False,
+        "input_sentence_size": 9,
+        "seed": 1,
+    }
+    tokenizer = train_tokenizer(corpus, model_type=ModelType.bpe, character_coverage=1.0, cache=folder, **options)  # type: ignore[arg-type]
+    binarize_corpus(corpus, tokenizer, max_length=None, skip=True, cache=folder)
 
 
 @pytest.mark.parametrize("name", ["encoded-123.arrow", "tokenizer-123"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.data.corpus import Blank, Corpus, Pair, read_files, read_hub
+from nmt.data.corpus import Corpus, EmptyLines, Pair, read_files, read_hub
 
 ROWS = [{"translation": {"de": f"hallo {i}", "en": f"hello {i}"}} for i in range(10)]
 
@@ -121,12 +121,12 @@ def test_a_line_blank_on_one_side_is_named(tmp_path, de, en, side):
     message = message_of(lambda: read(write(tmp_path, de, en)))
     assert message.startswith(f"{tmp_path}/train.{side}, line 2" if side == "de" else "line 2 of")
     assert f"train.{side}" in message.split("is blank")[0]
-    assert "data.blank=skip" in message
+    assert "data.empty_lines=skip" in message
 
 
-@pytest.mark.parametrize("blank", [Blank.skip, Blank.keep])
+@pytest.mark.parametrize("blank", [EmptyLines.skip, EmptyLines.keep])
 def test_a_line_blank_on_one_side_is_still_read_on_request(tmp_path, blank):
-    assert read(write(tmp_path, "a\n\n", "a\nb\n"), blank=blank)[1] == Pair("", "b")
+    assert read(write(tmp_path, "a\n\n", "a\nb\n"), empty_lines=blank)[1] == Pair("", "b")
 
 
 def test_lines_blank_on_both_sides_are_read(tmp_path):
@@ -138,7 +138,7 @@ def test_bytes_that_are_not_utf8_are_told_with_their_line(tmp_path):
     assert "train.de, line 2: not UTF-8" in message
 
 
-def test_utf16_is_recognised(tmp_path):
+def test_utf16_is_recognized(tmp_path):
     assert "UTF-16" in message_of(lambda: read(write(tmp_path, "ein\n".encode("utf-16"), "one\n")))
 
 
@@ -261,7 +261,7 @@ def test_no_network_is_one_line(monkeypatch, hub):
 
 def test_a_row_of_two_lines_is_one_line(tmp_path, hub):
     (tmp_path / "a.jsonl").write_text(json.dumps({"de": "ein\nzwei", "en": None}))
-    assert list(hub(tmp_path / "a.jsonl", blank=Blank.keep)) == [Pair("ein zwei", "")]
+    assert list(hub(tmp_path / "a.jsonl", empty_lines=EmptyLines.keep)) == [Pair("ein zwei", "")]
 
 
 def test_a_row_blank_on_one_side_is_named(tmp_path, hub):
@@ -357,7 +357,7 @@ def test_rows_may_have_other_keys_beside_the_languages(tmp_path, hub):
 
 def test_a_row_without_a_language_is_blank_there(tmp_path, hub):
     (tmp_path / "a.jsonl").write_text('{"de": "a", "en": "b"}\n{"de": "c"}\n')
-    assert list(hub(tmp_path / "a.jsonl", blank=Blank.keep)) == [Pair("a", "b"), Pair("c", "")]
+    assert list(hub(tmp_path / "a.jsonl", empty_lines=EmptyLines.keep)) == [Pair("a", "b"), Pair("c", "")]
     assert "row 1, column 'en' is blank" in message_of(lambda: list(hub(tmp_path / "a.jsonl")))
 
 

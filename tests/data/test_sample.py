@@ -6,7 +6,7 @@ import pytest
 
 from nmt.analysis.alignment import read_links
 from nmt.data.corpus import read_files
-from nmt.data.demo import splits
+from nmt.demo_corpus import splits
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "data" / "sample"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nmt.data.corpus import Corpus, Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK, UNK_SURFACE
-from nmt.data.tokenizer import Kind, Normalization, Subwords, Tokenizer, train_tokenizer
+from nmt.data.tokenizer import ModelType, Normalization, Subwords, Tokenizer, train_tokenizer
 from nmt.data.tokenizer.normalization import LINE_ENDS
 
 # What NFKC would rewrite, and spaces that would become plain ones.
@@ -68,24 +68,33 @@ ODD_LINES = Given(*ODD_TEXTS, *(f"{a} {b} {c}" for a in NOUNS for b in VERBS for
 
 
 def train(corpus=None, **changes) -> Tokenizer:
-    options = {"kind": Kind.unigram, "joint": True, "src_size": 330, "tgt_size": 0, "sample": 1000, "seed": 1}
+    options = {
+        "model_type": ModelType.unigram,
+        "joint": True,
+        "src_vocab_size": 330,
+        "tgt_vocab_size": 0,
+        "input_sentence_size": 1000,
+        "seed": 1,
+    }
     options |= {"character_coverage": 1.0, "byte_fallback": True, "tgt_normalization": Normalization.nmt_nfkc}
     return train_tokenizer(corpus or Sentences(), **{**options, **changes})  # type: ignore[arg-type]
 
 
-SIZES = {Kind.unigram: 330, Kind.bpe: 400, Kind.word: 300, Kind.char: 400}
+SIZES = {ModelType.unigram: 330, ModelType.bpe: 400, ModelType.word: 300, ModelType.char: 400}
 
 
 @functools.cache
-def subwords(kind: Kind, byte_fallback: bool = True) -> Subwords:
-    return train(kind=kind, byte_fallback=byte_fallback, src_size=SIZES[kind] - 256 * (not byte_fallback)).src
+def subwords(kind: ModelType, byte_fallback: bool = True) -> Subwords:
+    return train(
+        model_type=kind, byte_fallback=byte_fallback, src_vocab_size=SIZES[kind] - 256 * (not byte_fallback)
+    ).src
 
 
 @functools.cache
-def keeping(kind: Kind) -> Subwords:
+def keeping(kind: ModelType) -> Subwords:
     """A model that keeps all characters."""
-    sizes = {Kind.unigram: 420, Kind.bpe: 480, Kind.word: 300, Kind.char: 999}
-    return train(ODD_LINES, kind=kind, src_size=sizes[kind], tgt_normalization=Normalization.identity).tgt
+    sizes = {ModelType.unigram: 420, ModelType.bpe: 480, ModelType.word: 300, ModelType.char: 999}
+    return train(ODD_LINES, model_type=kind, src_vocab_size=sizes[kind], tgt_normalization=Normalization.identity).tgt
 
 
 @functools.cache
@@ -103,7 +112,7 @@ SPACES = "\u2581\u2028\x85\x00\x1c\x0b\x1f\t\r\n\u3000\u00a0\u200b "
 ODD = st.sampled_from([*SPACES, *"\u00a8\ufb01\uff21\u3300\u200d\ufffd\u0301😀"])
 TYPED = st.sampled_from(["<s>", "</s>", "<unk>", "<0x41>", "<pad>", "⁇", "house", "the "])
 TEXT = st.lists(ODD | TYPED | st.characters(codec="utf-8") | st.sampled_from(NOUNS + VERBS), max_size=12).map("".join)
-MODELS = [functools.partial(which, kind) for which in (subwords, keeping) for kind in Kind] + [
+MODELS = [functools.partial(which, kind) for which in (subwords, keeping) for kind in ModelType] + [
     foreign,
     functools.partial(foreign, treat_whitespace_as_suffix=True),
     functools.partial(
@@ -113,23 +122,23 @@ MODELS = [functools.partial(which, kind) for which in (subwords, keeping) for ki
 every_model = pytest.mark.parametrize(
     "model",
     MODELS,
-    ids=[*(f"{which}{kind.value}" for which in ("", "keeping-") for kind in Kind), "own", "suffix", "identity"],
+    ids=[*(f"{which}{kind.value}" for which in ("", "keeping-") for kind in ModelType), "own", "suffix", "identity"],
 )
 
 
 @every_model
 @settings(max_examples=60, deadline=None)
 @given(text=TEXT)
-def test_any_text_comes_back_normalised(model, text):
-    assert model().decode(model().encode(text)) == model().normalise(text)
+def test_any_text_comes_back_normalized(model, text):
+    assert model().decode(model().encode(text)) == model().normalize(text)
 
 
 @every_model
 @settings(max_examples=30, deadline=None)
 @given(text=TEXT)
-def test_normalising_twice_changes_nothing_more(model, text):
-    once = model().normalise(text)
-    assert model().decode(model().encode(once)) == model().normalise(once)
+def test_normalizing_twice_changes_nothing_more(model, text):
+    once = model().normalize(text)
+    assert model().decode(model().encode(once)) == model().normalize(once)
 
 
 @every_model
@@ -144,12 +153,12 @@ def test_words_are_in_range_and_never_go_back(model, text):
 
 
 def is_plain(word: str) -> bool:
-    """Whether normalisation leaves one word of it, whatever stands before and after."""
+    """Whether normalization leaves one word of it, whatever stands before and after."""
     safe = not any(unicodedata.category(c)[0] in "CM" or c == "\u2581" for c in unicodedata.normalize("NFKD", word))
     return safe and len(word.split()) == 1 and len(unicodedata.normalize("NFKC", word).split()) == 1
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", ModelType)
 @settings(max_examples=25, deadline=None)
 @given(
     words=st.lists(TEXT.filter(is_plain), max_size=6), space=st.sampled_from([" ", "\u3000", "\x1c", " \t", "\u2028"])
@@ -158,7 +167,7 @@ def test_the_pieces_of_a_word_print_that_word(kind, words, space):
     model = subwords(kind)
     encoded = model.encode_words(space.join(words))
     for k, word in enumerate(words):
-        assert model.decode([i for i, w in zip(*encoded, strict=True) if w == k]) == model.normalise(word)
+        assert model.decode([i for i, w in zip(*encoded, strict=True) if w == k]) == model.normalize(word)
 
 
 @every_model
@@ -179,30 +188,30 @@ def test_an_output_is_always_one_line(model):
 
 
 def test_words_of_output_are_the_words_of_the_same_input():
-    model = subwords(Kind.unigram)
+    model = subwords(ModelType.unigram)
     ids, words = model.encode_words("the house sees the 😀 river .")
     assert model.decode_words([*ids, EOS]) == ("the house sees the 😀 river .", [*words, -1])
 
 
 def test_a_ligature_after_a_space_belongs_to_its_own_word():
-    assert subwords(Kind.char).encode_words("the \ufb01nd").words == [0, 0, 0, 0, 1, 1, 1, 1, 1]
+    assert subwords(ModelType.char).encode_words("the \ufb01nd").words == [0, 0, 0, 0, 1, 1, 1, 1, 1]
 
 
 def test_a_dropped_character_does_not_pull_the_next_word_to_its_own():
-    model = subwords(Kind.word)
+    model = subwords(ModelType.word)
     ids, words = model.encode_words("the\ufffd \ufb01")
     assert model.decode([i for i, word in zip(ids, words, strict=True) if word == 1]) == "fi"
 
 
 def test_a_bare_space_piece_belongs_to_the_word_that_follows():
-    ids, words = subwords(Kind.bpe).encode_words("the 😀")
-    assert subwords(Kind.bpe).pieces(ids) == ["▁the", "▁", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>"]
+    ids, words = subwords(ModelType.bpe).encode_words("the 😀")
+    assert subwords(ModelType.bpe).pieces(ids) == ["▁the", "▁", "<0xF0>", "<0x9F>", "<0x98>", "<0x80>"]
     assert words == [0, 1, 1, 1, 1, 1]
 
 
 def test_a_batch_is_many_of_one():
     texts = [pair.src for pair in Sentences(50)] + ["", "▁", "\ud800", "the 😀"]
-    for model in (subwords(Kind.unigram), foreign()):
+    for model in (subwords(ModelType.unigram), foreign()):
         assert model.encode_batch(texts, num_threads=2) == [model.encode(text) for text in texts]
 
 
@@ -211,7 +220,7 @@ def test_blank_text_has_no_pieces():
         assert [model().encode(text) for text in ("", " ", "\u2028 \t", "\xa0")] == [[], [], [], []]
 
 
-@pytest.mark.parametrize("kind", [Kind.unigram, Kind.bpe, Kind.char])
+@pytest.mark.parametrize("kind", [ModelType.unigram, ModelType.bpe, ModelType.char])
 def test_an_unknown_character_prints_the_unknown_sign(kind):
     model = subwords(kind, byte_fallback=False)
     assert UNK in model.encode("the 😀")
@@ -219,18 +228,18 @@ def test_an_unknown_character_prints_the_unknown_sign(kind):
 
 
 def test_an_unknown_word_stays_a_word():
-    model = subwords(Kind.word, byte_fallback=False)
+    model = subwords(ModelType.word, byte_fallback=False)
     assert model.decode(model.encode("the zzz house qqq .")) == f"the {UNK_SURFACE} house {UNK_SURFACE} ."
 
 
 def test_special_ids_print_nothing():
-    model = subwords(Kind.unigram)
+    model = subwords(ModelType.unigram)
     ids = model.encode("the house")
     assert model.decode([BOS, *ids, EOS, PAD, PAD]) == "the house"
 
 
 def test_typed_special_pieces_are_text():
-    ids = subwords(Kind.unigram).encode("<s> </s> <unk> <pad> <0x41>")
+    ids = subwords(ModelType.unigram).encode("<s> </s> <unk> <pad> <0x41>")
     assert not {PAD, UNK, BOS, EOS} & set(ids)
 
 
@@ -245,26 +254,26 @@ def test_own_models_get_our_special_ids(options):
 
 
 def test_models_trained_here_keep_their_ids():
-    model = subwords(Kind.unigram)
+    model = subwords(ModelType.unigram)
     theirs = sentencepiece.SentencePieceProcessor(model_proto=model.model)
     assert model.encode("the house 😀") == theirs.encode("the house 😀")
     assert len(model) == theirs.get_piece_size() == 330
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", ModelType)
 def test_two_trainings_give_the_same_bytes(kind):
-    assert train(kind=kind, src_size=SIZES[kind], sample=100).src.model == subwords_of(kind)
+    assert train(model_type=kind, src_vocab_size=SIZES[kind], input_sentence_size=100).src.model == subwords_of(kind)
 
 
 @functools.cache
-def subwords_of(kind: Kind) -> bytes:
-    return train(kind=kind, src_size=SIZES[kind], sample=100).src.model
+def subwords_of(kind: ModelType) -> bytes:
+    return train(model_type=kind, src_vocab_size=SIZES[kind], input_sentence_size=100).src.model
 
 
 def test_another_seed_draws_another_sample():
     assert (
-        train(kind=Kind.bpe, sample=20, src_size=310, seed=1).digest()
-        != train(kind=Kind.bpe, sample=20, src_size=310, seed=2).digest()
+        train(model_type=ModelType.bpe, input_sentence_size=20, src_vocab_size=310, seed=1).digest()
+        != train(model_type=ModelType.bpe, input_sentence_size=20, src_vocab_size=310, seed=2).digest()
     )
 
 
@@ -275,23 +284,23 @@ def test_a_joint_tokenizer_is_one_object():
 
 
 def test_a_joint_tokenizer_has_one_set_of_ids_and_a_normalization_for_each_side(tmp_path):
-    train(ODD_LINES, src_size=400, tgt_normalization=Normalization.identity).save(tmp_path)
+    train(ODD_LINES, src_vocab_size=400, tgt_normalization=Normalization.identity).save(tmp_path)
     tokenizer = Tokenizer.load(tmp_path)
     assert tokenizer.joint
     assert tokenizer.src.vocabulary == tokenizer.tgt.vocabulary
     for text in ODD_TEXTS:
         assert tokenizer.tgt.decode(tokenizer.tgt.encode(text)) == text
-        assert tokenizer.src.normalise(text) == tokenizer.src.normalise(unicodedata.normalize("NFKC", text)) != text
+        assert tokenizer.src.normalize(text) == tokenizer.src.normalize(unicodedata.normalize("NFKC", text)) != text
 
 
 def test_two_models_of_one_size_are_not_joint():
     corpus = Sentences()
-    assert not train(corpus, joint=False, src_size=300, tgt_size=300).joint
+    assert not train(corpus, joint=False, src_vocab_size=300, tgt_vocab_size=300).joint
 
 
 @pytest.mark.parametrize("rule", Normalization)
 def test_each_side_has_the_normalization_it_was_given(rule):
-    sizes = {"joint": False, "src_size": 370, "tgt_size": 370}
+    sizes = {"joint": False, "src_vocab_size": 370, "tgt_vocab_size": 370}
     other = Normalization.nfkc if rule is Normalization.identity else Normalization.identity
     tokenizer = train(ODD_LINES, **sizes, src_normalization=rule, tgt_normalization=other)
     for side, own in ((tokenizer.src, rule), (tokenizer.tgt, other)):
@@ -300,29 +309,36 @@ def test_each_side_has_the_normalization_it_was_given(rule):
 
 
 def test_the_target_keeps_its_characters_unless_told_otherwise():
-    options = {"joint": False, "src_size": 400, "tgt_size": 400, "sample": 1000, "seed": 1, "byte_fallback": True}
-    tokenizer = train_tokenizer(ODD_LINES, kind=Kind.bpe, character_coverage=1.0, **options)  # type: ignore[arg-type]
+    options = {
+        "joint": False,
+        "src_vocab_size": 400,
+        "tgt_vocab_size": 400,
+        "input_sentence_size": 1000,
+        "seed": 1,
+        "byte_fallback": True,
+    }
+    tokenizer = train_tokenizer(ODD_LINES, model_type=ModelType.bpe, character_coverage=1.0, **options)  # type: ignore[arg-type]
     for text in ODD_TEXTS:
         assert tokenizer.tgt.decode(tokenizer.tgt.encode(text)) == text
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", ModelType)
 @settings(max_examples=100, deadline=None)
 @given(text=TEXT.filter(lambda text: text.strip() and "\U0010ffff" not in text))
 def test_identity_gives_back_every_character_but_the_ends_of_lines(kind, text):
     one_line = "".join(" " if c in LINE_ENDS else c for c in text)
-    assert keeping(kind).normalise(text) == keeping(kind).decode(keeping(kind).encode(text)) == one_line
+    assert keeping(kind).normalize(text) == keeping(kind).decode(keeping(kind).encode(text)) == one_line
 
 
 def test_a_space_that_is_kept_is_in_no_piece_with_a_word():
-    for kind in (Kind.unigram, Kind.bpe, Kind.word):
+    for kind in (ModelType.unigram, ModelType.bpe, ModelType.word):
         pieces = [piece.replace("\u2581", " ") for piece in keeping(kind).vocabulary]
         assert not [piece for piece in pieces if len(piece.split()) > 1]
         assert not [piece for piece in pieces if piece.split() and set(piece) & set("\u00a0\u202f\u3000\t")]
 
 
 def test_words_around_a_space_that_is_kept_are_as_str_split_has_them():
-    for kind in Kind:
+    for kind in ModelType:
         text = "the\u00a0house  sees\u3000the river"
         ids, words = keeping(kind).encode_words(text)
         assert set(words) == {0, 1, 2, 3, 4}
@@ -331,7 +347,7 @@ def test_words_around_a_space_that_is_kept_are_as_str_split_has_them():
 
 
 def test_two_models_see_their_own_side_only():
-    tokenizer = train(joint=False, kind=Kind.word, src_size=280, tgt_size=282)
+    tokenizer = train(joint=False, model_type=ModelType.word, src_vocab_size=280, tgt_vocab_size=282)
     assert not tokenizer.joint
     assert (len(tokenizer.src), len(tokenizer.tgt)) == (280, 282)
     assert "▁the" in tokenizer.src.pieces(range(280))
@@ -340,7 +356,7 @@ def test_two_models_see_their_own_side_only():
 
 @pytest.mark.parametrize("joint", [True, False])
 def test_a_saved_tokenizer_loads_the_same(tmp_path, joint):
-    tokenizer = train(joint=joint, src_size=300, tgt_size=0 if joint else 302)
+    tokenizer = train(joint=joint, src_vocab_size=300, tgt_vocab_size=0 if joint else 302)
     tokenizer.save(tmp_path / "tokenizer")
     loaded = Tokenizer.load(tmp_path / "tokenizer")
     assert loaded.joint == joint
@@ -351,14 +367,16 @@ def test_a_saved_tokenizer_loads_the_same(tmp_path, joint):
 
 def test_own_model_files_make_a_tokenizer(tmp_path):
     (tmp_path / "a.model").write_bytes(foreign().model)
-    (tmp_path / "b.model").write_bytes(subwords(Kind.bpe).model)
+    (tmp_path / "b.model").write_bytes(subwords(ModelType.bpe).model)
     assert not Tokenizer.from_files(tmp_path / "a.model", tmp_path / "b.model").joint
     assert Tokenizer.from_files(tmp_path / "a.model", tmp_path / "a.model").joint
 
 
 def test_no_line_is_left_out_of_training_for_its_length_or_a_character():
     long = "qaqa" * 2000, "qeqe " * 2000, "qiqi\u2585 qoqo\0"  # SentencePiece would leave all of these out
-    letters = set("".join(train(Given(*long, *ODD_TEXTS), kind=Kind.char, src_size=999).src.vocabulary))
+    letters = set(
+        "".join(train(Given(*long, *ODD_TEXTS), model_type=ModelType.char, src_vocab_size=999).src.vocabulary)
+    )
     assert letters >= set("qaeio")
 
 
@@ -367,7 +385,7 @@ def test_no_line_is_left_out_of_training_for_its_length_or_a_character():
 def test_text_that_is_blank_throughout_is_named(text, joint):
     for rule in Normalization:
         rules = {"src_normalization": rule, "tgt_normalization": rule}
-        message = message_of(lambda: train(Given(text, text), joint=joint, tgt_size=0 if joint else 330, **rules))  # noqa: B023
+        message = message_of(lambda: train(Given(text, text), joint=joint, tgt_vocab_size=0 if joint else 330, **rules))  # noqa: B023
         assert message.startswith("data.train: its source side is blank")
 
 
@@ -381,9 +399,9 @@ def test_a_second_training_reads_no_corpus(tmp_path):
 
 def test_other_options_are_trained_anew(tmp_path):
     assert len(train(cache=tmp_path).src) == 330
-    assert len(train(cache=tmp_path, src_size=320).src) == 320
-    assert train(cache=tmp_path, src_normalization=Normalization.identity).src.normalise("ﬁ") == "ﬁ"
-    assert train(cache=tmp_path, tgt_normalization=Normalization.identity).tgt.normalise("ﬁ") == "ﬁ"
+    assert len(train(cache=tmp_path, src_vocab_size=320).src) == 320
+    assert train(cache=tmp_path, src_normalization=Normalization.identity).src.normalize("ﬁ") == "ﬁ"
+    assert train(cache=tmp_path, tgt_normalization=Normalization.identity).tgt.normalize("ﬁ") == "ﬁ"
 
 
 def test_a_damaged_cached_tokenizer_is_made_anew(tmp_path):
@@ -401,38 +419,40 @@ def message_of(action) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("kind", [Kind.unigram, Kind.bpe, Kind.word])
+@pytest.mark.parametrize("kind", [ModelType.unigram, ModelType.bpe, ModelType.word])
 def test_a_size_the_text_cannot_fill_is_told_the_largest(kind):
-    message = message_of(lambda: train(kind=kind, src_size=9999))
-    assert "tokenizer.size=9999 is more than the text allows" in message
-    largest = int(message.split("try tokenizer.size=")[1].split()[0])
-    assert len(train(kind=kind, src_size=largest).src) == largest
+    message = message_of(lambda: train(model_type=kind, src_vocab_size=9999))
+    assert "tokenizer.vocab_size=9999 is more than the text allows" in message
+    largest = int(message.split("try tokenizer.vocab_size=")[1].split()[0])
+    assert len(train(model_type=kind, src_vocab_size=largest).src) == largest
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", ModelType)
 def test_a_size_too_small_is_told_what_would_do(kind):
-    message = message_of(lambda: train(kind=kind, src_size=20))
-    assert "tokenizer.size=20 is too small" in message
-    smallest = int(message.split("try tokenizer.size=")[1].split()[0])
-    assert len(train(kind=kind, src_size=smallest).src) == smallest
+    message = message_of(lambda: train(model_type=kind, src_vocab_size=20))
+    assert "tokenizer.vocab_size=20 is too small" in message
+    smallest = int(message.split("try tokenizer.vocab_size=")[1].split()[0])
+    assert len(train(model_type=kind, src_vocab_size=smallest).src) == smallest
 
 
 def test_text_without_words_is_no_internal_error():
-    message = message_of(lambda: train(Given("<s> </s>"), kind=Kind.word, src_size=300))
-    assert message.startswith("the text has nothing of which kind word makes pieces; try tokenizer.kind=bpe")
+    message = message_of(lambda: train(Given("<s> </s>"), model_type=ModelType.word, src_vocab_size=300))
+    assert message.startswith("the text has nothing of which kind word makes pieces; try tokenizer.model_type=bpe")
 
 
 def test_a_reason_of_sentencepiece_comes_without_its_source_file():
     from nmt.data.tokenizer.train import _explain
 
     for said, reason in (("[!sentences_.empty()]", "it gives no reason"), ("[(a) == (b)] too bad.", "too bad.")):
-        message = _explain(f"INTERNAL: src/trainer_interface.cc(467) {said}", Kind.bpe, 300, True, "tokenizer.size")
-        assert message.endswith(f"kind bpe and tokenizer.size=300: {reason}")
+        message = _explain(
+            f"INTERNAL: src/trainer_interface.cc(467) {said}", ModelType.bpe, 300, True, "tokenizer.vocab_size"
+        )
+        assert message.endswith(f"kind bpe and tokenizer.vocab_size=300: {reason}")
 
 
-@pytest.mark.parametrize(("sizes", "key"), [((9999, 400), "src_size"), ((300, 9999), "tgt_size")])
+@pytest.mark.parametrize(("sizes", "key"), [((9999, 400), "src_vocab_size"), ((300, 9999), "tgt_vocab_size")])
 def test_with_two_models_the_side_is_named(sizes, key):
-    message = message_of(lambda: train(joint=False, src_size=sizes[0], tgt_size=sizes[1]))
+    message = message_of(lambda: train(joint=False, src_vocab_size=sizes[0], tgt_vocab_size=sizes[1]))
     assert f"tokenizer.{key}=9999 is more than the text allows" in message
 
 
@@ -453,16 +473,16 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path):
 
 
 def test_training_says_nothing_on_the_terminal(capfd):
-    train(sample=50, src_size=310)
+    train(input_sentence_size=50, src_vocab_size=310)
     with pytest.raises(ValueError, match="too small"):
-        train(src_size=5)
+        train(src_vocab_size=5)
     assert capfd.readouterr() == ("", "")
 
 
-def test_multi30k_comes_back_normalised(corpora):
+def test_multi30k_comes_back_normalized(corpora):
     from nmt.data.corpus import read_files
 
     corpus = read_files([corpora / "multi30k" / "val"], "de", "en")
-    model = train(corpus, kind=Kind.bpe, src_size=2000).src
+    model = train(corpus, model_type=ModelType.bpe, src_vocab_size=2000).src
     for pair in corpus:
-        assert model.decode(model.encode(pair.src)) == model.normalise(pair.src)
+        assert model.decode(model.encode(pair.src)) == model.normalize(pair.src)

@@ -30,12 +30,12 @@ class ToyModel:
     seen: (N, B) of each step; end: what is added to the logit of EOS; logits: a fixed row that replaces the real ones.
     """
 
-    def __init__(self, vocabulary: int = 9, *, seed: int = 0, end: float = 0.0, attention: bool = True, logits=None):
+    def __init__(self, vocab_size: int = 9, *, seed: int = 0, end: float = 0.0, attention: bool = True, logits=None):
         draw = torch.Generator().manual_seed(seed)
         self.words = torch.randn(40, 8, generator=draw, dtype=torch.float64)
         self.update = torch.randn(16, 8, generator=draw, dtype=torch.float64) / 2
-        self.output = torch.randn(16, vocabulary, generator=draw, dtype=torch.float64)
-        self.bias = torch.zeros(vocabulary, dtype=torch.float64)
+        self.output = torch.randn(16, vocab_size, generator=draw, dtype=torch.float64)
+        self.bias = torch.zeros(vocab_size, dtype=torch.float64)
         self.bias[EOS] = end
         self.bias[[PAD, BOS]] = 4.0
         self.has_attention = attention
@@ -46,7 +46,7 @@ class ToyModel:
         self.options: dict[str, object] = {}
         self.encoded: list[tuple[int, ...]] = []
 
-    def prepared(self, **options):
+    def for_inference(self, **options):
         self.options = options
         return self
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from nmt.data.symbols import BOS, EOS, PAD, UNK
-from nmt.decoding.search import Normalisation, beam_search, greedy_search
-from nmt.model.decoder import Start
+from nmt.decoding.search import LengthPenalty, beam_search, greedy_search
+from nmt.model.decoder import InitHidden
 from tests.support.models import SmallModel, draw_weights
 
 LENGTHS = (7, 3, 1, 5, 9, 2)
@@ -24,7 +24,7 @@ def sentences(lengths=LENGTHS, seed=0, padded_to=0):
 
 def real_model(kind):
     sizes = SmallModel(
-        kind, start=Start.last, vocabulary=9, embedding=6, hidden=7, memory=10, readout=6, attention_size=4
+        kind, start=InitHidden.last, vocabulary=9, embedding=6, hidden=7, memory=10, readout=6, attention_size=4
     )
     return draw_weights(sizes.build(seed=3), std=0.7)  # hypotheses differ in more than rounding
 
@@ -35,15 +35,15 @@ def rescored(model, src, length, ids):
         source, state = model.encode(src[None, :length], torch.tensor([length]))
         log_prob, weights = 0.0, []
         for previous, token in pairwise([BOS, *ids]):
-            logits, state, looked = model.step(torch.tensor([previous]), state, source)
+            logits, state, coverage = model.step(torch.tensor([previous]), state, source)
             log_prob += logits.log_softmax(-1)[0, token].item()
-            weights.append(looked[0].numpy())
+            weights.append(coverage[0].numpy())
     return log_prob, np.stack(weights)
 
 
-def penalty(length, normalisation, alpha):
+def penalty(length, length_penalty, alpha):
     by_name = {"none": 1.0, "average": length, "gnmt": ((5 + length) / 6) ** alpha}
-    return by_name[normalisation.value]
+    return by_name[length_penalty.value]
 
 
 def every_finished(model, src, length, vocabulary, max_length):
@@ -55,7 +55,7 @@ def every_finished(model, src, length, vocabulary, max_length):
         begun = [[*ids, word] for ids in begun for word in words]
 
 
-def plain_beam(model, src, length, *, beam, max_length, normalisation, alpha):
+def plain_beam(model, src, length, *, beam, max_length, length_penalty, alpha):
     """The same search one hypothesis at a time, in plain Python, without stopping early: (score, ids), best first."""
     live, ended = [(0.0, [])], []
     for _ in range(max_length):
@@ -69,11 +69,11 @@ def plain_beam(model, src, length, *, beam, max_length, normalisation, alpha):
                 if token not in (PAD, BOS):
                     grown.append((log_prob + gained, [*ids, token]))
         grown = sorted(grown, key=lambda pair: -pair[0])[: beam - len(ended)]
-        ended += [(lp / penalty(len(ids), normalisation, alpha), ids) for lp, ids in grown if ids[-1] == EOS]
+        ended += [(lp / penalty(len(ids), length_penalty, alpha), ids) for lp, ids in grown if ids[-1] == EOS]
         live = [(lp, ids) for lp, ids in grown if ids[-1] != EOS]
         if not live:
             break
-    unfinished = [(lp / penalty(max_length, normalisation, alpha), ids) for lp, ids in live]
+    unfinished = [(lp / penalty(max_length, length_penalty, alpha), ids) for lp, ids in live]
     return sorted(ended or unfinished, key=lambda pair: -pair[0])
 
 
@@ -90,8 +90,8 @@ def assert_same(these, those):
 def test_beam_of_one_is_greedy(toy, seed):
     model = toy(seed=seed, end=1.0)
     src, lengths = sentences(seed=seed)
-    for normalisation in Normalisation:
-        options = {"max_length": 12, "normalisation": normalisation, "alpha": 0.6}
+    for length_penalty in LengthPenalty:
+        options = {"max_length": 12, "length_penalty": length_penalty, "length_penalty_alpha": 0.6}
         best = beam_search(model, src, lengths, beam=1, **options)
         assert_same(best, [[hypothesis] for hypothesis in greedy_search(model, src, lengths, **options)])
 
@@ -101,50 +101,59 @@ def test_greedy_takes_the_likeliest_token_at_each_step(toy):
     src, lengths = sentences()
     for row, found in enumerate(greedy_search(model, src, lengths, max_length=12)):
         [(_, ids)] = plain_beam(
-            model, src[row], lengths[row], beam=1, max_length=12, normalisation=Normalisation.none, alpha=1.0
+            model, src[row], lengths[row], beam=1, max_length=12, length_penalty=LengthPenalty.none, alpha=1.0
         )
         assert found.ids == ids
 
 
-@pytest.mark.parametrize("normalisation", Normalisation)
+@pytest.mark.parametrize("length_penalty", LengthPenalty)
 @pytest.mark.parametrize("seed", range(3))
-def test_a_beam_as_wide_as_the_space_is_brute_force(toy, normalisation, seed):
+def test_a_beam_as_wide_as_the_space_is_brute_force(toy, length_penalty, seed):
     model = toy(6, seed=seed)
     src, lengths = sentences((4, 2, 6), seed)
-    found = beam_search(model, src, lengths, beam=121, nbest=40, max_length=4, normalisation=normalisation, alpha=0.8)
+    found = beam_search(
+        model, src, lengths, beam=121, nbest=40, max_length=4, length_penalty=length_penalty, length_penalty_alpha=0.8
+    )
     for row, best in enumerate(found):
         space = []
         for ids in every_finished(model, src[row], lengths[row], 6, 4):
             log_prob, _ = rescored(model, src[row], lengths[row], ids)
-            space.append((log_prob / penalty(len(ids), normalisation, 0.8), ids))
+            space.append((log_prob / penalty(len(ids), length_penalty, 0.8), ids))
         space.sort(key=lambda pair: -pair[0])
         assert [h.ids for h in best] == [ids for _, ids in space]
         assert [h.score for h in best] == pytest.approx([score for score, _ in space], abs=1e-10)
 
 
-@pytest.mark.parametrize("normalisation", Normalisation)
+@pytest.mark.parametrize("length_penalty", LengthPenalty)
 @pytest.mark.parametrize(("seed", "beam", "end"), [(0, 2, 0.5), (1, 3, 1.5), (2, 5, 0.0), (3, 4, 2.0), (4, 12, 1.0)])
-def test_the_batched_beam_is_the_plain_beam(toy, normalisation, seed, beam, end):
+def test_the_batched_beam_is_the_plain_beam(toy, length_penalty, seed, beam, end):
     model = toy(seed=seed, end=end)
     src, lengths = sentences(seed=seed)
     found = beam_search(
-        model, src, lengths, beam=beam, nbest=beam, max_length=8, normalisation=normalisation, alpha=0.6
+        model,
+        src,
+        lengths,
+        beam=beam,
+        nbest=beam,
+        max_length=8,
+        length_penalty=length_penalty,
+        length_penalty_alpha=0.6,
     )
     for row, best in enumerate(found):
         plain = plain_beam(
-            model, src[row], lengths[row], beam=beam, max_length=8, normalisation=normalisation, alpha=0.6
+            model, src[row], lengths[row], beam=beam, max_length=8, length_penalty=length_penalty, alpha=0.6
         )
         assert [h.ids for h in best] == [ids for _, ids in plain]
         assert [h.score for h in best] == pytest.approx([score for score, _ in plain], abs=1e-10)
 
 
-@pytest.mark.parametrize("normalisation", Normalisation)
-def test_stopping_early_changes_nothing_and_saves_steps(toy, normalisation):
+@pytest.mark.parametrize("length_penalty", LengthPenalty)
+def test_stopping_early_changes_nothing_and_saves_steps(toy, length_penalty):
     saved = 0
     for seed in range(8):
         early, late = toy(seed=seed, end=1.5), toy(seed=seed, end=1.5)
         src, lengths = sentences(seed=seed)
-        options = {"beam": 4, "max_length": 15, "normalisation": normalisation, "alpha": 0.7}
+        options = {"beam": 4, "max_length": 15, "length_penalty": length_penalty, "length_penalty_alpha": 0.7}
         one = beam_search(early, src, lengths, nbest=1, **options)
         all_places = beam_search(late, src, lengths, nbest=4, **options)
         assert_same(one, [best[:1] for best in all_places])
@@ -191,12 +200,14 @@ def test_padding_changes_nothing(toy, kind):
 def test_score_and_weights_are_those_of_stepping_through_the_hypothesis(toy, kind):
     model = toy(seed=6, end=1.0, attention=kind == "toy") if kind.startswith("toy") else real_model(kind)
     src, lengths = sentences()
-    for normalisation in Normalisation:
-        found = beam_search(model, src, lengths, beam=5, nbest=5, max_length=9, normalisation=normalisation, alpha=0.6)
+    for length_penalty in LengthPenalty:
+        found = beam_search(
+            model, src, lengths, beam=5, nbest=5, max_length=9, length_penalty=length_penalty, length_penalty_alpha=0.6
+        )
         for row, best in enumerate(found):
             for hypothesis in best:
                 log_prob, weights = rescored(model, src[row], lengths[row], hypothesis.ids)
-                expected = log_prob / penalty(len(hypothesis.ids), normalisation, 0.6)
+                expected = log_prob / penalty(len(hypothesis.ids), length_penalty, 0.6)
                 assert hypothesis.log_prob == pytest.approx(log_prob, abs=1e-10)
                 assert hypothesis.score == pytest.approx(expected, abs=1e-10)
                 np.testing.assert_allclose(hypothesis.weights, weights, atol=1e-6)
@@ -224,8 +235,8 @@ def test_weights_can_be_left_behind(toy):
 
 def test_nbest_is_sorted_and_distinct(toy):
     src, lengths = sentences()
-    for normalisation in Normalisation:
-        found = beam_search(toy(end=4.0), src, lengths, beam=6, nbest=5, max_length=60, normalisation=normalisation)
+    for length_penalty in LengthPenalty:
+        found = beam_search(toy(end=4.0), src, lengths, beam=6, nbest=5, max_length=60, length_penalty=length_penalty)
         for best in found:
             assert 3 <= len(best) == len({tuple(h.ids) for h in best}) <= 5
             assert [h.score for h in best] == sorted((h.score for h in best), reverse=True)
@@ -333,7 +344,7 @@ def test_log_probs_of_a_bfloat16_model_are_computed_in_float32(toy):
         ({"beam": 2, "nbest": 3}, "decode.nbest is 3.*decode.beam=2"),
         ({"beam": 2, "nbest": 0}, "decode.nbest"),
         ({"beam": 0}, "decode.beam"),
-        ({"beam": 2, "alpha": -1.0}, "decode.alpha"),
+        ({"beam": 2, "length_penalty_alpha": -1.0}, "decode.length_penalty_alpha"),
         ({"beam": 2, "max_length": 0}, "decode.max_length"),
     ],
 )

@@ -8,8 +8,8 @@ import pytest
 
 from nmt.data.corpus import Pair
 from nmt.data.symbols import EOS
-from nmt.data.tokenizer import Kind, train_tokenizer
-from nmt.decoding.search import Normalisation
+from nmt.data.tokenizer import ModelType, train_tokenizer
+from nmt.decoding.search import LengthPenalty
 from nmt.decoding.translator import BATCH_PIECES, Translator
 
 SURFACES = ["a\nb", "é\u2028é", "\r\n中", "c\x1ed", "e\x85\vf"]
@@ -167,11 +167,11 @@ def test_weights_can_be_left_behind(toy):
     assert [best[0].tgt_words for best in without] == [best[0].tgt_words for best in kept]
 
 
-@pytest.mark.parametrize(("beam", "shared", "sharp"), [(1, False, 4), (5, True, 8)])
-def test_the_model_is_prepared_for_the_beam(toy, beam, shared, sharp):
+@pytest.mark.parametrize(("beam", "fold_memory", "rescore_top_k"), [(1, False, 4), (5, True, 8)])
+def test_the_model_is_made_for_inference_for_the_beam(toy, beam, fold_memory, rescore_top_k):
     model = toy(end=1.0)
     list(translator(model, beam=beam).translate(["aa bb"]))
-    assert model.options == {"shared": shared, "sharp": sharp}
+    assert model.options == {"fold_memory": fold_memory, "rescore_top_k": rescore_top_k}
 
 
 def test_nbest_translations_come_best_first(toy):
@@ -195,7 +195,7 @@ def test_max_length_is_absolute_or_twice_the_source_and_ten(toy):
         ({"beam": 0}, "decode.beam"),
         ({"batch_size": 0}, "decode.batch_size"),
         ({"max_length": 0}, "decode.max_length"),
-        ({"alpha": -0.5, "normalisation": Normalisation.gnmt}, "decode.alpha"),
+        ({"length_penalty_alpha": -0.5, "length_penalty": LengthPenalty.gnmt}, "decode.length_penalty_alpha"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_by_name(toy, options, named):
@@ -217,13 +217,13 @@ def tokenizer():
     pairs = [Pair(*(" ".join(draw.choices(words, k=6)) for _ in range(2))) for _ in range(200)]
     return train_tokenizer(
         pairs,  # type: ignore[arg-type]  (a list is iterated as a corpus is)
-        kind=Kind.unigram,
+        model_type=ModelType.unigram,
         joint=True,
-        src_size=290,
-        tgt_size=0,
+        src_vocab_size=290,
+        tgt_vocab_size=0,
         character_coverage=1.0,
         byte_fallback=True,
-        sample=1000,
+        input_sentence_size=1000,
         seed=1,
     )
 

@@ -8,7 +8,7 @@ from nmt.model.attention import (
     DotAttention,
     GeneralAttention,
     ScaledDotAttention,
-    Score,
+    ScoreFunction,
     Source,
     additive_energies,
     build_attention,
@@ -28,9 +28,9 @@ def test_additive_energies_are_v_times_tanh_of_query_plus_key():
     torch.testing.assert_close(energies, torch.tensor([[by_hand]]))
 
 
-def test_coverage_adds_what_was_looked_at_times_a_vector():
-    looked, cover = torch.tensor([[[0.0, 0.75]]]), torch.tensor([-2.0, 4.0])
-    energies = coverage_energies(QUERY, KEYS, looked, cover, torch.tensor([3.0, -1.0]))
+def test_coverage_adds_what_was_attended_to_times_a_vector():
+    coverage, coverage_weight = torch.tensor([[[0.0, 0.75]]]), torch.tensor([-2.0, 4.0])
+    energies = coverage_energies(QUERY, KEYS, coverage, coverage_weight, torch.tensor([3.0, -1.0]))
     by_hand = [3 * math.tanh(1.5) - math.tanh(1.0), 3 * math.tanh(3.0 - 1.5) - math.tanh(5.0 + 3.0)]
     torch.testing.assert_close(energies, torch.tensor([[by_hand]]))
 
@@ -80,18 +80,18 @@ def test_masked_softmax_is_safe_and_float32_in_half_precision(dtype):
     torch.testing.assert_close(weights.sum(-1), torch.ones(1, 2))
 
 
-@pytest.mark.parametrize("score", Score)
+@pytest.mark.parametrize("score", ScoreFunction)
 def test_a_context_is_the_weighted_memory(score):
     attention = build_attention(score, 4, 4, 6).double()
     memory = torch.randn(2, 3, 4, dtype=torch.float64)
     source = Source(memory, attention.project_keys(memory), torch.tensor([[True] * 3, [True, True, False]]))
-    looked = attention.unlooked(memory).unsqueeze(1).expand(-1, 5, -1)
-    look = attention(torch.randn(2, 5, 4, dtype=torch.float64), source, looked)
-    torch.testing.assert_close(look.context, torch.einsum("bqs,bsm->bqm", look.weights, memory))
+    coverage = attention.initial_coverage(memory).unsqueeze(1).expand(-1, 5, -1)
+    attended = attention(torch.randn(2, 5, 4, dtype=torch.float64), source, coverage)
+    torch.testing.assert_close(attended.context, torch.einsum("bqs,bsm->bqm", attended.weights, memory))
 
 
-def test_many_queries_at_once_are_as_many_looks():
-    attention = build_attention(Score.additive, 4, 4, 6).double()
+def test_many_queries_at_once_are_as_many_steps():
+    attention = build_attention(ScoreFunction.additive, 4, 4, 6).double()
     memory, queries = torch.randn(1, 3, 4, dtype=torch.float64), torch.randn(1, 5, 4, dtype=torch.float64)
     source = Source(memory, attention.project_keys(memory), torch.ones(1, 3, dtype=torch.bool))
     together = attention(queries, source, UNASKED).weights

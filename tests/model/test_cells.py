@@ -3,8 +3,8 @@ import math
 import pytest
 import torch
 
-from nmt.model import recurrence
-from nmt.model.cells import CellKind, GRUAfterCell, GRUCell, LSTMCell, build_cell, run_cell
+from nmt.acceleration import fused
+from nmt.model.cells import CellKind, GRUCell, GRUResetAfterCell, LSTMCell, build_cell, run_cell
 
 
 def sigmoid(x: float) -> float:
@@ -31,7 +31,7 @@ def test_gru_resets_before_the_recurrent_product():
 
 
 def test_gru_after_is_the_gru_of_torch():
-    ours, theirs = GRUAfterCell(3, 4).double(), torch.nn.GRU(3, 4).double()
+    ours, theirs = GRUResetAfterCell(3, 4).double(), torch.nn.GRU(3, 4).double()
     weights = dict(theirs.named_parameters())
     with torch.no_grad():
         # torch's gates are r, z, candidate, and its z keeps the old state where ours takes the new one.
@@ -85,9 +85,9 @@ def test_running_fast_is_running_step_by_step(kind):
     cell = build_cell(kind, 2, 3).double()
     projected = torch.randn(4, 5, cell.gates * 3, dtype=torch.float64)
     start = torch.randn(5, cell.state_size, dtype=torch.float64)
-    torch.testing.assert_close(recurrence.run(cell, projected, start), run_cell(cell, projected, start))
+    torch.testing.assert_close(fused.run(cell, projected, start), run_cell(cell, projected, start))
 
 
 def test_an_unknown_cell_lists_the_legal_ones():
-    with pytest.raises(ValueError, match="gru, gru_after, lstm"):
+    with pytest.raises(ValueError, match="gru, gru_reset_after, lstm"):
         build_cell("gruu", 2, 3)  # type: ignore[arg-type]

@@ -3,12 +3,12 @@ import contextlib
 import pytest
 import torch
 
-from nmt.model import recurrence
-from nmt.model.attention import Score
+from nmt.acceleration import fused
+from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
-from nmt.model.decoder import Bridge, Start, State
+from nmt.model.decoder import Bridge, InitHidden, State
 from nmt.model.decoder.readout import MaxoutReadout
-from nmt.model.encoder import Encoded
+from nmt.model.encoder import EncoderOutput
 
 KINDS = [
     ("bahdanau", {}),
@@ -36,7 +36,7 @@ def assert_steps_are_teacher_forcing(model, sentences):
     torch.testing.assert_close(weights, expected_weights, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("path", [contextlib.nullcontext, recurrence.plain], ids=["fast", "plain"])
+@pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference], ids=["fast", "plain"])
 @pytest.mark.parametrize(("decoder", "options"), KINDS)
 @pytest.mark.parametrize("cell", CellKind)
 @pytest.mark.parametrize("layers", [1, 3])
@@ -46,18 +46,18 @@ def test_step_by_step_is_teacher_forcing(make, sentences, path, decoder, options
         assert_steps_are_teacher_forcing(model, sentences)
 
 
-@pytest.mark.parametrize("path", [contextlib.nullcontext, recurrence.plain], ids=["fast", "plain"])
+@pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference], ids=["fast", "plain"])
 @pytest.mark.parametrize(("decoder", "options"), KINDS[:3])
-@pytest.mark.parametrize("score", Score)
+@pytest.mark.parametrize("score", ScoreFunction)
 def test_step_by_step_is_teacher_forcing_for_every_score(make, sentences, path, decoder, options, score):
     with path():
         assert_steps_are_teacher_forcing(make(decoder, score=score, **options), sentences)
 
 
 @pytest.mark.parametrize(("decoder", "options"), KINDS)
-@pytest.mark.parametrize("start", Start)
-def test_step_by_step_is_teacher_forcing_from_every_start(make, sentences, decoder, options, start):
-    assert_steps_are_teacher_forcing(make(decoder, start=start, **options), sentences)
+@pytest.mark.parametrize("init_hidden", InitHidden)
+def test_step_by_step_is_teacher_forcing_from_every_start(make, sentences, decoder, options, init_hidden):
+    assert_steps_are_teacher_forcing(make(decoder, init_hidden=init_hidden, **options), sentences)
 
 
 @pytest.mark.parametrize(("decoder", "options"), KINDS)
@@ -72,7 +72,7 @@ def test_hypotheses_of_one_source_never_copy_it(make, sentences, decoder, option
     torch.testing.assert_close(weights, tiled_weights)
 
 
-@pytest.mark.parametrize("path", [contextlib.nullcontext, recurrence.plain], ids=["fast", "plain"])
+@pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference], ids=["fast", "plain"])
 @pytest.mark.parametrize(("decoder", "options"), KINDS[:3])
 def test_weights_sum_to_one_and_padding_gets_exactly_zero(make, sentences, path, decoder, options):
     with path():
@@ -121,15 +121,19 @@ def test_maxout_has_the_gradient_of_its_winner():
 
 
 @pytest.mark.parametrize(
-    ("start", "expected"),
-    [(Start.last, [3.0, 4.0, 5.0, 6.0]), (Start.mean, [2.0, 3.0, 4.0, 5.0]), (Start.backward_first, [5.0, 6.0])],
+    ("init_hidden", "expected"),
+    [
+        (InitHidden.last, [3.0, 4.0, 5.0, 6.0]),
+        (InitHidden.mean, [2.0, 3.0, 4.0, 5.0]),
+        (InitHidden.backward_first, [5.0, 6.0]),
+    ],
 )
-def test_a_bridge_starts_from_what_its_word_says(start, expected):
+def test_a_bridge_starts_from_what_its_word_says(init_hidden, expected):
     memory = torch.tensor([[[1.0, 2.0, 5.0, 6.0], [3.0, 4.0, 3.0, 4.0], [0.0, 0.0, 0.0, 0.0]]])
-    encoded = Encoded(
+    encoded = EncoderOutput(
         memory, torch.tensor([[True, True, False]]), torch.tensor([[3.0, 4.0]]), torch.tensor([[5.0, 6.0]])
     )
-    bridge = Bridge(start, 2, 2, [3, 2])
+    bridge = Bridge(init_hidden, 2, 2, [3, 2])
     assert bridge.project is not None
     summary = torch.tensor([expected])
     states = bridge(encoded)
@@ -138,8 +142,10 @@ def test_a_bridge_starts_from_what_its_word_says(start, expected):
 
 
 def test_starting_from_a_backward_state_without_one_says_what_to_set():
-    with pytest.raises(ValueError, match=r"model\.encoder\.bidirectional=true, or try model\.decoder\.start=last"):
-        Bridge(Start.backward_first, 4, 1, [4])
+    with pytest.raises(
+        ValueError, match=r"model\.encoder\.bidirectional=true, or try model\.decoder\.init_hidden=last"
+    ):
+        Bridge(InitHidden.backward_first, 4, 1, [4])
 
 
 def test_selecting_rows_keeps_their_order():
@@ -149,4 +155,4 @@ def test_selecting_rows_keeps_their_order():
     assert picked.layers[0].flatten().tolist() == [2.0, 0.0, 2.0]
     assert picked.layers[1].tolist() == [[4.0, 5.0], [0.0, 1.0], [4.0, 5.0]]
     assert picked.attentional.shape == (3, 0)
-    assert picked.looked[:, 0].tolist() == [6.0, 0.0, 6.0]
+    assert picked.coverage[:, 0].tolist() == [6.0, 0.0, 6.0]

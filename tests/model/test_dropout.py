@@ -13,7 +13,7 @@ def test_the_share_that_is_dropped_and_the_mean_are_right(probability):
     assert len(dropped.unique()) == 2
 
 
-def test_neighbours_are_dropped_independently():
+def test_neighbors_are_dropped_independently():
     torch.manual_seed(0)
     zero = (Dropout(0.5)(torch.ones(400_000)) == 0).float() - 0.5
     for distance in (1, 2, 3, 4, 8):

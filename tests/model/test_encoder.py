@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from nmt.model import recurrence
+from nmt.acceleration import fused
 from nmt.model.cells import CellKind
-from nmt.model.encoder import Encoder, reversal
+from nmt.model.encoder import Encoder, reversed_positions
 
 
 def torch_twin(encoder: Encoder, layers: int) -> torch.nn.GRU:
@@ -31,11 +31,11 @@ def torch_twin(encoder: Encoder, layers: int) -> torch.nn.GRU:
     return twin
 
 
-@pytest.mark.parametrize("path", [contextlib.nullcontext, recurrence.plain])
+@pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_the_encoder_is_torchs_packed_bidirectional_gru(sentences, layers, path):
     torch.manual_seed(0)
-    encoder = Encoder(23, embedding=3, hidden=4, layers=layers, cell=CellKind.gru_after).double()
+    encoder = Encoder(23, embedding=3, hidden=4, layers=layers, cell=CellKind.gru_reset_after).double()
     with path():
         encoded = encoder(sentences.src, sentences.src_lengths)
     packed = pack_padded_sequence(
@@ -55,15 +55,15 @@ def test_memory_is_zero_on_padding(make, sentences):
 
 def test_reversing_twice_gives_the_sentence_back():
     lengths = torch.tensor([5, 3, 1])
-    positions = reversal(lengths, 5)
+    positions = reversed_positions(lengths, 5)
     ids = torch.arange(15).view(3, 5)
     assert ids.gather(1, positions)[1].tolist() == [7, 6, 5, 8, 9]
     assert torch.equal(ids.gather(1, positions).gather(1, positions), ids)
 
 
 def test_one_direction_has_no_backward_state(make, sentences):
-    from nmt.model.decoder import Start
+    from nmt.model.decoder import InitHidden
 
-    encoded = make(bidirectional=False, start=Start.last).encoder(sentences.src, sentences.src_lengths)
+    encoded = make(bidirectional=False, init_hidden=InitHidden.last).encoder(sentences.src, sentences.src_lengths)
     assert encoded.backward_first.shape == (3, 0)
     assert encoded.memory.shape[2] == 8

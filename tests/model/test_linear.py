@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from nmt.model import linear
 from nmt.model import loss as losses
-from nmt.model.attention import Score, Source, build_attention
+from nmt.model.attention import ScoreFunction, Source, build_attention
 from nmt.model.linear import Linear, PaddedLinear, padded
 
 
@@ -65,14 +65,14 @@ def test_the_loss_of_padded_operands_is_the_loss(pays, smoothing):
         torch.testing.assert_close(slope, other)
 
 
-@pytest.mark.parametrize("score", Score)
+@pytest.mark.parametrize("score", ScoreFunction)
 def test_energies_are_float32_under_autocast(score):
     """What bfloat16 would round off large energies moves weights by a twentieth."""
     torch.manual_seed(0)
     attention = build_attention(score, 16, 16, 16)
     memory, hidden = 4 * torch.randn(2, 7, 16), 4 * torch.randn(2, 3, 16)
     mask = torch.ones(2, 7, dtype=torch.bool)
-    coverage = attention.unlooked(memory).unsqueeze(1).expand(2, 3, -1)
+    coverage = attention.initial_coverage(memory).unsqueeze(1).expand(2, 3, -1)
     with torch.autocast("cpu", torch.bfloat16):
         keys, query = attention.project_keys(memory), attention.project_query(hidden)
         energies = attention.energies(query, keys, coverage)

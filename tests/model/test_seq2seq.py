@@ -4,23 +4,23 @@ import pytest
 import torch
 from torch.nn import functional
 
-from nmt.model import recurrence
-from nmt.model.attention import Score
+from nmt.acceleration import fused
+from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
-from nmt.model.seq2seq import Tie
+from nmt.model.seq2seq import TiedEmbeddings
 
 CASES = [
     ("bahdanau", {}),
     ("bahdanau", {"cell": CellKind.lstm, "layers": 2}),
-    ("bahdanau", {"cell": CellKind.gru_after, "score": Score.general}),
+    ("bahdanau", {"cell": CellKind.gru_reset_after, "score": ScoreFunction.general}),
     ("luong", {"cell": CellKind.lstm, "layers": 2}),
-    ("bahdanau", {"score": Score.coverage}),
-    ("luong", {"score": Score.dot}),
-    ("luong", {"score": Score.coverage, "input_feeding": False}),
+    ("bahdanau", {"score": ScoreFunction.coverage}),
+    ("luong", {"score": ScoreFunction.dot}),
+    ("luong", {"score": ScoreFunction.coverage, "input_feeding": False}),
     ("luong", {"input_feeding": False}),
     ("fixed", {}),
 ]
-PATHS = pytest.mark.parametrize("path", [contextlib.nullcontext, recurrence.plain], ids=["fast", "plain"])
+PATHS = pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference], ids=["fast", "plain"])
 
 
 def gradients(model, sentences):
@@ -108,14 +108,14 @@ def test_dropout_is_off_in_evaluation_and_differs_between_batches_in_training(ma
 
 
 def test_tied_matrices_are_one(make):
-    model = make(tie=Tie.three)
+    model = make(tied_embeddings=TiedEmbeddings.all)
     assert model.output.weight is model.decoder.embedding.weight is model.encoder.embedding.weight
-    assert make(tie=Tie.two).encoder.embedding.weight is not model.output.weight
+    assert make(tied_embeddings=TiedEmbeddings.target).encoder.embedding.weight is not model.output.weight
 
 
 def test_tying_different_widths_says_what_to_set():
     from nmt.model.attention import build_attention
-    from nmt.model.decoder import Bridge, LuongDecoder, Start
+    from nmt.model.decoder import Bridge, InitHidden, LuongDecoder
     from nmt.model.encoder import Encoder
     from nmt.model.seq2seq import Seq2Seq
 
@@ -124,12 +124,12 @@ def test_tying_different_widths_says_what_to_set():
         embedding=4,
         hidden=6,
         memory=6,
-        attention=build_attention(Score.general, 6, 6, 0),
-        bridge=Bridge(Start.zero, 3, 2, [12]),
+        attention=build_attention(ScoreFunction.general, 6, 6, 0),
+        bridge=Bridge(InitHidden.zero, 3, 2, [12]),
     )
     encoder = Encoder(9, embedding=4, hidden=3)
-    with pytest.raises(ValueError, match=r"model\.tie=two .* set model\.tie=none") as error:
-        Seq2Seq(encoder, decoder, tie=Tie.two)
+    with pytest.raises(ValueError, match=r"model\.tied_embeddings=target .* set model\.tied_embeddings=none") as error:
+        Seq2Seq(encoder, decoder, tied_embeddings=TiedEmbeddings.target)
     assert "\n" not in str(error.value)
 
 
@@ -138,8 +138,8 @@ def test_tying_two_vocabularies_says_what_to_set(make):
     from nmt.model.seq2seq import Seq2Seq
 
     decoder = make().decoder
-    with pytest.raises(ValueError, match=r"tokenizer\.joint=true .* or model\.tie=two") as error:
-        Seq2Seq(Encoder(5, embedding=8, hidden=4), decoder, tie=Tie.three)
+    with pytest.raises(ValueError, match=r"tokenizer\.joint=true .* or model\.tied_embeddings=target") as error:
+        Seq2Seq(Encoder(5, embedding=8, hidden=4), decoder, tied_embeddings=TiedEmbeddings.all)
     assert "\n" not in str(error.value)
 
 

@@ -14,8 +14,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from nmt.cli import CONFIGS, run_command
 from nmt.config import schema
-from nmt.config.door import CONFIGS, door
 
 ROOT = Path(__file__).parents[2]
 SCHEMAS = {
@@ -59,7 +59,7 @@ def call(
         patch.setattr(sys, "stdout", out)
         patch.setattr(sys, "stderr", err)
         try:
-            door(verb, main or importlib.import_module(f"nmt.{verb}").main, SCHEMAS[verb])
+            run_command(verb, main or importlib.import_module(f"nmt.{verb}").main, SCHEMAS[verb])
         except SystemExit as end:
             code = int(end.code or 0)
     return Ended(code, *(stream.buffer.getvalue().decode("utf-8") for stream in (out, err)))  # type: ignore[attr-defined]

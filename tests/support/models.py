@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from nmt.model.attention import Attention, CoverageAttention, Score, build_attention
+from nmt.model.attention import Attention, CoverageAttention, ScoreFunction, build_attention
 from nmt.model.cells import CellKind
-from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, LuongDecoder, Start
+from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
-from nmt.model.init import Init, initialise
-from nmt.model.seq2seq import Seq2Seq, Tie
+from nmt.model.initialization import Initialization, initialize
+from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class SmallModel:
 
     decoder: str = "bahdanau"
     cell: CellKind = CellKind.gru
-    score: Score = Score.additive
+    score: ScoreFunction = ScoreFunction.additive
     layers: int = 1
-    start: Start = Start.backward_first
+    start: InitHidden = InitHidden.backward_first
     input_feeding: bool = True
     bidirectional: bool = True
     vocabulary: int = 23
@@ -31,7 +31,7 @@ class SmallModel:
     readout: int = 8
     attention_size: int = 5
     dropout: float = 0.0
-    tie: Tie = Tie.none
+    tie: TiedEmbeddings = TiedEmbeddings.none
 
     def build(self, seed: int = 1) -> Seq2Seq:
         """The model with torch's own initialization, in float32."""
@@ -49,7 +49,7 @@ class SmallModel:
         state_size = 2 * self.hidden if self.cell is CellKind.lstm else self.hidden
         bridge = Bridge(self.start, self.memory // directions, directions, [state_size] * self.layers)
         attention = build_attention(self.score, self.hidden, self.memory, self.attention_size)
-        return Seq2Seq(encoder, self._decoder(bridge, attention), tie=self.tie)
+        return Seq2Seq(encoder, self._decoder(bridge, attention), tied_embeddings=self.tie)
 
     def _decoder(self, bridge: Bridge, attention: Attention) -> Decoder:
         match self.decoder:
@@ -103,8 +103,8 @@ def make_model(decoder: str = "bahdanau", *, seed: int = 1, dtype: torch.dtype =
     model = SmallModel(decoder, **sizes).build(seed)
     for module in model.modules():
         if isinstance(module, CoverageAttention):
-            nn.init.uniform_(module.cover, -2, 2)
-    initialise(model, Init.xavier)
+            nn.init.uniform_(module.coverage_weight, -2, 2)
+    initialize(model, Initialization.xavier)
     for parameter in model.parameters():
         if parameter.dim() == 1:
             nn.init.normal_(parameter, 0.0, 0.3)

@@ -5,7 +5,7 @@ import random
 import string
 from pathlib import Path
 
-from nmt.training.checkpoint.snapshot import FORMAT, digest, files_in
+from nmt.checkpoint.snapshot import FORMAT, digest, files_in
 
 # Numbers and words that break readers.
 ODD = (0, -1, 1, 2**31, 2**53 + 1, 2**63, 2**64, 10**30, 1e308, -0.5, float("nan"), float("inf"), None, True, "", "F32")

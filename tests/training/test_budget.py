@@ -43,9 +43,9 @@ def test_the_minutes_of_a_run_go_on_where_an_earlier_process_left_off():
 
 def test_a_quarter_of_the_minutes_may_pass_before_the_first_validation():
     budget = Budget(None, None, 10.0, started=0.0)
-    assert not budget.needs_a_measure(149.0)
-    assert budget.needs_a_measure(150.0)
-    assert not Budget(100, None, None, started=0.0).needs_a_measure(1e9)
+    assert not budget.first_validation_due(149.0)
+    assert budget.first_validation_due(150.0)
+    assert not Budget(100, None, None, started=0.0).first_validation_due(1e9)
 
 
 def test_the_first_job_of_a_process_counts_from_its_start_and_later_ones_from_their_own(monkeypatch):

@@ -15,15 +15,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from nmt import build
-from nmt.config.door import explain
-from nmt.config.plain import from_plain, to_plain
+from nmt import build, checkpoint
+from nmt.checkpoint.run_folder import find_checkpoint
+from nmt.cli import explain
+from nmt.config.saved import from_dict, to_dict
 from nmt.config.schema import TrainConfig, TranslateConfig
-from nmt.data.corpus import Blank, read_files
-from nmt.data.encoded import encode_corpus
+from nmt.data.binarized import binarize_corpus
+from nmt.data.corpus import EmptyLines, read_files
 from nmt.decoding.translator import Translator
-from nmt.training import checkpoint
-from nmt.training.run_folder import locate
 from tests.support.commands import compose_config
 from tests.support.mutations import mutate, odd_json
 
@@ -77,8 +76,8 @@ def run(tiny, tmp_path_factory) -> Path:
     config = compose_config(tiny.settings(folder))
     torch.manual_seed(1)
     model = build.new_model(config, tiny.tokenizer, torch.device("cpu"))
-    trainer = tiny.trainer(folder, updates=2, model=model, average=0.9)
-    trainer.config = to_plain(config)
+    trainer = tiny.trainer(folder, updates=2, model=model, ema=0.9)
+    trainer.config = to_dict(config)
     trainer.train()
     return folder
 
@@ -108,20 +107,20 @@ def test_a_mutated_checkpoint_translates_and_trains_on_or_is_refused_in_one_line
 
 
 def translate(tiny, mutant: Path, _: Path) -> None:
-    loaded = build.load(str(locate(mutant)), torch.device("cpu"))
+    loaded = build.load(str(find_checkpoint(mutant)), torch.device("cpu"))
     translator = Translator(loaded.model, loaded.tokenizer, beam=1, max_length=3)
     assert len(list(translator.translate(["der hund", ""]))) == 2
 
 
 def go_on(tiny, mutant: Path, folder: Path) -> None:
     snapshot = checkpoint.read(mutant, weights_only=False)
-    config = from_plain(TrainConfig, snapshot.config)
+    config = from_dict(TrainConfig, snapshot.config)
     with torch.device("meta"):
         checkpoint.check_fit(
             mutant, build.build_model(config.model, len(tiny.tokenizer.src), len(tiny.tokenizer.tgt)).state_dict()
         )
     model = build.new_model(config, tiny.tokenizer, torch.device("cpu"))
-    trainer = tiny.trainer(folder / "other", updates=3, model=model, average=0.9)
+    trainer = tiny.trainer(folder / "other", updates=3, model=model, ema=0.9)
     trainer.restore(snapshot)
     trainer.order = trainer.batches.epoch(trainer.progress.epoch)
     trainer._update()
@@ -129,17 +128,17 @@ def go_on(tiny, mutant: Path, folder: Path) -> None:
 
 @pytest.mark.slow
 def test_a_mutated_configuration_is_one_or_is_refused_in_one_line(tiny, tmp_path):
-    plain = to_plain(compose_config(tiny.settings(tmp_path)))
+    plain = to_dict(compose_config(tiny.settings(tmp_path)))
     for seed in range(COUNT):
-        dice = random.Random(seed)
+        rng = random.Random(seed)
         mutant: object = plain
-        for _ in range(dice.randint(1, 3)):
-            mutant = odd_json(mutant, dice)
+        for _ in range(rng.randint(1, 3)):
+            mutant = odd_json(mutant, rng)
         if not isinstance(mutant, dict):
             continue
         try:
             with no_hang():
-                assert isinstance(from_plain(TrainConfig, mutant), TrainConfig)
+                assert isinstance(from_dict(TrainConfig, mutant), TrainConfig)
         except ValueError as error:
             one_line(error)
 
@@ -157,7 +156,7 @@ WORDS = st.sampled_from(
 )
 ANY = WORDS | st.integers().map(str) | st.text(st.characters(codec="utf-8"), max_size=12)
 KEYS = st.sampled_from(keys(TrainConfig)) | st.sampled_from(
-    ["+experiment", "data", "size", "hiden_size", "~data", "a.b"]
+    ["+experiment", "data", "preset", "hiden_size", "~data", "a.b"]
 )
 
 
@@ -193,7 +192,7 @@ def test_one_line_comes_out_for_one_that_goes_in(tiny, lines):
 @given(
     st.binary(max_size=60) | LINE.map(lambda text: text.encode("utf-8", "replace")),
     st.binary(max_size=60),
-    st.sampled_from(Blank),
+    st.sampled_from(EmptyLines),
 )
 def test_an_odd_corpus_is_read_or_refused_in_one_line(tiny, tmp_path_factory, src, tgt, blank):
     folder = tmp_path_factory.mktemp("odd")
@@ -201,8 +200,8 @@ def test_an_odd_corpus_is_read_or_refused_in_one_line(tiny, tmp_path_factory, sr
     (folder / "c.en").write_bytes(tgt)
     try:
         with no_hang():
-            corpus = read_files([folder / "c"], "de", "en", blank=blank)
-            encoded = encode_corpus(corpus, tiny.tokenizer, max_length=5, skip=True, cache=folder / "cache")
+            corpus = read_files([folder / "c"], "de", "en", empty_lines=blank)
+            encoded = binarize_corpus(corpus, tiny.tokenizer, max_length=5, skip=True, cache=folder / "cache")
             assert len(encoded) + sum(encoded.skipped) == len(list(corpus))
     except ValueError as error:
         one_line(error)

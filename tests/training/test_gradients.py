@@ -5,10 +5,10 @@ import pytest
 import torch
 
 from nmt.config.schema import DecoderKind
-from nmt.data.batches import Batches, Unit
-from nmt.training.device import Device
-from nmt.training.gradients import Gradients, Normalization, Word
-from nmt.training.ranks import Ranks
+from nmt.data.batches import Batches, BatchType
+from nmt.runtime.device import Device
+from nmt.runtime.distributed import Distributed
+from nmt.training.gradients import Gradients, Normalization, SyncedFlags
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
@@ -16,12 +16,21 @@ def gradients(model) -> dict[str, torch.Tensor]:
 
 
 def filler(
-    tiny, model, smoothing: float = 0.1, normalization: Normalization = Normalization.tokens, ranks: Ranks | None = None
+    tiny,
+    model,
+    smoothing: float = 0.1,
+    normalization: Normalization = Normalization.tokens,
+    distributed: Distributed | None = None,
 ) -> Gradients:
     device = Device(torch.device("cpu"), torch.float32, "for tests")
-    batches = Batches(tiny.encoded, budget=60, unit=Unit.tokens)
+    batches = Batches(tiny.encoded, budget=60, type=BatchType.tokens)
     return Gradients(
-        model, batches, smoothing=smoothing, device=device, ranks=ranks or Ranks(), normalization=normalization
+        model,
+        batches,
+        smoothing=smoothing,
+        device=device,
+        distributed=distributed or Distributed(),
+        normalization=normalization,
     )
 
 
@@ -30,16 +39,16 @@ def test_half_batches_accumulate_to_the_whole(tiny, kind):
     model = tiny.model(kind=kind).double()
     rows = np.arange(20)
     fill = filler(tiny, model)
-    nll, tokens, _ = fill.fill([rows], Word())
+    nll, tokens, _ = fill.accumulate([rows], SyncedFlags())
     whole = gradients(model)
-    halves, same_tokens, _ = fill.fill([rows[:3], rows[3:11], rows[11:]], Word())
+    halves, same_tokens, _ = fill.accumulate([rows[:3], rows[3:11], rows[11:]], SyncedFlags())
     assert same_tokens == tokens == int(tiny.encoded.tgt_lengths[:20].sum())
     assert float(halves) == pytest.approx(float(nll), rel=1e-12)
     for name, gradient in gradients(model).items():
         torch.testing.assert_close(gradient, whole[name], rtol=1e-9, atol=1e-12, msg=name)
 
 
-class Unsummed(Ranks):
+class Unsummed(Distributed):
     """A rank whose part of a sum stays its own."""
 
     def sum(self, tensor):
@@ -52,15 +61,15 @@ class Unsummed(Ranks):
 def test_a_gradient_is_divided_by_the_target_tokens_or_the_sentences_of_its_whole_update(tiny, cuts, size):
     model = tiny.model().double()
     rows = np.arange(20)
-    filler(tiny, model, normalization=Normalization.tokens).fill([rows], Word())
+    filler(tiny, model, normalization=Normalization.tokens).accumulate([rows], SyncedFlags())
     a_token = gradients(model)
     tokens = int(tiny.encoded.tgt_lengths[:20].sum())
     group = np.split(rows, cuts)
     for normalization, scale in ((Normalization.tokens, 1.0), (Normalization.sentences, tokens / 20)):
         total = {name: torch.zeros_like(gradient) for name, gradient in a_token.items()}
         for rank in range(size):
-            fill = filler(tiny, model, normalization=normalization, ranks=Unsummed(rank, size))
-            _, counted, _ = fill.fill(group, Word())
+            fill = filler(tiny, model, normalization=normalization, distributed=Unsummed(rank, size))
+            _, counted, _ = fill.accumulate(group, SyncedFlags())
             assert counted == tokens  # the loss is logged a token, whatever the gradient is divided by
             for name, gradient in gradients(model).items():
                 total[name] += gradient
@@ -71,7 +80,7 @@ def test_a_gradient_is_divided_by_the_target_tokens_or_the_sentences_of_its_whol
 def test_a_batch_that_does_not_fit_into_memory_is_split_and_counted(tiny, monkeypatch):
     model = tiny.model().double()
     fill = filler(tiny, model)
-    whole_nll, _, _ = fill.fill([np.arange(20)], Word())
+    whole_nll, _, _ = fill.accumulate([np.arange(20)], SyncedFlags())
     whole = gradients(model)
     loss = model.loss
 
@@ -81,14 +90,14 @@ def test_a_batch_that_does_not_fit_into_memory_is_split_and_counted(tiny, monkey
         return loss(src, *rest)
 
     monkeypatch.setattr(model, "loss", limited)
-    nll, _, word = fill.fill([np.arange(20)], Word())
+    nll, _, word = fill.accumulate([np.arange(20)], SyncedFlags())
     assert word.splits == 2
     assert float(nll) == pytest.approx(float(whole_nll), rel=1e-12)
     for name, gradient in gradients(model).items():
         torch.testing.assert_close(gradient, whole[name], rtol=1e-9, atol=1e-12, msg=name)
 
 
-def test_memory_that_runs_out_for_real_is_recognised(tiny, monkeypatch):
+def test_memory_that_runs_out_for_real_is_recognized(tiny, monkeypatch):
     model = tiny.model()
     fill = filler(tiny, model)
     loss = model.loss
@@ -99,7 +108,7 @@ def test_memory_that_runs_out_for_real_is_recognised(tiny, monkeypatch):
         return loss(src, *rest)
 
     monkeypatch.setattr(model, "loss", hungry)
-    assert fill.fill([np.arange(20)], Word())[2].splits == 1
+    assert fill.accumulate([np.arange(20)], SyncedFlags())[2].splits == 1
 
 
 def test_a_single_pair_that_does_not_fit_is_said(tiny, monkeypatch):
@@ -110,7 +119,7 @@ def test_a_single_pair_that_does_not_fit_is_said(tiny, monkeypatch):
 
     monkeypatch.setattr(model, "loss", never)
     with pytest.raises(ValueError, match=r"one sentence pair alone .* try a smaller data.max_length"):
-        filler(tiny, model).fill([np.arange(7)], Word())
+        filler(tiny, model).accumulate([np.arange(7)], SyncedFlags())
 
 
 def test_an_error_of_ours_is_no_lack_of_memory(tiny, monkeypatch):
@@ -121,4 +130,4 @@ def test_an_error_of_ours_is_no_lack_of_memory(tiny, monkeypatch):
 
     monkeypatch.setattr(model, "loss", broken)
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        filler(tiny, model).fill([np.arange(7)], Word())
+        filler(tiny, model).accumulate([np.arange(7)], SyncedFlags())

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from nmt.analysis.alignment import LinkFiles
-from nmt.data.batches import Batches, Unit
+from nmt.data.batches import Batches, BatchType
+from nmt.data.binarized import binarize_corpus
 from nmt.data.corpus import read_files
-from nmt.data.encoded import encode_corpus
 from nmt.model.loss import guided_cross_entropy
-from nmt.training.device import Device
-from nmt.training.gradients import Gradients, Word
-from nmt.training.ranks import Ranks
+from nmt.runtime.device import Device
+from nmt.runtime.distributed import Distributed
+from nmt.training.gradients import Gradients, SyncedFlags
 from tests.support.commands import compose_config
 
 
@@ -29,33 +29,35 @@ def write_links(folder, name="train.links") -> None:
 def linked(tiny):
     """The tiny corpus with the links between its words."""
     write_links(tiny.folder)
-    links = LinkFiles([tiny.folder / "train.links"], "guided.links")
+    links = LinkFiles([tiny.folder / "train.links"], "guided_alignment.links")
     train = read_files([tiny.folder / "train"], "de", "en")
-    encoded = encode_corpus(train, tiny.tokenizer, max_length=None, skip=True, cache=tiny.folder / "cache", links=links)
+    encoded = binarize_corpus(
+        train, tiny.tokenizer, max_length=None, skip=True, cache=tiny.folder / "cache", links=links
+    )
     return replace(tiny, encoded=encoded)
 
 
 def test_links_written_target_first_are_turned(tmp_path):
     (tmp_path / "there").write_text("0-1 2-0 1p1\n\n3-3\n")
     (tmp_path / "back").write_text("1-0 0-2 1p1\n\n3-3\n")
-    there = LinkFiles([tmp_path / "there"], "guided.links")
-    back = LinkFiles([tmp_path / "back"], "guided.links", target_first=True)
+    there = LinkFiles([tmp_path / "there"], "guided_alignment.links")
+    back = LinkFiles([tmp_path / "back"], "guided_alignment.links", target_first=True)
     assert list(back) == list(there) == [{(0, 1), (2, 0)}, set(), {(3, 3)}]
-    assert back.digest() != LinkFiles([tmp_path / "back"], "guided.links").digest()
+    assert back.digest() != LinkFiles([tmp_path / "back"], "guided_alignment.links").digest()
 
 
 @pytest.mark.slow
 def test_guidance_draws_attention_to_the_links(linked):
-    batch = Batches(linked.encoded, budget=60, unit=Unit.tokens).collate(np.arange(4))
+    batch = Batches(linked.encoded, budget=60, type=BatchType.tokens).collate(np.arange(4))
     distances = {}
     for guidance in (0.0, 3.0):
         model = linked.model()
-        optimiser = torch.optim.Adam(model.parameters(), lr=0.03)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
         for _ in range(40):
             loss = model.loss(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, 0.0, batch.links, guidance)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             (loss.objective / loss.tokens).backward()
-            optimiser.step()
+            optimizer.step()
         weights = model.features(batch.src, batch.src_lengths, batch.tgt_in).weights
         distances[guidance] = float(guided_cross_entropy(weights, batch.links).detach())
     assert distances[3.0] < 0.8 * distances[0.0]
@@ -64,12 +66,12 @@ def test_guidance_draws_attention_to_the_links(linked):
 def test_guided_halves_accumulate_to_the_whole(linked):
     model = linked.model().double()
     device = Device(torch.device("cpu"), torch.float32, "for tests")
-    batches = Batches(linked.encoded, budget=60, unit=Unit.tokens)
-    fill = Gradients(model, batches, smoothing=0.0, device=device, ranks=Ranks())
+    batches = Batches(linked.encoded, budget=60, type=BatchType.tokens)
+    fill = Gradients(model, batches, smoothing=0.0, device=device, distributed=Distributed())
     rows = np.arange(20)
     found = []
     for group, guidance in (([rows], 0.7), ([rows[:3], rows[3:]], 0.7), ([rows], 0.0)):
-        fill.fill(group, Word(), guidance)
+        fill.accumulate(group, SyncedFlags(), guidance)
         found.append({name: parameter.grad.clone() for name, parameter in model.named_parameters()})
     for name, gradient in found[1].items():
         torch.testing.assert_close(gradient, found[0][name], rtol=1e-9, atol=1e-12, msg=name)
@@ -85,7 +87,7 @@ def test_guidance_fades_from_epoch_to_epoch(linked, tmp_path, monkeypatch):
         seen.append((trainer.progress.epoch, guidance))
         return torch.ones(()), 1, word
 
-    monkeypatch.setattr(trainer.gradients, "fill", note)
+    monkeypatch.setattr(trainer.gradients, "accumulate", note)
     trainer.train()
     assert seen[0] == (0, 2.0)
     assert len({epoch for epoch, _ in seen}) > 1
@@ -96,7 +98,11 @@ def test_guidance_fades_from_epoch_to_epoch(linked, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_guided_run_is_stopped_and_resumed_bit_for_bit(linked, tmp_path, door_of, everything, losses):
     run, other = tmp_path / "run", tmp_path / "other"
-    guided = {"guided__links": linked.folder / "train.links", "guided__decay": 0.9, "trainer__save_every": 0}
+    guided = {
+        "guided_alignment__links": linked.folder / "train.links",
+        "guided_alignment__decay": 0.9,
+        "trainer__save_every": 0,
+    }
     door_of(linked.settings(run, trainer__max_updates=8, **guided))
     door_of(linked.settings(other, trainer__max_updates=4, **guided))
     door_of([f"resume={other}", "trainer.max_updates=8"])
@@ -108,7 +114,9 @@ def test_a_guided_run_is_stopped_and_resumed_bit_for_bit(linked, tmp_path, door_
 @pytest.mark.slow
 def test_a_run_is_not_resumed_with_other_links(linked, tmp_path, door_of):
     write_links(linked.folder, "mine.links")
-    settings = linked.settings(tmp_path / "run", trainer__max_updates=2, guided__links=linked.folder / "mine.links")
+    settings = linked.settings(
+        tmp_path / "run", trainer__max_updates=2, guided_alignment__links=linked.folder / "mine.links"
+    )
     door_of(settings)
     lines = (linked.folder / "mine.links").read_text().split("\n")
     (linked.folder / "mine.links").write_text("\n".join(["", *lines[1:]]))
@@ -120,15 +128,27 @@ def test_a_run_is_not_resumed_with_other_links(linked, tmp_path, door_of):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"guided.links": "nowhere"}, r"no such file: nowhere \(guided\.links\)"),
-        ({"guided.links": "[nowhere,too]"}, r"no such file: nowhere"),
-        ({"guided.links": "3"}, r"guided\.links=3: give a file of links"),
-        ({"guided.reversed": True}, r"guided\.reversed=true is about the links of guided\.links"),
-        ({"guided.links": "x", "guided.weight": -1}, r"guided\.weight=-1\.0 is impossible"),
-        ({"guided.links": "x", "guided.decay": 2}, r"guided\.decay=2\.0 is impossible"),
-        ({"guided.links": "x", "model.decoder.kind": "fixed_vector"}, r"guided\.links teach attention"),
-        ({"guided.links": "FOLDER/valid.de"}, r"valid\.de, line 1: '\w+' is not a link"),
-        ({"guided.links": "FOLDER/few"}, r"guided\.links=.*few has 1 lines but train has 120 pairs"),
+        ({"guided_alignment.links": "nowhere"}, r"no such file: nowhere \(guided_alignment\.links\)"),
+        ({"guided_alignment.links": "[nowhere,too]"}, r"no such file: nowhere"),
+        ({"guided_alignment.links": "3"}, r"guided_alignment\.links=3: give a file of links"),
+        (
+            {"guided_alignment.reversed": True},
+            r"guided_alignment\.reversed=true is about the links of guided_alignment\.links",
+        ),
+        (
+            {"guided_alignment.links": "x", "guided_alignment.weight": -1},
+            r"guided_alignment\.weight=-1\.0 is impossible",
+        ),
+        ({"guided_alignment.links": "x", "guided_alignment.decay": 2}, r"guided_alignment\.decay=2\.0 is impossible"),
+        (
+            {"guided_alignment.links": "x", "model.decoder.kind": "fixed_vector"},
+            r"guided_alignment\.links teach attention",
+        ),
+        ({"guided_alignment.links": "FOLDER/valid.de"}, r"valid\.de, line 1: '\w+' is not a link"),
+        (
+            {"guided_alignment.links": "FOLDER/few"},
+            r"guided_alignment\.links=.*few has 1 lines but train has 120 pairs",
+        ),
     ],
 )
 def test_what_cannot_guide_is_refused_before_there_is_a_run(linked, tmp_path, door_of, changes, said):

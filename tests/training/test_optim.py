@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nmt.training.optim import Average, OptimiserName, Schedule, ScheduleName, build_optimiser
+from nmt.training.optim import EMA, OptimizerName, Schedule, ScheduleName, build_optimizer
 
 
 def linear(weight: float) -> torch.nn.Linear:
@@ -24,16 +24,16 @@ def linear(weight: float) -> torch.nn.Linear:
         (Schedule(ScheduleName.inverse_sqrt, warmup=100), 50, 0.0, 0.5),
         (Schedule(ScheduleName.inverse_sqrt, warmup=100), 100, 0.0, 1.0),
         (Schedule(ScheduleName.inverse_sqrt, warmup=100), 400, 0.0, 0.5),
-        (Schedule(ScheduleName.halving, hold=0.5, halvings=5), 1, 0.5, 1.0),
-        (Schedule(ScheduleName.halving, hold=0.5, halvings=5), 1, 0.51, 0.5),
-        (Schedule(ScheduleName.halving, hold=0.5, halvings=5), 1, 0.61, 0.25),
-        (Schedule(ScheduleName.halving, hold=0.5, halvings=5), 1, 1.0, 1 / 32),
+        (Schedule(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.5, 1.0),
+        (Schedule(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.51, 0.5),
+        (Schedule(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.61, 0.25),
+        (Schedule(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 1.0, 1 / 32),
         (Schedule(ScheduleName.linear), 1, 0.25, 0.75),
-        (Schedule(ScheduleName.linear, hold=0.5, floor=0.1), 1, 0.5, 1.0),
-        (Schedule(ScheduleName.linear, hold=0.5, floor=0.1), 1, 0.75, 0.55),
-        (Schedule(ScheduleName.linear, hold=0.5, floor=0.1), 1, 1.0, 0.1),
+        (Schedule(ScheduleName.linear, constant_fraction=0.5, min_factor=0.1), 1, 0.5, 1.0),
+        (Schedule(ScheduleName.linear, constant_fraction=0.5, min_factor=0.1), 1, 0.75, 0.55),
+        (Schedule(ScheduleName.linear, constant_fraction=0.5, min_factor=0.1), 1, 1.0, 0.1),
         (Schedule(ScheduleName.cosine), 1, 0.5, 0.5),
-        (Schedule(ScheduleName.cosine, floor=0.2), 1, 1.0, 0.2),
+        (Schedule(ScheduleName.cosine, min_factor=0.2), 1, 1.0, 0.2),
         (Schedule(ScheduleName.cosine), 1, 1 / 3, 0.75),
         (Schedule(ScheduleName.plateau, level=0.125), 9, 0.9, 0.125),
     ],
@@ -46,19 +46,19 @@ def test_a_plateau_lowers_the_rate_after_patience_and_starts_waiting_anew():
     plateau = Schedule(ScheduleName.plateau, factor=0.5, patience=1)
     levels = []
     for loss in (3.0, 3.1, 3.2, 2.9, 2.9, 2.95, 2.95, 2.95):
-        plateau.observe(loss)
+        plateau.on_validation(loss)
         levels.append(plateau.level)
     assert levels == [1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.125]
 
 
 def test_a_plateau_is_taken_up_where_it_was():
     one, two = (Schedule(ScheduleName.plateau, factor=0.5, patience=1) for _ in range(2))
-    two.restore(one.memory())
+    two.load_state_dict(one.state_dict())
     for loss in (3.0, 3.1, 3.2, 3.3):
-        one.observe(loss)
+        one.on_validation(loss)
         other = Schedule(ScheduleName.plateau, factor=0.5, patience=1)
-        other.restore(two.memory())
-        other.observe(loss)
+        other.load_state_dict(two.state_dict())
+        other.on_validation(loss)
         two = other
     assert two == one
     assert math.isinf(Schedule(ScheduleName.plateau).best)
@@ -67,58 +67,58 @@ def test_a_plateau_is_taken_up_where_it_was():
 @pytest.mark.parametrize("memory", [None, {}, {"level": "x", "waited": 0, "best": 1.0}, [1]])
 def test_what_is_no_memory_of_a_schedule_is_refused(memory):
     with pytest.raises(ValueError, match="no memory of the schedule"):
-        Schedule(ScheduleName.plateau).restore(memory)
+        Schedule(ScheduleName.plateau).load_state_dict(memory)
 
 
-def test_the_average_is_what_one_computes_by_hand():
+def test_the_ema_is_what_one_computes_by_hand():
     layer = linear(1.0)
-    average = Average(layer, 0.5)
+    ema = EMA(layer, 0.5)
     with torch.no_grad():
         layer.weight.fill_(3.0)
-    average.update(1)  # min(0.5, 2 / 11): 2/11 of the old, 9/11 of the new
-    assert torch.allclose(average.weights["weight"], torch.tensor(2 / 11 + 3 * 9 / 11))
-    average.update(1000)
-    assert torch.allclose(average.weights["weight"], torch.tensor((2 / 11 + 3 * 9 / 11 + 3) / 2))
-    assert torch.equal(average.weights["bias"], torch.ones(1))
+    ema.update(1)  # min(0.5, 2 / 11): 2/11 of the old, 9/11 of the new
+    assert torch.allclose(ema.weights["weight"], torch.tensor(2 / 11 + 3 * 9 / 11))
+    ema.update(1000)
+    assert torch.allclose(ema.weights["weight"], torch.tensor((2 / 11 + 3 * 9 / 11 + 3) / 2))
+    assert torch.equal(ema.weights["bias"], torch.ones(1))
 
 
-def test_weights_and_average_swap_exactly_and_back_even_after_an_error():
+def test_weights_and_ema_swap_exactly_and_back_even_after_an_error():
     layer = torch.nn.Linear(5, 3)
-    average = Average(layer, 0.9)
+    ema = EMA(layer, 0.9)
     own = layer.weight.detach().clone()
-    held = average.weights["weight"].mul_(1.7).clone()
+    held = ema.weights["weight"].mul_(1.7).clone()
 
     def fail() -> None:
-        with average.swapped():
+        with ema.swapped():
             assert torch.equal(layer.weight, held)
-            assert torch.equal(average.weights["weight"], own)
+            assert torch.equal(ema.weights["weight"], own)
             raise KeyError
 
     with pytest.raises(KeyError):
         fail()
     assert torch.equal(layer.weight, own)
-    assert torch.equal(average.weights["weight"], held)
+    assert torch.equal(ema.weights["weight"], held)
 
 
-@pytest.mark.parametrize("name", OptimiserName)
-def test_every_optimiser_moves_the_weights_downhill(name):
+@pytest.mark.parametrize("name", OptimizerName)
+def test_every_optimizer_moves_the_weights_downhill(name):
     layer = linear(1.0)
-    optimiser = build_optimiser(
+    optimizer = build_optimizer(
         layer, name, lr=0.1, betas=(0.9, 0.98), eps=1e-6, rho=0.95, momentum=0.9, weight_decay=0.0
     )
     for _ in range(3):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (layer(torch.ones(1, 2)) ** 2).sum().backward()
-        optimiser.step()
+        optimizer.step()
     assert (layer.weight < 1.0).all()
 
 
 def test_weight_decay_leaves_biases_alone():
     layer = linear(1.0)
-    optimiser = build_optimiser(
-        layer, OptimiserName.adamw, lr=0.1, betas=(0.9, 0.98), eps=1e-6, rho=0.95, momentum=0.0, weight_decay=0.5
+    optimizer = build_optimizer(
+        layer, OptimizerName.adamw, lr=0.1, betas=(0.9, 0.98), eps=1e-6, rho=0.95, momentum=0.0, weight_decay=0.5
     )
     layer.weight.grad, layer.bias.grad = torch.zeros(1, 2), torch.zeros(1)
-    optimiser.step()
+    optimizer.step()
     assert torch.allclose(layer.weight, torch.full((1, 2), 0.95))
     assert torch.equal(layer.bias, torch.ones(1))

@@ -1,4 +1,4 @@
-"""Going on with a run, by the door: what it says, what may change, and what faults leave on disk."""
+"""Resuming a run from the command line: what it says, what may change, and what faults leave on disk."""
 
 import io
 import json
@@ -14,8 +14,8 @@ import pytest
 import yaml
 from sentencepiece import SentencePieceTrainer
 
-from nmt.training import checkpoint
-from nmt.training.run_folder import RunFolder
+from nmt import checkpoint
+from nmt.checkpoint.run_folder import RunFolder
 from tests.support import waiting
 
 
@@ -50,7 +50,7 @@ def one_line(child) -> str:
 @pytest.fixture(scope="module")
 def whole(tiny, tmp_path_factory):
     """A run of 40 updates, with a checkpoint every 10, that was never stopped."""
-    from nmt.config.door import door
+    from nmt.cli import run_command
     from nmt.config.schema import TrainConfig
 
     run = tmp_path_factory.mktemp("whole") / "run"
@@ -63,7 +63,7 @@ def whole(tiny, tmp_path_factory):
         try:
             sys.argv = ["nmt.train", *tiny.settings(run)]
             sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-            door("train", nmt.train.main, TrainConfig)
+            run_command("train", nmt.train.main, TrainConfig)
         finally:
             os._exit(0)
     os.waitpid(pid, 0)
@@ -72,99 +72,99 @@ def whole(tiny, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments_a_run_ends_as_if_it_had_never_been(tiny, door, tmp_path, whole, assert_same):
-    """The small sister of scripts/torture_resume.py."""
-    dice = random.Random(1)
+def test_killed_at_random_moments_a_run_ends_as_if_it_had_never_been(tiny, start_command, tmp_path, whole, assert_same):
+    """The small sister of scripts/stress_resume.py."""
+    rng = random.Random(1)
     run = tmp_path / "run"
     command = ["resume=auto", *tiny.settings(run)]
     for kill in range(6):
-        child = door("train", command)
+        child = start_command("train", command)
         if kill % 2:  # while a checkpoint is being written
             wait_until(lambda: list(run.glob("checkpoints/.*partial*")) or lines_of(run) >= 40, child)
-            time.sleep(dice.random() * 0.01)
+            time.sleep(rng.random() * 0.01)
         else:
-            target = lines_of(run) + dice.randint(1, 14)
+            target = lines_of(run) + rng.randint(1, 14)
             wait_until(lambda target=target: lines_of(run) >= min(40, target), child)
         child.kill()
         child.wait()
-    assert door("train", command).wait() == 0
+    assert start_command("train", command).wait() == 0
     assert_same(whole, run)
 
 
-def test_a_finished_run_says_so_and_ends_well(door, whole):
+def test_a_finished_run_says_so_and_ends_well(start_command, whole):
     before = sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*.safetensors"))
-    child = door("train", [f"resume={whole}"])
+    child = start_command("train", [f"resume={whole}"])
     assert child.wait() == 0
     assert f"{whole}: finished at update 40 by trainer.max_updates" in child.errors()
     assert sorted((path, path.stat().st_mtime_ns) for path in whole.rglob("*.safetensors")) == before
 
 
-def test_more_updates_go_on_from_the_end_and_are_kept_in_the_settings(tiny, door, tmp_path, losses):
+def test_more_updates_go_on_from_the_end_and_are_kept_in_the_settings(tiny, start_command, tmp_path, losses):
     run = tmp_path / "run"
-    assert door("train", tiny.settings(run, trainer__max_updates=4)).wait() == 0
-    assert door("train", [f"resume={run}", "trainer.max_updates=6"]).wait() == 0
+    assert start_command("train", tiny.settings(run, trainer__max_updates=4)).wait() == 0
+    assert start_command("train", [f"resume={run}", "trainer.max_updates=6"]).wait() == 0
     assert [update for update, _ in losses(run)] == [1, 2, 3, 4, 5, 6]
     assert yaml.safe_load((run / "config.yaml").read_text())["trainer"]["max_updates"] == 6
-    child = door("train", [f"resume={run}"])
+    child = start_command("train", [f"resume={run}"])
     assert child.wait() == 0
     assert "finished at update 6" in child.errors()
 
 
-def test_other_settings_are_refused_with_both_values(tiny, door, whole):
-    child = door("train", [f"resume={whole}", "optim.lr=0.5"])
+def test_other_settings_are_refused_with_both_values(tiny, start_command, whole):
+    child = start_command("train", [f"resume={whole}", "optim.lr=0.5"])
     assert child.wait() == 2
     assert "optim.lr is 0.01 in the run and 0.5 on the command line" in one_line(child)
     assert "trainer.max_updates" in one_line(child)
-    child = door("train", ["resume=auto", *tiny.settings(whole, model__encoder__hidden=9)])
+    child = start_command("train", ["resume=auto", *tiny.settings(whole, model__encoder__hidden=9)])
     assert child.wait() == 2
     assert "model.encoder.hidden is 8 in the run and 9 on the command line" in one_line(child)
 
 
-def test_settings_changed_by_hand_in_the_folder_are_refused(tiny, door, tmp_path):
+def test_settings_changed_by_hand_in_the_folder_are_refused(tiny, start_command, tmp_path):
     run = tmp_path / "run"
-    assert door("train", tiny.settings(run, trainer__max_updates=2)).wait() == 0
+    assert start_command("train", tiny.settings(run, trainer__max_updates=2)).wait() == 0
     text = (run / "config.yaml").read_text()
     (run / "config.yaml").write_text(text.replace("lr: 0.01", "lr: 0.02"))
-    child = door("train", [f"resume={run}", "trainer.max_updates=3"])
+    child = start_command("train", [f"resume={run}", "trainer.max_updates=3"])
     assert child.wait() == 2
     assert "optim.lr is 0.01 in the checkpoint and 0.02 in the run's config.yaml" in one_line(child)
 
 
-def test_a_run_without_a_checkpoint_resumes_from_its_start(tiny, door, tmp_path, whole, assert_same):
+def test_a_run_without_a_checkpoint_resumes_from_its_start(tiny, start_command, tmp_path, whole, assert_same):
     run = tmp_path / "run"
-    child = door("train", tiny.settings(run))
+    child = start_command("train", tiny.settings(run))
     wait_until(lambda: lines_of(run) >= 2, child)
     child.kill()
     child.wait()
     if list(run.glob("checkpoints/*")):
         pytest.skip("the machine was too slow to kill it before the first checkpoint")
-    child = door("train", [f"resume={run}"])
+    child = start_command("train", [f"resume={run}"])
     assert child.wait() == 0
     assert "no checkpoint yet, starting from the beginning" in child.errors()
     assert_same(whole, run)
 
 
-def test_what_resume_needs_is_said(tiny, door, tmp_path):
+def test_what_resume_needs_is_said(tiny, start_command, tmp_path):
     for arguments, expected in (
         ([f"resume={tmp_path / 'none'}"], "holds no run"),
         (["resume=auto"], "give run=FOLDER as well"),
     ):
-        child = door("train", [*arguments])
+        child = start_command("train", [*arguments])
         assert child.wait() == 2
         assert expected in one_line(child)
     assert not (tmp_path / "none").exists()
 
 
-def test_a_changed_corpus_is_refused(tiny, door, tmp_path):
+def test_a_changed_corpus_is_refused(tiny, start_command, tmp_path):
     for path in tiny.folder.glob("*.[de][en]"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     run = tmp_path / "run"
     own = {"data__train": tmp_path / "train", "data__valid": tmp_path / "valid"}
-    assert door("train", tiny.settings(run, trainer__max_updates=2, **own)).wait() == 0
+    assert start_command("train", tiny.settings(run, trainer__max_updates=2, **own)).wait() == 0
     for language in ("de", "en"):
         with open(tmp_path / f"train.{language}", "a") as file:
             file.write("haus\n")
-    child = door("train", [f"resume={run}", "trainer.max_updates=3"])
+    child = start_command("train", [f"resume={run}", "trainer.max_updates=3"])
     assert child.wait() == 2
     assert "the training corpus is not the one" in one_line(child)
 
@@ -181,63 +181,63 @@ def words_of(settings: dict[str, Path]) -> list[str]:
     return [f"{key.replace('__', '.')}={value}" for key, value in settings.items()]
 
 
-def test_a_run_goes_on_once_its_text_has_moved(tiny, door, tmp_path, losses):
+def test_a_run_goes_on_once_its_text_has_moved(tiny, start_command, tmp_path, losses):
     run = tmp_path / "run"
     own = copy_text(tiny, tmp_path / "here")
     settings = {"trainer__max_updates": 2, "trainer__save_every": 0}
-    assert door("train", tiny.settings(run, **settings, **own)).wait() == 0
+    assert start_command("train", tiny.settings(run, **settings, **own)).wait() == 0
     (tmp_path / "here").rename(tmp_path / "there")
-    child = door("train", [f"resume={run}", "trainer.max_updates=4"])
+    child = start_command("train", [f"resume={run}", "trainer.max_updates=4"])
     assert child.wait() == 2
     assert "if it has moved, say on this command line where it is now" in one_line(child)
     moved = {key: tmp_path / "there" / path.name for key, path in own.items()}
     # Named where the run is resumed; repeated by a scheduler; written into the settings by hand.
-    assert door("train", [f"resume={run}", "trainer.max_updates=4", *words_of(moved)]).wait() == 0
+    assert start_command("train", [f"resume={run}", "trainer.max_updates=4", *words_of(moved)]).wait() == 0
     again = tiny.settings(run, **(settings | {"trainer__max_updates": 6}), **moved)
-    assert door("train", ["resume=auto", *again]).wait() == 0
+    assert start_command("train", ["resume=auto", *again]).wait() == 0
     (tmp_path / "there").rename(tmp_path / "last")
     config = run / "config.yaml"
     config.write_text(config.read_text().replace(f"{tmp_path}/there/", f"{tmp_path}/last/"))
-    assert door("train", [f"resume={run}", "trainer.max_updates=8"]).wait() == 0
+    assert start_command("train", [f"resume={run}", "trainer.max_updates=8"]).wait() == 0
     assert [update for update, _ in losses(run)] == list(range(1, 9))
     assert yaml.safe_load(config.read_text())["data"]["train"] == [str(tmp_path / "last" / "train")]
 
 
 @pytest.mark.parametrize("name", ["train", "valid"])
-def test_other_text_in_another_place_is_refused(tiny, door, tmp_path, name):
+def test_other_text_in_another_place_is_refused(tiny, start_command, tmp_path, name):
     run = tmp_path / "run"
     own = copy_text(tiny, tmp_path / "here")
-    assert door("train", tiny.settings(run, trainer__max_updates=2, **own)).wait() == 0
+    assert start_command("train", tiny.settings(run, trainer__max_updates=2, **own)).wait() == 0
     other = copy_text(tiny, tmp_path / "other")
     for language in ("de", "en"):
         with open(tmp_path / "other" / f"{name}.{language}", "a") as file:
             file.write("haus\n")
-    child = door("train", [f"resume={run}", "trainer.max_updates=3", *words_of(other)])
+    child = start_command("train", [f"resume={run}", "trainer.max_updates=3", *words_of(other)])
     assert child.wait() == 2
     said = {"train": "the training corpus is not the one", "valid": "not the lines that this run is validated on"}
     assert said[name] in one_line(child)
 
 
-def test_another_validation_set_under_the_same_name_is_noticed(tiny, door, tmp_path):
+def test_another_validation_set_under_the_same_name_is_noticed(tiny, start_command, tmp_path):
     run = tmp_path / "run"
     own = copy_text(tiny, tmp_path / "here")
-    assert door("train", tiny.settings(run, trainer__max_updates=2, **own)).wait() == 0
+    assert start_command("train", tiny.settings(run, trainer__max_updates=2, **own)).wait() == 0
     for language in ("de", "en"):
         with open(tmp_path / "here" / f"valid.{language}", "a") as file:
             file.write("haus\n")
-    child = door("train", [f"resume={run}", "trainer.max_updates=3"])
+    child = start_command("train", [f"resume={run}", "trainer.max_updates=3"])
     assert child.wait() == 0
     assert "validations are not what they were up to update 2 (data.valid has other lines)" in child.errors()
-    child = door("train", [f"resume={run}", "trainer.max_updates=4"])
+    child = start_command("train", [f"resume={run}", "trainer.max_updates=4"])
     assert child.wait() == 0
     assert "validations are not" not in child.errors()
 
 
-def test_a_test_set_may_be_added(tiny, door, tmp_path):
+def test_a_test_set_may_be_added(tiny, start_command, tmp_path):
     run = tmp_path / "run"
-    assert door("train", tiny.settings(run, trainer__max_updates=2)).wait() == 0
+    assert start_command("train", tiny.settings(run, trainer__max_updates=2)).wait() == 0
     test = tiny.folder / "valid"
-    assert door("train", [f"resume={run}", "trainer.max_updates=3", f"data.test={test}"]).wait() == 0
+    assert start_command("train", [f"resume={run}", "trainer.max_updates=3", f"data.test={test}"]).wait() == 0
     assert yaml.safe_load((run / "config.yaml").read_text())["data"]["test"] == str(test)
 
 
@@ -248,52 +248,52 @@ def another_model() -> bytes:
     return model.getvalue()
 
 
-def test_a_cache_that_cannot_be_written_is_named_with_its_setting(tiny, door, tmp_path):
+def test_a_cache_that_cannot_be_written_is_named_with_its_setting(tiny, start_command, tmp_path):
     settings = tiny.settings(tmp_path / "run", trainer__max_updates=1, data__cache=tmp_path / "cache")
-    child = door("train", settings, prepare=limit_files(1000))
+    child = start_command("train", settings, prepare=limit_files(1000))
     assert child.wait() == 2
     assert f"data.cache={tmp_path / 'cache'}: could not be written (" in one_line(child)
     assert not (tmp_path / "run").exists()
 
 
-def test_ones_own_tokenizer_may_move_but_not_be_another(tiny, door, tmp_path):
+def test_ones_own_tokenizer_may_move_but_not_be_another(tiny, start_command, tmp_path):
     run = tmp_path / "run"
     models = {"src": tmp_path / "src.model", "tgt": tmp_path / "tgt.model"}
     models["src"].write_bytes(tiny.tokenizer.src.model)
     models["tgt"].write_bytes(tiny.tokenizer.tgt.model)
-    none = {"tokenizer__kind": None, "tokenizer__size": None, "tokenizer__byte_fallback": None}
+    none = {"tokenizer__model_type": None, "tokenizer__vocab_size": None, "tokenizer__byte_fallback": None}
     own = {f"tokenizer__{side}_model": place for side, place in models.items()}
-    assert door("train", tiny.settings(run, trainer__max_updates=2, **none, **own)).wait() == 0
+    assert start_command("train", tiny.settings(run, trainer__max_updates=2, **none, **own)).wait() == 0
     moved = models["src"].rename(tmp_path / "moved.model")
     resume = [f"resume={run}", "trainer.max_updates=3", f"tokenizer.tgt_model={models['tgt']}"]
     other = tmp_path / "other.model"
     other.write_bytes(another_model())
-    child = door("train", [*resume, f"tokenizer.src_model={other}"])
+    child = start_command("train", [*resume, f"tokenizer.src_model={other}"])
     assert child.wait() == 2
     assert "not the model that this run is trained with" in one_line(child)
-    assert door("train", [*resume, f"tokenizer.src_model={moved}"]).wait() == 0
+    assert start_command("train", [*resume, f"tokenizer.src_model={moved}"]).wait() == 0
 
 
-def test_what_can_have_no_effect_on_a_resumed_run_is_refused(tiny, door, tmp_path, whole):
+def test_what_can_have_no_effect_on_a_resumed_run_is_refused(tiny, start_command, tmp_path, whole):
     for words, said in (
         ([f"resume={whole}", f"run={tmp_path / 'other'}"], "has no effect with resume="),
         ([f"resume={whole}", "trainer.patience=2"], "trainer.patience=2 has no effect: it counts validations"),
         ([f"resume={whole}", "decode.beam=2"], "decode.beam=2 has no effect: validation searches with"),
     ):
-        child = door("train", words)
+        child = start_command("train", words)
         assert child.wait() == 2
         assert said in one_line(child)
 
 
-def test_a_run_from_another_runs_weights_keeps_that_ones_model_and_says_so(tiny, door, tmp_path, whole):
+def test_a_run_from_another_runs_weights_keeps_that_ones_model_and_says_so(tiny, start_command, tmp_path, whole):
     run = tmp_path / "run"
-    child = door("train", tiny.settings(run, init=whole, model__decoder__hidden=16))
+    child = start_command("train", tiny.settings(run, init=whole, model__decoder__hidden=16))
     assert child.wait() == 2
-    assert f"model.decoder.hidden=16 has no effect with init={whole}" in one_line(child)
+    assert f"model.decoder.hidden=16 has no effect with finetune_from={whole}" in one_line(child)
     assert "which has model.decoder.hidden=12" in one_line(child)
     own = tiny.settings(run, init=whole, trainer__max_updates=1, trainer__save_every=0)
-    assert door("train", own).wait() == 0
-    child = door("train", [f"resume={run}", "trainer.max_updates=2", "model.decoder.hidden=16"])
+    assert start_command("train", own).wait() == 0
+    child = start_command("train", [f"resume={run}", "trainer.max_updates=2", "model.decoder.hidden=16"])
     assert child.wait() == 2
     assert "model.decoder.hidden is 12 in the run and 16 on the command line" in one_line(child)
 
@@ -301,27 +301,27 @@ def test_a_run_from_another_runs_weights_keeps_that_ones_model_and_says_so(tiny,
 # What a run will write is tried before the first update
 
 
-def test_a_run_whose_files_could_not_be_written_is_refused_before_there_is_one(tiny, door, tmp_path, whole):
+def test_a_run_whose_files_could_not_be_written_is_refused_before_there_is_one(tiny, start_command, tmp_path, whole):
     run = tmp_path / "run"  # what `whole` left in the cache is not written again
     settings = tiny.settings(run, trainer__max_updates=2, trainer__save_every=0)
     for limit, name in ((3000, "curves.png"), (60_000, ".dry-run/checkpoints/last/")):
-        child = door("train", settings, prepare=limit_files(limit))
+        child = start_command("train", settings, prepare=limit_files(limit))
         assert child.wait() == 2
         assert name in one_line(child)
         assert "could not be written (" in one_line(child)
         assert os.listdir(run) == [".lock"]
         assert "update 1" not in child.errors()
-    assert door("train", settings).wait() == 0
+    assert start_command("train", settings).wait() == 0
     assert not list(run.glob(".dry-run"))
 
 
 @pytest.mark.parametrize("how", ["as it is", "by default"])
 def test_the_last_checkpoint_damaged_the_one_before_is_used_with_a_warning(
-    tiny, door, tmp_path, whole, assert_same, how
+    tiny, start_command, tmp_path, whole, assert_same, how
 ):
     run = tmp_path / "run"
     own = {} if how == "as it is" else {"trainer__save_every": None, "trainer__validate_every": None}
-    assert door("train", tiny.settings(run, trainer__max_updates=25, **own)).wait() == 0
+    assert start_command("train", tiny.settings(run, trainer__max_updates=25, **own)).wait() == 0
     weights = run / "checkpoints" / "last" / "training.safetensors"
     at = weights.stat().st_size // 2
     with open(weights, "r+b") as file:  # in place: so is every file that is a link to it
@@ -329,7 +329,7 @@ def test_the_last_checkpoint_damaged_the_one_before_is_used_with_a_warning(
         byte = file.read(1)
         file.seek(at)
         file.write(bytes([byte[0] ^ 1]))
-    child = door("train", [f"resume={run}", "trainer.max_updates=40"])
+    child = start_command("train", [f"resume={run}", "trainer.max_updates=40"])
     assert child.wait() == 0
     assert "training.safetensors: damaged" in child.errors()
     assert "going on from " in child.errors()
@@ -345,16 +345,16 @@ def test_the_last_checkpoint_damaged_the_one_before_is_used_with_a_warning(
         assert_same(whole, run)
 
 
-def test_a_second_run_in_the_folder_is_refused_and_harms_nothing(tiny, door, tmp_path, whole, assert_same):
+def test_a_second_run_in_the_folder_is_refused_and_harms_nothing(tiny, start_command, tmp_path, whole, assert_same):
     run = tmp_path / "run"
-    first = door("train", tiny.settings(run))
+    first = start_command("train", tiny.settings(run))
     wait_until(lambda: lines_of(run) >= 1, first)
     first.kill(signal.SIGSTOP)
     try:
-        fresh = door("train", tiny.settings(run))
+        fresh = start_command("train", tiny.settings(run))
         assert fresh.wait() == 2
         assert "already holds a run" in one_line(fresh)
-        other = door("train", [f"resume={run}"])
+        other = start_command("train", [f"resume={run}"])
         assert other.wait() == 2
         assert f"process {first.pid} on " in one_line(other)
     finally:
@@ -364,9 +364,9 @@ def test_a_second_run_in_the_folder_is_refused_and_harms_nothing(tiny, door, tmp
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
-def test_a_signal_saves_and_ends_well(tiny, door, tmp_path, whole, assert_same, number):
+def test_a_signal_saves_and_ends_well(tiny, start_command, tmp_path, whole, assert_same, number):
     run = tmp_path / "run"
-    child = door("train", tiny.settings(run, trainer__save_every=0))
+    child = start_command("train", tiny.settings(run, trainer__save_every=0))
     wait_until(lambda: lines_of(run) >= 2, child)
     child.kill(number)
     assert child.wait() == 0
@@ -375,14 +375,14 @@ def test_a_signal_saves_and_ends_well(tiny, door, tmp_path, whole, assert_same, 
     update = checkpoint.read_update(run / "checkpoints" / "last")
     assert sorted(os.listdir(run / "checkpoints")) == ["last", "previous"]
     assert lines_of(run) == update
-    assert door("train", [f"resume={run}", "trainer.save_every=10"]).wait() == 0
+    assert start_command("train", [f"resume={run}", "trainer.save_every=10"]).wait() == 0
     assert_same(whole, run)
 
 
-def test_the_minutes_of_a_job_of_a_sweep_are_its_own(tiny, door, tmp_path):
+def test_the_minutes_of_a_job_of_a_sweep_are_its_own(tiny, start_command, tmp_path):
     began = time.monotonic()
     changes = {"trainer__max_updates": 2, "seed": "1,2"}
-    assert door("train", ["--multirun", *tiny.settings(tmp_path / "run-${seed}", **changes)]).wait() == 0
+    assert start_command("train", ["--multirun", *tiny.settings(tmp_path / "run-${seed}", **changes)]).wait() == 0
     passed = time.monotonic() - began
     seconds = [
         checkpoint.read(place, weights_only=True).state["seconds"] for place in tmp_path.glob("run-*/checkpoints/last")
@@ -391,9 +391,9 @@ def test_the_minutes_of_a_job_of_a_sweep_are_its_own(tiny, door, tmp_path):
     assert sum(seconds) < passed
 
 
-def test_a_signal_ends_the_whole_sweep(tiny, door, tmp_path):
+def test_a_signal_ends_the_whole_sweep(tiny, start_command, tmp_path):
     changes = {"trainer__max_updates": 100_000, "trainer__save_every": 0, "seed": "1,2"}
-    child = door("train", ["--multirun", *tiny.settings(tmp_path / "run-${seed}", **changes)])
+    child = start_command("train", ["--multirun", *tiny.settings(tmp_path / "run-${seed}", **changes)])
     wait_until(lambda: lines_of(tmp_path / "run-1") >= 2, child)
     child.kill(signal.SIGTERM)
     assert child.wait() == 0
@@ -408,11 +408,11 @@ def limit_files(size: int):
     return prepare
 
 
-def test_a_file_that_may_not_grow_ends_the_run_in_one_line(tiny, door, tmp_path, whole, assert_same):
+def test_a_file_that_may_not_grow_ends_the_run_in_one_line(tiny, start_command, tmp_path, whole, assert_same):
     run = tmp_path / "run"
-    assert door("train", tiny.settings(run, trainer__max_updates=4)).wait() == 0
+    assert start_command("train", tiny.settings(run, trainer__max_updates=4)).wait() == 0
     size = (run / "checkpoints" / "last" / "model.safetensors").stat().st_size
-    child = door("train", [f"resume={run}", "trainer.max_updates=40"], prepare=limit_files(size - 1))
+    child = start_command("train", [f"resume={run}", "trainer.max_updates=40"], prepare=limit_files(size - 1))
     assert child.wait() == 2
     assert "could not be written (" in one_line(child)
     assert checkpoint.read_update(run / "checkpoints" / "last") == 4
@@ -421,19 +421,19 @@ def test_a_file_that_may_not_grow_ends_the_run_in_one_line(tiny, door, tmp_path,
 
 
 def test_a_full_disk_ends_the_run_in_one_line_and_the_last_good_checkpoint_goes_on(
-    tiny, door, tmp_path, whole, assert_same
+    tiny, start_command, tmp_path, whole, assert_same
 ):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "preset=4m", "none", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a small tmpfs: {mounted.stderr.decode().strip()}")
     try:
         run = disk / "run"
-        child = door("train", tiny.settings(run))
+        child = start_command("train", tiny.settings(run))
         wait_until(lambda: (run / "checkpoints" / "step-10").exists(), child)
         child.kill(signal.SIGSTOP)
-        before = RunFolder(run).newest_whole()
+        before = RunFolder(run).latest_valid()
         assert before is not None
         with open(disk / "filler", "wb", buffering=0) as filler:
             while True:
@@ -444,23 +444,25 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_last_good_checkpoint_goes_
         child.kill(signal.SIGCONT)
         assert child.wait() == 2
         assert "No space left on device" in one_line(child)
-        assert RunFolder(run).newest_whole() == before
+        assert RunFolder(run).latest_valid() == before
         (disk / "filler").unlink()
-        assert door("train", [f"resume={run}"]).wait() == 0
+        assert start_command("train", [f"resume={run}"]).wait() == 0
         assert_same(whole, run)
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_what_a_run_holds_while_it_is_started_is_always_a_run_or_none(tiny, door, tmp_path, whole, assert_same):
+def test_what_a_run_holds_while_it_is_started_is_always_a_run_or_none(
+    tiny, start_command, tmp_path, whole, assert_same
+):
     run = tmp_path / "run"
     command = ["resume=auto", *tiny.settings(run)]
     for moment in (".lock", "config.yaml", "train.log"):
-        child = door("train", command)
+        child = start_command("train", command)
         wait_until(lambda moment=moment: (run / moment).exists(), child)
         child.kill()
         child.wait()
-    assert door("train", command).wait() == 0
+    assert start_command("train", command).wait() == 0
     assert_same(whole, run)
 
 

@@ -11,10 +11,10 @@ import time
 import pytest
 import torch
 
-from nmt.training import checkpoint
-from nmt.training.optim import OptimiserName, ScheduleName
-from nmt.training.trainer import BestBy
-from nmt.training.validation import Finding
+from nmt import checkpoint
+from nmt.training.optim import OptimizerName, ScheduleName
+from nmt.training.trainer import EarlyStoppingMetric
+from nmt.training.validation import ValidationResult
 
 
 def stop_and_go_on(tiny, folder, stops: list[int], updates: int, **how):
@@ -32,7 +32,7 @@ def stop_and_go_on(tiny, folder, stops: list[int], updates: int, **how):
 @pytest.mark.slow
 @pytest.mark.parametrize("stops", [[1], [7], [10, 11], [3, 13, 20]])
 def test_stopping_and_going_on_is_never_having_stopped(tiny, tmp_path, assert_same, stops):
-    how = {"accumulate": 2, "log_every": 3, "schedule": ScheduleName.inverse_sqrt, "average": 0.9}
+    how = {"grad_accumulation": 2, "log_every": 3, "schedule": ScheduleName.inverse_sqrt, "ema": 0.9}
     tiny.trainer(tmp_path / "whole", updates=25, **how).train()
     stop_and_go_on(tiny, tmp_path / "parts", stops, 25, **how)
     # The last validations of the parts are theirs alone.
@@ -56,12 +56,12 @@ class Nothing:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("optimiser", OptimiserName)
+@pytest.mark.parametrize("optimizer", OptimizerName)
 @pytest.mark.parametrize("average", [0.0, 0.9])
-def test_each_update_can_be_gone_on_from(tiny, tmp_path, assert_same, optimiser, average):
+def test_each_update_can_be_gone_on_from(tiny, tmp_path, assert_same, optimizer, average):
     how = {
-        "optimiser": optimiser,
-        "average": average,
+        "optimizer": optimizer,
+        "ema": average,
         "save_every": 5,
         "validate_every": 3,
         "schedule": ScheduleName.plateau,
@@ -79,13 +79,13 @@ def test_the_memory_of_a_plateau_and_of_patience_is_kept(tiny, tmp_path, everyth
     how = {
         "schedule": ScheduleName.plateau,
         "lr": 1.0,
-        "optimiser": OptimiserName.sgd,
+        "optimizer": OptimizerName.sgd,
         "patience": 9,
         "validate_every": 1,
     }
-    trainer = tiny.trainer(tmp_path, updates=6, best_by=BestBy.loss, **how)
+    trainer = tiny.trainer(tmp_path, updates=6, early_stopping_metric=EarlyStoppingMetric.loss, **how)
     trainer.train()
-    other = tiny.trainer(tmp_path, updates=6, best_by=BestBy.loss, **how)
+    other = tiny.trainer(tmp_path, updates=6, early_stopping_metric=EarlyStoppingMetric.loss, **how)
     other.restore(checkpoint.read(trainer.run.last, weights_only=False))
     assert other.schedule == trainer.schedule
     assert (other.progress.waited, other.progress.best) == (trainer.progress.waited, trainer.progress.best)
@@ -105,31 +105,31 @@ def poisoned(model, when):
 
 def test_a_batch_that_is_not_a_number_changes_nothing_and_is_counted(tiny, tmp_path):
     model = tiny.model()
-    trainer = tiny.trainer(tmp_path, updates=4, model=model, average=0.9)
+    trainer = tiny.trainer(tmp_path, updates=4, model=model, ema=0.9)
     seen = {}
 
     def now() -> bool:
-        seen[trainer.progress.update] = [
-            w.detach().clone() for w in (*model.parameters(), *trainer.average.own.values())
-        ]
+        seen[trainer.progress.update] = [w.detach().clone() for w in (*model.parameters(), *trainer.ema.own.values())]
         return trainer.progress.update == 2
 
     poisoned(model, now)
-    at = trainer.train()
+    progress = trainer.train()
     assert all(torch.equal(one, two) for one, two in zip(seen[2], seen[3], strict=True))
     assert not all(torch.equal(one, two) for one, two in zip(seen[1], seen[2], strict=True))
-    assert (at.update, at.skipped, at.skipped_in_row) == (4, 1, 0)
+    assert (progress.update, progress.skipped, progress.skipped_in_row) == (4, 1, 0)
     assert '"skipped": 1' in (tmp_path / "metrics.jsonl").read_text().splitlines()[-2]
 
 
 def test_bad_numbers_without_end_stop_the_run_and_keep_its_last_good_checkpoint(tiny, tmp_path):
     model = tiny.model()
-    trainer = tiny.trainer(tmp_path, updates=50, model=model, most_skipped=3, save_every=2)
+    trainer = tiny.trainer(tmp_path, updates=50, model=model, max_skipped_updates=3, save_every=2)
     poisoned(model, lambda: trainer.progress.update >= 5)
-    with pytest.raises(ValueError, match=r"not finite in 3 updates in a row, up to update 8: try init=.* last good"):
+    with pytest.raises(
+        ValueError, match=r"not finite in 3 updates in a row, up to update 8: try finetune_from=.* last good"
+    ):
         trainer.train()
     assert checkpoint.read_update(trainer.run.last) == 4  # at 6 the loss was not finite: nothing replaces the good ones
-    assert trainer.run.newest_whole() == trainer.run.last
+    assert trainer.run.latest_valid() == trainer.run.last
     assert all(
         weight.isfinite().all() for weight in checkpoint.read(trainer.run.last, weights_only=True).model.values()
     )
@@ -141,7 +141,7 @@ def scripted(trainer, found: list[tuple[float, float]]):
 
     def validate(*_):
         loss, bleu = next(script)
-        return Finding(loss, {"bleu": bleu}, [])
+        return ValidationResult(loss, {"bleu": bleu}, [])
 
     trainer.validator.validate = validate
     return trainer
@@ -150,16 +150,16 @@ def scripted(trainer, found: list[tuple[float, float]]):
 def test_of_validations_with_equal_bleu_the_one_with_the_smaller_loss_is_best(tiny, tmp_path):
     found = [(3.0, 0.0), (2.0, 0.0), (2.5, 0.0), (1.5, 0.0), (9.0, 7.0), (1.0, 7.0), (0.5, 6.0)]
     trainer = scripted(tiny.trainer(tmp_path, updates=7, validate_every=1), found)
-    at = trainer.train()
-    assert (at.best, at.best_loss, at.best_update) == (7.0, 1.0, 6)
+    progress = trainer.train()
+    assert (progress.best, progress.best_loss, progress.best_update) == (7.0, 1.0, 6)
     assert checkpoint.read_update(trainer.run.best) == 6
 
 
 def test_patience_goes_on_while_bleu_is_zero_and_the_loss_falls(tiny, tmp_path):
     falling = [(10.0 - k, 0.0) for k in range(5)] + [(6.0 + k, 0.0) for k in range(5)]
     trainer = scripted(tiny.trainer(tmp_path, updates=50, validate_every=2, patience=2), falling)
-    at = trainer.train()
-    assert (at.finished, at.update, at.best_update) == ("trainer.patience", 14, 10)
+    progress = trainer.train()
+    assert (progress.finished, progress.update, progress.best_update) == ("trainer.patience", 14, 10)
 
 
 def test_a_tie_is_decided_alike_in_a_run_that_was_resumed(tiny, tmp_path):
@@ -168,13 +168,13 @@ def test_a_tie_is_decided_alike_in_a_run_that_was_resumed(tiny, tmp_path):
     first.train()
     second = scripted(tiny.trainer(tmp_path, updates=4, validate_every=1), found[2:])
     second.restore(checkpoint.read(first.run.last, weights_only=False))
-    at = second.train()
-    assert (at.best_update, at.best_loss) == (4, 1.9)
+    progress = second.train()
+    assert (progress.best_update, progress.best_loss) == (4, 1.9)
 
 
 def test_a_checkpoint_that_was_due_while_a_loss_was_not_finite_is_made_up_for(tiny, tmp_path):
     model = tiny.model()
-    trainer = tiny.trainer(tmp_path, updates=6, model=model, save_every=3, keep=0)
+    trainer = tiny.trainer(tmp_path, updates=6, model=model, save_every=3, keep_checkpoints=0)
     poisoned(model, lambda: trainer.progress.update in (2, 3))
     trainer.train()
     assert [place.name for place in trainer.run.steps()] == ["step-5", "step-6"]
@@ -182,16 +182,16 @@ def test_a_checkpoint_that_was_due_while_a_loss_was_not_finite_is_made_up_for(ti
 
 @pytest.mark.parametrize("validate_every", [0, 2])
 def test_numbers_that_are_not_finite_at_once_name_the_learning_rate_and_no_checkpoint(tiny, tmp_path, validate_every):
-    how = {"lr": 1e30, "clip": 0.0, "most_skipped": 5, "save_every": 2, "validate_every": validate_every}
+    how = {"lr": 1e30, "max_grad_norm": 0.0, "most_skipped": 5, "save_every": 2, "validate_every": validate_every}
     trainer = tiny.trainer(tmp_path, updates=50, dropout=0.0, **how)
     with pytest.raises(ValueError, match=r"not finite .*update") as error:
         trainer.train()
-    assert str(error.value).endswith(": try a smaller optim.lr than 1e+30, optim.clip=1")
+    assert str(error.value).endswith(": try a smaller optim.lr than 1e+30, optim.max_grad_norm=1")
     assert os.listdir(trainer.run.checkpoints) == []
 
 
 def test_a_run_that_ends_with_numbers_that_are_not_finite_leaves_no_checkpoint(tiny, tmp_path):
-    trainer = tiny.trainer(tmp_path, updates=3, lr=1e30, clip=0.0, dropout=0.0)
+    trainer = tiny.trainer(tmp_path, updates=3, lr=1e30, max_grad_norm=0.0, dropout=0.0)
     with pytest.raises(
         ValueError, match=r"the loss of the validation is not finite at update 3: try a smaller optim\.lr"
     ):
@@ -201,10 +201,12 @@ def test_a_run_that_ends_with_numbers_that_are_not_finite_leaves_no_checkpoint(t
 
 @pytest.mark.slow
 def test_patience_ends_a_run(tiny, tmp_path):
-    trainer = tiny.trainer(tmp_path, updates=50, lr=1e-30, validate_every=2, patience=3, best_by=BestBy.bleu)
-    at = trainer.train()
-    assert at.finished == "trainer.patience"
-    assert at.update == 8  # the first is the best, three are not
+    trainer = tiny.trainer(
+        tmp_path, updates=50, lr=1e-30, validate_every=2, patience=3, early_stopping_metric=EarlyStoppingMetric.bleu
+    )
+    progress = trainer.train()
+    assert progress.finished == "trainer.patience"
+    assert progress.update == 8  # the first is the best, three are not
     assert checkpoint.read_update(trainer.run.best) == 2
 
 
@@ -228,7 +230,7 @@ def test_the_validation_at_the_end_of_a_budget_does_not_move_the_memory_of_patie
             if limit != limits[0]:
                 trainer.restore(checkpoint.read(trainer.run.last, weights_only=False))
             ends[name] = trainer.train()
-    assert [(at.finished, at.update) for at in ends.values()] == [("trainer.patience", 20)] * 2
+    assert [(progress.finished, progress.update) for progress in ends.values()] == [("trainer.patience", 20)] * 2
     assert ends["whole"].best_scheduled == ends["parts"].best_scheduled == 20.0
     assert ends["parts"].best == max(20.0, at_the_end)  # the best checkpoint is the best there is
 
@@ -254,27 +256,29 @@ def test_another_validation_is_noticed_and_best_and_patience_begin_anew(tiny, tm
     assert "(data.valid has other lines)" in caplog.text
 
 
-# By which checkpoints a run writes and when; trainer.keep=1, the default, leaves one step-N.
+# By which checkpoints a run writes and when; trainer.keep_checkpoints=1, the default, leaves one step-N.
 @pytest.mark.parametrize(
     ("validate_every", "save_every"), [(0, 0), (500, 500), (3, 3), (3, 0), (0, 3), (6, 6), (2, 3), (4, 6)]
 )
 def test_a_flipped_byte_in_any_file_of_the_newest_checkpoint_leaves_the_one_before(
     tiny, tmp_path, validate_every, save_every
 ):
-    trainer = tiny.trainer(tmp_path, updates=6, validate_every=validate_every, save_every=save_every, keep=1)
+    trainer = tiny.trainer(
+        tmp_path, updates=6, validate_every=validate_every, save_every=save_every, keep_checkpoints=1
+    )
     trainer.train()
     run = trainer.run
-    newest = run.newest_whole()
+    newest = run.latest_valid()
     assert newest == run.last
     for path in sorted(path for path in newest.rglob("*") if path.is_file()):
         whole = path.read_bytes()
-        at = len(whole) // 2
-        while whole[at : at + 1] in b" \n":  # of JSON's blanks some may be others
-            at += 1
+        progress = len(whole) // 2
+        while whole[progress : progress + 1] in b" \n":  # of JSON's blanks some may be others
+            progress += 1
         with open(path, "r+b") as file:  # and so in every checkpoint that is a link to this one
-            file.seek(at)
-            file.write(bytes([whole[at] ^ 1]))
-        left = run.newest_whole()
+            file.seek(progress)
+            file.write(bytes([whole[progress] ^ 1]))
+        left = run.latest_valid()
         assert left not in (None, newest), path
         snapshot = checkpoint.read(left, weights_only=False)
         assert snapshot.state["update"] >= 3 or not (validate_every == save_every == 3)
@@ -291,10 +295,10 @@ def test_a_damaged_last_is_mended_from_the_one_before(tiny, tmp_path):
     weights = trainer.run.last / "model.safetensors"
     with open(weights, "r+b") as file:
         file.write(b"?")
-    place = trainer.run.newest_whole()
+    place = trainer.run.latest_valid()
     again = tiny.trainer(tmp_path, updates=4, validate_every=2, save_every=2)
     again.restore(checkpoint.read(place, weights_only=False))
-    again.mend(place)
+    again.repair_links(place)
     for name in (again.run.last, again.run.step(4)):
         checkpoint.verify(name)
 
@@ -320,11 +324,11 @@ def test_what_cannot_be_written_is_named(tiny, fork, tmp_path):
 
 @pytest.mark.slow
 def test_the_best_is_kept_by_loss_too(tiny, tmp_path):
-    trainer = tiny.trainer(tmp_path, updates=6, validate_every=1, best_by=BestBy.loss)
-    at = trainer.train()
+    trainer = tiny.trainer(tmp_path, updates=6, validate_every=1, early_stopping_metric=EarlyStoppingMetric.loss)
+    progress = trainer.train()
     found = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     lowest = min((line["loss"], line["update"]) for line in found if line["kind"] == "valid")
-    assert (-at.best, at.best_update) == lowest
+    assert (-progress.best, progress.best_update) == lowest
     assert checkpoint.read_update(trainer.run.best) == lowest[1]
 
 
@@ -344,18 +348,18 @@ def test_the_minutes_include_the_last_validation_and_the_saving(tiny, tmp_path, 
         return validate(*arguments)
 
     trainer.model.loss, trainer.validator.validate = slow_loss, slow_validation
-    at = trainer.train()
-    assert at.finished == "trainer.max_minutes"
+    progress = trainer.train()
+    assert progress.finished == "trainer.max_minutes"
     assert 290 < now[0] - 1000.0 <= 300
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     valid = [line["update"] for line in lines if line["kind"] == "valid"]
     assert len(valid) == 2  # after a quarter, to know how long it takes, and at the end
     assert valid[0] == pytest.approx(75 / 2, abs=2)
-    assert valid[1] == at.update
+    assert valid[1] == progress.update
 
 
 def test_so_many_step_checkpoints_are_kept(tiny, tmp_path):
-    trainer = tiny.trainer(tmp_path, updates=7, save_every=2, keep=2)
+    trainer = tiny.trainer(tmp_path, updates=7, save_every=2, keep_checkpoints=2)
     trainer.train()
     assert [place.name for place in trainer.run.steps()] == ["step-4", "step-6"]
 
@@ -369,21 +373,21 @@ def test_minutes_alone_save_too(tiny, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_signal_in_mid_update_saves_and_the_rest_is_as_if_it_had_not_come(tiny, tmp_path, assert_same, number):
-    how = {"accumulate": 2, "validate_every": 2, "updates": 6}
+    how = {"grad_accumulation": 2, "validate_every": 2, "updates": 6}
     tiny.trainer(tmp_path / "whole", **how).train()
     model = tiny.model(dropout=0.3)
     trainer = tiny.trainer(tmp_path / "parts", model=model, **how)
     loss = model.loss
 
-    def asked(*arguments):
+    def all_queries(*arguments):
         if model.training and trainer.progress.update == 3 and not trainer.stop.requested:  # a second one would kill
             os.kill(os.getpid(), number)
         return loss(*arguments)
 
-    model.loss = asked
-    at = trainer.train()
-    assert at.update < 6
-    assert not at.finished
+    model.loss = all_queries
+    progress = trainer.train()
+    assert progress.update < 6
+    assert not progress.finished
     assert os.listdir(trainer.run.checkpoints) == ["last"] or trainer.run.best.is_dir()
     again = tiny.trainer(tmp_path / "parts", **how)
     again.restore(checkpoint.read(again.run.last, weights_only=False))
@@ -393,20 +397,20 @@ def test_a_signal_in_mid_update_saves_and_the_rest_is_as_if_it_had_not_come(tiny
 
 @pytest.mark.slow
 def test_a_signal_in_mid_validation_abandons_it_and_it_is_made_up_for(tiny, tmp_path, assert_same):
-    how = {"validate_every": 2, "updates": 6, "average": 0.9}
+    how = {"validate_every": 2, "updates": 6, "ema": 0.9}
     tiny.trainer(tmp_path / "whole", **how).train()
     model = tiny.model(dropout=0.3)
     trainer = tiny.trainer(tmp_path / "parts", model=model, **how)
     encode = model.encode
 
-    def asked(*arguments):
+    def all_queries(*arguments):
         if not model.training and trainer.progress.update == 4 and not trainer.stop.requested:
             os.kill(os.getpid(), signal.SIGTERM)
         return encode(*arguments)
 
-    model.encode = asked
-    at = trainer.train()
-    assert (at.update, at.validated) == (4, 2)
+    model.encode = all_queries
+    progress = trainer.train()
+    assert (progress.update, progress.validated) == (4, 2)
     again = tiny.trainer(tmp_path / "parts", **how)
     again.restore(checkpoint.read(again.run.last, weights_only=False))
     again.train()
@@ -416,25 +420,25 @@ def test_a_signal_in_mid_validation_abandons_it_and_it_is_made_up_for(tiny, tmp_
 def test_what_a_kill_left_undone_after_writing_is_made_up_for(tiny, tmp_path):
     trainer = tiny.trainer(tmp_path, updates=4, validate_every=4, save_every=4)
     trainer.train()
-    checkpoint.discard(trainer.run.best)
-    checkpoint.discard(trainer.run.step(4))
+    checkpoint.delete(trainer.run.best)
+    checkpoint.delete(trainer.run.step(4))
     again = tiny.trainer(tmp_path, updates=4, validate_every=4, save_every=4)
     again.restore(checkpoint.read(again.run.last, weights_only=False))
-    again.mend(again.run.last)
+    again.repair_links(again.run.last)
     assert checkpoint.read_update(again.run.best) == checkpoint.read_update(again.run.step(4)) == 4
 
 
 def test_another_corpus_is_refused(tiny, tmp_path):
     trainer = tiny.trainer(tmp_path, updates=1)
     trainer.train()
-    trainer.memory.corpus = "another"
+    trainer.train_state.corpus = "another"
     with pytest.raises(ValueError, match="the training corpus is not the one"):
         trainer.restore(checkpoint.read(trainer.run.last, weights_only=False))
 
 
 def test_the_weights_of_a_checkpoint_are_the_average(tiny, tmp_path):
-    trainer = tiny.trainer(tmp_path, updates=3, average=0.9)
+    trainer = tiny.trainer(tmp_path, updates=3, ema=0.9)
     trainer.train()
     kept = checkpoint.read(trainer.run.last, weights_only=True).model
-    assert all(torch.equal(kept[name], weight) for name, weight in trainer.average.weights.items())
+    assert all(torch.equal(kept[name], weight) for name, weight in trainer.ema.weights.items())
     assert not torch.equal(kept["output.weight"], trainer.model.output.weight)

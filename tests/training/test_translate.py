@@ -1,4 +1,4 @@
-"""The door of translating: one line out for one in, whatever comes, and what was cut off is continued exactly."""
+"""The translate command: one line out for one in, whatever comes, and what was cut off is continued exactly."""
 
 import os
 import random
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nmt import build
-from nmt.config.plain import to_plain
+from nmt.config.saved import to_dict
 from nmt.decoding.translator import ATTENTION_PIECES, Translator
 from tests.support.commands import compose_config
 from tests.support.waiting import wait_until
@@ -21,47 +21,47 @@ def run(tiny, tmp_path_factory):
     config = compose_config(tiny.settings(folder))
     torch.manual_seed(1)
     trainer = tiny.trainer(folder, updates=30, model=build.new_model(config, tiny.tokenizer, torch.device("cpu")))
-    trainer.config = to_plain(config)
+    trainer.config = to_dict(config)
     trainer.train()
     return folder
 
 
 @pytest.fixture
 def lines(tiny) -> list[str]:
-    dice = random.Random(0)
-    return [" ".join(dice.choices(tiny.src, k=dice.randint(0, 3))) for _ in range(300)]
+    rng = random.Random(0)
+    return [" ".join(rng.choices(tiny.src, k=rng.randint(0, 3))) for _ in range(300)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("nbest", [1, 3])
-def test_what_was_cut_off_at_any_byte_is_continued_exactly(door, run, lines, tmp_path, nbest):
+def test_what_was_cut_off_at_any_byte_is_continued_exactly(start_command, run, lines, tmp_path, nbest):
     (tmp_path / "in").write_text("\n".join(lines) + "\n")
     settings = [f"checkpoint={run}", f"in={tmp_path / 'in'}", "decode.max_length=6", "decode.batch_size=2"]
     settings += ["decode.beam=3", f"decode.nbest={nbest}"]
     whole = [f"out={tmp_path / 'out'}", f"alignments={tmp_path / 'links'}"]
-    assert door("translate", settings + whole).wait() == 0
+    assert start_command("translate", settings + whole).wait() == 0
     out, links = ((tmp_path / name).read_bytes() for name in ("out", "links"))
     assert links.count(b"\n") == 300
-    dice = random.Random(nbest)
+    rng = random.Random(nbest)
     for cut in range(3):
-        (tmp_path / "cut").write_bytes(out[: dice.randrange(len(out))] if cut else out)
-        (tmp_path / "cut.links").write_bytes(links[: dice.randrange(len(links))])
+        (tmp_path / "cut").write_bytes(out[: rng.randrange(len(out))] if cut else out)
+        (tmp_path / "cut.links").write_bytes(links[: rng.randrange(len(links))])
         again = [f"out={tmp_path / 'cut'}", f"alignments={tmp_path / 'cut.links'}", "append=true"]
-        assert door("translate", settings + again).wait() == 0
+        assert start_command("translate", settings + again).wait() == 0
         assert (tmp_path / "cut").read_bytes() == out
         assert (tmp_path / "cut.links").read_bytes() == links
 
 
-def test_killed_in_the_middle_it_goes_on(door, run, lines, tmp_path):
+def test_killed_in_the_middle_it_goes_on(start_command, run, lines, tmp_path):
     (tmp_path / "in").write_text("\n".join(lines) + "\n")
     settings = [f"checkpoint={run}", f"in={tmp_path / 'in'}", "decode.max_length=6", "decode.batch_size=1"]
-    assert door("translate", [*settings, f"out={tmp_path / 'whole'}"]).wait() == 0
+    assert start_command("translate", [*settings, f"out={tmp_path / 'whole'}"]).wait() == 0
     out = tmp_path / "out"
-    child = door("translate", [*settings, f"out={out}", "append=true"])
+    child = start_command("translate", [*settings, f"out={out}", "append=true"])
     wait_until(lambda: out.exists() and out.stat().st_size)
     child.kill()
     child.wait()
-    assert door("translate", [*settings, f"out={out}", "append=true"]).wait() == 0
+    assert start_command("translate", [*settings, f"out={out}", "append=true"]).wait() == 0
     assert out.read_bytes() == (tmp_path / "whole").read_bytes()
 
 
@@ -89,13 +89,13 @@ ODD = [
 ]
 
 
-def test_one_line_comes_out_for_each_whatever_it_is(door, run, tmp_path):
+def test_one_line_comes_out_for_each_whatever_it_is(start_command, run, tmp_path):
     odd = list(ODD)
     odd.append(b" ".join([b"e"] * 10_000))
     (tmp_path / "in").write_bytes(b"\n".join(odd))  # the last without its end
     out, links = tmp_path / "out", tmp_path / "links"
     settings = [f"checkpoint={run}", f"in={tmp_path / 'in'}", f"out={out}", f"alignments={links}"]
-    child = door("translate", [*settings, "decode.max_length=5", "decode.beam=2"])
+    child = start_command("translate", [*settings, "decode.max_length=5", "decode.beam=2"])
     assert child.wait() == 0, child.errors()
     for path in (out, links):
         data = path.read_bytes()
@@ -116,32 +116,32 @@ def test_a_line_too_long_for_its_attention_is_translated_without_and_disturbs_no
     assert len(endless.src_pieces) > ATTENTION_PIECES
 
 
-def test_bytes_that_are_no_text_are_named_by_line(door, run, tmp_path):
+def test_bytes_that_are_no_text_are_named_by_line(start_command, run, tmp_path):
     (tmp_path / "in").write_bytes(b"haus\n\xff\xfe\n")
-    child = door("translate", [f"checkpoint={run}", f"in={tmp_path / 'in'}"])
+    child = start_command("translate", [f"checkpoint={run}", f"in={tmp_path / 'in'}"])
     assert child.wait() == 2
     assert f"{tmp_path / 'in'}, line 2: not UTF-8" in child.errors()
     assert len(child.errors().splitlines()) == 1
 
 
-def test_an_output_that_is_no_beginning_is_refused(door, run, tmp_path):
+def test_an_output_that_is_no_beginning_is_refused(start_command, run, tmp_path):
     (tmp_path / "in").write_text("haus\n")
     (tmp_path / "out").write_text("a\nb\n")
     settings = [f"checkpoint={run}", f"in={tmp_path / 'in'}"]
-    child = door("translate", [*settings, f"out={tmp_path / 'out'}", "append=true"])
+    child = start_command("translate", [*settings, f"out={tmp_path / 'out'}", "append=true"])
     assert child.wait() == 2
     assert "has 2 translations" in child.errors()
     assert (tmp_path / "out").read_text() == "a\nb\n"
-    child = door("translate", [*settings, f"out={tmp_path / 'in'}"])
+    child = start_command("translate", [*settings, f"out={tmp_path / 'in'}"])
     assert child.wait() == 2
     assert "is the file that in= names" in child.errors()
     assert (tmp_path / "in").read_text() == "haus\n"
-    child = door("translate", [*settings, "append=true"])
+    child = start_command("translate", [*settings, "append=true"])
     assert child.wait() == 2
     assert "give out=FILE as well" in child.errors()
 
 
-def test_a_reader_that_leaves_ends_it_quietly(door, run, lines, tmp_path):
+def test_a_reader_that_leaves_ends_it_quietly(start_command, run, lines, tmp_path):
     (tmp_path / "in").write_text("\n".join(lines) * 5)
     reading, writing = os.pipe()
 
@@ -150,7 +150,9 @@ def test_a_reader_that_leaves_ends_it_quietly(door, run, lines, tmp_path):
         os.close(reading)
         os.close(writing)
 
-    child = door("translate", [f"checkpoint={run}", f"in={tmp_path / 'in'}", "decode.batch_size=1"], prepare=to_pipe)
+    child = start_command(
+        "translate", [f"checkpoint={run}", f"in={tmp_path / 'in'}", "decode.batch_size=1"], prepare=to_pipe
+    )
     os.close(writing)
     assert os.read(reading, 1)
     os.close(reading)
@@ -158,10 +160,12 @@ def test_a_reader_that_leaves_ends_it_quietly(door, run, lines, tmp_path):
     assert child.errors() == ""
 
 
-def test_ctrl_c_ends_it_with_whole_lines_and_no_traceback(door, run, lines, tmp_path):
+def test_ctrl_c_ends_it_with_whole_lines_and_no_traceback(start_command, run, lines, tmp_path):
     (tmp_path / "in").write_text("\n".join(lines * 20) + "\n")
     out = tmp_path / "out"
-    child = door("translate", [f"checkpoint={run}", f"in={tmp_path / 'in'}", f"out={out}", "decode.batch_size=1"])
+    child = start_command(
+        "translate", [f"checkpoint={run}", f"in={tmp_path / 'in'}", f"out={out}", "decode.batch_size=1"]
+    )
     wait_until(lambda: out.exists() and out.stat().st_size)
     child.kill(signal.SIGINT)
     assert child.wait() == 130

@@ -3,16 +3,10 @@
 A link joins a source word and a target word, both counted from 0, source first, as in Pharaoh's `i-j`.
 """
 
-from nmt.analysis.alignment.error_rate import Agreement, alignment_error_rate
-from nmt.analysis.alignment.formats import GoldLinks, LinkFiles, parse_pharaoh, pharaoh, read_links
-from nmt.analysis.alignment.gold import Gold, read_gold, read_gold_and_links
-from nmt.analysis.alignment.linking import NOTICED, Link, links
-from nmt.analysis.alignment.matrices import AttentionWriter
-from nmt.analysis.alignment.merging import WordAttention, merge, without_marks
-from nmt.analysis.alignment.symmetrise import Symmetrise, agreed, combine, symmetrise
-from nmt.analysis.alignment.translated import (
+from nmt.analysis.alignment.error_rate import AlignmentScores, alignment_error_rate
+from nmt.analysis.alignment.extraction import (
     Alignment,
-    Translated,
+    TranslationLike,
     align,
     align_both,
     by_piece,
@@ -20,25 +14,32 @@ from nmt.analysis.alignment.translated import (
     word_attention,
     word_links,
 )
+from nmt.analysis.alignment.formats import GoldLinks, LinkFiles, parse_pharaoh, pharaoh, read_links
+from nmt.analysis.alignment.gold import Gold, read_gold, read_gold_and_links
+from nmt.analysis.alignment.linking import MIN_WEIGHT, Link, links
+from nmt.analysis.alignment.matrices import AttentionWriter
+from nmt.analysis.alignment.merging import WordAttention, drop_punctuation, merge
+from nmt.analysis.alignment.symmetrize import Symmetrization, combine, joint_links, symmetrize
 
 __all__ = [
-    "NOTICED",
-    "Agreement",
+    "MIN_WEIGHT",
     "Alignment",
+    "AlignmentScores",
     "AttentionWriter",
     "Gold",
     "GoldLinks",
     "Link",
     "LinkFiles",
-    "Symmetrise",
-    "Translated",
+    "Symmetrization",
+    "TranslationLike",
     "WordAttention",
-    "agreed",
     "align",
     "align_both",
     "alignment_error_rate",
     "by_piece",
     "combine",
+    "drop_punctuation",
+    "joint_links",
     "links",
     "merge",
     "no_attention",
@@ -47,8 +48,7 @@ __all__ = [
     "read_gold",
     "read_gold_and_links",
     "read_links",
-    "symmetrise",
-    "without_marks",
+    "symmetrize",
     "word_attention",
     "word_links",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 
-class Agreement(NamedTuple):
+class AlignmentScores(NamedTuple):
     """How links agree with gold links, each from 0 to 1. A small `aer` is good, a large precision and recall are."""
 
     aer: float
@@ -16,7 +16,7 @@ def alignment_error_rate(
     hypothesis: Sequence[Collection[tuple[int, int]]],
     sure: Sequence[Collection[tuple[int, int]]],
     possible: Sequence[Collection[tuple[int, int]]],
-) -> Agreement:
+) -> AlignmentScores:
     """Compare links A with sure links S and possible links P, counted over the whole corpus.
 
     AER = 1 - (|A & S| + |A & P|) / (|A| + |S|), precision = |A & P| / |A|, recall = |A & S| / |S| (Och & Ney, 2003).
@@ -35,7 +35,7 @@ def alignment_error_rate(
         n_sure += len(certain)
         in_sure += len(found & certain)
         in_possible += len(found & (certain | set(p)))
-    return Agreement(
+    return AlignmentScores(
         aer=1 - (in_sure + in_possible) / (n_links + n_sure) if n_links + n_sure else 0.0,
         precision=in_possible / n_links if n_links else 1.0,
         recall=in_sure / n_sure if n_sure else 1.0,

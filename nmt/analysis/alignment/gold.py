@@ -5,7 +5,7 @@ from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from nmt.analysis.alignment.error_rate import Agreement, alignment_error_rate
+from nmt.analysis.alignment.error_rate import AlignmentScores, alignment_error_rate
 from nmt.analysis.alignment.formats import GoldLinks, load_links, read_links
 from nmt.analysis.alignment.linking import Link
 
@@ -36,7 +36,7 @@ class Gold(NamedTuple):
     target_first: bool
     lengths: _Lengths | None
 
-    def score(self, found: _Links) -> Agreement:
+    def score(self, found: _Links) -> AlignmentScores:
         """How links, a collection for each pair, agree with these. Raises ValueError for another number of pairs."""
         return _score(found, self.links)
 
@@ -143,5 +143,5 @@ def _misfit(links: Sequence[GoldLinks], lengths: _Lengths | None) -> tuple[int, 
     return None
 
 
-def _score(found: _Links, links: Sequence[GoldLinks]) -> Agreement:
+def _score(found: _Links, links: Sequence[GoldLinks]) -> AlignmentScores:
     return alignment_error_rate(found, [each.sure for each in links], [each.possible for each in links])

@@ -12,30 +12,30 @@ class Link(NamedTuple):
     tgt: int
 
 
-CLAIMED = 0.2  # the claim above which a target word is linked to the source word it claims most
-NOTICED = 0.1  # the least weight by which a source word is linked to the target word that looked at it most
+MIN_CLAIM = 0.2  # the claim above which a target word is linked to the source word it claims most
+MIN_WEIGHT = 0.1  # the least weight by which a source word is linked to the target word that attends to it most
 
 
-def links(weights: np.ndarray, *, claimed: float = CLAIMED, threshold: float | None = None) -> list[Link]:
+def links(weights: np.ndarray, *, min_claim: float = MIN_CLAIM, threshold: float | None = None) -> list[Link]:
     """Decide which words are linked, sorted by source word, then target word.
 
     Without a threshold words compete, both ways. A target word's claim to a source word is w^2 / (all the attention
-    that this source word gets): one that looks at "a" and, for its gender, at the noun after it belongs to "a", since
-    the noun has a word of its own that looks at it. It is linked to the source word of its largest claim, if that is
-    more than `claimed`. And a source word that gets a weight of at least `NOTICED` anywhere is linked to the target
-    word that looked at it most, so that "is looking for" can share one. A target word to which neither applies, since
-    it looked where others looked more, or at the end of the sentence, stays without links. Of equals the first is
-    taken. With a threshold, 0 < threshold <= 1, each pair of at least that weight is linked.
+    that this source word gets): one that attends to "a" and, for its gender, to the noun after it belongs to "a", since
+    another word attends to the noun. It is linked to the source word of its largest claim, if that is more than
+    `min_claim`. And a source word that gets a weight of at least `MIN_WEIGHT` anywhere is linked to the target word
+    that attends to it most, so that several source words can share one. A target word to which neither applies, since
+    others attend more to its source words, or it attends to the end of the sentence, stays without links. Of equals the
+    first is taken. With a threshold, 0 < threshold <= 1, each pair of at least that weight is linked.
 
     weights: (Tw, Sw), as in `WordAttention`. Raises ValueError for a threshold outside its range.
     """
     if threshold is not None:
-        return at_least(threshold, weights)
+        return threshold_links(threshold, weights)
     if not weights.size:
         return []
     claims = claims_of(weights)
-    found = {(tgt, src) for tgt, src in enumerate(claims.argmax(axis=1)) if claims[tgt, src] > claimed}
-    found |= {(tgt, src) for src, tgt in enumerate(weights.argmax(axis=0)) if weights[tgt, src] >= NOTICED}
+    found = {(tgt, src) for tgt, src in enumerate(claims.argmax(axis=1)) if claims[tgt, src] > min_claim}
+    found |= {(tgt, src) for src, tgt in enumerate(weights.argmax(axis=0)) if weights[tgt, src] >= MIN_WEIGHT}
     return sorted(Link(int(src), int(tgt)) for tgt, src in found)
 
 
@@ -45,7 +45,7 @@ def claims_of(weights: np.ndarray) -> np.ndarray:
     return np.divide(weights**2, attended, out=np.zeros_like(weights), where=attended > 0)
 
 
-def at_least(threshold: float, weights: np.ndarray) -> list[Link]:
+def threshold_links(threshold: float, weights: np.ndarray) -> list[Link]:
     """The pairs of (Tw, Sw) that reach a threshold, sorted. Raises ValueError for one outside 0 < threshold <= 1."""
     if not 0 < threshold <= 1:
         raise ValueError(f"a link threshold of {threshold} makes no sense; try one above 0 and up to 1, such as 0.2")

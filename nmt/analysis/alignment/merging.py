@@ -12,7 +12,7 @@ _BYTE = re.compile("<0x[0-9A-F]{2}>")  # a piece of a character that has no piec
 
 
 class WordAttention(NamedTuple):
-    """What each target word looked at, in source words: `weights.sum(1) + eos == 1`.
+    """Attention of each target word over source words: `weights.sum(1) + eos == 1`.
 
     weights: (Tw, Sw) float32, or (Tw, 0) where no attention was kept. eos: (Tw,) float32, the mass on the end of
     sentence and on whatever else is no word.
@@ -28,10 +28,10 @@ def merge(
     """Turn weights between pieces into weights between words.
 
     The rule: a target word's attention is the *mean* of its pieces' rows, of which the first counts as much as two of
-    the second and as four of each other: the first piece mostly says what the word is, and the last ones look ahead,
-    but a text without spaces is one word. A source word's share of it is the
+    the second and as four of each other: the first piece mostly says what the word is, and the last ones attend to the
+    next word, but a text without spaces is one word. A source word's share of it is the
     *sum* of its pieces' columns, so that each row still sums to one. Columns of -1 (the end of sentence) are summed
-    apart, rows of -1 are left out. A target word that got no piece (normalisation can empty a word) looked at no word:
+    apart, rows of -1 are left out. A target word that got no piece (normalization can empty a word) attends to no word:
     its row is zero and its eos mass one. A source word that got no piece has a column of zeros.
 
     weights: (T, S), rows sum to 1. tgt_word_of, src_word_of: for each of the T and S pieces the word it belongs to,
@@ -45,9 +45,9 @@ def merge(
     np.add.at(columns.T, np.where(src_of < 0, n_src, src_of), np.asarray(weights, dtype=np.float64).T)
     rows = np.zeros((n_tgt + 1, n_src + 1))
     owner = np.where(tgt_of < 0, n_tgt, tgt_of)
-    said = 0.5 ** np.minimum(_place_in_word(owner), 2)
-    np.add.at(rows, owner, said[:, None] * columns)
-    total = np.bincount(owner, said, minlength=n_tgt + 1)
+    piece_weight = 0.5 ** np.minimum(_place_in_word(owner), 2)
+    np.add.at(rows, owner, piece_weight[:, None] * columns)
+    total = np.bincount(owner, piece_weight, minlength=n_tgt + 1)
     rows[:, n_src][total == 0] = total[total == 0] = 1.0
     words = (rows / total[:, None])[:n_tgt].astype(np.float32)
     return WordAttention(np.ascontiguousarray(words[:, :n_src]), words[:, n_src].copy())
@@ -63,11 +63,11 @@ def _place_in_word(word_of: np.ndarray) -> np.ndarray:
     return place
 
 
-def without_marks(pieces: Sequence[str], word_of: Sequence[int]) -> list[int]:
+def drop_punctuation(pieces: Sequence[str], word_of: Sequence[int]) -> list[int]:
     """word_of (T,) with -1 for pieces of marks alone, and for bytes, in words that have letters or digits elsewhere."""
-    speaks = [any(category(char)[0] in "LNM" for char in _BYTE.sub("", piece)) for piece in pieces]
-    spoken = {word for word, speaking in zip(word_of, speaks, strict=True) if speaking}
+    has_letters = [any(category(char)[0] in "LNM" for char in _BYTE.sub("", piece)) for piece in pieces]
+    lettered_words = {word for word, lettered in zip(word_of, has_letters, strict=True) if lettered}
     return [
-        word if speaking or piece == _WORD_START or word not in spoken else -1
-        for piece, word, speaking in zip(pieces, word_of, speaks, strict=True)
+        word if lettered or piece == _WORD_START or word not in lettered_words else -1
+        for piece, word, lettered in zip(pieces, word_of, has_letters, strict=True)
     ]

@@ -10,7 +10,7 @@ from nmt.analysis.series import Series
 
 WIDTH, HEIGHT = 300, 190  # user units, about a pixel each
 LEFT, RIGHT, TOP, BOTTOM = 40, 8, 12, 34
-MOST_POINTS = 300  # of a line: more than these cannot be told apart at this width
+MAX_POINTS = 300  # of a line: more than these cannot be told apart at this width
 
 
 class Tick(NamedTuple):
@@ -20,7 +20,7 @@ class Tick(NamedTuple):
     label: str
 
 
-class Point(NamedTuple):
+class ChartPoint(NamedTuple):
     """A point of a line, and what it says when it is pointed at."""
 
     x: float
@@ -28,12 +28,12 @@ class Point(NamedTuple):
     label: str
 
 
-class Line(NamedTuple):
+class ChartLine(NamedTuple):
     """A series: `kind` is "train" or "valid", which the style knows."""
 
     label: str
     kind: str
-    points: list[Point]
+    points: list[ChartPoint]
 
 
 class Bar(NamedTuple):
@@ -56,7 +56,7 @@ class Chart(NamedTuple):
     x_label: str
     x_ticks: list[Tick]
     y_ticks: list[Tick]
-    lines: Sequence[Line] = ()
+    lines: Sequence[ChartLine] = ()
     bars: Sequence[Bar] = ()
 
 
@@ -82,7 +82,7 @@ def line_chart(title: str, lines: Mapping[tuple[str, str], Series], *, log: bool
         return round(HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (scale(value) - low) / (high - low), 1)
 
     shown = [
-        Line(label, kind, [Point(x(at), y(v), f"{label} {_number(v)} at update {at:,}") for at, v in points])
+        ChartLine(label, kind, [ChartPoint(x(at), y(v), f"{label} {_number(v)} at update {at:,}") for at, v in points])
         for (kind, label), points in drawn.items()
     ]
     ends = "; ".join(
@@ -135,8 +135,8 @@ def length_chart(rows: Sequence[LengthRow], unit: str = "words") -> Chart | None
 
 
 def _thin(points: Series) -> Series:
-    """At most MOST_POINTS of them, evenly, the last one among them."""
-    step = math.ceil(len(points) / MOST_POINTS)
+    """At most MAX_POINTS of them, evenly, the last one among them."""
+    step = math.ceil(len(points) / MAX_POINTS)
     return points[::-1][::step][::-1]
 
 

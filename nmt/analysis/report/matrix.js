@@ -1,4 +1,4 @@
-// The matrix beside the words: what each word of the hypothesis, or of the reference, looked at.
+// The matrix beside the words: the weights of each word of the hypothesis, or of the reference.
 
 const svg = (name, attributes, text) => {
   const made = document.createElementNS("http://www.w3.org/2000/svg", name);

@@ -4,9 +4,9 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const SIDES = ["src", "hypothesis", "reference"];
 const OTHER = { hypothesis: "reference", reference: "hypothesis" };
 const END = "⟨end⟩";
-const HINT = "Point at a word, or move to it with Tab and the arrow keys, to see where it looked; a source word shows who "
-  + "looked at it.";
-const LEAST = 0.05; // a smaller share is neither tinted as lit nor told
+const HINT = "Point at a word, or move to it with Tab and the arrow keys, to see its attention; a source word shows which words "
+  + "attend to it.";
+const MIN_SENTENCES = 0.05; // a smaller share is neither tinted as lit nor told
 const at = (id) => document.getElementById(id);
 
 let order = []; // the sentences, sorted
@@ -43,7 +43,7 @@ function related({ side, i }) {
   }
   const row = weights(side)[i], ends = row.length - 1;
   found.src = row;
-  // Two translations' words belong together as far as they looked at the same source words; the end is none.
+  // Two translations' words belong together as far as they attend to the same source words; the end is none.
   found[OTHER[side]] = weights(OTHER[side]).map((other) =>
     other.reduce((sum, weight, j) => (j < ends ? sum + weight * row[j] : sum), 0));
   return found;
@@ -163,7 +163,7 @@ function light() {
   const { links, gold } = active ? linked(active) : { links: {}, gold: {} };
   for (const side of SIDES) {
     [...at(side).children].forEach((span, i) => {
-      const share = shares[side]?.[i] ?? 0, lit = share >= LEAST;
+      const share = shares[side]?.[i] ?? 0, lit = share >= MIN_SENTENCES;
       const self = active?.side === side && active.i === i;
       span.style.setProperty("--weight", lit ? share.toFixed(3) : "0");
       if (lit) span.dataset.percent = Math.round(100 * share);
@@ -185,7 +185,7 @@ function light() {
 
 function strongest(side, shares) {
   const words = side === "src" ? [...sentence.src, END] : wordsOf(side);
-  const best = shares.map((share, i) => [share, i]).filter(([share]) => share >= LEAST).sort((a, b) => b[0] - a[0]);
+  const best = shares.map((share, i) => [share, i]).filter(([share]) => share >= MIN_SENTENCES).sort((a, b) => b[0] - a[0]);
   return best.slice(0, 5).map(([share, i]) => `${words[i]} ${percent(share)}`).join(", ") || "nothing in particular";
 }
 
@@ -197,9 +197,9 @@ function tell({ side, i }, shares, gold) {
   if (side === "src") {
     const word = i < sentence.src.length ? `“${sentence.src[i]}”` : "The end of the sentence";
     const by = ["hypothesis", "reference"].map((each) => `${each}: ${strongest(each, shares[each])}`).join("; ");
-    return `${word} was looked at by, in the ${by}.` + (i < sentence.src.length ? goldWords("reference") : "");
+    return `${word} is attended to by, in the ${by}.` + (i < sentence.src.length ? goldWords("reference") : "");
   }
-  const told = `“${wordsOf(side)[i]}” looked at ${strongest("src", shares.src)}.`;
+  const told = `“${wordsOf(side)[i]}” attends to ${strongest("src", shares.src)}.`;
   return told + (side === "reference" ? goldWords("src") : "");
 }
 
@@ -226,7 +226,7 @@ function step({ side, i }, key, rightToLeft) {
   if (!length) return { side, i };
   const shares = related({ side, i })[next] ?? [];
   const best = shares.indexOf(Math.max(...shares));
-  return { side: next, i: shares[best] >= LEAST ? best : Math.min(i, length - 1) };
+  return { side: next, i: shares[best] >= MIN_SENTENCES ? best : Math.min(i, length - 1) };
 }
 
 for (const side of SIDES) {

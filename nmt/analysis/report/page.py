@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jinja2
 
-from nmt.analysis.alignment import GoldLinks, Translated
+from nmt.analysis.alignment import GoldLinks, TranslationLike
 from nmt.analysis.evaluation import Report
 from nmt.analysis.metrics import METRICS
 from nmt.analysis.report import charts
@@ -19,29 +19,29 @@ from nmt.analysis.series import Series, read_series
 
 # What a validation writes that is no property of the attention.
 _COMMON = {"loss", "perplexity", "seconds"}
-# What the others are called on the page, in this order; see nmt.analysis.health.
-_HEALTH = {
+# What the others are called on the page, in this order; see nmt.analysis.attention_stats.
+_STATS = {
     "attention_entropy": "Entropy, in nats",
-    "attention_largest": "Largest weight",
-    "attention_end": "Weight on the end",
-    "attention_unseen": "Source words never seen",
-    "attention_overseen": "Source words seen too often",
+    "attention_max_weight": "Largest weight",
+    "attention_eos_mass": "Weight on the end",
+    "attention_uncovered": "Source words never seen",
+    "attention_over_attended": "Source words seen too often",
     "attention_forward": "Steps that do not go back",
 }
 
 
-class Shown(NamedTuple):
+class ReportSentences(NamedTuple):
     """The sentences of the page: the reference of each one of `selection.kept`, in that order, as the model was led
     through it; gold: links of all lines of the test set, or None; attention: whether the model has any."""
 
     selection: Selection
-    forced: Sequence[Translated]
+    forced: Sequence[TranslationLike]
     gold: Sequence[GoldLinks] | None
     attention: bool
 
 
 @dataclass
-class Subject:
+class ReportHeader:
     """What the page is about. src, tgt: the two languages; facts: what else is to be said, by name."""
 
     run: str
@@ -51,7 +51,9 @@ class Subject:
     facts: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_page(path: Path, subject: Subject, report: Report, shown: Shown, metrics_jsonl: Path) -> None:
+def write_page(
+    path: Path, header: ReportHeader, report: Report, sentences: ReportSentences, metrics_jsonl: Path
+) -> None:
     """Write the page, which `path` has at once or not at all. Curves are left out where there is no metrics.jsonl.
 
     Whatever comes from texts and names is shown as it is: nothing in it is ever read as HTML or JavaScript.
@@ -61,20 +63,20 @@ def write_page(path: Path, subject: Subject, report: Report, shown: Shown, metri
         _environment()
         .get_template("page.html")
         .render(
-            subject=subject,
+            header=header,
             report=report,
-            shown=shown,
+            sentences=sentences,
             size=charts,
             metrics=METRICS,
             lengths=length_chart(report.rows, report.unit),
             curves=_curves(series),
-            health=_health(series),
+            stats=_stats(series),
             data={
-                "attention": shown.attention,
-                "gold": shown.gold is not None,
+                "attention": sentences.attention,
+                "gold": sentences.gold is not None,
                 "sentences": [
-                    describe(kept, forced, shown.gold[kept.number] if shown.gold is not None else None)
-                    for kept, forced in zip(shown.selection.kept, shown.forced, strict=True)
+                    describe(selected, forced, sentences.gold[selected.number] if sentences.gold is not None else None)
+                    for selected, forced in zip(sentences.selection.selected, sentences.forced, strict=True)
                 ],
             },
         )
@@ -118,14 +120,14 @@ def _curves(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
     return [chart for chart in found if chart]
 
 
-def _health(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
+def _stats(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
     """A chart for each further number that validations wrote: those of the attention."""
     found = {
         name: points
         for (kind, name), points in series.items()
         if kind == "valid" and name not in _COMMON | METRICS.keys()
     }
-    names = [name for name in _HEALTH if name in found] + sorted(found.keys() - _HEALTH.keys())
-    titles = {name: _HEALTH.get(name, name.replace("_", " ").capitalize()) for name in names}
+    names = [name for name in _STATS if name in found] + sorted(found.keys() - _STATS.keys())
+    titles = {name: _STATS.get(name, name.replace("_", " ").capitalize()) for name in names}
     charts = (line_chart(titles[name], {("valid", titles[name]): found[name]}) for name in names)
     return [chart for chart in charts if chart]

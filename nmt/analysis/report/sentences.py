@@ -11,7 +11,7 @@ import numpy as np
 
 from nmt.analysis.alignment import (
     GoldLinks,
-    Translated,
+    TranslationLike,
     WordAttention,
     alignment_error_rate,
     by_piece,
@@ -25,11 +25,11 @@ WORST = 100  # of the others, those with the lowest chrF
 LONGEST = 100  # words on a side: the matrices of longer sentences would make the page too large
 
 
-class Kept(NamedTuple):
+class SelectedSentence(NamedTuple):
     """Sentence `number` of the test set, from 0, as it was translated and as it should have been."""
 
     number: int
-    translation: Translated
+    translation: TranslationLike
     reference: str
     chrf: float
 
@@ -52,10 +52,10 @@ class Selection:
     ):
         self.first, self.worst, self.longest, self.encode = first, worst, longest, encode
         self.seen = self.too_long = 0
-        self._first: list[Kept] = []
-        self._worst: list[tuple[float, int, Kept]] = []  # a heap: the best of the worst on top
+        self._first: list[SelectedSentence] = []
+        self._worst: list[tuple[float, int, SelectedSentence]] = []  # a heap: the best of the worst on top
 
-    def watch(self, translations: Iterable[Translated], references: Sequence[str]) -> Iterator[Translated]:
+    def observe(self, translations: Iterable[TranslationLike], references: Sequence[str]) -> Iterator[TranslationLike]:
         """Passes the translations on, which are in the order of the references."""
         for number, (translation, reference) in enumerate(zip(translations, references, strict=True)):
             self.seen += 1
@@ -64,62 +64,62 @@ class Selection:
             if max(len(shown.src_words), len(shown.tgt_words), len(other)) > self.longest:
                 self.too_long += 1
             else:
-                kept = Kept(number, shown, reference, sentence_chrf(translation.text, reference))
+                selected = SelectedSentence(number, shown, reference, sentence_chrf(translation.text, reference))
                 if number < self.first:
-                    self._first.append(kept)
+                    self._first.append(selected)
                 elif self.worst:
-                    heapq.heappush(self._worst, (-kept.chrf, -number, kept))
+                    heapq.heappush(self._worst, (-selected.chrf, -number, selected))
                     if len(self._worst) > self.worst:
                         heapq.heappop(self._worst)
             yield translation
 
     @property
-    def kept(self) -> list[Kept]:
+    def selected(self) -> list[SelectedSentence]:
         """The sentences chosen so far, in the order of the test set."""
-        return self._first + sorted(kept for _, _, kept in self._worst)
+        return self._first + sorted(selected for _, _, selected in self._worst)
 
     def __str__(self) -> str:
-        """Which ones they are, for the person who looks at them."""
+        """Which ones they are, for the reader."""
         words = "pieces" if self.encode else "words"
         long = f", without the {self.too_long:,} of more than {self.longest} {words}" if self.too_long else ""
         by = " The text has no spaces, so it is shown by piece." if self.encode else ""
-        if len(self.kept) == self.seen - self.too_long:
+        if len(self.selected) == self.seen - self.too_long:
             return f"All {self.seen:,} sentences of the test set{long}.{by}"
         return (
-            f"{len(self.kept):,} of the {self.seen:,} sentences: the first {self.first:,}, and of the others the "
+            f"{len(self.selected):,} of the {self.seen:,} sentences: the first {self.first:,}, and of the others the "
             f"{self.worst:,} with the lowest chrF{long}.{by}"
         )
 
 
-def describe(kept: Kept, forced: Translated, gold: GoldLinks | None) -> dict:
+def describe(selected: SelectedSentence, forced: TranslationLike, gold: GoldLinks | None) -> dict:
     """What the page needs to know of a sentence, in plain data for JSON.
 
     forced: the reference as the model was led through it. gold: links of source and reference, where there are any.
     """
-    looked = {"hypothesis": _with_columns(kept.translation), "reference": _with_columns(forced)}
-    hypothesis, reference = kept.translation.tgt_words, forced.tgt_words
+    attention = {"hypothesis": _with_columns(selected.translation), "reference": _with_columns(forced)}
+    hypothesis, reference = selected.translation.tgt_words, forced.tgt_words
     blocks = SequenceMatcher(None, hypothesis, reference, autojunk=False).get_matching_blocks()
     shared = [[block[side] + k for block in blocks for k in range(block.size)] for side in (0, 1)]
-    told = {
-        "number": kept.number,
-        "src": kept.translation.src_words,
-        "chrf": round(kept.chrf, 1),
-        "hypothesis": _side(kept.translation, looked["hypothesis"], shared[0]),
-        "reference": _side(forced, looked["reference"], shared[1]),
-        "disagreement": round(_disagreement(*looked.values()), 3),
+    data = {
+        "number": selected.number,
+        "src": selected.translation.src_words,
+        "chrf": round(selected.chrf, 1),
+        "hypothesis": _side(selected.translation, attention["hypothesis"], shared[0]),
+        "reference": _side(forced, attention["reference"], shared[1]),
+        "disagreement": round(_disagreement(*attention.values()), 3),
     }
     if gold:
-        size = len(kept.translation.src_words), len(reference)
+        size = len(selected.translation.src_words), len(reference)
         sure, possible = (
             sorted((i, j) for i, j in links if i < size[0] and j < size[1])
             for links in (gold.sure, gold.possible - gold.sure)
         )
         error = alignment_error_rate([word_links(forced)], [gold.sure], [gold.possible]).aer
-        told |= {"sure": sure, "possible": possible, "aer": round(error, 3)}
-    return told
+        data |= {"sure": sure, "possible": possible, "aer": round(error, 3)}
+    return data
 
 
-def _with_columns(translation: Translated) -> WordAttention:
+def _with_columns(translation: TranslationLike) -> WordAttention:
     """The attention of a sentence, which is not long, with a column of zeros for each source word if none was kept."""
     weights, eos = word_attention(translation)
     if not weights.size:
@@ -127,7 +127,7 @@ def _with_columns(translation: Translated) -> WordAttention:
     return WordAttention(weights, eos)
 
 
-def _side(translation: Translated, attention: WordAttention, shared: list[int]) -> dict:
+def _side(translation: TranslationLike, attention: WordAttention, shared: list[int]) -> dict:
     """Words, and which of them the other side lacks; the model's score; weights a row a word, the end's mass last."""
     score = translation.log_prob / max(1, len(translation.tgt_pieces))
     return {
@@ -135,12 +135,12 @@ def _side(translation: Translated, attention: WordAttention, shared: list[int]) 
         "apart": sorted(set(range(len(translation.tgt_words))) - set(shared)),
         # Of hypothesis and reference alike, so that one can see which one the model prefers.
         "score": round(score, 3) if math.isfinite(score) else None,
-        "weights": _quantised(np.column_stack([attention.weights, attention.eos])),
+        "weights": _quantized(np.column_stack([attention.weights, attention.eos])),
         "links": word_links(translation),
     }
 
 
-def _quantised(weights: np.ndarray) -> str:
+def _quantized(weights: np.ndarray) -> str:
     """Weights from 0 to 1 as bytes from 0 to 255, row by row, in base64: a third of a percent apart."""
     return base64.b64encode(np.rint(weights.clip(0, 1) * 255).astype(np.uint8).tobytes()).decode("ascii")
 

@@ -1,21 +1,22 @@
-"""Every knob and its type; the numbers are in the YAML files under configs/."""
+"""every setting and its type; the numbers are in the YAML files under configs/."""
 
 from hydra.core.config_store import ConfigStore
 
-from nmt.config.schema.data import BatchConfig, DataConfig, DataKind, TokenizerConfig
-from nmt.config.schema.decoding import DecodeConfig, DecodeOverrides
-from nmt.config.schema.doors import (
+from nmt.config.schema.commands import (
     EVALUATION_OUTPUTS,
     AlignConfig,
     CompareConfig,
     EvaluateConfig,
     ForcedConfig,
+    HeatmapUnits,
     SaliencyConfig,
     TestConfig,
     TranslateConfig,
 )
+from nmt.config.schema.data import BatchConfig, DataConfig, DataKind, TokenizerConfig
+from nmt.config.schema.decoding import DecodeConfig, DecodeOverrides
 from nmt.config.schema.model import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, ModelConfig
-from nmt.config.schema.training import GuidedConfig, OptimConfig, ScheduleConfig, TrainConfig, TrainerConfig
+from nmt.config.schema.training import GuidedConfig, LossConfig, OptimConfig, ScheduleConfig, TrainConfig, TrainerConfig
 
 __all__ = [
     "EVALUATION_OUTPUTS",
@@ -33,6 +34,8 @@ __all__ = [
     "EvaluateConfig",
     "ForcedConfig",
     "GuidedConfig",
+    "HeatmapUnits",
+    "LossConfig",
     "ModelConfig",
     "OptimConfig",
     "SaliencyConfig",
@@ -44,7 +47,7 @@ __all__ = [
     "TranslateConfig",
 ]
 
-_DOORS = {
+_COMMANDS = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "translate": TranslateConfig,
@@ -52,5 +55,5 @@ _DOORS = {
     "compare": CompareConfig,
     "saliency": SaliencyConfig,
 }
-for _name, _schema in _DOORS.items():
+for _name, _schema in _COMMANDS.items():
     ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)

@@ -4,9 +4,9 @@ import math
 import sys
 from collections.abc import Sequence
 
-MOST = 1_000_000  # units, layers, threads: whoever asks for more has slipped, and no machine would hold them
+MAX_COUNT = 1_000_000  # units, layers, threads: whoever asks for more has slipped, and no machine would hold them
 
-MOST_LAYERS = 64  # a file from elsewhere must not make the program build a million of them
+MAX_LAYERS = 64  # a file from elsewhere must not make the program build a million of them
 
 
 def between(low: float, high: float, values: dict[str, float | None]) -> None:
@@ -27,17 +27,17 @@ def one_of(words: Sequence[str], **values: str | None) -> None:
             raise ValueError(f"{name.replace('__', '.')}={value} is not known: give one of {', '.join(words)}")
 
 
-def count(**values: int | None) -> None:
-    between(1, MOST, dict(values))
+def positive_int(**values: int | None) -> None:
+    between(1, MAX_COUNT, dict(values))
 
 
-def above(low: float, **values: float | None) -> None:
+def greater_than(low: float, **values: float | None) -> None:
     for name, value in values.items():
         if value is not None and not low < value < math.inf:
             raise ValueError(f"{name.replace('__', '.')}={value} is impossible: give a number above {low:g}")
 
 
-def share(**values: float) -> None:
+def fraction(**values: float) -> None:
     for name, value in values.items():
         if not 0 <= value < 1:
             raise ValueError(f"{name.replace('__', '.')}={value} is impossible: give a share of at least 0 and below 1")

@@ -1,4 +1,4 @@
-"""The knobs of text: data.*, tokenizer.*, batch.*"""
+"""The settings of text: data.*, tokenizer.*, batch.*"""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,10 +6,10 @@ from typing import Any
 
 from nmt.analysis.segmentation import TOKENIZERS
 from nmt.config.paths import CACHE_FILES, Use, path_key
-from nmt.config.schema.bounds import at_least, count, one_of
-from nmt.data.batches import Unit
-from nmt.data.corpus import Blank
-from nmt.data.tokenizer import Kind, Normalization
+from nmt.config.schema.bounds import at_least, one_of, positive_int
+from nmt.data.batches import BatchType
+from nmt.data.corpus import EmptyLines
+from nmt.data.tokenizer import ModelType, Normalization
 
 
 class DataKind(Enum):
@@ -31,7 +31,7 @@ class DataConfig:
     test: str | None = path_key(Use.prefix)
     name: str | None = path_key(Use.input)
     config: str | None = None
-    blank: Blank = Blank.error
+    empty_lines: EmptyLines = EmptyLines.error
     max_length: int | None = None
     bleu_tokenizer: str | None = None  # one of TOKENIZERS; None: the one that fits the target language
     cache: str = path_key(Use.folder, "data/cache", contents=CACHE_FILES, read_only=True)
@@ -50,23 +50,27 @@ class DataConfig:
 
 @dataclass
 class TokenizerConfig:
-    kind: Kind = Kind.unigram
+    model_type: ModelType = ModelType.unigram
     joint: bool = False
-    size: int = 8000
-    src_size: int | None = None
-    tgt_size: int | None = None
+    vocab_size: int = 8000
+    src_vocab_size: int | None = None
+    tgt_vocab_size: int | None = None
     character_coverage: float = 1.0
     byte_fallback: bool = True
     src_normalization: Normalization = Normalization.nmt_nfkc  # of models trained here; one's own have theirs
     tgt_normalization: Normalization = Normalization.identity  # so that output has the characters of the training text
-    sample: int = 20_000
+    input_sentence_size: int = 20_000
     model: str | None = path_key(Use.input)
     src_model: str | None = path_key(Use.input)
     tgt_model: str | None = path_key(Use.input)
 
     def __post_init__(self):
-        count(tokenizer__size=self.size, tokenizer__src_size=self.src_size, tokenizer__tgt_size=self.tgt_size)
-        at_least(1, tokenizer__sample=self.sample)
+        positive_int(
+            tokenizer__vocab_size=self.vocab_size,
+            tokenizer__src_vocab_size=self.src_vocab_size,
+            tokenizer__tgt_vocab_size=self.tgt_vocab_size,
+        )
+        at_least(1, tokenizer__input_sentence_size=self.input_sentence_size)
         if not 0.98 <= self.character_coverage <= 1:
             raise ValueError(f"tokenizer.character_coverage={self.character_coverage}: SentencePiece takes 0.98 to 1")
         if (self.src_model is None) != (self.tgt_model is None):
@@ -76,9 +80,9 @@ class TokenizerConfig:
 @dataclass
 class BatchConfig:
     size: int = 4096
-    unit: Unit = Unit.tokens
-    pool: int = 0
+    type: BatchType = BatchType.tokens
+    bucket_batches: int = 0
 
     def __post_init__(self):
         at_least(1, batch__size=self.size)
-        at_least(0, batch__pool=self.pool)
+        at_least(0, batch__bucket_batches=self.bucket_batches)

@@ -1,9 +1,9 @@
-"""The knobs of search: decode.*"""
+"""The settings of search: decode.*"""
 
 from dataclasses import dataclass, fields, replace
 
-from nmt.config.schema.bounds import count
-from nmt.decoding.search import Normalisation
+from nmt.config.schema.bounds import positive_int
+from nmt.decoding.search import LengthPenalty
 
 
 @dataclass
@@ -13,13 +13,13 @@ class DecodeConfig:
     beam: int = 5
     batch_size: int = 64
     max_length: int | None = None
-    normalisation: Normalisation = Normalisation.average
-    alpha: float = 0.6
+    length_penalty: LengthPenalty = LengthPenalty.average
+    length_penalty_alpha: float = 0.6
     nbest: int = 1
 
     def __post_init__(self):
-        count(decode__beam=self.beam, decode__batch_size=self.batch_size, decode__max_length=self.max_length)
-        count(decode__nbest=self.nbest)
+        positive_int(decode__beam=self.beam, decode__batch_size=self.batch_size, decode__max_length=self.max_length)
+        positive_int(decode__nbest=self.nbest)
         if self.nbest > self.beam:
             raise ValueError(
                 f"decode.nbest={self.nbest} is more than the {self.beam} of decode.beam: try decode.beam={self.nbest}"
@@ -34,7 +34,7 @@ class DecodeOverrides:
     nbest: int = 1
     batch_size: int | None = None
     max_length: int | None = None
-    normalisation: Normalisation | None = None
+    length_penalty: LengthPenalty | None = None
     alpha: float | None = None
 
     def __post_init__(self):
@@ -42,5 +42,5 @@ class DecodeOverrides:
 
     def over(self, own: DecodeConfig) -> DecodeConfig:
         """`own`, the run's, with what is given here. Raises ValueError, by name, for what is impossible."""
-        asked = {each.name: getattr(self, each.name) for each in fields(self)}
-        return replace(own, **{name: value for name, value in asked.items() if value is not None})
+        all_queries = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(own, **{name: value for name, value in all_queries.items() if value is not None})

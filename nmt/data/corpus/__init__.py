@@ -1,20 +1,20 @@
 """Parallel corpora: pairs of sentences, read strictly and as a stream, from files or from the `datasets` library."""
 
+from nmt.data.corpus.concatenated import ConcatenatedCorpus
 from nmt.data.corpus.files import FileCorpus, read_files, read_pair
 from nmt.data.corpus.hub import HubCorpus, read_hub
-from nmt.data.corpus.joined import Joined
 from nmt.data.corpus.opening import DAMAGED, STREAM, decode_lines, name_of, open_input, open_output, read_lines
-from nmt.data.corpus.pairs import Blank, Corpus, Pair
+from nmt.data.corpus.pairs import Corpus, EmptyLines, Pair
 from nmt.data.corpus.spooled import Spooled, can_be_reread
 
 __all__ = [
     "DAMAGED",
     "STREAM",
-    "Blank",
+    "ConcatenatedCorpus",
     "Corpus",
+    "EmptyLines",
     "FileCorpus",
     "HubCorpus",
-    "Joined",
     "Pair",
     "Spooled",
     "can_be_reread",

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from nmt.data.corpus.heading import find_columns, is_heading_of_others
 from nmt.data.corpus.opening import STREAM, read_lines
-from nmt.data.corpus.pairs import Blank, Corpus, Pair
+from nmt.data.corpus.pairs import Corpus, EmptyLines, Pair
 from nmt.data.corpus.spooled import Spooled, can_be_reread
 
 _digests: dict[tuple[str, int, int], str] = {}  # by real path, size and time of change: a file is hashed once a process
@@ -20,7 +20,7 @@ def read_files(
     src: str,
     tgt: str,
     *,
-    blank: Blank = Blank.error,
+    empty_lines: EmptyLines = EmptyLines.error,
     key: str = "data.train",
 ) -> "FileCorpus":
     """The corpus of one or more prefixes, one after the other.
@@ -33,7 +33,7 @@ def read_files(
 
     Raises ValueError for files that are missing or empty, or whose lines end in carriage returns alone; iterating
     raises it, with file and line, for bytes that are not UTF-8, damaged gzip, unequal counts, wrong numbers of columns
-    and, under Blank.error, lines blank on one side.
+    and, under EmptyLines.error, lines blank on one side.
     """
     if not prefixes:
         raise ValueError(f"{key} names no corpus: give a path without the language suffix, or a list of such paths")
@@ -49,7 +49,7 @@ def read_files(
         if path is not None and next(lines_of(path), None) is None:
             raise ValueError(f"{path} is empty ({key})")
     name = Path(str(prefixes[-1])).name.removesuffix(".gz").removesuffix(".tsv")
-    return FileCorpus(name, parts, src, tgt, blank)
+    return FileCorpus(name, parts, src, tgt, empty_lines)
 
 
 def read_pair(src: str | Path, tgt: str | Path) -> Corpus:
@@ -58,7 +58,7 @@ def read_pair(src: str | Path, tgt: str | Path) -> Corpus:
     A pipe can be read only once, so its content is copied here, as `Spooled` does it; such a corpus is read at once.
     Iterating raises ValueError as it does for `read_files`; OSError where there is no such file.
     """
-    corpus = FileCorpus(Path(src).name, [_Part(Path(src), Path(tgt))], "src", "tgt", Blank.keep)
+    corpus = FileCorpus(Path(src).name, [_Part(Path(src), Path(tgt))], "src", "tgt", EmptyLines.keep)
     if all(map(can_be_reread, (Path(src), Path(tgt)))):
         return corpus
     if STREAM not in (str(src), str(tgt)) and not Path(src).is_file() and os.path.samefile(src, tgt):
@@ -76,9 +76,9 @@ class _Part(NamedTuple):
 class FileCorpus(Corpus):
     """Pairs from files; made by `read_files`."""
 
-    def __init__(self, name: str, parts: Sequence[_Part], src: str, tgt: str, blank: Blank):
+    def __init__(self, name: str, parts: Sequence[_Part], src: str, tgt: str, empty_lines: EmptyLines):
         self.name = name
-        self.blank = blank
+        self.empty_lines = empty_lines
         self._parts = list(parts)
         self.paths = [path for path in chain.from_iterable(parts) if path is not None]
         self._languages = (src, tgt)

@@ -16,11 +16,11 @@ def find_columns(columns: Sequence[str], src: str, tgt: str) -> tuple[int, int] 
     """
     found = []
     for language, side in zip((src, tgt), _SIDES, strict=True):
-        ranks = [_rank(column, language, side) for column in columns]
-        best = min((rank for rank in ranks if rank is not None), default=None)
-        if best is None or ranks.count(best) > 1:
+        distributed = [_rank(column, language, side) for column in columns]
+        best = min((rank for rank in distributed if rank is not None), default=None)
+        if best is None or distributed.count(best) > 1:
             return None
-        found.append(ranks.index(best))
+        found.append(distributed.index(best))
     return (found[0], found[1]) if found[0] != found[1] or src == tgt else None
 
 

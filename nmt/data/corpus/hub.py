@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nmt.data.corpus.heading import find_columns
-from nmt.data.corpus.pairs import Blank, Corpus, Pair
+from nmt.data.corpus.pairs import Corpus, EmptyLines, Pair
 from nmt.data.corpus.rows import SUFFIXES, TextFile, as_text, digests, no_columns, read_rows, suffix_of, text_file
 
 if TYPE_CHECKING:  # the library takes seconds to import, and nobody should wait for it who reads plain files
@@ -28,7 +28,7 @@ def read_hub(
     src: str,
     tgt: str,
     *,
-    blank: Blank = Blank.error,
+    empty_lines: EmptyLines = EmptyLines.error,
     key: str = "data.train",
     cache: Path | None = None,
 ) -> "HubCorpus":
@@ -52,15 +52,15 @@ def read_hub(
         hint = "; without a network, a local folder or file will do: data.name=PATH" if "reach" in said else ""
         raise ValueError(f"cannot read {where} {key}={split}: {type(error).__name__}: {said[:400]}{hint}") from error
     name = re.sub(r"[^\w.]+", "-", f"{Path(path).stem}-{split}").strip("-")
-    return HubCorpus(name, dataset, src, tgt, blank, f"{path} ({split})")
+    return HubCorpus(name, dataset, src, tgt, empty_lines, f"{path} ({split})")
 
 
 class HubCorpus(Corpus):
     """Pairs from a loaded split; made by `read_hub`."""
 
-    def __init__(self, name: str, dataset: "Dataset", src: str, tgt: str, blank: Blank, place: str):
+    def __init__(self, name: str, dataset: "Dataset", src: str, tgt: str, empty_lines: EmptyLines, place: str):
         self.name = name
-        self.blank = blank
+        self.empty_lines = empty_lines
         self._languages = (src, tgt)
         self._place = place
         self._digest: str | None = None

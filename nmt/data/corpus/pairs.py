@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-class Blank(Enum):
+class EmptyLines(Enum):
     """What to do with a pair that is blank on one side only."""
 
     error = "error"
@@ -30,7 +30,7 @@ class Corpus(ABC):
     """
 
     name: str
-    blank: Blank = Blank.error
+    empty_lines: EmptyLines = EmptyLines.error
     paths: Sequence[Path] = ()  # the files that it is read from, where it knows them
 
     @abstractmethod
@@ -43,10 +43,11 @@ class Corpus(ABC):
 
     def _check_blank(self, pair: Pair, src_place: str, tgt_place: str) -> Pair:
         """The pair itself; raises ValueError where one side only is blank and the corpus does not allow it."""
-        if self.blank is Blank.error and bool(pair.src.strip()) != bool(pair.tgt.strip()):
+        if self.empty_lines is EmptyLines.error and bool(pair.src.strip()) != bool(pair.tgt.strip()):
             blank, other = (tgt_place, src_place) if pair.src.strip() else (src_place, tgt_place)
             raise ValueError(
-                f"{blank} is blank, but {other} is not: mend the pair, or try data.blank=skip (such pairs are left out "
-                "of training) or data.blank=keep"
+                f"{blank} is blank, but {other} is not: mend the pair, or try data.empty_lines=skip (such pairs are "
+                "left out "
+                "of training) or data.empty_lines=keep"
             )
         return pair

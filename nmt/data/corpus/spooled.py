@@ -26,7 +26,7 @@ class Spooled(Corpus):
 
     def __init__(self, corpus: Corpus):
         self.name = corpus.name
-        self.blank = corpus.blank
+        self.empty_lines = corpus.empty_lines
         try:
             with tempfile.TemporaryFile() as copy:
                 for pair in corpus:

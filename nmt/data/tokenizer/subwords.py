@@ -36,8 +36,8 @@ class DecodedWords(NamedTuple):
 class Subwords:
     """A SentencePiece model whose ids are ours: PAD, UNK, BOS, EOS are 0 to 3, then its other pieces in their order.
 
-    For any text x, with a model that has byte fallback, `decode(encode(x)) == normalise(x)`. Where the model was
-    trained here with Normalization.identity, `normalise(x) == x` for every line x with text in it.
+    For any text x, with a model that has byte fallback, `decode(encode(x)) == normalize(x)`. Where the model was
+    trained here with Normalization.identity, `normalize(x) == x` for every line x with text in it.
     """
 
     def __init__(self, model: bytes, source: str = "the model"):
@@ -99,7 +99,7 @@ class Subwords:
         printed = b"".join([self._bytes[i] for i in ids]).decode(errors="replace")
         return self._surface(printed.replace(SPACE, " "))
 
-    def normalise(self, text: str) -> str:
+    def normalize(self, text: str) -> str:
         """The text a round trip gives back: what the model's own normalization makes of it."""
         return self._surface(self._processor.normalize(self._spaced(text)).replace(SPACE, " "))
 
@@ -164,7 +164,7 @@ class Subwords:
 def _words_of(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:
     """The index in `text.split()` of the word each span of characters belongs to; (-1, -1) goes with the span after it.
 
-    A span that holds several words (characters that normalisation drops may be among them) belongs to the last; an
+    A span that holds several words (characters that normalization drops may be among them) belongs to the last; an
     empty one (the first bytes of a character) to the word at its place or, between words, to the word that follows.
     Without words all are -1.
     """

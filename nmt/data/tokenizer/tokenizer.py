@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nmt.data.tokenizer.subwords import Subwords
 
-_VERSION = 1  # of the ids and of normalise(): when either changes for the same model, so must every digest
+_VERSION = 1  # of the ids and of normalize(): when either changes for the same model, so must every digest
 
 
 class Tokenizer:

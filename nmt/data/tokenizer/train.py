@@ -25,7 +25,7 @@ _MOST_CHARACTERS = _MOST_BYTES // 4  # as many are never too long
 _RESERVED = str.maketrans("\0\u2585", "  ")  # it leaves out what has one of these, too
 
 
-class Kind(Enum):
+class ModelType(Enum):
     """SentencePiece's ways to cut text."""
 
     unigram = "unigram"
@@ -37,35 +37,46 @@ class Kind(Enum):
 def train_tokenizer(
     corpus: Corpus,
     *,
-    kind: Kind,
+    model_type: ModelType,
     joint: bool,
-    src_size: int,
-    tgt_size: int,
+    src_vocab_size: int,
+    tgt_vocab_size: int,
     character_coverage: float,
     byte_fallback: bool,
-    sample: int,
+    input_sentence_size: int,
     seed: int,
     cache: str | Path | None = None,
     src_normalization: Normalization = Normalization.nmt_nfkc,
     tgt_normalization: Normalization = Normalization.identity,
 ) -> Tokenizer:
-    """One vocabulary for both sides (joint: of `src_size` ids, which `tgt_size` must equal or be 0) or one for each.
+    """One vocabulary for both sides (joint: of `src_vocab_size` ids, which `tgt_vocab_size` must equal or be 0) or one
+    for each.
 
-    Each side's text is normalized by its own rule, in one vocabulary as in two. Training sees at most `sample` pairs,
-    drawn evenly from the whole corpus by `seed`, and gives the same bytes each time. Sizes count the four special ids
-    and, with byte fallback, 256 bytes; for Kind.char they are a ceiling, since the text decides how many characters
-    there are. In `cache` results are kept by the content of the corpus and options.
+    Each side's text is normalized by its own rule, in one vocabulary as in two. Training sees at most
+    `input_sentence_size` pairs, drawn evenly from the whole corpus by `seed`, and gives the same bytes each time. Sizes
+    count the four special ids and, with byte fallback, 256 bytes; for ModelType.char they are a ceiling, since the text
+    decides how many characters there are. In `cache` results are kept by the content of the corpus and options.
 
     Raises ValueError, naming the setting and the limit, for a size the text cannot fill or that is too small for it;
     and where there is no text.
     """
-    if joint and tgt_size not in (0, src_size):
+    if joint and tgt_vocab_size not in (0, src_vocab_size):
         raise ValueError(
-            f"a joint tokenizer has one size, but was given {src_size} and {tgt_size}; try tokenizer.size=N"
+            f"a joint tokenizer has one size, but was given {src_vocab_size} and {tgt_vocab_size}; try "
+            "tokenizer.vocab_size=N"
         )
-    if sample < 1:
-        raise ValueError(f"tokenizer.sample={sample}: training needs at least one sentence")
-    options = (kind.value, joint, src_size, tgt_size, character_coverage, byte_fallback, sample, seed)
+    if input_sentence_size < 1:
+        raise ValueError(f"tokenizer.input_sentence_size={input_sentence_size}: training needs at least one sentence")
+    options = (
+        model_type.value,
+        joint,
+        src_vocab_size,
+        tgt_vocab_size,
+        character_coverage,
+        byte_fallback,
+        input_sentence_size,
+        seed,
+    )
     rules = (src_normalization, tgt_normalization)
     kept = None
     if cache is not None:
@@ -77,16 +88,23 @@ def train_tokenizer(
         with suppress(ValueError):  # not there yet, or damaged: then it is made anew
             return Tokenizer.load(kept)
 
-    pairs = _draw(corpus, sample, seed)
+    pairs = _draw(corpus, input_sentence_size, seed)
     texts = [_trainable(pairs, side, rule) for side, rule in enumerate(rules)]
     if joint:
         both = chain.from_iterable(chain.from_iterable(lines) for lines in zip(*texts, strict=True))
-        models = [_train(both, kind, src_size, character_coverage, byte_fallback, "tokenizer.size")] * 2
-    else:
-        sides = zip(texts, (src_size, tgt_size), ("tokenizer.src_size", "tokenizer.tgt_size"), strict=True)
         models = [
-            _train(chain.from_iterable(text), kind, size, character_coverage, byte_fallback, setting)
-            for text, size, setting in sides
+            _train(both, model_type, src_vocab_size, character_coverage, byte_fallback, "tokenizer.vocab_size")
+        ] * 2
+    else:
+        sides = zip(
+            texts,
+            (src_vocab_size, tgt_vocab_size),
+            ("tokenizer.src_vocab_size", "tokenizer.tgt_vocab_size"),
+            strict=True,
+        )
+        models = [
+            _train(chain.from_iterable(text), model_type, vocab_size, character_coverage, byte_fallback, setting)
+            for text, vocab_size, setting in sides
         ]
     src, tgt = (Subwords(with_normalization(model, rule)) for model, rule in zip(models, rules, strict=True))
     tokenizer = Tokenizer(src, tgt)
@@ -96,14 +114,14 @@ def train_tokenizer(
     return tokenizer
 
 
-def _draw(corpus: Iterable[Pair], sample: int, seed: int) -> list[Pair]:
-    """At most `sample` pairs, each as likely as any other (a reservoir: one pass, bounded memory)."""
+def _draw(corpus: Iterable[Pair], input_sentence_size: int, seed: int) -> list[Pair]:
+    """At most `input_sentence_size` pairs, each as likely as any other (a reservoir: one pass, bounded memory)."""
     rng = random.Random(seed)
     drawn: list[Pair] = []
     for number, pair in enumerate(corpus):
-        if number < sample:
+        if number < input_sentence_size:
             drawn.append(pair)
-        elif (place := int(rng.random() * (number + 1))) < sample:
+        elif (place := int(rng.random() * (number + 1))) < input_sentence_size:
             drawn[place] = pair
     return drawn
 
@@ -133,7 +151,12 @@ def _cut(line: str) -> list[str]:
 
 
 def _train(
-    text: Iterable[str], kind: Kind, size: int, character_coverage: float, byte_fallback: bool, setting: str
+    text: Iterable[str],
+    model_type: ModelType,
+    vocab_size: int,
+    character_coverage: float,
+    byte_fallback: bool,
+    setting: str,
 ) -> bytes:
     """The content of a .model file; `text` is normalized already."""
     model = io.BytesIO()
@@ -141,9 +164,9 @@ def _train(
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(text),
             model_writer=model,
-            model_type=kind.value,
+            model_type=model_type.value,
             normalization_rule_name=Normalization.identity.value,
-            vocab_size=size,
+            vocab_size=vocab_size,
             character_coverage=character_coverage,
             byte_fallback=byte_fallback,
             pad_id=PAD,
@@ -154,27 +177,32 @@ def _train(
             minloglevel=3,
         )
     except (RuntimeError, OSError, ValueError, TypeError, OverflowError) as error:
-        raise ValueError(_explain(f"{error}", kind, size, byte_fallback, setting)) from error
+        raise ValueError(_explain(f"{error}", model_type, vocab_size, byte_fallback, setting)) from error
     return model.getvalue()
 
 
-def _explain(message: str, kind: Kind, size: int, byte_fallback: bool, setting: str) -> str:
+def _explain(message: str, model_type: ModelType, vocab_size: int, byte_fallback: bool, setting: str) -> str:
     """What SentencePiece's exception means for the person who set the size."""
     if most := re.search(r"set it to a value <= (\d+)", message):
         if int(most[1]) > 4 + 256 * byte_fallback:
             return (
-                f"{setting}={size} is more than the text allows for kind {kind.value}; try {setting}={most[1]} or less"
+                f"{setting}={vocab_size} is more than the text allows for kind {model_type.value}; try "
+                f"{setting}={most[1]} or less"
             )
         return (
-            f"the text has nothing of which kind {kind.value} makes pieces; try tokenizer.kind=bpe with {setting}=300"
+            f"the text has nothing of which kind {model_type.value} makes pieces; try tokenizer.model_type=bpe with "
+            f"{setting}=300"
         )
     elif least := re.search(r"smaller than required_chars\. \d+ vs (\d+)", message):
         return (
-            f"{setting}={size} is too small to hold the characters of the text; try {setting}={least[1]} or more, or a "
+            f"{setting}={vocab_size} is too small to hold the characters of the text; try {setting}={least[1]} or "
+            "more, or a "
             "lower tokenizer.character_coverage"
         )
-    elif size < (reserved := len(NAMES) + 256 * byte_fallback) or "vocab_size) >= (0)" in message:
+    elif vocab_size < (reserved := len(NAMES) + 256 * byte_fallback) or "vocab_size) >= (0)" in message:
         what = "the special pieces and 256 bytes" if byte_fallback else "the special pieces"
-        return f"{setting}={size} is too small to hold {what}; try {setting}={reserved + 1} or more"
+        return f"{setting}={vocab_size} is too small to hold {what}; try {setting}={reserved + 1} or more"
     said = re.sub(r"^\w+: \S+\(\d+\) \[.*?\](?= |$)", "", " ".join(message.split())).strip() or "it gives no reason"
-    return f"SentencePiece could not train a tokenizer of kind {kind.value} and {setting}={size}: {said[:300]}"
+    return (
+        f"SentencePiece could not train a tokenizer of kind {model_type.value} and {setting}={vocab_size}: {said[:300]}"
+    )

@@ -5,11 +5,12 @@ from enum import Enum
 import torch
 from torch import Tensor, nn
 
-from nmt.model.encoder import Encoded
+from nmt.model.encoder import EncoderOutput
 
 
-class Start(Enum):
-    """What the decoder's first state is made of, through a bridge tanh(W x + b): words of ``model.decoder.start``."""
+class InitHidden(Enum):
+    """What the decoder's first state is made of, through a bridge tanh(W x + b): words of
+    ``model.decoder.init_hidden``."""
 
     zero = "zero"
     last = "last"
@@ -18,34 +19,34 @@ class Start(Enum):
 
 
 class Bridge(nn.Module):
-    """Encoder to decoder: s_0 = tanh(W_s x), with x what `start` names.  # Bahdanau et al. (2015), A.2.2"""
+    """Encoder to decoder: s_0 = tanh(W_s x), with x what `init_hidden` names.  # Bahdanau et al. (2015), A.2.2"""
 
-    def __init__(self, start: Start, hidden: int, directions: int, state_sizes: list[int]):
+    def __init__(self, init_hidden: InitHidden, hidden: int, directions: int, state_sizes: list[int]):
         super().__init__()
-        self.start = start
+        self.init_hidden = init_hidden
         self.state_sizes = state_sizes
-        match start:
-            case Start.zero:
+        match init_hidden:
+            case InitHidden.zero:
                 width = 0
-            case Start.last | Start.mean:
+            case InitHidden.last | InitHidden.mean:
                 width = directions * hidden
-            case Start.backward_first:
+            case InitHidden.backward_first:
                 if directions == 1:
                     raise ValueError(
-                        "model.decoder.start=backward_first needs an encoder that reads backwards: "
-                        "set model.encoder.bidirectional=true, or try model.decoder.start=last"
+                        "model.decoder.init_hidden=backward_first needs an encoder that reads backwards: "
+                        "set model.encoder.bidirectional=true, or try model.decoder.init_hidden=last"
                     )
                 width = hidden
         self.project = nn.Linear(width, sum(state_sizes)) if width else None
 
-    def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
+    def forward(self, encoded: EncoderOutput) -> tuple[Tensor, ...]:
         """Encoded -> the first state of each layer, (B, state_size) each."""
         if self.project is None:
             return tuple(encoded.memory.new_zeros(len(encoded.memory), size) for size in self.state_sizes)
-        match self.start:
-            case Start.mean:
+        match self.init_hidden:
+            case InitHidden.mean:
                 summary = encoded.memory.sum(1) / encoded.mask.sum(1, keepdim=True)
-            case Start.last:
+            case InitHidden.last:
                 summary = torch.cat((encoded.forward_last, encoded.backward_first), 1)
             case _:
                 summary = encoded.backward_first

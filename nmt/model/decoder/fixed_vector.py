@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from nmt.model import recurrence
+from nmt.acceleration import fused
 from nmt.model.attention import Source
 from nmt.model.cells import CellKind
 from nmt.model.decoder.bridge import Bridge
+from nmt.model.decoder.interface import Decoder, Features, State, Step
 from nmt.model.decoder.readout import MaxoutReadout
-from nmt.model.decoder.seam import Decoder, Features, State, Step
-from nmt.model.encoder import Encoded
+from nmt.model.encoder import EncoderOutput
 
 
 class FixedVectorDecoder(Decoder):
@@ -22,7 +22,7 @@ class FixedVectorDecoder(Decoder):
 
     def __init__(
         self,
-        vocabulary: int,
+        vocab_size: int,
         *,
         embedding: int,
         hidden: int,
@@ -33,18 +33,18 @@ class FixedVectorDecoder(Decoder):
         cell: CellKind = CellKind.gru,
         dropout: float = 0.0,
     ):
-        super().__init__(vocabulary, embedding, hidden, layers, cell, dropout)
+        super().__init__(vocab_size, embedding, hidden, layers, cell, dropout)
         self.features_size = readout
         self.bridge = bridge
         self.context = nn.Linear(memory, self.cell.gates * hidden, bias=False)
         self.readout = MaxoutReadout(hidden, embedding, memory, readout)
 
-    def source(self, encoded: Encoded) -> Source:
-        """The memory is one position, the fixed vector (B, 1, M); there are no keys and nothing to look at."""
+    def source(self, encoded: EncoderOutput) -> Source:
+        """The memory is one position, the fixed vector (B, 1, M); there are no keys and no attention."""
         vector = torch.cat((encoded.forward_last, encoded.backward_first), 1).unsqueeze(1)
         return Source(vector, vector[:, :, :0], encoded.mask[:, :0])
 
-    def start(self, encoded: Encoded) -> State:
+    def init_state(self, encoded: EncoderOutput) -> State:
         return State(self.bridge(encoded), *[encoded.memory.new_zeros(len(encoded.memory), 0)] * 2)
 
     def step(self, tokens: Tensor, state: State, source: Source) -> Step:
@@ -53,13 +53,13 @@ class FixedVectorDecoder(Decoder):
         top = self.cells[-1].output(state.layers[-1])
         features = self.readout(top, embedded, context)
         bottom = self.cell(self.cell.project(embedded) + self.context(context), state.layers[0])
-        layers = self._climb(bottom, state.layers)
+        layers = self._step_upper_layers(bottom, state.layers)
         return Step(features, state._replace(layers=layers), features.new_zeros(len(tokens), 0))
 
     def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
         embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here
         context = source.memory.transpose(0, 1)
-        states = recurrence.run(self.cell, self.cell.project(embedded) + self.context(context), state.layers[0])
-        hidden = self._top(self.cell.output(states), state.layers)[:-1]
+        states = fused.run(self.cell, self.cell.project(embedded) + self.context(context), state.layers[0])
+        hidden = self._run_upper_layers(self.cell.output(states), state.layers)[:-1]
         features = self.dropout(self.readout(hidden, embedded, context)).transpose(0, 1)
         return Features(features, features.new_zeros(*tgt_in.shape, 0))

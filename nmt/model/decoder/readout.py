@@ -30,7 +30,7 @@ class Maxout(torch.autograd.Function):
 class MaxoutReadout(nn.Module):
     """t_i = max over pairs of U_o s_{i-1} + V_o E y_{i-1} + C_o c_i.  # Bahdanau et al. (2015), A.2.2
 
-    Unit j is paired with unit j + size: the paper's neighbours, numbered so that both halves lie together in memory.
+    Unit j is paired with unit j + size: the paper's neighbors, numbered so that both halves lie together in memory.
     """
 
     def __init__(self, hidden: int, embedding: int, memory: int, size: int):

@@ -1,0 +1,295 @@
+"""Fused attention, forward and backward by hand: the equations of ``nmt.model.attention`` and their derivatives.
+
+``advance(t, asker)`` fills contexts[t] and weights[t]; ``retreat(t, ...)`` adds to the gradient of the query.
+Energies are not stored but recomputed, so memory grows with B T S and never with B T S A.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nmt.acceleration.fused.kernels import Kernel, is_enabled
+from nmt.acceleration.fused.matmul import addmm_, weight_gradient
+
+
+class Query(NamedTuple):
+    """A query, (B, H): in the state's type and in that of products."""
+
+    state: Tensor
+    matmul_input: Tensor
+
+
+class ScoreGradients(NamedTuple):
+    """Of keys (B, S, A); of an additive score's weights query (A, H) and v (A,); of coverage_weight (A,) if it has
+    one."""
+
+    keys: Tensor
+    query: Tensor | None = None
+    v: Tensor | None = None
+    coverage_weight: Tensor | None = None
+
+
+class FusedAttention:
+    """Attention over one batch. All in float32 or wider, but for `low_precision`.
+
+    memory (B, S, M); bias (B, S): 0 on real tokens and -inf on padding
+    contexts (T, B, M), weights (T, B, S): filled step by step
+    low_precision (T, B, M): the contexts in the products' type where that is narrower, else None
+
+    As with cells, `buffers` are all its state.
+    """
+
+    def __init__(
+        self,
+        memory: Tensor,
+        bias: Tensor,
+        contexts: Tensor,
+        weights: Tensor,
+        low_precision: Tensor | None,
+        *more: Tensor,
+    ):
+        self.buffers = (memory, bias, contexts, weights, low_precision, *more)
+        self.memory = memory
+        self.bias = bias
+        self.contexts = contexts
+        self.weights = weights
+        self.low_precision = low_precision
+        self.context = contexts.unsqueeze(2).unbind(0)  # (B, 1, M) each
+        self.weight = weights.unsqueeze(2).unbind(0)  # (B, 1, S) each
+        self.matmul_inputs = contexts if low_precision is None else low_precision
+        self.matmul_input = self.matmul_inputs.unbind(0)
+
+    def forward_step(self, t: int, query: Query) -> None:
+        """contexts[t] and weights[t], for this query."""
+        torch.softmax(self.energies(t, query), -1, out=self.weight[t].squeeze(1))
+        torch.bmm(self.weight[t], self.memory, out=self.context[t])
+        if self.low_precision is not None:
+            self.matmul_input[t].copy_(self.context[t].squeeze(1))
+
+    def forward_steps(self, all_queries: Query) -> None:
+        """The same for all steps: all_queries (T, B, H)."""
+        for t in range(len(all_queries.state)):
+            self.forward_step(t, Query(all_queries.state[t], all_queries.matmul_input[t]))
+
+    def energies(self, t: int, query: Query) -> Tensor:
+        """-> energies (B, S) of step t, -inf on padding, up to a constant of each row."""
+        raise NotImplementedError
+
+    def start_backward(self, all_queries: Query, d_contexts: Tensor, d_weights: Tensor | None) -> None:
+        """all_queries: the queries of all steps, (T, B, H); d_contexts (T, B, M): what reaches the contexts from
+        outside, to which the loop adds the rest."""
+        self.all_queries = all_queries
+        self.d_contexts = d_contexts
+        self.d_context = d_contexts.unbind(0)
+        self.d_weights = d_weights
+
+    def backward_step(self, t: int, query: Query, d_state: Tensor) -> None:
+        """With d_contexts[t] complete: adds this step's part to d_state (B, H), the query's gradient."""
+        weight = self.weight[t].squeeze(1)
+        # Row times matrix, not matrix times column: torch takes ten times as long for the second on CPU.
+        d_weight = torch.bmm(self.d_context[t].unsqueeze(1), self.memory.mT).squeeze(1)
+        if self.d_weights is not None:
+            d_weight += self.d_weights[t]
+        # The softmax's derivative: alpha * (d - sum alpha d), in this order: the d have much in common, and what is
+        # left after subtracting it should not be the rounding of alpha * d. Padding has alpha 0, and so gradient 0.
+        d_energies = d_weight.sub_((weight * d_weight).sum(1, keepdim=True)).mul_(weight)
+        self.backward_energies(t, d_energies, query, d_state)
+
+    def backward_steps(self, d_states: Tensor) -> None:
+        """The same for all steps: d_states (T, B, H)."""
+        for t in reversed(range(len(d_states))):
+            self.backward_step(t, Query(self.all_queries.state[t], self.all_queries.matmul_input[t]), d_states[t])
+
+    def backward_energies(self, t: int, d_energies: Tensor, query: Query, d_state: Tensor) -> None:
+        """d_energies (B, S) -> d_state, and whatever the keys' gradient needs."""
+        raise NotImplementedError
+
+    def score_gradients(self) -> ScoreGradients:
+        """Once the loop has gone all the way back."""
+        raise NotImplementedError
+
+    def memory_gradient(self) -> Tensor:
+        """(B, S, M): for every sentence the product of its weights with its contexts' gradients."""
+        return torch.bmm(self.weights.permute(1, 2, 0), self.d_contexts.transpose(0, 1))
+
+
+def bounded_exp_(x: Tensor) -> Tensor:
+    """e^x in place, within the type's normal numbers."""
+    limit = math.floor(-math.log(torch.finfo(x.dtype).tiny))
+    return x.clamp_(-limit, limit).exp_()
+
+
+class FusedAdditive(FusedAttention):
+    """e = v . tanh(q + k), with q = W_a s.
+
+    Exp form: tanh(q + k) = 1 - 2 r with r = 1 / (1 + e^2q e^2k). The exponentials are made once per key and once per
+    query, which leaves one multiply-add and one reciprocal per (b, t, s, a); tanh takes ten times as long on a CPU.
+    The sum of v drops out of the softmax. |q| and |k| are clamped where e^2x would leave the type's normal numbers
+    (43 in float32); tanh of their sum is 1 to the last digit long before, unless the two are so large and cancel.
+    """
+
+    def __init__(self, memory, bias, contexts, weights, low_precision, exp_keys: Tensor, query: Tensor, v: Tensor):
+        super().__init__(memory, bias, contexts, weights, low_precision, exp_keys, query, v)
+        self.exp_keys = exp_keys
+        self.query = query
+        self.query_twice = 2 * query
+        self.v = v
+        self.one = v.new_ones(())
+        self.slope = -2 * v
+        self.workspace = torch.empty_like(exp_keys)
+        self.flat = self.workspace.flatten(0, 1)
+        self.flat_bias = bias.flatten()
+
+    def reciprocals(self, t: int, query: Query) -> Tensor:
+        """r (B, S, A) of step t, in room that the next call overwrites."""
+        projected = bounded_exp_(torch.mm(query.matmul_input, self.query_twice.t()).to(self.v.dtype)).unsqueeze(1)
+        return torch.addcmul(self.one, self.exp_keys, projected, out=self.workspace).reciprocal_()
+
+    def energies(self, t: int, query: Query) -> Tensor:
+        self.reciprocals(t, query)
+        return torch.addmv(self.flat_bias, self.flat, self.slope).view_as(self.bias)
+
+    def start_backward(self, all_queries: Query, d_contexts: Tensor, d_weights: Tensor | None) -> None:
+        super().start_backward(all_queries, d_contexts, d_weights)
+        self.d_queries = torch.empty(*d_contexts.shape[:2], len(self.v), dtype=self.query.dtype, device=self.v.device)
+        self.d_query = self.d_queries.unbind(0)
+        self.d_keys = torch.zeros_like(self.exp_keys)
+        self.d_v = torch.zeros_like(self.v)
+        self.steep = 4 * self.v  # tanh' = 1 - (1 - 2r)^2 = 4 (r - r^2)
+
+    def backward_energies(self, t: int, d_energies: Tensor, query: Query, d_state: Tensor) -> None:
+        r = self.reciprocals(t, query)
+        self.d_v.addmv_(self.flat.t(), d_energies.flatten())
+        r.addcmul_(r, r, value=-1)
+        torch.mul(torch.bmm(d_energies.unsqueeze(1), r).squeeze(1), self.steep, out=self.d_query[t])
+        self.d_keys.addcmul_(r, d_energies.unsqueeze(2))
+        addmm_(d_state, self.d_query[t], self.query)
+
+    def score_gradients(self) -> ScoreGradients:
+        # d e / d v = tanh = 1 - 2 r, and the 1 drops out: a row's d_energies sum to zero.
+        return ScoreGradients(
+            self.d_keys.mul_(self.steep),
+            weight_gradient(self.d_queries, self.all_queries.matmul_input),
+            self.d_v.mul_(-2),
+        )
+
+
+class FusedCoverage(FusedAdditive):
+    """e = v . tanh(q + k + c w), where c is the sum of the weights of the steps before.
+
+    What is added to the keys changes at every step, so r = sigmoid(-2 (q + k + c w)) has no exponentials to share.
+    """
+
+    def __init__(
+        self, memory, bias, contexts, weights, low_precision, keys_twice: Tensor, query, v, coverage_weight: Tensor
+    ):
+        super().__init__(memory, bias, contexts, weights, low_precision, keys_twice, query, v)
+        self.buffers = (*self.buffers, coverage_weight)
+        self.keys_twice = keys_twice
+        self.coverage_weight = coverage_weight
+        self.coverage_weight_twice = 2 * coverage_weight
+        self.coverage = torch.zeros_like(weights[0])
+
+    def forward_step(self, t: int, query: Query) -> None:
+        super().forward_step(t, query)
+        self.coverage += self.weights[t]
+
+    def reciprocals(self, t: int, query: Query) -> Tensor:
+        projected = torch.mm(query.matmul_input, self.query_twice.t()).to(self.v.dtype).unsqueeze(1)
+        torch.add(self.keys_twice, projected, out=self.workspace)
+        return self.workspace.addcmul_(self.coverage.unsqueeze(2), self.coverage_weight_twice).neg_().sigmoid_()
+
+    def start_backward(self, all_queries: Query, d_contexts: Tensor, d_weights: Tensor | None) -> None:
+        # Coverage passes every weight to all later steps; their gradients are added as the loop goes.
+        d_weights = torch.zeros_like(self.weights) if d_weights is None else d_weights.clone()
+        super().start_backward(all_queries, d_contexts, d_weights)
+        self.d_coverage = torch.zeros_like(self.coverage)
+        self.d_coverage_weight = torch.zeros_like(self.coverage_weight)
+        self.steep_coverage_weight = self.steep * self.coverage_weight
+        self.coverage_before = self.weights.cumsum(0)
+
+    def backward_step(self, t: int, query: Query, d_state: Tensor) -> None:
+        self.coverage = self.coverage_before[t - 1] if t else torch.zeros_like(self.coverage)
+        assert self.d_weights is not None
+        self.d_weights[t] += self.d_coverage
+        super().backward_step(t, query, d_state)
+
+    def backward_energies(self, t: int, d_energies: Tensor, query: Query, d_state: Tensor) -> None:
+        super().backward_energies(t, d_energies, query, d_state)  # leaves r - r^2 in the room
+        self.d_coverage_weight.addmv_(self.flat.t(), (self.coverage * d_energies).flatten())
+        self.d_coverage.addcmul_(d_energies, torch.mv(self.flat, self.steep_coverage_weight).view_as(d_energies))
+
+    def score_gradients(self) -> ScoreGradients:
+        return super().score_gradients()._replace(coverage_weight=self.d_coverage_weight.mul_(self.steep))
+
+
+class FusedDot(FusedAttention):
+    """e = h . k: dot and, with keys W_a h_s, general; scaled dot comes with its keys scaled."""
+
+    def __init__(self, memory, bias, contexts, weights, low_precision, keys: Tensor):
+        super().__init__(memory, bias, contexts, weights, low_precision, keys)
+        self.keys = keys
+
+    def energies(self, t: int, query: Query) -> Tensor:
+        return torch.baddbmm(self.bias.unsqueeze(1), query.state.unsqueeze(1), self.keys.mT).squeeze(1)
+
+    def start_backward(self, all_queries: Query, d_contexts: Tensor, d_weights: Tensor | None) -> None:
+        super().start_backward(all_queries, d_contexts, d_weights)
+        self.d_energies = torch.empty_like(self.weights)
+
+    def backward_energies(self, t: int, d_energies: Tensor, query: Query, d_state: Tensor) -> None:
+        self.d_energies[t] = d_energies
+        d_state.unsqueeze(1).baddbmm_(d_energies.unsqueeze(1), self.keys)
+
+    def score_gradients(self) -> ScoreGradients:
+        keys = torch.bmm(self.d_energies.permute(1, 2, 0), self.all_queries.state.transpose(0, 1))
+        return ScoreGradients(keys)
+
+
+def create_attention(
+    memory: Tensor,
+    keys: Tensor,
+    mask: Tensor,
+    query: Tensor | None,
+    v: Tensor | None,
+    coverage_weight: Tensor | None,
+    steps: int,
+    dtype: torch.dtype,
+    accumulation: torch.dtype,
+) -> FusedAttention:
+    """Attention over `steps` steps: additive if its weights query (A, H) and v (A,) are given, with coverage if cover
+    (A,) is as well, else dot products."""
+    batch, positions, width = memory.shape
+    contexts = memory.new_empty(steps, batch, width, dtype=accumulation)
+    weights = memory.new_empty(steps, batch, positions, dtype=accumulation)
+    bias = torch.zeros(batch, positions, dtype=accumulation, device=memory.device).masked_fill_(~mask, -math.inf)
+    low_precision = None if dtype == accumulation else torch.empty_like(contexts, dtype=dtype)
+    workspace = (bias, contexts, weights, low_precision)
+    if query is None or v is None:
+        return FusedDot(memory.to(accumulation), *workspace, keys.to(accumulation))
+    if coverage_weight is not None:
+        return FusedCoverage(
+            memory.to(accumulation),
+            *workspace,
+            2 * keys.to(accumulation),
+            query.to(dtype),
+            v.to(accumulation),
+            coverage_weight.to(accumulation),
+        )
+    if is_enabled(Kernel.triton, memory, dtype):
+        from nmt.acceleration.fused import triton_attention  # what it imports is not everywhere
+
+        if positions <= triton_attention.MAX_POSITIONS:
+            matmul_inputs = memory.to(dtype).contiguous(), keys.to(dtype).contiguous()
+            return triton_attention.TritonAdditive(
+                matmul_inputs[0], *workspace, matmul_inputs[1], query.to(dtype), v.to(accumulation)
+            )
+    return FusedAdditive(
+        memory.to(accumulation),
+        *workspace,
+        bounded_exp_(2 * keys.to(accumulation)),
+        query.to(dtype),
+        v.to(accumulation),
+    )

@@ -1,0 +1,129 @@
+"""A model made ready for search: the same equations, with all done beforehand that depends on the weights alone.
+
+The plain `encode` and `step` are what runs, and stay the reference: their parts are replaced by equal ones that are
+faster. Weights are cast and laid out once. Embedding projections are precomputed in a table. With several hypotheses
+per sentence the memory is projected once. Energies take the exponential form. A part whose type is not known here stays
+as it is.
+"""
+
+import copy
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from nmt.acceleration.fused.matmul import matmul_dtype
+from nmt.acceleration.inference.attention import InferenceAdditive, InferenceCoverage
+from nmt.acceleration.inference.cells import INFERENCE_CELLS
+from nmt.acceleration.inference.linear import PackedLinear, ProjectedEmbedding, fuse_linears, get_linear
+from nmt.acceleration.inference.output import OutputLayer
+from nmt.model.attention import AdditiveAttention, ConcatAttention, CoverageAttention, Source
+from nmt.model.cells import Cell
+from nmt.model.decoder import BahdanauDecoder, Decoder, FixedVectorDecoder, LuongDecoder, State
+from nmt.model.encoder import Encoder
+
+# Tables of words beyond this size are not made. For 6,000 words and 256 and 512 units both sides take 86 MB in float32.
+MAX_TABLE_BYTES = 2**28
+
+# Their contexts are multiplied by weights alone before anything else happens to them.
+_FOLDED = (BahdanauDecoder, FixedVectorDecoder)
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+class InferenceModel:
+    """`encode` and `step` of a model in eval mode; of no use any more when its weights change.
+
+    Products run in the type that autocast asks for now; states, energies, softmax and sums in float32 (or wider).
+    fold_memory: a step has several rows for a sentence. With one hypothesis per sentence, folding costs as much as it
+    saves.
+    rescore_top_k: as many of a row's largest logits are in float32 whatever the products run in.
+    """
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, output: nn.Linear, *, fold_memory: bool, rescore_top_k: int):
+        dtype = matmul_dtype(output.weight, output.weight)
+        self._kind = output.weight.device.type
+        with self._inference_mode():
+            self._encoder = encoder
+            if self._kind == "cpu":  # elsewhere launches count, and a whole layer is one call of cuDNN or few kernels
+                self._encoder = _copy(encoder)
+                _project_source_embedding(self._encoder, dtype)
+                _replace(self._encoder, dtype)
+            self._decoder = _copy(decoder)
+            self._fold_memory = _prepare_decoder(self._decoder, dtype, fold_memory)
+            _replace(self._decoder, dtype)
+            self._output = OutputLayer(output, dtype, rescore_top_k)
+
+    def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Source, State]:
+        """As Seq2Seq.encode; the memory (B, S, .) may be of another width."""
+        encoded = self._encoder(src, src_lengths)
+        with self._inference_mode():
+            source = self._decoder.source(encoded)
+            return source._replace(memory=self._fold_memory(source.memory)), self._decoder.init_state(encoded)
+
+    def step(self, tokens: Tensor, state: State, source: Source) -> tuple[Tensor, State, Tensor]:
+        """As Seq2Seq.step."""
+        with self._inference_mode():
+            features, state, weights = self._decoder.step(tokens, state, source)
+            return self._output(features), state, weights
+
+    @contextmanager
+    def _inference_mode(self):
+        with torch.inference_mode(), torch.autocast(self._kind, enabled=False):
+            yield
+
+
+def _copy(module: Part) -> Part:
+    """All parts anew, with the same weights."""
+    return copy.deepcopy(module, {id(weight): weight for weight in module.parameters()})
+
+
+def _prepare_decoder(decoder: Decoder, dtype: torch.dtype, fold_memory: bool) -> nn.Module:
+    """-> what makes of the memory (B, S, M) the one that the decoder's step then wants."""
+    if type(decoder) is LuongDecoder:
+        _project_embedding(decoder, [(decoder.cell, "project")], dtype)
+    elif isinstance(decoder, BahdanauDecoder | FixedVectorDecoder) and type(decoder) in _FOLDED:
+        _project_embedding(decoder, [(decoder.cell, "project"), (decoder.readout, "word")], dtype)
+        if fold_memory:
+            fused = fuse_linears([(decoder, "context"), (decoder.readout, "context")])
+            return PackedLinear(fused.weight, None, dtype)
+    return nn.Identity()
+
+
+def _project_embedding(decoder: Decoder, users: list[tuple[nn.Module, str]], dtype: torch.dtype) -> None:
+    """Makes the embedding a table of what `users`, products by module and name, make of each word."""
+    embeddings = decoder.embedding.weight
+    if _fits(embeddings, users, dtype):
+        fused = fuse_linears(users)
+        decoder.add_module("embedding", ProjectedEmbedding(PackedLinear(fused.weight, fused.bias, dtype), embeddings))
+
+
+def _project_source_embedding(encoder: Encoder, dtype: torch.dtype) -> None:
+    """Lets the lowest cells take words by their ids, each from a table of its own: to read backwards only ids turn."""
+    embeddings, cells = encoder.embedding.weight, encoder.cells[0]
+    if _fits(embeddings, [(cell, "project") for cell in cells], dtype):
+        for cell in cells:
+            packed = get_linear(cell, "project")
+            cell.add_module("project", ProjectedEmbedding(PackedLinear(packed.weight, packed.bias, dtype), embeddings))
+        encoder.add_module("embedding", nn.Identity())
+
+
+def _fits(embeddings: Tensor, users: list[tuple[nn.Module, str]], dtype: torch.dtype) -> bool:
+    width = sum(get_linear(module, name).out_features for module, name in users)
+    return len(embeddings) * width * dtype.itemsize <= MAX_TABLE_BYTES
+
+
+def _replace(module: nn.Module, dtype: torch.dtype) -> None:
+    """Replaces every part within that is known."""
+    for name, part in module.named_children():
+        if isinstance(part, nn.Linear):
+            part = PackedLinear(part.weight, part.bias, dtype)
+        elif isinstance(part, Cell) and type(part) in INFERENCE_CELLS:
+            part = INFERENCE_CELLS[type(part)](part, dtype)
+        elif isinstance(part, AdditiveAttention) and type(part) in (AdditiveAttention, ConcatAttention):
+            part = InferenceAdditive(part, dtype)
+        elif type(part) is CoverageAttention:
+            part = InferenceCoverage(part, dtype)
+        module.add_module(name, part)
+        _replace(part, dtype)

@@ -1,0 +1,53 @@
+"""Additive scores with little more than a multiply-add and a reciprocal, or a sigmoid, where there was a tanh."""
+
+import torch
+from torch import Tensor
+
+from nmt.acceleration.fused.attention import bounded_exp_
+from nmt.acceleration.inference.linear import PackedLinear
+from nmt.model.attention import AdditiveAttention, Attention, CoverageAttention
+
+
+class InferenceAdditive(Attention):
+    """Keys e^2k (once a sentence) and queries e^2q: tanh(q + k) = 1 - 2 / (1 + e^2q e^2k).
+
+    The energies lack the sum of v, which is the same for all positions; see nmt.acceleration.fused.attention.
+    """
+
+    def __init__(self, attention: AdditiveAttention, dtype: torch.dtype):
+        super().__init__()
+        self.size = attention.size
+        key, bias = attention.key, attention.key.bias
+        self.key = PackedLinear(2 * key.weight, None if bias is None else 2 * bias, dtype)
+        self.query = PackedLinear(2 * attention.query.weight, None, dtype)
+        self.slope = -2 * attention.v.detach()
+        self.one = torch.ones_like(self.slope[0])
+
+    def project_keys(self, memory: Tensor) -> Tensor:
+        return bounded_exp_(self.key(memory))
+
+    def project_query(self, hidden: Tensor) -> Tensor:
+        return bounded_exp_(self.query(hidden))
+
+    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
+        return torch.addcmul(self.one, query.unsqueeze(2), keys.unsqueeze(1)).reciprocal_() @ self.slope
+
+
+class InferenceCoverage(InferenceAdditive):
+    """With coverage the exponentials have nothing to share: tanh(z) = 1 - 2 sigmoid(-2 z)."""
+
+    uses_coverage = True
+
+    def __init__(self, attention: CoverageAttention, dtype: torch.dtype):
+        super().__init__(attention, dtype)
+        self.coverage_weight_twice = 2 * attention.coverage_weight.detach()
+
+    def project_keys(self, memory: Tensor) -> Tensor:
+        return self.key(memory)
+
+    def project_query(self, hidden: Tensor) -> Tensor:
+        return self.query(hidden)
+
+    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
+        twice = query.unsqueeze(2) + keys.unsqueeze(1)
+        return twice.addcmul_(coverage.unsqueeze(3), self.coverage_weight_twice).neg_().sigmoid_() @ self.slope

@@ -1,0 +1,74 @@
+"""The steps of ``nmt.model.cells`` without gradients: prepared products, and gates that are overwritten."""
+
+import torch
+from torch import Tensor, nn
+
+from nmt.acceleration.fused.matmul import fast_tanh_
+from nmt.acceleration.inference.linear import PackedLinear
+from nmt.model.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
+
+
+class InferenceCell(nn.Module):
+    """A cell's step; `parts` are the numbers of gates whose recurrent products share an operand.
+
+    As with Cell, projected (N, gates * H), state (N, state_size) -> the next state; but `projected` is overwritten.
+    """
+
+    parts: tuple[int, ...]
+
+    def __init__(self, cell: Cell, dtype: torch.dtype):
+        super().__init__()
+        self.size = cell.size
+        self.dtype = dtype
+        self.state_size = cell.state_size
+        self.project = cell.project
+        self.weight = cell.weight.detach()  # of which type a state is
+        weights = cell.weight.split([gates * cell.size for gates in self.parts])
+        self.recurrent = nn.ModuleList(PackedLinear(weight, None, dtype) for weight in weights)
+
+    def output(self, state: Tensor) -> Tensor:
+        return state[..., : self.size]
+
+
+class InferenceGRU(InferenceCell):
+    parts = (2, 1)
+
+    def forward(self, projected: Tensor, state: Tensor) -> Tensor:
+        sigmoids, candidate = projected.split((2 * self.size, self.size), -1)
+        update, reset = sigmoids.add_(self.recurrent[0](state)).sigmoid_().chunk(2, -1)
+        candidate.add_(self.recurrent[1](reset * state))
+        return torch.lerp(state, fast_tanh_(candidate, self.dtype), update)
+
+
+class InferenceGRUResetAfter(InferenceCell):
+    parts = (3,)
+
+    def __init__(self, cell: GRUResetAfterCell, dtype: torch.dtype):
+        super().__init__(cell, dtype)
+        bias = torch.cat((cell.candidate_bias.new_zeros(2 * cell.size), cell.candidate_bias.detach()))
+        self.recurrent[0] = PackedLinear(cell.weight, bias, dtype)
+
+    def forward(self, projected: Tensor, state: Tensor) -> Tensor:
+        sigmoids, candidate = projected.split((2 * self.size, self.size), -1)
+        recurrent = self.recurrent[0](state)
+        update, reset = sigmoids.add_(recurrent[..., : 2 * self.size]).sigmoid_().chunk(2, -1)
+        candidate.addcmul_(reset, recurrent[..., 2 * self.size :])
+        return torch.lerp(state, fast_tanh_(candidate, self.dtype), update)
+
+
+class InferenceLSTM(InferenceCell):
+    parts = (4,)
+
+    def forward(self, projected: Tensor, state: Tensor) -> Tensor:
+        hidden, cell = state.split(self.size, -1)
+        sigmoids, candidate = projected.add_(self.recurrent[0](hidden)).split((3 * self.size, self.size), -1)
+        input_gate, forget_gate, output_gate = sigmoids.sigmoid_().chunk(3, -1)
+        cell = (forget_gate * cell).addcmul_(input_gate, fast_tanh_(candidate, self.dtype))
+        return torch.cat((output_gate * fast_tanh_(cell.clone(), self.dtype), cell), -1)
+
+
+INFERENCE_CELLS: dict[type[Cell], type[InferenceCell]] = {
+    GRUCell: InferenceGRU,
+    GRUResetAfterCell: InferenceGRUResetAfter,
+    LSTMCell: InferenceLSTM,
+}

@@ -1,0 +1,98 @@
+"""Products whose weights were cast and laid out for this machine beforehand, once for all steps of all sentences."""
+
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmt.acceleration.fused.matmul import accumulation_dtype
+
+
+class PackedLinear(nn.Module):
+    """(..., X) -> (..., Y): inputs times the transpose of weight (Y, X), plus bias (Y,), in `dtype`; at least float32.
+
+    On a CPU the weights lie as oneDNN wants them, which spares each call the rearranging: with few rows that takes
+    longer than the product. It also makes a row's result independent of how many rows there are.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype):
+        super().__init__()
+        self.dtype = dtype
+        self.weight = weight.detach().to(dtype)
+        self.bias = None if bias is None else bias.detach().to(dtype)
+        self.packed = weight.device.type == "cpu" and _can_pack(dtype)
+        if self.packed:
+            self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.forward_low_precision(inputs).to(accumulation_dtype(self.dtype))
+
+    def forward_low_precision(self, inputs: Tensor) -> Tensor:
+        """The same in `dtype`, as it was multiplied."""
+        inputs = inputs.to(self.dtype)
+        if self.packed:
+            return torch.ops.mkldnn._linear_pointwise(inputs, self.weight, self.bias, "none", [], "")
+        return functional.linear(inputs, self.weight, self.bias)
+
+
+class ProjectedEmbedding(nn.Module):
+    """ids (...) -> (..., Y): what the product makes of each word's embedding, of embeddings (V, X)."""
+
+    def __init__(self, packed: PackedLinear, embeddings: Tensor):
+        super().__init__()
+        self.rows = packed.forward_low_precision(embeddings)
+        self.dtype = accumulation_dtype(packed.dtype)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return functional.embedding(ids, self.rows).to(self.dtype)
+
+
+class OutputSlice(nn.Module):
+    """(..., X) -> (..., last - first): one's part of what was multiplied for several."""
+
+    def __init__(self, first: int, last: int):
+        super().__init__()
+        self.columns = slice(first, last)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return inputs[..., self.columns]
+
+
+class FusedLinear(NamedTuple):
+    """weight (Y, X), bias (Y,)."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+def get_linear(module: nn.Module, name: str) -> nn.Linear:
+    """The product that a module has under that name."""
+    packed = module.get_submodule(name)
+    assert isinstance(packed, nn.Linear), packed
+    return packed
+
+
+def fuse_linears(users: list[tuple[nn.Module, str]]) -> FusedLinear:
+    """One product for all `users`, nn.Linear by module and name, which become columns of its result."""
+    weights, biases, first = [], [], 0
+    for module, name in users:
+        packed = get_linear(module, name)
+        last = first + packed.out_features
+        weights.append(packed.weight)
+        biases.append(packed.weight.new_zeros(packed.out_features) if packed.bias is None else packed.bias)
+        module.add_module(name, OutputSlice(first, last))
+        first = last
+    return FusedLinear(torch.cat(weights), torch.cat(biases))
+
+
+@cache
+def _can_pack(dtype: torch.dtype) -> bool:
+    """Whether torch's compiler has its packed products here: they are not part of its public face."""
+    try:
+        weight = torch.ops.mkldnn._reorder_linear_weight(torch.eye(2, dtype=dtype))
+        ones = torch.ops.mkldnn._linear_pointwise(torch.ones(3, 2, dtype=dtype), weight, None, "none", [], "")
+    except (AttributeError, RuntimeError):
+        return False
+    return bool((ones == 1).all())

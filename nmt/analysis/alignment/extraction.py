@@ -1,0 +1,133 @@
+"""From a translation, found or given, to the alignment of its words: in one direction, or in both."""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from nmt.analysis.alignment.linking import Link, links
+from nmt.analysis.alignment.merging import WordAttention, drop_punctuation, merge
+from nmt.analysis.alignment.symmetrize import Symmetrization, combine, joint_links, symmetrize
+from nmt.data.symbols import EOS, NAMES
+
+
+class Alignment(NamedTuple):
+    """Links; weights (Tw, Sw) and eos (Tw,) as in WordAttention, but for two directions, which have no common eos.
+
+    weights are (Tw, 0) and there are no links where the pair was too long for attention to be kept.
+    """
+
+    links: list[Link]
+    weights: np.ndarray
+    eos: np.ndarray | None
+
+
+class TranslationLike(Protocol):
+    """A translation with the attention that made it; see nmt.decoding.translator.Translation."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def log_prob(self) -> float: ...
+    @property
+    def src_words(self) -> list[str]: ...
+    @property
+    def tgt_words(self) -> list[str]: ...
+    @property
+    def src_pieces(self) -> list[str]: ...
+    @property
+    def tgt_pieces(self) -> list[str]: ...
+    @property
+    def weights(self) -> np.ndarray: ...
+    @property
+    def src_word_of(self) -> list[int]: ...
+    @property
+    def tgt_word_of(self) -> list[int]: ...
+
+
+class _Pieces(NamedTuple):
+    """A translation whose words are its pieces."""
+
+    text: str
+    log_prob: float
+    src_words: list[str]
+    tgt_words: list[str]
+    src_pieces: list[str]
+    tgt_pieces: list[str]
+    weights: np.ndarray
+    src_word_of: list[int]
+    tgt_word_of: list[int]
+
+
+def by_piece(translation: TranslationLike) -> TranslationLike:
+    """The same translation with its pieces for words, the end of sentence left out: for text without spaces."""
+    src_words, src_word_of = _as_words(translation.src_pieces)
+    tgt_words, tgt_word_of = _as_words(translation.tgt_pieces)
+    return _Pieces(
+        translation.text,
+        translation.log_prob,
+        src_words,
+        tgt_words,
+        translation.src_pieces,
+        translation.tgt_pieces,
+        translation.weights,
+        src_word_of,
+        tgt_word_of,
+    )
+
+
+def _as_words(pieces: list[str]) -> tuple[list[str], list[int]]:
+    """The pieces without the end of sentence, and of all of them which of these each is, or -1."""
+    words = pieces[:-1] if pieces[-1:] == [NAMES[EOS]] else pieces
+    return words, [*range(len(words)), -1][: len(pieces)]
+
+
+def word_attention(translation: TranslationLike) -> WordAttention:
+    """Attention of target words over source words, pieces merged on both sides.
+
+    Punctuation attached to a target word is ignored when its subwords are merged. A source word gets the weight of all
+    its pieces. Where no attention was kept (the model has none, or the line is too long) the weights are (Tw, 0), and
+    all mass is on no word.
+    """
+    if not translation.weights.size:
+        return no_attention(len(translation.tgt_words))
+    return merge(
+        translation.weights,
+        drop_punctuation(translation.tgt_pieces, translation.tgt_word_of),
+        translation.src_word_of,
+        len(translation.tgt_words),
+        len(translation.src_words),
+    )
+
+
+def no_attention(n_tgt: int) -> WordAttention:
+    """The attention of `n_tgt` words where none was kept: weights (Tw, 0), however long the source is."""
+    return WordAttention(np.zeros((n_tgt, 0), np.float32), np.ones(n_tgt, np.float32))
+
+
+def word_links(translation: TranslationLike) -> list[Link]:
+    """Hard links of a translation's words; none for an empty one."""
+    return align(translation).links
+
+
+def align(translation: TranslationLike, *, threshold: float | None = None) -> Alignment:
+    """The alignment by one model; threshold: see `links`."""
+    weights, eos = word_attention(translation)
+    return Alignment(links(weights, threshold=threshold) if weights.size else [], weights, eos)
+
+
+def align_both(
+    forward: TranslationLike, backward: TranslationLike, how: Symmetrization, *, threshold: float | None = None
+) -> Alignment:
+    """The alignment by two models, the second of which translates the other way round.
+
+    Each makes its links, by that threshold; by agreement they make them together, and the threshold is theirs. Where
+    one of them was led without attention, since the pair is too long for it, there are neither links nor weights.
+    """
+    if not (forward.weights.size and backward.weights.size):
+        return Alignment([], no_attention(len(forward.tgt_words)).weights, None)
+    there, back = align(forward, threshold=threshold), align(backward, threshold=threshold)
+    if how is Symmetrization.joint:
+        found = joint_links(there.weights, back.weights, threshold=threshold)
+    else:
+        found = symmetrize(there.links, [(src, tgt) for tgt, src in back.links], how)
+    return Alignment(found, combine(there.weights, back.weights), None)

@@ -1,0 +1,101 @@
+"""Two directions made one: links, and matrices, of a model and of one that translates the other way round."""
+
+from collections.abc import Collection
+from enum import Enum
+from heapq import heappop, heappush
+
+import numpy as np
+
+from nmt.analysis.alignment.linking import Link, claims_of, threshold_links
+
+MIN_JOINT_CLAIM = 0.1  # the least claim, by the geometric mean of two directions', that makes a link
+_NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
+
+
+class Symmetrization(Enum):
+    """How two directions become one; the words of ``symmetrize``."""
+
+    intersection = "intersection"
+    union = "union"
+    grow_diag = "grow_diag"
+    grow_diag_final_and = "grow_diag_final_and"
+    joint = "joint"
+
+
+def symmetrize(
+    forward: Collection[tuple[int, int]], backward: Collection[tuple[int, int]], how: Symmetrization
+) -> list[Link]:
+    """Links of both directions, all written source first, as one sorted list.
+
+    grow_diag begins with the intersection and takes from the union, again and again, what touches a link (diagonally
+    too) and has a word that is not linked yet; grow_diag_final_and then takes, first from `forward` and then from
+    `backward`, links between two words that are both not linked yet.  # Och and Ney (2003), 4; Koehn et al. (2005)
+    Raises ValueError for agreement, which is made of two matrices: `joint_links`.
+    """
+    first, second = set(forward), set(backward)
+    match how:
+        case Symmetrization.intersection:
+            found = first & second
+        case Symmetrization.union:
+            found = first | second
+        case Symmetrization.grow_diag:
+            found = _grow(first & second, first | second)
+        case Symmetrization.grow_diag_final_and:
+            found = _grow(first & second, first | second)
+            for links in (forward, backward):
+                _finish(found, links)
+        case _:
+            legal = ", ".join(word.value for word in Symmetrization if word is not Symmetrization.joint)
+            raise ValueError(f"symmetrize={how.value} is made of matrices, not of links: of links legal are {legal}")
+    return sorted(Link(*pair) for pair in found)
+
+
+def joint_links(forward: np.ndarray, backward: np.ndarray, *, threshold: float | None = None) -> list[Link]:
+    """The links that two directions make together, sorted: sqrt(claim of one * claim of the other) >= threshold.
+
+    # Liang, Taskar and Klein (2006), 4, whose posteriors are here claims as in `links`: w^2 / (all that a word gets)
+    forward (Tw, Sw): weights of each target word; backward (Sw, Tw): of each source word. threshold: MIN_JOINT_CLAIM
+    where none is given. Raises ValueError for one outside 0 < threshold <= 1.
+    """
+    return threshold_links(
+        MIN_JOINT_CLAIM if threshold is None else threshold, combine(claims_of(forward), claims_of(backward))
+    )
+
+
+def combine(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
+    """One matrix of two directions: sqrt(p(i|j) q(j|i)), large where both are. Rows need not sum to one.
+
+    forward (Tw, Sw): weights of each target word; backward (Sw, Tw): of each source word -> (Tw, Sw).
+    """
+    assert forward.shape == backward.shape[::-1], "the two directions are of the same pair"
+    return np.sqrt(forward * backward.T)
+
+
+def _grow(found: set[tuple[int, int]], union: set[tuple[int, int]]) -> set[tuple[int, int]]:
+    sources, targets = {src for src, _ in found}, {tgt for _, tgt in found}
+    before = -1
+    while before < len(found):
+        before = len(found)
+        # By target word, then source word, as the published program goes: a link that is taken can bar a later one, and
+        # one that lies ahead has its own turn in the same round.
+        ahead = sorted((tgt, src) for src, tgt in found)
+        while ahead:
+            tgt, src = heappop(ahead)
+            for across, down in _NEIGHBOURS:
+                new = (src + across, tgt + down)
+                if new in union and new not in found and (new[0] not in sources or new[1] not in targets):
+                    found.add(new)
+                    sources.add(new[0])
+                    targets.add(new[1])
+                    if (new[1], new[0]) > (tgt, src):
+                        heappush(ahead, (new[1], new[0]))
+    return found
+
+
+def _finish(found: set[tuple[int, int]], links: Collection[tuple[int, int]]) -> None:
+    sources, targets = {src for src, _ in found}, {tgt for _, tgt in found}
+    for src, tgt in sorted(links, key=lambda link: (link[1], link[0])):
+        if src not in sources and tgt not in targets:
+            found.add((src, tgt))
+            sources.add(src)
+            targets.add(tgt)

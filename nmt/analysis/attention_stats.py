@@ -1,0 +1,88 @@
+"""Statistics of attention: entropy, coverage, and the weight on the end of sentence.
+
+Words that were translated twice or not at all show here before they show in BLEU.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from nmt.analysis.alignment import MIN_WEIGHT, WordAttention
+
+MAX_COVERAGE = (
+    3.0  # target words' worth of attention beyond which a source word got too much: compounds rarely become more
+)
+
+
+class AttentionStats(NamedTuple):
+    """Means over a corpus.
+
+    entropy: of a target word's attention, in nats; max_weight: its largest weight; eos_mass: its mass on the end of
+    sentence;
+    uncovered: share of source words to which no target word gave `MIN_WEIGHT`; over_attended: share of those that got
+    more than `MAX_COVERAGE` words' worth; forward: share of steps from one target word to the next on which the source
+    word with the largest weight does not go back.
+    """
+
+    entropy: float
+    max_weight: float
+    eos_mass: float
+    uncovered: float
+    over_attended: float
+    forward: float
+
+
+class AttentionSums(NamedTuple):
+    """Sums that become a Health; those of the parts of a corpus may be added up."""
+
+    entropy: float = 0.0
+    max_weight: float = 0.0
+    eos_mass: float = 0.0
+    uncovered: float = 0.0
+    over_attended: float = 0.0
+    forward: float = 0.0
+    tgt_words: float = 0.0
+    src_words: float = 0.0
+    steps: float = 0.0
+
+
+def attention_sums(attentions: Iterable[WordAttention]) -> AttentionSums:
+    """The sums over sentences; one without words on a side is passed over."""
+    sums = np.zeros(len(AttentionSums._fields))
+    for weights, eos in attentions:
+        if weights.size:
+            sums += _of_sentence(weights.astype(np.float64), eos.astype(np.float64))
+    return AttentionSums(*sums.tolist())
+
+
+def attention_stats(sums: AttentionSums) -> AttentionStats:
+    """Divides once. Sentences of one target word alone are wholly forward."""
+    tgt_words, src_words = max(sums.tgt_words, 1.0), max(sums.src_words, 1.0)
+    return AttentionStats(
+        entropy=sums.entropy / tgt_words,
+        max_weight=sums.max_weight / tgt_words,
+        eos_mass=sums.eos_mass / tgt_words,
+        uncovered=sums.uncovered / src_words,
+        over_attended=sums.over_attended / src_words,
+        forward=sums.forward / sums.steps if sums.steps else 1.0,
+    )
+
+
+def _of_sentence(weights: np.ndarray, eos: np.ndarray) -> AttentionSums:
+    """weights (Tw, Sw), eos (Tw,): rows of both sum to one."""
+    rows = np.column_stack((weights, eos))
+    # Where a weight is 0 its logarithm is never multiplied.
+    entropy = -(rows * np.log(rows, out=np.zeros_like(rows), where=rows > 0)).sum()
+    places = weights.argmax(axis=1)[weights.max(axis=1) >= eos]
+    return AttentionSums(
+        entropy=entropy,
+        max_weight=rows.max(axis=1).sum(),
+        eos_mass=eos.sum(),
+        uncovered=(weights.max(axis=0) < MIN_WEIGHT).sum(),
+        over_attended=(weights.sum(axis=0) > MAX_COVERAGE).sum(),
+        forward=(np.diff(places) >= 0).sum(),
+        tgt_words=len(weights),
+        src_words=weights.shape[1],
+        steps=max(len(places) - 1, 0),
+    )

@@ -1,0 +1,24 @@
+"""A checkpoint on disk: a folder that is whole or absent, and that nothing has to be executed to read."""
+
+from nmt.checkpoint.optimizer import pack_optimizer, unpack_optimizer
+from nmt.checkpoint.reading import check_fit, read, read_config, read_update, verify
+from nmt.checkpoint.snapshot import FORMAT, Snapshot
+from nmt.checkpoint.writing import delete, hard_link, named, recover, resolve, write
+
+__all__ = [
+    "FORMAT",
+    "Snapshot",
+    "check_fit",
+    "delete",
+    "hard_link",
+    "named",
+    "pack_optimizer",
+    "read",
+    "read_config",
+    "read_update",
+    "recover",
+    "resolve",
+    "unpack_optimizer",
+    "verify",
+    "write",
+]

@@ -1,0 +1,196 @@
+"""Reading a checkpoint that may be damaged, of another version, or unfriendly: the truth or a ValueError."""
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from torch import Tensor
+
+from nmt.checkpoint.snapshot import (
+    CHECKSUMS,
+    CONFIG,
+    FORMAT,
+    MAX_JSON_BYTES,
+    MAX_TOKENIZER_BYTES,
+    MODEL,
+    STATE,
+    TOKENIZER,
+    TRAINING,
+    Snapshot,
+    digest,
+    files_in,
+)
+from nmt.checkpoint.tensors import read_shapes, read_tensors
+from nmt.checkpoint.writing import resolve
+
+Result = TypeVar("Result")
+
+
+def read(folder: Path, *, weights_only: bool) -> Snapshot:
+    """The snapshot in checkpoint `folder`, every byte of it checked; tensors on the CPU.
+
+    weights_only: for translating. `training` is left empty, and its file is neither read nor missed.
+    Memory: the tensors, and for a hostile JSON file at most about 25 times MAX_JSON_BYTES. Raises ValueError naming the
+    file.
+    """
+
+    def attempt(place: Path) -> Snapshot:
+        listed = _listed(place, without=(TRAINING,) if weights_only else ())
+        for name in (MODEL,) if weights_only else (MODEL, TRAINING):
+            read_shapes(
+                place / name
+            )  # a small header before an endless file: a file with a hole of terabytes would take hours
+        _check(place, listed)
+        state = _json(place / STATE)
+        _update(place, state)
+        training = {} if weights_only else read_tensors(place / TRAINING)
+        return Snapshot(read_tensors(place / MODEL), training, state, _json(place / CONFIG))
+
+    return _read_stable(folder, attempt)
+
+
+def verify(folder: Path) -> None:
+    """Reads every file and compares it with its checksum. Raises ValueError naming the file that is not whole."""
+    _read_stable(folder, lambda place: _check(place, _listed(place)))
+
+
+def read_config(folder: Path) -> dict:
+    """The configuration alone, checked, from which to build the model for check_fit. Raises ValueError."""
+
+    def attempt(place: Path) -> dict:
+        _check(place, _listed(place, without=(TRAINING,)), only=(CONFIG,))
+        return _json(place / CONFIG)
+
+    return _read_stable(folder, attempt)
+
+
+def read_update(folder: Path) -> int:
+    """How many updates were done at the checkpoint. Raises ValueError."""
+
+    def attempt(place: Path) -> int:
+        _check(place, _listed(place), only=(STATE,))
+        return _update(place, _json(place / STATE))
+
+    return _read_stable(folder, attempt)
+
+
+def check_fit(folder: Path, expected: Mapping[str, Tensor]) -> None:
+    """Refuses, by name, weights that are not those of a model, from the file's header and before memory is spent.
+
+    expected: the model's state_dict(); only names, shapes and types are compared, so that of a model on torch's meta
+    device does. Raises ValueError.
+    """
+
+    def attempt(place: Path) -> None:
+        listed = _listed(place, without=(TRAINING,))
+        found = read_shapes(place / MODEL)
+        problem = ""
+        for name, tensor in expected.items():
+            if name not in found:
+                problem = f"has no {name}, which the model needs"
+            elif found[name] != (tuple(tensor.shape), tensor.dtype):
+                shape, dtype = found[name]
+                problem = f"{name} is {shape} {dtype}, and the model's is {tuple(tensor.shape)} {tensor.dtype}"
+            if problem:
+                break
+        for name in found:
+            if name not in expected and not problem:
+                problem = f"holds {name[:80]!r}, which the model has not"
+        if problem:
+            _check(place, listed, only=(MODEL,))  # if the file is damaged, that is the news
+            raise ValueError(f"{place / MODEL}: {problem}; try a checkpoint of this very model")
+
+    _read_stable(folder, attempt)
+
+
+def _read_stable(folder: Path, attempt: Callable[[Path], Result]) -> Result:
+    """Reads again when the folder was replaced under the reader by a run that is still going on."""
+    for attempts_left in reversed(range(10)):
+        place = resolve(folder)
+        before = _identity(place)
+        try:
+            result = attempt(place)
+        except OSError as error:
+            if not attempts_left or _identity(resolve(folder)) == before:
+                raise ValueError(f"{error.filename or place}: cannot be read ({error.strerror})") from None
+        except ValueError:
+            if not attempts_left or _identity(resolve(folder)) == before:
+                raise
+        else:
+            if not attempts_left or _identity(resolve(folder)) == before:
+                return result
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _identity(place: Path) -> tuple[Path, int, int]:
+    try:
+        status = place.stat()
+    except OSError:
+        return (place, 0, 0)
+    return (place, status.st_ino, status.st_mtime_ns)
+
+
+def _listed(place: Path, without: Collection[str] = ()) -> dict[str, str]:
+    """The checksums by file name, once the folder is known to hold exactly these files, in these sizes."""
+    if not place.is_dir():
+        raise ValueError(f"{place}: no such checkpoint folder")
+    sizes = files_in(place)
+    if CHECKSUMS not in sizes:
+        raise ValueError(f"{place / CHECKSUMS}: missing, so {place} is no whole checkpoint; try another one of the run")
+    contents = _json(place / CHECKSUMS)
+    if contents.get("format") != FORMAT:
+        version = str(contents.get("format"))[:20]
+        raise ValueError(
+            f"{place}: written in format {version!r}, and this program reads {FORMAT}; try the version that wrote it"
+        )
+    files = contents.get("files")
+    if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
+        raise ValueError(f"{place / CHECKSUMS}: damaged: no list of files")
+    for name in {MODEL, TRAINING, STATE, CONFIG, *files} - set(without):
+        if name not in sizes or name == CHECKSUMS:
+            raise ValueError(
+                f"{place}: {name[:80]!r} is missing, so this is no whole checkpoint; try another of the run"
+            )
+    for name in sizes.keys() - files.keys() - {CHECKSUMS}:
+        raise ValueError(f"{place}: {name!r} does not belong to the checkpoint; move it elsewhere")
+    for name, entry in files.items():
+        if name in without:
+            continue
+        if sizes[name] != entry.get("bytes"):
+            wanted = repr(entry.get("bytes"))[:20]
+            raise ValueError(
+                f"{place / name}: damaged: {sizes[name]} bytes instead of {wanted}; try another one of the run"
+            )
+        limit = MAX_TOKENIZER_BYTES if name.startswith(f"{TOKENIZER}/") else MAX_JSON_BYTES
+        if name not in (MODEL, TRAINING) and sizes[name] > limit:
+            raise ValueError(f"{place / name}: larger than {limit:,} bytes, so it is not ours")
+    return {name: entry.get("sha256", "") for name, entry in files.items() if name not in without}
+
+
+def _check(place: Path, checksums: Mapping[str, str], only: Collection[str] = ()) -> None:
+    for name in only or checksums:
+        if digest(place / name) != checksums[name]:
+            raise ValueError(f"{place / name}: damaged: its checksum does not match; try another checkpoint of the run")
+
+
+def _json(path: Path) -> dict:
+    """A JSON object from a file of bounded size; ValueError for anything else."""
+    with path.open("rb") as file:
+        raw = file.read(MAX_JSON_BYTES + 1)
+    if len(raw) > MAX_JSON_BYTES:
+        raise ValueError(f"{path}: larger than {MAX_JSON_BYTES:,} bytes, so it is not ours")
+    try:
+        data = json.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, a number of 5,000 digits, nested without end
+        raise ValueError(f"{path}: damaged: it is not JSON; try another checkpoint of the run") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"{path}: damaged: it is not a JSON object; try another checkpoint of the run")
+    return data
+
+
+def _update(place: Path, state: dict) -> int:
+    update = state.get("update")
+    if not isinstance(update, int) or isinstance(update, bool) or update < 0:
+        raise ValueError(f"{place / STATE}: damaged: `update` is no count; try another checkpoint of the run")
+    return update

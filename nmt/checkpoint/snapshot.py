@@ -1,0 +1,79 @@
+"""What one checkpoint holds, in memory and as files: names, limits and the format's version."""
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+FORMAT = 2  # raise it when a reader of the old files would misread the new ones
+
+MODEL = "model.safetensors"
+TRAINING = "training.safetensors"
+STATE = "state.json"
+CONFIG = "config.json"
+TOKENIZER = "tokenizer"
+CHECKSUMS = "checksums.json"
+
+# Parsed JSON takes up to some 25 times its bytes: a hostile file costs at most about 100 MB. Ours are a few 100 kB.
+MAX_JSON_BYTES = 4 << 20
+# A SentencePiece model of 250,000 pieces is about 5 MB.
+MAX_TOKENIZER_BYTES = 64 << 20
+MAX_FILES = 64
+
+
+class Snapshot(NamedTuple):
+    """A run at one moment.
+
+    model: the weights and buffers of the model by name; tensors that are one tensor (tied) come back as one.
+    training: every other tensor (optimizer moments, random states) by name.
+    state: plain JSON data, `update` (int, updates done so far) among it.
+    config: plain JSON data, the resolved configuration.
+    """
+
+    model: dict[str, Tensor]
+    training: dict[str, Tensor]
+    state: dict
+    config: dict
+
+
+def one_line(error: object) -> str:
+    """What an error of another library says, on one line of bearable length."""
+    return "".join(letter if letter.isprintable() else " " for letter in str(error)[:300]).strip()
+
+
+def files_in(folder: Path) -> dict[str, int]:
+    """Sizes in bytes of the files of a checkpoint folder by name, the tokenizer's as "tokenizer/NAME".
+
+    Hidden files (.DS_Store, .nfs0001) are passed over, as nothing reads them. Raises ValueError for what cannot be part
+    of a checkpoint: links, which could point anywhere; pipes, which would never end; folders within folders.
+    """
+    sizes: dict[str, int] = {}
+    for place, prefix in ((folder, ""), (folder / TOKENIZER, f"{TOKENIZER}/")):
+        try:
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise ValueError(f"{place}: cannot be read ({error.strerror})") from None
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.name.startswith(".") or (name == TOKENIZER and entry.is_dir(follow_symlinks=False)):
+                continue
+            if not (entry.name.isascii() and entry.name.isprintable()):
+                raise ValueError(f"{folder}: {entry.name[:80]!r} is no name of a file of ours")
+            status = entry.stat(follow_symlinks=False)
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError(f"{folder}: {name!r} is not a plain file, and a checkpoint holds only those")
+            sizes[name] = status.st_size
+            if len(sizes) > MAX_FILES:
+                raise ValueError(f"{folder}: holds more than {MAX_FILES} files; this is no checkpoint")
+    return sizes
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

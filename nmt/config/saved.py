@@ -1,0 +1,208 @@
+"""A configuration as plain data, for checkpoints, and back; what may change when a run goes on."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from nmt.config.schema import TrainConfig
+from nmt.config.unused import given, refuse_unused
+
+MOST_YAML = 256 << 10  # bytes; ours are about 3,000
+MOST_DEPTH = 32  # ours is 4
+_OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken)
+_OPENING += (yaml.BlockMappingStartToken,)
+_CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
+
+
+def to_dict(config) -> dict:
+    """A configuration as dictionaries, lists, numbers and words, fit for YAML and JSON."""
+    plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def to_yaml(plain: dict) -> str:
+    """What to_dict gave as the text of config.yaml. Raises ValueError where that could not be read again."""
+    for name in _leaves(plain):
+        value = str(value_at(plain, name))
+        if "${" in value or not _is_unicode(value):
+            raise ValueError(
+                f"{name}={value!a}: could not be read again from the run's config.yaml; give it another name"
+            )
+    return OmegaConf.to_yaml(OmegaConf.create(plain))
+
+
+def from_dict(schema: type, plain: dict) -> Any:
+    """The configuration that to_dict gave. Raises ValueError for what is not one (another version's, say).
+
+    ${...} is refused: a file must not read the environment, or ask the program to compute.
+    """
+    try:
+        if "${" in repr(plain):
+            raise ValueError("a configuration with ${...} in it: a saved one is resolved, so this is not ours")
+        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), plain))
+    except (OmegaConfBaseException, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"a configuration that this version cannot read: {' '.join(str(error).split())[:300]}"
+        ) from error
+
+
+def read_saved(path: Path) -> dict:
+    """The configuration that a run keeps in its config.yaml, checked. Raises ValueError for what is none."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MOST_YAML + 1)
+        text = raw.decode("utf-8")
+        _check_yaml(text)
+        saved = OmegaConf.to_container(OmegaConf.create(text))
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: cannot be read: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(saved, dict):
+        raise ValueError(f"{path}: is no configuration")
+    return to_dict(from_dict(TrainConfig, saved))  # pyright: ignore[reportArgumentType]
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written as UTF-8: bytes of a path that are none come as half characters."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_yaml(text: str) -> None:
+    """Raises ValueError for what a reader could be busy with for ever: aliases, which may stand for any number of
+    others, deep nesting, a large file."""
+    if len(text.encode()) > MOST_YAML:
+        raise ValueError(f"larger than {MOST_YAML:,} bytes, so it is not ours")
+    depth = 0
+    for token in yaml.scan(text):
+        if isinstance(token, yaml.AliasToken):
+            raise ValueError("has an alias (*name) in it, as no configuration of ours does: write it out")
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > MOST_DEPTH:
+            raise ValueError(f"nested more than {MOST_DEPTH} deep, so it is not ours")
+
+
+def value_at(plain: dict, key: str):
+    """The value at a dotted key of plain data."""
+    for part in key.split("."):
+        plain = plain[part]
+    return plain
+
+
+# What a run may be resumed with: how long it goes on, what it writes and when, where it runs and how it decodes.
+RESUMABLE_KEYS = (
+    "device",
+    "fused_kernels",
+    "cuda_graphs",
+    "threads",
+    "data.cache",
+    "data.test",
+    "decode",
+    "trainer.max_updates",
+    "trainer.max_epochs",
+    "trainer.max_minutes",
+    "trainer.patience",
+    "trainer.log_every",
+    "trainer.validate_every",
+    "trainer.save_every",
+    "trainer.save_minutes",
+    "trainer.keep_checkpoints",
+    "trainer.max_skipped_updates",
+    "trainer.valid_beam",
+    "trainer.valid_sentences",
+    "trainer.tensorboard",
+)
+# Where what a run has read lies: may change, as other bytes there are noticed by their digests.
+MOVABLE = (
+    "data.name",
+    "data.train",
+    "data.valid",
+    "guided_alignment.links",
+    "tokenizer.model",
+    "tokenizer.src_model",
+    "tokenizer.tgt_model",
+)
+LOCATION_KEYS = ("run", "resume")  # where the run is, which says nothing about it
+# Beside the places, what runs may differ in that tell of one way to train, and of its chances.
+NUISANCE_KEYS = (
+    "seed",
+    "device",
+    "threads",
+    "data.cache",
+    "trainer.log_every",
+    "trainer.keep_checkpoints",
+    "trainer.tensorboard",
+)
+
+
+def comparable(plain: dict) -> dict:
+    """What runs have in common that differ by chance alone: every setting but NUISANCE_KEYS and LOCATION_KEYS, by
+    dotted key."""
+    return {name: value_at(plain, name) for name in _leaves(plain) if name not in (*NUISANCE_KEYS, *LOCATION_KEYS)}
+
+
+def resumed(saved: dict, all_queries: TrainConfig, overrides: list[str]) -> TrainConfig:
+    """The configuration to go on with: the run's own, `saved`, with what the command line `overrides` asks for.
+
+    A command that composes anew (+experiment=..., data=files, ...) asks for all of `all_queries`, any other only for
+    the keys that it names. Raises ValueError, with both values, for a change that would make it another run, and for
+    what can have no effect.
+    """
+    new = to_dict(all_queries)
+    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
+    names = set(_leaves(new)) - set(LOCATION_KEYS)
+    composed = any(key in GROUPS or not any(_within(name, key) for name in (*names, *LOCATION_KEYS)) for key in keys)
+    if saved.get("finetune_from"):  # whose model and tokenizer these are
+        inherited = {n for n in names if n.startswith(("model.", "tokenizer.")) and not n.endswith(".dropout")}
+        names -= inherited - set(given(overrides))
+    wanted = {name: value_at(new, name) for name in names if composed or any(_within(name, key) for key in keys)}
+    merged = OmegaConf.create(saved)
+    for name, value in _changed(saved, wanted, "in the run", "on the command line").items():
+        OmegaConf.update(merged, name, value)
+    plain = OmegaConf.to_container(merged)
+    assert isinstance(plain, dict)
+    config = from_dict(TrainConfig, plain)
+    refuse_unused(config, overrides)
+    return config
+
+
+def check_same_run(before: TrainConfig, now: TrainConfig) -> None:
+    """Raises ValueError, with both values, where `now` could not go on from a checkpoint with the settings `before`."""
+    new = to_dict(now)
+    wanted = {name: value_at(new, name) for name in _leaves(new) if name not in LOCATION_KEYS}
+    _changed(to_dict(before), wanted, "in the checkpoint", "in the run's config.yaml")
+
+
+def _changed(old: dict, wanted: dict, here: str, there: str) -> dict:
+    changed = {name: value for name, value in sorted(wanted.items()) if value_at(old, name) != value}
+    for name, value in changed.items():
+        moved = name in MOVABLE and value and value_at(old, name)
+        if not moved and not any(_within(name, free) for free in RESUMABLE_KEYS):
+            raise ValueError(
+                f"{name} is {value_at(old, name)} {here} and {value} {there}; a run can be resumed with other "
+                f"{', '.join(RESUMABLE_KEYS)}, with other places of the same {', '.join(MOVABLE)}, and with nothing "
+                "else: "
+                "try finetune_from= for a new run from its weights"
+            )
+    return changed
+
+
+def _within(name: str, key: str) -> bool:
+    return name == key or name.startswith(f"{key}.")
+
+
+GROUPS = ("experiment", "preset", "data", "model/attention", "model/decoder", "model/encoder", "optim")
+
+
+def _leaves(plain: dict, prefix: str = ""):
+    for key, value in plain.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"

@@ -1,0 +1,234 @@
+"""Options of the commands that open a run: evaluate, translate, align, saliency, compare."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from nmt.analysis.alignment import Symmetrization
+from nmt.analysis.metrics import METRICS
+from nmt.analysis.segmentation import TOKENIZERS
+from nmt.config.paths import CACHE_FILES, RUN_FILES, STREAM, PathKey, Use, path_key
+from nmt.config.schema.bounds import MAX_COUNT, at_least, between, greater_than, one_of, positive_int
+from nmt.config.schema.data import DataKind
+from nmt.config.schema.decoding import DecodeOverrides
+from nmt.runtime.device import DeviceName, Precision
+
+# What the commands write into their folders, and what compare reads.
+EVALUATION_OUTPUTS = (
+    *("scores.json", "sources.txt", "references.txt", "hypotheses.txt", "alignments.txt", "attention.npz"),
+    *("report.html", "heatmaps/*.png"),
+)
+SALIENCY_FILES = (
+    *("attention.npz", "jacobian.npz", "input_gradient.npz", "saliency.json", "hypotheses.txt", "heatmaps/*.png"),
+)
+COMPARISON_FILES = ("bleu_by_length.png", "comparison.json")
+COMPARED_FILES = tuple(f"evaluation/*/{name}" for name in EVALUATION_OUTPUTS[:4])
+
+
+class HeatmapUnits(Enum):
+    """What a heatmap's rows and columns are; the words of ``heatmap_units``."""
+
+    words = "words"
+    subwords = "subwords"
+
+
+@dataclass
+class TestConfig:
+    """The test set of an evaluation; what is not given is the run's own."""
+
+    kind: DataKind | None = None
+    src: str | None = None
+    tgt: str | None = None
+    test: str | None = path_key(Use.prefix)
+    name: str | None = path_key(Use.input)
+    config: str | None = None
+    concat: int = 1
+    bleu_tokenizer: str | None = None
+    cache: str = path_key(Use.folder, "data/cache", contents=CACHE_FILES, read_only=True)
+
+    def __post_init__(self):
+        between(1, 100, {"data__concat": self.concat})
+        one_of(TOKENIZERS, data__bleu_tokenizer=self.bleu_tokenizer)
+
+
+@dataclass
+class EvaluateConfig:
+    """What `python -m nmt.evaluate` takes."""
+
+    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    data: TestConfig = field(default_factory=TestConfig)
+    decode: DecodeOverrides = field(default_factory=DecodeOverrides)
+    metrics: list[str] | None = None
+    ter_max_tokens: int = 200
+    ter_max_seconds: float = 60.0
+    heatmaps: int = 10
+    gold: str | None = path_key(Use.input)
+    gold_reversed: bool = False
+    out: str | None = path_key(Use.folder, contents=EVALUATION_OUTPUTS)
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        at_least(0, heatmaps=self.heatmaps)
+        positive_int(threads=self.threads, ter_max_tokens=self.ter_max_tokens)
+        greater_than(0, ter_max_seconds=self.ter_max_seconds)
+        if self.metrics == []:
+            raise ValueError(f"metrics=[] leaves nothing to compute: give some of {', '.join(METRICS)}")
+        for name in self.metrics or []:
+            one_of(list(METRICS), metrics=name)
+
+
+def _with_in(schema: type) -> type:
+    """Adds the key `in`, which people expect beside `out`, and which Python would not let a class declare."""
+    schema.__annotations__["in"] = str | None
+    metadata = {"path": PathKey(Use.input, stream=True)}
+    setattr(schema, "in", field(default=None, init=False, repr=False, compare=False, metadata=metadata))
+    return schema
+
+
+@dataclass
+@_with_in
+class TranslateConfig:
+    """What `python -m nmt.translate` takes."""
+
+    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    out: str | None = path_key(Use.output, dash=True, stream=True)
+    append: bool = False
+    decode: DecodeOverrides = field(default_factory=DecodeOverrides)
+    alignments: str | None = path_key(Use.output, dash=True)
+    heatmaps: str | None = path_key(Use.folder, contents=("*.png",))
+    heatmap_units: HeatmapUnits | None = None
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        positive_int(threads=self.threads)
+        if self.append and not self.out:
+            raise ValueError("append=true continues the file that out= names: give out=FILE as well")
+        if self.append and STREAM in (self.out, self.alignments):
+            raise ValueError("append=true continues files, and - is standard output: name a file")
+
+    @property
+    def source(self) -> str | None:
+        """The file of `in`; None for standard input."""
+        return None if getattr(self, "in") == STREAM else getattr(self, "in")
+
+
+@dataclass
+class ForcedConfig:
+    """Of decoding where the words are given: only how many pairs go together."""
+
+    batch_size: int = 64
+
+    def __post_init__(self):
+        positive_int(decode__batch_size=self.batch_size)
+
+
+@dataclass
+class AlignConfig:
+    """What `python -m nmt.align` takes."""
+
+    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    src: str | None = path_key(Use.input)
+    tgt: str | None = path_key(Use.input)
+    out: str | None = path_key(Use.output, dash=True, stream=True)
+    score: bool = False
+    soft_alignment: str | None = path_key(Use.output)
+    heatmaps: str | None = path_key(Use.folder, contents=("*.png",))
+    threshold: float | None = None
+    posterior: bool = False
+    reverse: str | None = path_key(Use.run, contents=RUN_FILES)
+    symmetrize: Symmetrization | None = None
+    gold: str | None = path_key(Use.input)
+    gold_reversed: bool = False
+    links: str | None = path_key(Use.input)
+    decode: ForcedConfig = field(default_factory=ForcedConfig)
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        positive_int(threads=self.threads)
+        if self.threshold is not None and not 0 < self.threshold <= 1:
+            raise ValueError(
+                f"threshold={self.threshold} makes no sense: give a weight above 0 and up to 1, such as 0.2"
+            )
+        if self.symmetrize and not self.reverse:
+            raise ValueError(
+                f"symmetrize={self.symmetrize.value} joins two directions: give reverse=RUN, a model of the other one"
+            )
+        if self.gold_reversed and not self.gold:
+            raise ValueError("gold_reversed=true is about the links of gold=: give gold=FILE as well")
+        if self.links:
+            self._check_links()
+        elif not self.src or not self.tgt:
+            missing = " and ".join(f"{name}=" for name in ("src", "tgt") if not getattr(self, name))
+            raise ValueError(f"{missing} not set: src=FILE and tgt=FILE hold the pairs to align, line by line")
+
+    def _check_links(self):
+        """What goes with links that are only to be scored."""
+        if not self.gold:
+            raise ValueError(f"links={self.links} are scored against hand-made ones: give gold=FILE as well")
+        for name in (
+            "checkpoint",
+            "src",
+            "tgt",
+            "out",
+            "score",
+            "soft_alignment",
+            "heatmaps",
+            "threshold",
+            "posterior",
+            "reverse",
+        ):
+            if getattr(self, name):
+                raise ValueError(f"links={self.links} are scored as they are, without a model: leave {name}= away")
+
+
+@dataclass
+class SaliencyConfig:
+    """What `python -m nmt.saliency` takes."""
+
+    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    src: str | None = path_key(Use.input)
+    tgt: str | None = path_key(Use.input)
+    out: str = path_key(Use.folder, "saliency", contents=SALIENCY_FILES)
+    heatmaps: int = 10
+    gold: str | None = path_key(Use.input)
+    gold_reversed: bool = False
+    decode: DecodeOverrides = field(default_factory=DecodeOverrides)
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        at_least(0, heatmaps=self.heatmaps)
+        positive_int(threads=self.threads)
+        if not self.src:
+            raise ValueError("src= is not set: src=FILE holds the source sentences, line by line")
+        if self.gold and not self.tgt:
+            raise ValueError(f"gold={self.gold} holds the links of given pairs: give tgt=FILE, their translations, too")
+        if self.gold_reversed and not self.gold:
+            raise ValueError("gold_reversed=true is about the links of gold=: give gold=FILE as well")
+
+
+@dataclass
+class CompareConfig:
+    """What `python -m nmt.compare` takes."""
+
+    runs: list[str] = path_key(Use.run, list, contents=RUN_FILES + COMPARED_FILES)
+    test: str | None = None
+    out: str = path_key(Use.folder, "comparison", contents=COMPARISON_FILES)
+    width: int | None = None
+    samples: int = 1000
+    bleu_tokenizer: str | None = None
+
+    def __post_init__(self):
+        if not self.runs:
+            raise ValueError("runs= is not set: give the run folders to compare, such as runs=[runs/one,runs/another]")
+        if twice := [run for run in self.runs if self.runs.count(run) > 1]:
+            raise ValueError(f"runs= names {twice[0]} twice")
+        positive_int(width=self.width)
+        between(40, MAX_COUNT, {"samples": self.samples})
+        one_of(TOKENIZERS, bleu_tokenizer=self.bleu_tokenizer)

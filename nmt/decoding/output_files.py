@@ -1,0 +1,88 @@
+"""Files of translations that were cut off: how much of them is whole, and where to go on."""
+
+import gzip
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from nmt.data.corpus import DAMAGED, open_input, open_output
+
+
+class OutputFile(NamedTuple):
+    """A file with one line for a sentence; with `numbered`, several lines `number ||| ...`, numbers from 0."""
+
+    path: Path
+    numbered: bool = False
+
+
+def truncate_to_common(outputs: list[OutputFile]) -> int:
+    """Cuts the files behind the last sentence that is whole in all of them -> the number of sentences that stay.
+
+    A file that is not there counts as empty. Raises ValueError for a numbered file without numbers.
+    """
+    sentences = min(_whole(output) for output in outputs)
+    for output in outputs:
+        _cut(output, sentences)
+    return sentences
+
+
+def _whole(output: OutputFile) -> int:
+    sentences = 0
+    for index, line in enumerate(_whole_lines(output.path)):
+        # Of a numbered sentence more lines may have been to come: it is whole once the next one has begun.
+        sentences = _number(output.path, index, line) if output.numbered else index + 1
+    return sentences
+
+
+def _cut(output: OutputFile, sentences: int) -> None:
+    """Leaves the first `sentences`. Gzip is written anew: nothing could go on behind a stream that was cut off."""
+
+    def kept() -> Iterator[bytes]:
+        for index, line in enumerate(_whole_lines(output.path)):
+            if (_number(output.path, index, line) if output.numbered else index) >= sentences:
+                return
+            yield line
+
+    if output.path.suffix != ".gz" and not _is_gzip(output.path):
+        end = sum(map(len, kept()))
+        with open(os.open(output.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
+            file.truncate(end)
+        return
+    index = output.path.resolve()  # what a link leads to
+    beside = index.with_name(f".{os.getpid()}.{index.name}")
+    try:
+        with open_output(beside) as file:
+            file.writelines(kept())
+        if index.exists():
+            shutil.copymode(index, beside)
+        beside.replace(index)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def _is_gzip(path: Path) -> bool:
+    if not path.exists():
+        return False
+    with open_input(path) as file:
+        return isinstance(file, gzip.GzipFile)
+
+
+def _whole_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file that end, up to where it was cut off, in the middle of a gzip stream perhaps."""
+    if not path.exists():
+        return
+    with suppress(*DAMAGED), open_input(path) as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                return
+            yield line
+
+
+def _number(path: Path, index: int, line: bytes) -> int:
+    number = line.split(b" ||| ", 1)[0]
+    if not (number.isdigit() and len(number) < 16):
+        raise ValueError(f"{path}, line {index + 1}: does not begin with a sentence's number; try append=false")
+    return int(number)

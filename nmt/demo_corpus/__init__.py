@@ -1,0 +1,119 @@
+"""The corpus that comes with the program: our own English-to-French grammar, with the gold word links of every pair.
+
+Words are whitespace words of the raw lines: "house." is one word, and so is "l'homme", linked to both "the" and "man".
+The French question mark stands apart and is linked to the last English word, which carries the English one. A French
+word without English source (the article of "likes music", the de of "drinks water") has no link, nor has an English one
+without French ("does"). One English sentence has one French: you is vous, they are ils, each word has one sense.
+
+    lexicon, verbs   the words        inflection   their regular forms
+    phrases, verbals, clauses, sentences           the grammar, from small to large
+    weave            elision, contraction, links   corpus of files: this module
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from nmt.data.cache import remove_abandoned, written_beside
+from nmt.demo_corpus.phrases import Choices
+from nmt.demo_corpus.sentences import sentence
+from nmt.demo_corpus.surface import Example
+
+DEMO_SRC = "en"
+DEMO_TGT = "fr"
+# Raised whenever the grammar changes what it says, so that a folder written by an older one is written again.
+VERSION = 1
+SHORTEST, LONGEST = 3, 50
+MANIFEST = "manifest.json"
+
+__all__ = ["DEMO_SRC", "DEMO_TGT", "Example", "Splits", "generate", "splits", "write_demo"]
+
+
+class Splits(NamedTuple):
+    """Three sets without a sentence in common, in either language."""
+
+    train: list[Example]
+    valid: list[Example]
+    test: list[Example]
+
+
+def _stream(seed: int) -> Iterator[Example]:
+    """Pairs of 3 to 50 words a side, no sentence of either language twice."""
+    choices = Choices(seed)
+    seen_src: set[str] = set()
+    seen_tgt: set[str] = set()
+    while True:
+        example = sentence(choices)
+        lengths = len(example.src.split()), len(example.tgt.split())
+        if min(lengths) < SHORTEST or max(lengths) > LONGEST or example.src in seen_src or example.tgt in seen_tgt:
+            continue
+        seen_src.add(example.src)
+        seen_tgt.add(example.tgt)
+        yield example
+
+
+def generate(count: int, seed: int) -> list[Example]:
+    """The first `count` pairs of this seed: the same on every machine and Python."""
+    if count < 0:
+        raise ValueError(f"the demo corpus cannot have {count} pairs; try 0 or more")
+    stream = _stream(seed)
+    return [next(stream) for _ in range(count)]
+
+
+def splits(*, train: int, valid: int, test: int, seed: int) -> Splits:
+    """Test, valid and train, in this order from one stream: a smaller training set is scored on the same test set."""
+    examples = generate(test + valid + train, seed)
+    return Splits(examples[test + valid :], examples[test : test + valid], examples[:test])
+
+
+def write_demo(folder: Path, *, train: int, valid: int, test: int, seed: int) -> None:
+    """Writes {train,valid,test}.{en,fr,links} into `folder`, unless these very files are there already.
+
+    A .links line holds "i-j" pairs (Pharaoh): English word i, French word j, from 0. Every file is written beside and
+    renamed; the manifest, with each file's SHA-256, comes last, and a folder without a true one is written again.
+    Raises ValueError for negative counts, OSError where the folder cannot be written.
+    """
+    wanted = {"version": VERSION, "train": train, "valid": valid, "test": test, "seed": seed}
+    for name, count in (("train", train), ("valid", valid), ("test", test)):
+        if count < 0:
+            raise ValueError(f"the demo corpus cannot have {count} {name} pairs; try 0 or more")
+    for name in (*Splits._fields, MANIFEST):
+        remove_abandoned(folder, name)
+    if _complete(folder, wanted):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).unlink(missing_ok=True)  # from here until the end the folder says that it is unfinished
+    sums: dict[str, str] = {}
+    for name, examples in zip(Splits._fields, splits(train=train, valid=valid, test=test, seed=seed), strict=True):
+        for suffix, lines in (
+            (DEMO_SRC, [example.src for example in examples]),
+            (DEMO_TGT, [example.tgt for example in examples]),
+            ("links", [_pharaoh(example.links) for example in examples]),
+        ):
+            content = "".join(line + "\n" for line in lines).encode("utf-8")
+            sums[f"{name}.{suffix}"] = hashlib.sha256(content).hexdigest()
+            _write(folder / f"{name}.{suffix}", content)
+    _write(folder / MANIFEST, (json.dumps({**wanted, "sha256": sums}, indent=2) + "\n").encode("utf-8"))
+
+
+def _pharaoh(links: Sequence[tuple[int, int]]) -> str:
+    return " ".join(f"{i}-{j}" for i, j in links)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes beside and renames; leaves nothing behind where it fails."""
+    with written_beside(path) as beside:
+        beside.write_bytes(content)
+
+
+def _complete(folder: Path, wanted: dict[str, int]) -> bool:
+    """True where the manifest is of this corpus and every file is what it says."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sums = manifest.pop("sha256")
+        files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sums}
+    except (OSError, ValueError, KeyError, AttributeError):
+        return False
+    return manifest == wanted and files == sums and len(sums) == 9

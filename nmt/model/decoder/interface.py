@@ -1,0 +1,102 @@
+"""What all decoders share: what goes in and out of them, the target embedding and a stack of cells."""
+
+from typing import NamedTuple, cast
+
+from torch import Tensor, nn
+
+from nmt.acceleration import fused
+from nmt.data.symbols import PAD
+from nmt.model.attention import Source
+from nmt.model.cells import Cell, CellKind, build_cell
+from nmt.model.dropout import Dropout
+from nmt.model.encoder import EncoderOutput
+
+
+class State(NamedTuple):
+    """What changes over the steps, for N hypotheses.
+
+    layers: the cells' states, (N, state_size) each; attentional (N, H): Luong's h~, of width 0 where nothing is fed;
+    coverage (N, S): the sum of the weights so far, of width 0 where no coverage asks for it.
+    """
+
+    layers: tuple[Tensor, ...]
+    attentional: Tensor
+    coverage: Tensor
+
+    def select(self, rows: Tensor) -> "State":
+        """The state of the hypotheses `rows` (R,) alone, in that order."""
+        return State(
+            tuple(layer.index_select(0, rows) for layer in self.layers),
+            self.attentional.index_select(0, rows),
+            self.coverage.index_select(0, rows),
+        )
+
+
+class Step(NamedTuple):
+    """features (N, R), the next state, weights (N, S).
+
+    The weights belong to the word that the step predicts, for every decoder and score.
+    """
+
+    features: Tensor
+    state: State
+    weights: Tensor
+
+
+class Features(NamedTuple):
+    """features (B, T, R), weights (B, T, S)."""
+
+    features: Tensor
+    weights: Tensor
+
+
+class Decoder(nn.Module):
+    """The target embedding, a stack of `layers` cells, and the interface."""
+
+    has_attention = True
+    features_size: int
+
+    def __init__(self, vocab_size: int, embedding: int, hidden: int, layers: int, cell: CellKind, dropout: float):
+        super().__init__()
+        self.hidden = hidden
+        self.embedding = nn.Embedding(vocab_size, embedding, padding_idx=PAD)
+        self.dropout = Dropout(dropout)
+        self.cell = build_cell(cell, embedding, hidden)
+        self.upper = nn.ModuleList(build_cell(cell, hidden, hidden) for _ in range(layers - 1))
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, bottom first."""
+        return (self.cell, *cast("list[Cell]", list(self.upper)))
+
+    def source(self, encoded: EncoderOutput) -> Source:
+        """What stays the same over the steps."""
+        raise NotImplementedError
+
+    def init_state(self, encoded: EncoderOutput) -> State:
+        """The state before the first step."""
+        raise NotImplementedError
+
+    def step(self, tokens: Tensor, state: State, source: Source) -> Step:
+        """tokens (N,): the last words -> Step."""
+        raise NotImplementedError
+
+    def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
+        """tgt_in (B, T), the state of `start` -> Features: the numbers of T calls of `step`, faster."""
+        raise NotImplementedError
+
+    def _step_upper_layers(self, state: Tensor, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """One step of the upper cells over the bottom cell's new `state` -> all new states, bottom first."""
+        states = [state]
+        for below, cell, old in zip(self.cells, self.cells[1:], layers[1:], strict=False):
+            states.append(cell(cell.project(self.dropout(below.output(states[-1]))), old))
+        return tuple(states)
+
+    def _run_upper_layers(self, outputs: Tensor, layers: tuple[Tensor, ...]) -> Tensor:
+        """The upper cells over all steps of the bottom one: its outputs (T + 1, B, H) -> the top's (T + 1, B, H).
+
+        Time-major; what was there before the first step is the first.
+        """
+        for cell, start in zip(self.cells[1:], layers[1:], strict=True):
+            outputs = fused.outputs(cell, self.dropout(outputs[1:]), start)
+        return outputs

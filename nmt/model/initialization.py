@@ -1,0 +1,80 @@
+"""How the weights begin: the published recipes and one of ours."""
+
+from enum import Enum
+
+import torch
+from torch import nn
+
+from nmt.data.symbols import PAD
+from nmt.model.attention import AdditiveAttention
+from nmt.model.cells import Cell, LSTMCell
+
+
+class Initialization(Enum):
+    """The words of ``model.initialization``."""
+
+    bahdanau = "bahdanau"
+    luong = "luong"
+    xavier = "xavier"
+
+
+@torch.no_grad()
+def initialize(model: nn.Module, initialization: Initialization) -> None:
+    """Sets every weight of `model` from torch's global random state.
+
+    bahdanau: recurrent matrices orthogonal, W_a, U_a ~ N(0, 0.001^2), v_a and biases 0, the rest ~ N(0, 0.01^2).
+      # Bahdanau et al. (2015), B.1
+    luong: everything ~ U[-0.1, 0.1].  # Luong et al. (2015), 4.1
+    xavier: matrices Glorot uniform, recurrent ones orthogonal, embeddings ~ N(0, 1 / width), biases 0.
+    """
+    match initialization:
+        case Initialization.bahdanau:
+            _bahdanau(model)
+        case Initialization.luong:
+            for parameter in model.parameters():
+                parameter.uniform_(-0.1, 0.1)
+        case Initialization.xavier:
+            _xavier(model)
+        case _:
+            raise ValueError(
+                f"model.initialization={initialization}: legal are {', '.join(i.value for i in Initialization)}"
+            )
+    for module in model.modules():
+        if isinstance(module, nn.Embedding):
+            module.weight[PAD].zero_()
+        if isinstance(module, LSTMCell) and initialization is not Initialization.luong:
+            module.open_forget_gate()
+
+
+def _bahdanau(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.normal_(0.0, 0.01)
+        else:
+            parameter.zero_()
+    for module in model.modules():
+        if isinstance(module, Cell):
+            _orthogonal(module)
+        if isinstance(module, AdditiveAttention):
+            module.query.weight.normal_(0.0, 0.001)
+            module.key.weight.normal_(0.0, 0.001)
+
+
+def _xavier(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            nn.init.xavier_uniform_(parameter)
+        else:
+            parameter.zero_()
+    for module in model.modules():
+        if isinstance(module, Cell):
+            _orthogonal(module)
+        if isinstance(module, nn.Embedding):
+            module.weight.normal_(0.0, module.embedding_dim**-0.5)
+        if isinstance(module, AdditiveAttention):
+            module.v.uniform_(-(module.size**-0.5), module.size**-0.5)
+
+
+def _orthogonal(cell: Cell) -> None:
+    for block in cell.weight.split(cell.size):
+        nn.init.orthogonal_(block)

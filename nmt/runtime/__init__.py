@@ -1,0 +1,1 @@
+"""Where the program runs: device, processes, signals and log."""

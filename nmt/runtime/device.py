@@ -1,0 +1,208 @@
+"""Where training runs and in which precision: the one place that knows cuda, bf16, threads and seeds."""
+
+import os
+import random
+import socket
+from dataclasses import dataclass, replace
+from enum import Enum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmt.acceleration.fused import Kernel, set_kernels
+from nmt.acceleration.fused.selfcheck import check_kernel
+from nmt.runtime.distributed import Distributed, gpu_of
+
+# oneDNN keeps the kernels that it made for the last 1024 shapes, and every batch of text brings new ones: a run on a
+# CPU grew for hours. 128 took no time that could be measured, and a fifth off the memory after 100 updates already. The
+# variable is read when the first kernel is made.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
+# torch keeps as many again of its packed products: translating 100,000 lines took 750 MB and grew, which with few of
+# them it does not.
+os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
+
+
+class DeviceName(Enum):
+    """The words of ``device``."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class Precision(Enum):
+    """The words of ``precision``: the type of matrix products. State, energies, softmax and loss stay in float32."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class FusedKernels(Enum):
+    """The words of ``fused_kernels``: auto uses those that give, on this GPU, what torch's own operations give."""
+
+    auto = "auto"
+    off = "off"
+
+
+class CudaGraphsMode(Enum):
+    """The words of ``cuda_graphs``: CUDA graphs of encoder and decoder, one for each shape of batch; auto: on CUDA."""
+
+    auto = "auto"
+    on = "on"
+    off = "off"
+
+
+@dataclass(frozen=True)
+class Device:
+    """A torch device, the type of its matrix products (float32: no autocast) and why, in words for the log.
+
+    cuda_graphs: whether training records CUDA graphs.
+    """
+
+    device: torch.device
+    dtype: torch.dtype
+    reason: str
+    cuda_graphs: bool = False
+
+    def autocast(self) -> torch.autocast:
+        """The context in which forward passes run."""
+        return torch.autocast(self.device.type, dtype=self.dtype, enabled=self.dtype != torch.float32)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Loss scaling, which fp16 alone needs (disabled for the other types)."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+
+
+def choose_device(
+    name: DeviceName,
+    precision: Precision,
+    distributed: Distributed | None = None,
+    fused_kernels: FusedKernels = FusedKernels.auto,
+    cuda_graphs: CudaGraphsMode = CudaGraphsMode.off,
+) -> Device:
+    """The device, the type of its products and, on CUDA, the kernels that the model uses from now on.
+
+    Raises ValueError where the machine has not what is asked for.
+    """
+    return choose_kernels(_choose_device(name, precision, distributed), fused_kernels, cuda_graphs)
+
+
+def _choose_device(name: DeviceName, precision: Precision, distributed: Distributed | None) -> Device:
+    cuda = torch.cuda.is_available()
+    match name:
+        case DeviceName.cuda if not cuda:
+            raise ValueError("device=cuda, but torch sees no CUDA GPU here: try device=cpu or device=auto")
+        case DeviceName.auto:
+            name = DeviceName.cuda if cuda else DeviceName.cpu
+        case _:
+            pass
+    if name is DeviceName.cuda:
+        device = torch.device("cuda", _gpu(distributed or Distributed()))
+        torch.cuda.set_device(device)
+        # float32 is float32, whatever TORCH_ALLOW_TF32_CUBLAS_OVERRIDE says.
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+        dtype, why = _cuda_precision(precision, device)
+    else:
+        device = torch.device("cpu")
+        dtype, why = _cpu_precision(precision)
+    return Device(device, dtype, f"{str(dtype).removeprefix('torch.')}: {why}")
+
+
+def _gpu(distributed: Distributed) -> int:
+    """This rank's GPU, which no other rank has. Raises ValueError, on all ranks, where there are too few."""
+    gpu, count = gpu_of(distributed.local), torch.cuda.device_count()
+    if distributed.size > 1:
+        own = None if gpu is None else str(torch.cuda.get_device_properties(gpu).uuid)
+        found = distributed.gather((socket.gethostname(), own))
+        if None in (uuid for _, uuid in found) or len(set(found)) < len(found):
+            gpu = None
+    if gpu is None:
+        raise ValueError(f"more ranks than the {count} GPU(s) here: try --nproc-per-node={count}, or device=cpu")
+    return gpu
+
+
+def choose_kernels(device: Device, fused_kernels: FusedKernels, cuda_graphs: CudaGraphsMode) -> Device:
+    """From now on the model uses the kernels that work on `device` -> the same with CUDA graphs on or off; its reason
+    then says which kernels, and why not others. On a CPU there are neither.
+    """
+    set_kernels(())
+    reasons = [device.reason]
+    cuda = device.device.type == "cuda"
+    if cuda and fused_kernels is FusedKernels.auto:
+        problems = {kernel: check_kernel(kernel, device.device, device.dtype) for kernel in Kernel}
+        working = [kernel for kernel, why in problems.items() if not why]
+        set_kernels(working)
+        reasons.append(f"kernels {', '.join(kernel.value for kernel in working) or 'none'}")
+        reasons += [f"not {kernel.value}: {why}" for kernel, why in problems.items() if why]
+    match cuda_graphs:
+        case CudaGraphsMode.on:
+            reasons.append("CUDA graphs, as asked" if cuda else "cuda_graphs=on is ignored on a cpu")
+        case CudaGraphsMode.auto if cuda:
+            reasons.append("CUDA graphs")
+        case _:
+            pass
+    return replace(device, reason="; ".join(reasons), cuda_graphs=cuda and cuda_graphs is not CudaGraphsMode.off)
+
+
+def _cuda_precision(precision: Precision, device: torch.device) -> tuple[torch.dtype, str]:
+    major, minor = torch.cuda.get_device_capability(device)
+    where = f"cuda ({torch.cuda.get_device_name(device)}), compute capability {major}.{minor}"
+    match precision:
+        case Precision.fp32:
+            return torch.float32, f"{where}, as asked"
+        case Precision.fp16:
+            return torch.float16, f"{where}, as asked"
+        case Precision.bf16:
+            if major < 8:
+                raise ValueError(f"precision=bf16 needs compute capability 8.0, this is {where}: try precision=fp16")
+            return torch.bfloat16, f"{where}, as asked"
+        case _:
+            return (torch.bfloat16 if major >= 8 else torch.float16), where
+
+
+def _cpu_precision(precision: Precision) -> tuple[torch.dtype, str]:
+    fast = cpu_multiplies_bf16()
+    where = f"cpu {'with' if fast else 'without'} bfloat16 instructions"
+    match precision:
+        case Precision.fp32:
+            return torch.float32, f"{where}, as asked"
+        case Precision.bf16:
+            return torch.bfloat16, f"{where}, as asked"
+        case Precision.fp16:
+            raise ValueError("precision=fp16 is ten times slower than fp32 on a CPU: try precision=bf16, fp32 or auto")
+        case _:
+            return (torch.bfloat16 if fast else torch.float32), where
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether this CPU has instructions for bfloat16 products (AVX-512 BF16 or AMX)."""
+    names = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name, lambda: False)() for name in names)
+
+
+def seed_everything(seed: int) -> None:
+    """Seeds every generator there is: initialization, dropout, shuffling."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def random_states() -> dict[str, Tensor]:
+    """The states of torch's generators (uint8 tensors), by device: nothing else is drawn from during training."""
+    states = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_initialized():  # to ask a GPU that is not used would make a context on it
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def restore_random_states(states: dict[str, Tensor]) -> None:
+    """Puts back what random_states gave; a cuda state is ignored where no GPU is used. Raises ValueError."""
+    try:
+        torch.set_rng_state(states["cpu"])
+        if "cuda" in states and torch.cuda.is_initialized():
+            torch.cuda.set_rng_state(states["cuda"])
+    except (KeyError, TypeError, RuntimeError):
+        raise ValueError("random states: damaged: not those of torch's generators") from None

@@ -1,0 +1,236 @@
+"""Every mistake on a command line gets one line that says what, where and what to try."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        (
+            "hiden_size=3",
+            "hiden_size: no such key, did you mean model.encoder.hidden or model.decoder.hidden; legal are",
+        ),
+        ("model.hiden_size=3", "legal under model are encoder, decoder, attention, tied_embeddings, initialization"),
+        ("model.encoder.hiden=3", "did you mean hidden; legal under model.encoder are cell, embedding, hidden, layers"),
+        ("model.encodr.hidden=3", "model.encodr: no such key, did you mean encoder"),
+        ("optim.schedule.warmpu=3", "optim.schedule.warmpu: no such key, did you mean warmup"),
+        ("+model.encoder.hiden=3", "model.encoder.hiden: no such key, did you mean hidden"),
+        ("++hiden=3", "hiden: no such key"),
+        ("lr=3", "lr: no such key, did you mean optim.lr"),
+        ("modle/attention=dot", "modle/attention: no such key"),
+    ],
+)
+def test_an_unknown_key_is_refused_at_any_depth_with_the_legal_ones(refusal, word, said):
+    assert said in refusal("train", word)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        (
+            "model.encoder.cell=gruu",
+            "model.encoder.cell=gruu: no such word, did you mean gru; legal are gru, gru_reset_after",
+        ),
+        ("model.attention.score=global_atention", "legal are additive, dot, scaled_dot, general, concat, coverage"),
+        ("model/attention=global_atention", "legal are additive, concat, coverage, dot, general, scaled_dot"),
+        ("data=fils", "data=fils: no such choice, did you mean files; legal are demo, files, hub"),
+        ("preset=papr", "preset=papr: no such choice, did you mean paper"),
+        (
+            "+experiment=bahdanu",
+            "+experiment=bahdanu: no such choice, did you mean bahdanau; legal are bahdanau, coverage, hansards, luong",
+        ),
+        ("experiment=bahdanau", "write +experiment=NAME, with a plus"),
+        ("model.attention=dot", "or model/attention=CHOICE"),
+        ("device=gpu", "legal are auto, cpu, cuda"),
+        ("precision=half", "legal are auto, fp32, bf16, fp16"),
+        ("data.empty_lines=ignore", "legal are error, skip, keep"),
+    ],
+)
+def test_an_unknown_word_is_refused_with_the_legal_ones(refusal, word, said):
+    assert said in refusal("train", word)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("optim.lr=fast", "optim.lr=fast: give a number, such as 0.001 or 1e-3"),
+        ("optim.lr=", "optim.lr=: give a number"),
+        ("model.encoder.hidden=1.5", "model.encoder.hidden=1.5: give a whole number"),
+        ("model.encoder.hidden=null", "model.encoder.hidden=null: this key needs a value"),
+        ("trainer.tensorboard=maybe", "trainer.tensorboard=maybe: give true or false"),
+        ("data.train={a: 3}", "data.train={'a': 3}: give a path without its language suffix, or a list of such"),
+        ("data.train=[1,2]", "give a path without its language suffix"),
+        ("optim.lr=${nowhere}", "nowhere"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_refused(refusal, word, said):
+    assert said in refusal("train", word)
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("stray", "stray: not key=value; see --help"),
+        ("optim.lr", "optim.lr: not key=value"),
+        ("data.train=[a", "data.train=[a: cannot be read; if it is all one text, quote it twice: \"data.train='[a'\""),
+        ("seed=1,2", "seed=1,2: more than one value; write seed=[1,2] for a list, or add --multirun to run each"),
+        ("~optim.lr", "~optim.lr: this key cannot be taken away"),
+        ("~model", "model: cannot be replaced or taken away whole"),
+        ("+seed=3", "+seed: the key exists; write seed=VALUE, without the plus"),
+        ("+model/attention=dot", "write model/attention=CHOICE, without the plus"),
+        ("--epochs=3", "unrecognized arguments: --epochs=3; settings are written key=value, without dashes"),
+    ],
+)
+def test_what_is_not_a_setting_is_refused(refusal, word, said):
+    assert said in refusal("train", word)
+
+
+@pytest.mark.parametrize("word", ["optim.lr=1e-3", "optim.lr='1e-3'", 'optim.lr="1e-3"', "optim.lr=.001"])
+def test_numbers_may_be_written_with_an_exponent_or_quoted(ask, word):
+    assert ask("train", word).configs[0].optim.lr == 1e-3
+
+
+@pytest.mark.parametrize("text", ["1e-3", "'1e-3'", '"1e-3"', "1.0e-3"])
+def test_an_exponent_in_a_yaml_file_is_a_number_though_yaml_reads_it_as_text(ask, tmp_path_factory, text):
+    folder = tmp_path_factory.mktemp("configs")
+    (folder / "experiment").mkdir()
+    (folder / "experiment" / "mine.yaml").write_text(f"# @package _global_\noptim: {{lr: {text}}}\n")
+    config = ask("train", f"--config-dir={folder}", "+experiment=mine").configs[0]
+    assert config.optim.lr == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("optim: {lr: fast}", "optim.lr=fast: give a number"),
+        ("model: {encoder: {hiden: 3}}", "model.encoder.hiden: no such key, did you mean hidden"),
+        ("model: {encoder: {cell: gruu}}", "model.encoder.cell=gruu: no such word, did you mean gru"),
+        ("nam: x", "nam: no such key, did you mean name"),
+        ("a: [", "mine.yaml"),
+        ("optim: 3", "experiment/mine: 3 stands where the keys of optim belong"),
+    ],
+)
+def test_a_mistake_in_ones_own_yaml_file_is_refused(refusal, tmp_path_factory, text, said):
+    folder = tmp_path_factory.mktemp("configs")
+    (folder / "experiment").mkdir()
+    (folder / "experiment" / "mine.yaml").write_text(f"# @package _global_\n{text}\n")
+    assert said in refusal("train", f"--config-dir={folder}", "+experiment=mine")
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "translate"])
+@pytest.mark.parametrize(
+    "word", ["model.encoder.hidden=3", "+model.tied_embeddings=target", "model/attention=dot", "tokenizer.vocab_size=9"]
+)
+def test_model_and_tokenizer_come_from_the_checkpoint(refusal, verb, word):
+    assert "model and tokenizer come from the checkpoint" in refusal(verb, "checkpoint=x", word)
+
+
+@pytest.mark.parametrize(
+    ("verb", "word", "said"),
+    [
+        ("translate", "chekpoint=x", "chekpoint: no such key, did you mean checkpoint"),
+        ("translate", "beam=4", "beam: no such key, did you mean decode.beam"),
+        ("translate", "decode.beem=4", "decode.beem: no such key, did you mean beam"),
+        ("translate", "decode.nbest=7", "decode.nbest=7 is more than the 5 of decode.beam: try decode.beam=7"),
+        ("translate", "decode.length_penalty=gnm", "did you mean gnmt; legal are none, average, gnmt"),
+        ("evaluate", "data=files", "data.kind"),
+        ("evaluate", "data.train=x", "data.train: no such key; legal under data are kind, src, tgt, test"),
+        ("evaluate", "+experiment=bahdanau", "legal are checkpoint, data, decode"),
+        ("evaluate", "heatmaps=-1", "heatmaps=-1 is impossible: the least is 0"),
+        ("evaluate", "metrics=[bleu,comet]", "metrics=comet is not known: give one of bleu, chrf, ter"),
+        ("evaluate", "metrics=[]", "metrics=[] leaves nothing to compute: give some of bleu, chrf, ter"),
+        ("evaluate", "ter_max_tokens=0", "ter_max_tokens=0 is impossible: the least is 1"),
+        ("evaluate", "ter_max_seconds=0", "ter_max_seconds=0.0 is impossible: give a number above 0"),
+        ("evaluate", "data.bleu_tokenizer=moses", "data.bleu_tokenizer=moses is not known: give one of 13a, intl, zh"),
+        ("train", "data.bleu_tokenizer=moses", "data.bleu_tokenizer=moses is not known: give one of 13a, intl, zh"),
+    ],
+)
+def test_the_other_commands_speak_the_same_way(refusal, verb, word, said):
+    assert said in refusal(verb, word)
+
+
+def test_a_file_that_cannot_be_opened_is_named_with_the_reason(refusal):
+    def miss(_config):
+        Path("nowhere/x").read_text()
+
+    assert refusal("train", main=miss) == "nowhere/x: No such file or directory"
+
+
+def test_too_little_memory_is_said_with_what_to_try(refusal):
+    def exhaust(_config):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes.")
+
+    assert "not enough memory for this: try smaller sizes" in refusal("train", main=exhaust)
+
+
+def test_a_bug_of_ours_keeps_its_traceback(ask):
+    def fail(_config):
+        raise RuntimeError("ours")
+
+    with pytest.raises(RuntimeError, match="ours"):
+        ask("train", main=fail)
+
+
+def test_an_interrupt_ends_with_130_and_no_traceback(ask):
+    def interrupt(_config):
+        raise KeyboardInterrupt
+
+    heard = ask("train", main=interrupt)
+    assert (heard.code, heard.err) == (130, "")
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_every_job(ask):
+    heard = ask("train", "--multirun", "seed=1,2", "+experiment=bahdanau,luong_dot")
+    assert [(config.name, config.seed) for config in heard.configs] == [
+        ("bahdanau", 1),
+        ("luong_dot", 1),
+        ("bahdanau", 2),
+        ("luong_dot", 2),
+    ]
+    assert (heard.code, heard.err) == (0, "")
+
+
+def test_a_job_that_is_refused_does_not_end_the_sweep(ask):
+    heard = ask("train", "--multirun", "model.decoder.hidden=0,8", "seed=3")
+    assert [config.model.decoder.hidden for config in heard.configs] == [8]
+    assert heard.code == 2
+    assert heard.err.splitlines() == ["error: model.decoder.hidden=0 is impossible: the least is 1"]
+
+
+def test_jobs_of_a_sweep_can_be_told_apart_by_their_folders(ask):
+    heard = ask("train", "--multirun", "seed=1,2", "run=runs/seed-${seed}")
+    assert [config.run for config in heard.configs] == ["runs/seed-1", "runs/seed-2"]
+
+
+def test_what_was_asked_for_arrives_as_it_was_written(ask):
+    assert ask("train", "seed=4", "run=x-${seed}").overrides == [["seed=4", "run=x-${seed}"]]
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "translate", "align"])
+def test_help_has_five_examples_in_a_hundred_columns(ask, verb):
+    heard = ask(verb, "--help")
+    assert heard.code == 0
+    lines = heard.out.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("experiment: ")) <= 100  # a list that grows
+    assert sum(f"python -m nmt.{verb}" in line for line in lines[lines.index("Examples") :]) >= 5
+
+
+def test_help_of_training_names_every_group_and_option(ask):
+    out = ask("train", "--help").out
+    for word in ("files", "iwslt17", "wmt14_enfr", "bahdanau", "luong_concat", "rnnencdec", "scaled_dot", "paper"):
+        assert word in out
+
+
+@pytest.mark.parametrize("verb", ["train", "evaluate", "translate"])
+def test_the_configuration_can_be_shown(ask, verb):
+    heard = ask(verb, "--cfg", "job")
+    assert heard.code == 0
+    assert "beam: 5" in heard.out
+    assert not heard.configs
+
+
+def test_hydra_has_its_own_help(ask):
+    assert "--multirun" in ask("train", "--hydra-help").out
