@@ -242,13 +242,13 @@ def load_for_finetuning(
     return config, tokenizer, checkpoint.read(folder, weights_only=True).model
 
 
-def translator_of(loaded: Loaded, all_queries: DecodeOverrides) -> Translator:
-    """The translator of an opened run; what `all_queries` leaves null is as the run's validations have it.
+def translator_of(loaded: Loaded, overrides: DecodeOverrides) -> Translator:
+    """The translator of an opened run; what `overrides` leaves null is as the run's validations have it.
 
     Raises ValueError for what can have no effect.
     """
-    decode = all_queries.over(loaded.config.decode)
-    refuse_unused_search(all_queries, decode)
+    decode = overrides.over(loaded.config.decode)
+    refuse_unused_search(overrides, decode)
     return build_translator(loaded.model, loaded.tokenizer, decode)
 
 

@@ -14,7 +14,7 @@ COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency"}
 # A package may import from itself and from the packages named here.
 ALLOWED = {
     "data": set(),
-    "demo_corpus": set(),
+    "demo_corpus": {"data"},
     "model": {"data", "acceleration"},
     "acceleration": {"data", "model"},
     "analysis": {"data"},

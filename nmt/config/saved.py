@@ -147,14 +147,14 @@ def comparable(plain: dict) -> dict:
     return {name: value_at(plain, name) for name in _leaves(plain) if name not in (*NUISANCE_KEYS, *LOCATION_KEYS)}
 
 
-def resumed(saved: dict, all_queries: TrainConfig, overrides: list[str]) -> TrainConfig:
+def resumed(saved: dict, asked: TrainConfig, overrides: list[str]) -> TrainConfig:
     """The configuration to go on with: the run's own, `saved`, with what the command line `overrides` asks for.
 
-    A command that composes anew (+experiment=..., data=files, ...) asks for all of `all_queries`, any other only for
+    A command that composes anew (+experiment=..., data=files, ...) asks for all of `asked`, any other only for
     the keys that it names. Raises ValueError, with both values, for a change that would make it another run, and for
     what can have no effect.
     """
-    new = to_dict(all_queries)
+    new = to_dict(asked)
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
     names = set(_leaves(new)) - set(LOCATION_KEYS)
     composed = any(key in GROUPS or not any(_within(name, key) for name in (*names, *LOCATION_KEYS)) for key in keys)

@@ -228,24 +228,26 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
     for key in keys:
         if key.split(".")[0] not in ("model", "tokenizer") or key.endswith(".dropout"):
             continue
-        theirs, all_queries = _at(own, key), _at(config, key)
-        if all_queries != theirs:
+        theirs, asked = _at(own, key), _at(config, key)
+        if asked != theirs:
             raise ValueError(
-                f"{key}={_told(all_queries)} has no effect with finetune_from={config.finetune_from}, whose model and "
+                f"{key}={_told(asked)} has no effect with finetune_from={config.finetune_from}, whose model and "
                 "tokenizer are taken and "
-                f"which has {key}={_told(theirs)}; leave it out, choose what fits, or train without init="
+                f"which has {key}={_told(theirs)}; leave it out, choose what fits, or train without finetune_from="
             )
 
 
-def refuse_unused_search(all_queries: DecodeOverrides, decode: DecodeConfig) -> None:
-    """Raises ValueError for what was `all_queries` for and can have no effect in the search that `decode` describes."""
-    if all_queries.alpha is not None and decode.length_penalty is not LengthPenalty.gnmt:
+def refuse_unused_search(overrides: DecodeOverrides, decode: DecodeConfig) -> None:
+    """Raises ValueError for what `overrides` asks for and can have no effect in the search that `decode` describes."""
+    if overrides.length_penalty_alpha is not None and decode.length_penalty is not LengthPenalty.gnmt:
         raise ValueError(
-            f"decode.length_penalty_alpha={all_queries.alpha} has no effect: it needs decode.length_penalty=gnmt, and "
-            "this is "
-            f"{decode.length_penalty.value}; give that too, or leave decode.length_penalty_alpha out"
+            f"decode.length_penalty_alpha={overrides.length_penalty_alpha} has no effect: it needs "
+            f"decode.length_penalty=gnmt, and this is {decode.length_penalty.value}; give that too, or leave decode.length_penalty_alpha out"
         )
-    for key, value in (("normalization", all_queries.length_penalty), ("alpha", all_queries.alpha)):
+    for key, value in (
+        ("length_penalty", overrides.length_penalty),
+        ("length_penalty_alpha", overrides.length_penalty_alpha),
+    ):
         if value is not None and decode.beam == 1:
             raise ValueError(
                 f"decode.{key}={_told(value)} has no effect: decode.beam=1 has one hypothesis and nothing to compare; "

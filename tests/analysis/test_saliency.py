@@ -30,7 +30,7 @@ def small_model(kind: str):
         cell=CellKind.lstm if luong else CellKind.gru,
         score=ScoreFunction.general if luong else ScoreFunction.additive,
         layers=2 if luong else 1,
-        start=InitHidden.last,
+        init_hidden=InitHidden.last,
         input_feeding=kind != "luong_unfed",
         vocabulary=12,
         embedding=6,

@@ -21,7 +21,7 @@ from nmt.config.unused import given, refuse_other_model, refuse_unused, refuse_u
 from nmt.decoding.search import LengthPenalty
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
-SIZES = sorted(path.stem for path in (CONFIGS / "size").glob("*.yaml"))
+PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
 PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
 
 
@@ -74,7 +74,7 @@ PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
         ),
         (["tokenizer.joint=true", "tokenizer.src_vocab_size=300"], "it needs tokenizer.joint=false"),
         (
-            ["tokenizer={size: 300, src_size: 300, tgt_size: 300}"],
+            ["tokenizer={vocab_size: 300, src_vocab_size: 300, tgt_vocab_size: 300}"],
             "tokenizer.vocab_size=300 has no effect: tokenizer.src_vocab_size",
         ),
         (["data=files", "data.name=x"], "data.name=x has no effect: it needs data=hub"),
@@ -163,9 +163,9 @@ def test_a_setting_that_acts_is_taken(ask, words):
     assert (heard.code, heard.err) == (0, "")
 
 
-@pytest.mark.parametrize(("experiment", "size"), itertools.product(EXPERIMENTS, SIZES))
-def test_what_an_experiment_and_a_size_set_is_never_refused(experiment, size):
-    words = [f"+experiment={experiment}", f"preset={size}", "tokenizer.joint=true"]
+@pytest.mark.parametrize(("experiment", "preset"), itertools.product(EXPERIMENTS, PRESETS))
+def test_what_an_experiment_and_a_preset_set_is_never_refused(experiment, preset):
+    words = [f"+experiment={experiment}", f"preset={preset}", "tokenizer.joint=true"]
     with initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = OmegaConf.to_object(compose("train", overrides=words))
     refuse_unused(config, words)
@@ -217,12 +217,12 @@ def test_the_same_model_as_that_of_init_is_taken_and_so_is_another_dropout():
 def test_a_command_decodes_as_the_run_validated_but_for_what_it_is_given():
     own = DecodeConfig(beam=1, batch_size=3, max_length=20, length_penalty=LengthPenalty.gnmt, length_penalty_alpha=0.9)
     assert DecodeOverrides().over(own) == DecodeConfig(5, 3, 20, LengthPenalty.gnmt, 0.9)
-    all_queries = DecodeOverrides(beam=2, max_length=30, length_penalty=LengthPenalty.none)
-    assert all_queries.over(own) == DecodeConfig(2, 3, 30, LengthPenalty.none, 0.9)
+    given = DecodeOverrides(beam=2, max_length=30, length_penalty=LengthPenalty.none)
+    assert given.over(own) == DecodeConfig(2, 3, 30, LengthPenalty.none, 0.9)
 
 
 @pytest.mark.parametrize(
-    ("all_queries", "own", "said"),
+    ("given", "own", "said"),
     [
         (
             {"alpha": 0.9},
@@ -242,8 +242,8 @@ def test_a_command_decodes_as_the_run_validated_but_for_what_it_is_given():
         ({"alpha": 0.9}, LengthPenalty.gnmt, ""),
     ],
 )
-def test_an_option_of_search_that_can_have_no_effect_is_refused(all_queries, own, said):
-    overrides = DecodeOverrides(**all_queries)
+def test_an_option_of_search_that_can_have_no_effect_is_refused(given, own, said):
+    overrides = DecodeOverrides(**given)
     decode = overrides.over(DecodeConfig(length_penalty=own))
     if said:
         with pytest.raises(ValueError, match=said):

@@ -21,7 +21,7 @@ class SmallModel:
     cell: CellKind = CellKind.gru
     score: ScoreFunction = ScoreFunction.additive
     layers: int = 1
-    start: InitHidden = InitHidden.backward_first
+    init_hidden: InitHidden = InitHidden.backward_first
     input_feeding: bool = True
     bidirectional: bool = True
     vocabulary: int = 23
@@ -47,7 +47,7 @@ class SmallModel:
             dropout=self.dropout,
         )
         state_size = 2 * self.hidden if self.cell is CellKind.lstm else self.hidden
-        bridge = Bridge(self.start, self.memory // directions, directions, [state_size] * self.layers)
+        bridge = Bridge(self.init_hidden, self.memory // directions, directions, [state_size] * self.layers)
         attention = build_attention(self.score, self.hidden, self.memory, self.attention_size)
         return Seq2Seq(encoder, self._decoder(bridge, attention), tied_embeddings=self.tie)
 

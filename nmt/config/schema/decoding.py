@@ -35,12 +35,12 @@ class DecodeOverrides:
     batch_size: int | None = None
     max_length: int | None = None
     length_penalty: LengthPenalty | None = None
-    alpha: float | None = None
+    length_penalty_alpha: float | None = None
 
     def __post_init__(self):
         self.over(DecodeConfig())
 
     def over(self, own: DecodeConfig) -> DecodeConfig:
         """`own`, the run's, with what is given here. Raises ValueError, by name, for what is impossible."""
-        all_queries = {each.name: getattr(self, each.name) for each in fields(self)}
-        return replace(own, **{name: value for name, value in all_queries.items() if value is not None})
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(own, **{name: value for name, value in given.items() if value is not None})
