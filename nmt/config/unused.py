@@ -238,16 +238,14 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
 
 
 def refuse_unused_search(overrides: DecodeOverrides, decode: DecodeConfig) -> None:
-    """Raises ValueError for what `overrides` asks for and can have no effect in the search that `decode` describes."""
-    if overrides.length_penalty_alpha is not None and decode.length_penalty is not LengthPenalty.gnmt:
+    """Raises ValueError for what `overrides` sets and can have no effect in the search that `decode` describes."""
+    alpha = overrides.length_penalty_alpha
+    if alpha is not None and decode.length_penalty is not LengthPenalty.gnmt:
         raise ValueError(
-            f"decode.length_penalty_alpha={overrides.length_penalty_alpha} has no effect: it needs "
-            f"decode.length_penalty=gnmt, and this is {decode.length_penalty.value}; give that too, or leave decode.length_penalty_alpha out"
+            f"decode.length_penalty_alpha={alpha} has no effect: it needs decode.length_penalty=gnmt, and this is "
+            f"{decode.length_penalty.value}; give that too, or leave decode.length_penalty_alpha out"
         )
-    for key, value in (
-        ("length_penalty", overrides.length_penalty),
-        ("length_penalty_alpha", overrides.length_penalty_alpha),
-    ):
+    for key, value in (("length_penalty", overrides.length_penalty), ("length_penalty_alpha", alpha)):
         if value is not None and decode.beam == 1:
             raise ValueError(
                 f"decode.{key}={_told(value)} has no effect: decode.beam=1 has one hypothesis and nothing to compare; "
