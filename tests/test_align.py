@@ -197,7 +197,7 @@ def test_a_pair_too_long_for_the_memory_is_named_and_left_without_links(trained,
     assert ended.out.split("\n")[4] != ""
 
 
-@pytest.mark.parametrize("how", ["union", "agreement"])
+@pytest.mark.parametrize("how", ["union", "joint"])
 def test_a_pair_too_long_in_one_direction_is_left_without_links_and_matrix(trained, tmp_path, monkeypatch, how):
     pairs, lead = list(zip(SRC, TGT, strict=True)), align.force_decode
 

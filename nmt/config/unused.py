@@ -93,7 +93,8 @@ _TRAIN = (
     ),
     Rule(
         "tokenizer.model_type tokenizer.joint tokenizer.vocab_size tokenizer.src_vocab_size tokenizer.tgt_vocab_size "
-        "tokenizer.character_coverage tokenizer.byte_fallback tokenizer.input_sentence_size",
+        "tokenizer.character_coverage tokenizer.byte_fallback tokenizer.input_sentence_size "
+        "tokenizer.src_normalization tokenizer.tgt_normalization",
         lambda c: not (c.tokenizer.model or c.tokenizer.src_model),
         "the models that tokenizer.model= or src_model= and tgt_model= name are used as they are; leave {key} out",
     ),
@@ -140,7 +141,7 @@ _EVALUATE = (
     ),
     _needs("data.name data.config", lambda c: c.data.kind in (None, DataKind.hub), "data.kind=hub"),
 )
-_TRANSLATE = (_needs("pieces", lambda c: c.heatmaps, "heatmaps=FOLDER"),)
+_TRANSLATE = (_needs("heatmap_units", lambda c: c.heatmaps, "heatmaps=FOLDER"),)
 _ALIGN = (
     Rule(
         "device precision threads decode.batch_size",

@@ -155,7 +155,7 @@ def test_a_setting_of_another_command_that_can_have_no_effect_is_refused(refusal
         [*PATIENCE_ALONE, "optim.schedule.name=plateau"],
         [*PATIENCE_ALONE, "trainer.max_minutes=3"],
         # What is null or false asks for nothing.
-        ["model.decoder.input_feeding=false", "guided_alignment.links=null", "tokenizer={joint: true, src_size: null}"],
+        ["model.decoder.input_feeding=false", "guided_alignment.links=null", "tokenizer={joint: true, src_vocab_size: null}"],
     ],
 )
 def test_a_setting_that_acts_is_taken(ask, words):
@@ -225,12 +225,12 @@ def test_a_command_decodes_as_the_run_validated_but_for_what_it_is_given():
     ("given", "own", "said"),
     [
         (
-            {"alpha": 0.9},
+            {"length_penalty_alpha": 0.9},
             LengthPenalty.average,
             "decode.length_penalty_alpha=0.9 has no effect: it needs decode.length_penalty=gnmt",
         ),
         (
-            {"alpha": 0.9, "beam": 1},
+            {"length_penalty_alpha": 0.9, "beam": 1},
             LengthPenalty.gnmt,
             "decode.length_penalty_alpha=0.9 has no effect: decode.beam=1 has one hypo",
         ),
@@ -239,7 +239,7 @@ def test_a_command_decodes_as_the_run_validated_but_for_what_it_is_given():
             LengthPenalty.gnmt,
             "decode.length_penalty=none has no effect",
         ),
-        ({"alpha": 0.9}, LengthPenalty.gnmt, ""),
+        ({"length_penalty_alpha": 0.9}, LengthPenalty.gnmt, ""),
     ],
 )
 def test_an_option_of_search_that_can_have_no_effect_is_refused(given, own, said):

@@ -287,11 +287,11 @@ def test_what_can_have_no_effect_on_a_resumed_run_is_refused(tiny, start_command
 
 def test_a_run_from_another_runs_weights_keeps_that_ones_model_and_says_so(tiny, start_command, tmp_path, whole):
     run = tmp_path / "run"
-    child = start_command("train", tiny.settings(run, init=whole, model__decoder__hidden=16))
+    child = start_command("train", tiny.settings(run, finetune_from=whole, model__decoder__hidden=16))
     assert child.wait() == 2
     assert f"model.decoder.hidden=16 has no effect with finetune_from={whole}" in one_line(child)
     assert "which has model.decoder.hidden=12" in one_line(child)
-    own = tiny.settings(run, init=whole, trainer__max_updates=1, trainer__save_every=0)
+    own = tiny.settings(run, finetune_from=whole, trainer__max_updates=1, trainer__save_every=0)
     assert start_command("train", own).wait() == 0
     child = start_command("train", [f"resume={run}", "trainer.max_updates=2", "model.decoder.hidden=16"])
     assert child.wait() == 2
