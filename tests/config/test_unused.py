@@ -155,7 +155,8 @@ def test_a_setting_of_another_command_that_can_have_no_effect_is_refused(refusal
         [*PATIENCE_ALONE, "optim.schedule.name=plateau"],
         [*PATIENCE_ALONE, "trainer.max_minutes=3"],
         # What is null or false asks for nothing.
-        ["model.decoder.input_feeding=false", "guided_alignment.links=null", "tokenizer={joint: true, src_vocab_size: null}"],
+        ["model.decoder.input_feeding=false", "guided_alignment.links=null"],
+        ["tokenizer={joint: true, src_vocab_size: null}"],
     ],
 )
 def test_a_setting_that_acts_is_taken(ask, words):
