@@ -24,7 +24,7 @@ def sentences(lengths=LENGTHS, seed=0, padded_to=0):
 
 def real_model(kind):
     sizes = SmallModel(
-        kind, start=InitHidden.last, vocabulary=9, embedding=6, hidden=7, memory=10, readout=6, attention_size=4
+        kind, init_hidden=InitHidden.last, vocabulary=9, embedding=6, hidden=7, memory=10, readout=6, attention_size=4
     )
     return draw_weights(sizes.build(seed=3), std=0.7)  # hypotheses differ in more than rounding
 
@@ -41,8 +41,8 @@ def rescored(model, src, length, ids):
     return log_prob, np.stack(weights)
 
 
-def penalty(length, length_penalty, alpha):
-    by_name = {"none": 1.0, "average": length, "gnmt": ((5 + length) / 6) ** alpha}
+def penalty(length, length_penalty, length_penalty_alpha):
+    by_name = {"none": 1.0, "average": length, "gnmt": ((5 + length) / 6) ** length_penalty_alpha}
     return by_name[length_penalty.value]
 
 
@@ -55,7 +55,7 @@ def every_finished(model, src, length, vocabulary, max_length):
         begun = [[*ids, word] for ids in begun for word in words]
 
 
-def plain_beam(model, src, length, *, beam, max_length, length_penalty, alpha):
+def plain_beam(model, src, length, *, beam, max_length, length_penalty, length_penalty_alpha):
     """The same search one hypothesis at a time, in plain Python, without stopping early: (score, ids), best first."""
     live, ended = [(0.0, [])], []
     for _ in range(max_length):
@@ -69,11 +69,13 @@ def plain_beam(model, src, length, *, beam, max_length, length_penalty, alpha):
                 if token not in (PAD, BOS):
                     grown.append((log_prob + gained, [*ids, token]))
         grown = sorted(grown, key=lambda pair: -pair[0])[: beam - len(ended)]
-        ended += [(lp / penalty(len(ids), length_penalty, alpha), ids) for lp, ids in grown if ids[-1] == EOS]
+        ended += [
+            (lp / penalty(len(ids), length_penalty, length_penalty_alpha), ids) for lp, ids in grown if ids[-1] == EOS
+        ]
         live = [(lp, ids) for lp, ids in grown if ids[-1] != EOS]
         if not live:
             break
-    unfinished = [(lp / penalty(max_length, length_penalty, alpha), ids) for lp, ids in live]
+    unfinished = [(lp / penalty(max_length, length_penalty, length_penalty_alpha), ids) for lp, ids in live]
     return sorted(ended or unfinished, key=lambda pair: -pair[0])
 
 
@@ -101,7 +103,13 @@ def test_greedy_takes_the_likeliest_token_at_each_step(toy):
     src, lengths = sentences()
     for row, found in enumerate(greedy_search(model, src, lengths, max_length=12)):
         [(_, ids)] = plain_beam(
-            model, src[row], lengths[row], beam=1, max_length=12, length_penalty=LengthPenalty.none, alpha=1.0
+            model,
+            src[row],
+            lengths[row],
+            beam=1,
+            max_length=12,
+            length_penalty=LengthPenalty.none,
+            length_penalty_alpha=1.0,
         )
         assert found.ids == ids
 
@@ -141,7 +149,13 @@ def test_the_batched_beam_is_the_plain_beam(toy, length_penalty, seed, beam, end
     )
     for row, best in enumerate(found):
         plain = plain_beam(
-            model, src[row], lengths[row], beam=beam, max_length=8, length_penalty=length_penalty, alpha=0.6
+            model,
+            src[row],
+            lengths[row],
+            beam=beam,
+            max_length=8,
+            length_penalty=length_penalty,
+            length_penalty_alpha=0.6,
         )
         assert [h.ids for h in best] == [ids for _, ids in plain]
         assert [h.score for h in best] == pytest.approx([score for score, _ in plain], abs=1e-10)

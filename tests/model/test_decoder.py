@@ -1,14 +1,13 @@
-import contextlib
-
 import pytest
 import torch
 
-from nmt.acceleration import fused
+from nmt.acceleration.fused import FusedLoops
 from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
 from nmt.model.decoder import Bridge, InitHidden, State
 from nmt.model.decoder.readout import MaxoutReadout
 from nmt.model.encoder import EncoderOutput
+from nmt.model.loops import ReferenceLoops
 
 KINDS = [
     ("bahdanau", {}),
@@ -36,22 +35,21 @@ def assert_steps_are_teacher_forcing(model, sentences):
     torch.testing.assert_close(weights, expected_weights, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference], ids=["fast", "plain"])
+@pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
 @pytest.mark.parametrize(("decoder", "options"), KINDS)
 @pytest.mark.parametrize("cell", CellKind)
 @pytest.mark.parametrize("layers", [1, 3])
-def test_step_by_step_is_teacher_forcing(make, sentences, path, decoder, options, cell, layers):
+def test_step_by_step_is_teacher_forcing(make, sentences, loops, decoder, options, cell, layers):
     model = make(decoder, cell=cell, layers=layers, **options)
-    with path():
-        assert_steps_are_teacher_forcing(model, sentences)
+    assert_steps_are_teacher_forcing(model.with_loops(loops), sentences)
 
 
-@pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference], ids=["fast", "plain"])
+@pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
 @pytest.mark.parametrize(("decoder", "options"), KINDS[:3])
 @pytest.mark.parametrize("score", ScoreFunction)
-def test_step_by_step_is_teacher_forcing_for_every_score(make, sentences, path, decoder, options, score):
-    with path():
-        assert_steps_are_teacher_forcing(make(decoder, score=score, **options), sentences)
+def test_step_by_step_is_teacher_forcing_for_every_score(make, sentences, loops, decoder, options, score):
+    model = make(decoder, score=score, **options)
+    assert_steps_are_teacher_forcing(model.with_loops(loops), sentences)
 
 
 @pytest.mark.parametrize(("decoder", "options"), KINDS)
@@ -72,11 +70,11 @@ def test_hypotheses_of_one_source_never_copy_it(make, sentences, decoder, option
     torch.testing.assert_close(weights, tiled_weights)
 
 
-@pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference], ids=["fast", "plain"])
+@pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
 @pytest.mark.parametrize(("decoder", "options"), KINDS[:3])
-def test_weights_sum_to_one_and_padding_gets_exactly_zero(make, sentences, path, decoder, options):
-    with path():
-        _, weights = make(decoder, **options)(sentences.src, sentences.src_lengths, sentences.tgt_in)
+def test_weights_sum_to_one_and_padding_gets_exactly_zero(make, sentences, loops, decoder, options):
+    model = make(decoder, **options).with_loops(loops)
+    _, weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
     torch.testing.assert_close(weights.sum(2), torch.ones(3, 6, dtype=torch.float64))
     for row, length in enumerate(sentences.src_lengths):
         assert (weights[row, :, length:] == 0).all()
@@ -111,12 +109,12 @@ def test_maxout_takes_the_larger_of_each_pair():
         readout.context.weight.copy_(torch.tensor([[0.0], [1.0], [2.0], [0.0]]))
     one = torch.ones(1, 1)
     # Pairs (1 + 0.5 + 5, 3 + 2) and (-2 + 1, 4 - 9): unit j with unit j + 2.
-    torch.testing.assert_close(readout(one, one, one), torch.tensor([[6.5, -1.0]]))
+    torch.testing.assert_close(readout(one, readout.word(one), one), torch.tensor([[6.5, -1.0]]))
 
 
 def test_maxout_has_the_gradient_of_its_winner():
     readout = MaxoutReadout(2, 2, 2, 3).double()
-    inputs = [torch.randn(4, 2, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    inputs = [torch.randn(4, width, dtype=torch.float64, requires_grad=True) for width in (2, 6, 2)]
     assert torch.autograd.gradcheck(readout, inputs)
 
 

@@ -1,12 +1,11 @@
-import contextlib
-
 import pytest
 import torch
 from torch.nn import functional
 
-from nmt.acceleration import fused
+from nmt.acceleration.fused import FusedLoops
 from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
+from nmt.model.loops import ReferenceLoops
 from nmt.model.seq2seq import TiedEmbeddings
 
 CASES = [
@@ -20,7 +19,7 @@ CASES = [
     ("luong", {"input_feeding": False}),
     ("fixed", {}),
 ]
-PATHS = pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference], ids=["fast", "plain"])
+EITHER = pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
 
 
 def gradients(model, sentences):
@@ -30,33 +29,31 @@ def gradients(model, sentences):
     return loss, dict(zip(names, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True))
 
 
-@PATHS
+@EITHER
 @pytest.mark.parametrize(("decoder", "options"), CASES)
-def test_padding_changes_nothing(make, sentences, path, decoder, options):
+def test_padding_changes_nothing(make, sentences, loops, decoder, options):
     """Neither more columns of it, nor in the loss, nor in any gradient."""
-    model = make(decoder, **options)
+    model = make(decoder, **options).with_loops(loops)
     wider = sentences._replace(
         src=functional.pad(sentences.src, (0, 3)),
         tgt_in=functional.pad(sentences.tgt_in, (0, 2)),
         tgt_out=functional.pad(sentences.tgt_out, (0, 2)),
     )
-    with path():
-        (loss, slopes), (wide_loss, wide_slopes) = gradients(model, sentences), gradients(model, wider)
+    (loss, slopes), (wide_loss, wide_slopes) = gradients(model, sentences), gradients(model, wider)
     torch.testing.assert_close(loss, wide_loss, rtol=1e-12, atol=1e-12)
     for name, slope in slopes.items():
         torch.testing.assert_close(slope, wide_slopes[name], rtol=1e-12, atol=1e-12, msg=name)
 
 
-@PATHS
+@EITHER
 @pytest.mark.parametrize(("decoder", "options"), CASES)
-def test_what_stands_in_the_padding_changes_nothing_bit_for_bit(make, sentences, path, decoder, options):
-    model = make(decoder, **options)
+def test_what_stands_in_the_padding_changes_nothing_bit_for_bit(make, sentences, loops, decoder, options):
+    model = make(decoder, **options).with_loops(loops)
     src_padding = torch.arange(7) >= sentences.src_lengths.unsqueeze(1)
     other = sentences._replace(
         src=sentences.src.masked_fill(src_padding, 9), tgt_in=sentences.tgt_in.masked_fill(sentences.tgt_out == 0, 9)
     )
-    with path():
-        (loss, slopes), (other_loss, other_slopes) = gradients(model, sentences), gradients(model, other)
+    (loss, slopes), (other_loss, other_slopes) = gradients(model, sentences), gradients(model, other)
     assert torch.equal(loss, other_loss)
     for name, slope in slopes.items():
         assert torch.equal(slope, other_slopes[name]), name
@@ -73,9 +70,10 @@ def test_a_batch_is_as_many_batches_of_one(make, sentences, decoder, options):
             torch.testing.assert_close(weights[[row], :, :length], alone[1], rtol=1e-12, atol=1e-12)
 
 
+@EITHER
 @pytest.mark.parametrize(("decoder", "options"), CASES)
-def test_the_chunked_loss_is_the_cross_entropy_of_the_logits(make, sentences, decoder, options):
-    model = make(decoder, **options)
+def test_the_loss_is_the_cross_entropy_of_the_logits(make, sentences, loops, decoder, options):
+    model = make(decoder, **options).with_loops(loops)
     logits, _ = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
     expected = functional.cross_entropy(
         logits.flatten(0, 1), sentences.tgt_out.flatten(), ignore_index=0, reduction="sum", label_smoothing=0.1

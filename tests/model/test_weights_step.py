@@ -18,7 +18,7 @@ def model(decoder: str, score: ScoreFunction, input_feeding: bool) -> Seq2Seq:
     sizes = SmallModel(
         decoder,
         score=score,
-        start=InitHidden.backward_first if decoder == "bahdanau" else InitHidden.last,
+        init_hidden=InitHidden.backward_first if decoder == "bahdanau" else InitHidden.last,
         input_feeding=input_feeding,
         vocabulary=WORDS,
         embedding=16,

@@ -1,10 +1,8 @@
 """The decoder of Bahdanau, Cho and Bengio (2015): the query is the previous state."""
 
-import torch
 from torch import Tensor, nn
 
-from nmt.acceleration import fused
-from nmt.model.attention import Attention, AttentionOutput, Source
+from nmt.model.attention import Attention, Source
 from nmt.model.cells import CellKind
 from nmt.model.decoder.bridge import Bridge
 from nmt.model.decoder.interface import Decoder, Features, State, Step
@@ -52,9 +50,9 @@ class BahdanauDecoder(Decoder):
 
     def step(self, tokens: Tensor, state: State, source: Source) -> Step:
         embedded = self.embedding(tokens)
-        attended = self._attend(state.layers[0], source, state.coverage)
+        attended = self.attention.step(self.cell.output(state.layers[0]), source, state.coverage)
         top = self.cells[-1].output(state.layers[-1])
-        features = self.readout(top, embedded, attended.context)
+        features = self.readout(top, self.readout.word(embedded), attended.context)
         bottom = self.cell(self.cell.project(embedded) + self.context(attended.context), state.layers[0])
         coverage = self.attention.update_coverage(state.coverage, attended.weights)
         return Step(
@@ -65,27 +63,9 @@ class BahdanauDecoder(Decoder):
 
     def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
         embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here: a step's numbers lie together
-        projected, start = self.cell.project(embedded), state.layers[0]
-        if fused.is_fast(self.cell, self.attention):
-            outputs = fused.bahdanau_loop(self.cell, self.attention, self.context.weight, projected, start, source)
-        else:
-            outputs = self._reference_loop(projected, state, source)
+        projected = self.loops.linear(self.cell.project, embedded)
+        outputs = self.loops.bahdanau(self.cell, self.attention, self.context, projected, state.layers[0], source)
         hidden = self._run_upper_layers(self.cell.output(outputs.states), state.layers)[:-1]
-        features = self.dropout(self.readout(hidden, embedded, outputs.contexts))
+        features = self.readout(hidden, self.loops.linear(self.readout.word, embedded), outputs.contexts)
+        features = self.dropout(features)
         return Features(features.transpose(0, 1), outputs.weights.transpose(0, 1))
-
-    def _reference_loop(self, projected: Tensor, state: State, source: Source) -> fused.BahdanauOutputs:
-        """The loop as it reads: projected (T, B, gates * H)."""
-        states, attended, coverage = [state.layers[0]], [], state.coverage
-        for projected_step in projected:
-            attended.append(self._attend(states[-1], source, coverage))
-            coverage = self.attention.update_coverage(coverage, attended[-1].weights)
-            states.append(self.cell(projected_step + self.context(attended[-1].context), states[-1]))
-        contexts, weights = (torch.stack(part) for part in zip(*attended, strict=True))
-        return fused.BahdanauOutputs(torch.stack(states), contexts, weights)
-
-    def _attend(self, state: Tensor, source: Source, coverage: Tensor) -> AttentionOutput:
-        """state (N, state_size), coverage (N, S or 0), N = B * K -> context (N, M), weights (N, S)."""
-        rows = (len(source.mask), len(state) // len(source.mask))
-        attended = self.attention(self.cell.output(state).unflatten(0, rows), source, coverage.unflatten(0, rows))
-        return AttentionOutput(*(part.flatten(0, 1) for part in attended))

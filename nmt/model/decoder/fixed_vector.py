@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from nmt.acceleration import fused
 from nmt.model.attention import Source
 from nmt.model.cells import CellKind
 from nmt.model.decoder.bridge import Bridge
@@ -51,7 +50,7 @@ class FixedVectorDecoder(Decoder):
         embedded = self.embedding(tokens)
         context = source.memory.expand(-1, len(tokens) // len(source.memory), -1).flatten(0, 1)
         top = self.cells[-1].output(state.layers[-1])
-        features = self.readout(top, embedded, context)
+        features = self.readout(top, self.readout.word(embedded), context)
         bottom = self.cell(self.cell.project(embedded) + self.context(context), state.layers[0])
         layers = self._step_upper_layers(bottom, state.layers)
         return Step(features, state._replace(layers=layers), features.new_zeros(len(tokens), 0))
@@ -59,7 +58,9 @@ class FixedVectorDecoder(Decoder):
     def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
         embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here
         context = source.memory.transpose(0, 1)
-        states = fused.run(self.cell, self.cell.project(embedded) + self.context(context), state.layers[0])
+        projected = self.loops.linear(self.cell.project, embedded) + self.context(context)
+        states = self.loops.run_cell(self.cell, projected, state.layers[0])
         hidden = self._run_upper_layers(self.cell.output(states), state.layers)[:-1]
-        features = self.dropout(self.readout(hidden, embedded, context)).transpose(0, 1)
+        features = self.readout(hidden, self.loops.linear(self.readout.word, embedded), context)
+        features = self.dropout(features).transpose(0, 1)
         return Features(features, features.new_zeros(*tgt_in.shape, 0))

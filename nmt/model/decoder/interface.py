@@ -4,12 +4,12 @@ from typing import NamedTuple, cast
 
 from torch import Tensor, nn
 
-from nmt.acceleration import fused
 from nmt.data.symbols import PAD
 from nmt.model.attention import Source
-from nmt.model.cells import Cell, CellKind, build_cell
+from nmt.model.cells import Cell, CellKind, build_cell, step_upper_cells
 from nmt.model.dropout import Dropout
 from nmt.model.encoder import EncoderOutput
+from nmt.model.loops import ReferenceLoops
 
 
 class State(NamedTuple):
@@ -51,13 +51,15 @@ class Features(NamedTuple):
 
 
 class Decoder(nn.Module):
-    """The target embedding, a stack of `layers` cells, and the interface."""
+    """The target embedding, a stack of `layers` cells, and the interface. loops: what runs over all steps; Seq2Seq sets
+    it."""
 
     has_attention = True
     features_size: int
 
     def __init__(self, vocab_size: int, embedding: int, hidden: int, layers: int, cell: CellKind, dropout: float):
         super().__init__()
+        self.loops = ReferenceLoops()
         self.hidden = hidden
         self.embedding = nn.Embedding(vocab_size, embedding, padding_idx=PAD)
         self.dropout = Dropout(dropout)
@@ -85,12 +87,9 @@ class Decoder(nn.Module):
         """tgt_in (B, T), the state of `start` -> Features: the numbers of T calls of `step`, faster."""
         raise NotImplementedError
 
-    def _step_upper_layers(self, state: Tensor, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """One step of the upper cells over the bottom cell's new `state` -> all new states, bottom first."""
-        states = [state]
-        for below, cell, old in zip(self.cells, self.cells[1:], layers[1:], strict=False):
-            states.append(cell(cell.project(self.dropout(below.output(states[-1]))), old))
-        return tuple(states)
+    def _step_upper_layers(self, bottom: Tensor, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """One step of the upper cells over the bottom cell's new state -> all new states, bottom first."""
+        return step_upper_cells(self.cells, self.dropout, bottom, layers)
 
     def _run_upper_layers(self, outputs: Tensor, layers: tuple[Tensor, ...]) -> Tensor:
         """The upper cells over all steps of the bottom one: its outputs (T + 1, B, H) -> the top's (T + 1, B, H).
@@ -98,5 +97,5 @@ class Decoder(nn.Module):
         Time-major; what was there before the first step is the first.
         """
         for cell, start in zip(self.cells[1:], layers[1:], strict=True):
-            outputs = fused.outputs(cell, self.dropout(outputs[1:]), start)
+            outputs = self.loops.outputs(cell, self.dropout(outputs[1:]), start)
         return outputs
