@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from nmt.acceleration.fused import FusedLoops
-from nmt.model.attention import ScoreFunction
+from nmt.model.attention import ScoreFunction, Source
 from nmt.model.cells import CellKind
-from nmt.model.decoder import Bridge, InitHidden, State
+from nmt.model.decoder import BahdanauState, Bridge, FixedVectorState, InitHidden, LuongState
 from nmt.model.decoder.readout import MaxoutReadout
 from nmt.model.encoder import EncoderOutput
 from nmt.model.loops import ReferenceLoops
@@ -146,11 +146,29 @@ def test_starting_from_a_backward_state_without_one_says_what_to_set():
         Bridge(InitHidden.backward_first, 4, 1, [4])
 
 
-def test_selecting_rows_keeps_their_order():
-    layers = (torch.arange(3.0).unsqueeze(1), torch.arange(6.0).view(3, 2))
-    state = State(layers, torch.zeros(3, 0), torch.arange(9.0).view(3, 3))
-    picked = state.select(torch.tensor([2, 0, 2]))
+LAYERS = (torch.arange(3.0).unsqueeze(1), torch.arange(6.0).view(3, 2))
+ATTENTIONAL, COVERAGE = -torch.arange(12.0).view(3, 4), torch.arange(9.0).view(3, 3)
+STATES = [FixedVectorState(LAYERS), BahdanauState(LAYERS, COVERAGE), LuongState(LAYERS, ATTENTIONAL, COVERAGE)]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_selecting_rows_keeps_their_order(state):
+    rows = torch.tensor([2, 0, 2])
+    picked = state.select(rows)
+    assert type(picked) is type(state)
     assert picked.layers[0].flatten().tolist() == [2.0, 0.0, 2.0]
     assert picked.layers[1].tolist() == [[4.0, 5.0], [0.0, 1.0], [4.0, 5.0]]
-    assert picked.attentional.shape == (3, 0)
-    assert picked.coverage[:, 0].tolist() == [6.0, 0.0, 6.0]
+    for field, whole in zip(picked[1:], state[1:], strict=True):
+        assert torch.equal(field, whole[rows])
+
+
+@pytest.mark.parametrize(("decoder", "options"), KINDS)
+@pytest.mark.parametrize("score", [ScoreFunction.additive, ScoreFunction.coverage])
+def test_a_state_can_be_that_of_sources_of_one_position(make, sentences, decoder, options, score):
+    model = make(decoder, score=score, **options)
+    source, state = model.encode(sentences.src, sentences.src_lengths)
+    tokens = torch.tensor([4, 5, 6])
+    _, state, _ = model.step(tokens, state, source)
+    alone = Source(source.memory[:, :1], source.keys[:, :1], source.mask[:, :1])
+    _, _, weights = model.step(tokens, state.for_single_position(), alone)
+    assert (weights == 1).all()

@@ -1,16 +1,35 @@
 """The decoder of Luong, Pham and Manning (2015): the query is the updated state."""
 
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
 from nmt.model.attention import Attention, Source
 from nmt.model.cells import CellKind
 from nmt.model.decoder.bridge import Bridge
-from nmt.model.decoder.interface import Decoder, Features, State, Step
+from nmt.model.decoder.interface import Decoder, Features, Step, select_rows
 from nmt.model.encoder import EncoderOutput
 from nmt.model.loops import LuongLayers
 
 
-class LuongDecoder(Decoder):
+class LuongState(NamedTuple):
+    """layers: the cells' states, (N, state_size) each; attentional (N, H): h~, of width 0 where it is not fed; coverage
+    (N, S): the sum of the weights so far, of width 0 where the score has none."""
+
+    layers: tuple[Tensor, ...]
+    attentional: Tensor
+    coverage: Tensor
+
+    def select(self, rows: Tensor) -> "LuongState":
+        return LuongState(
+            select_rows(self.layers, rows), self.attentional.index_select(0, rows), self.coverage.index_select(0, rows)
+        )
+
+    def for_single_position(self) -> "LuongState":
+        return self._replace(coverage=self.coverage[:, :1])
+
+
+class LuongDecoder(Decoder[LuongState]):
     """Updates, then attends: the query is h_t, h~_t = tanh(W_c [c_t; h_t]) is the feature.  # Luong et al. (2015), eq.
     5 and 3.3
 
@@ -46,9 +65,9 @@ class LuongDecoder(Decoder):
     def source(self, encoded: EncoderOutput) -> Source:
         return Source(encoded.memory, self.attention.project_keys(encoded.memory), encoded.mask)
 
-    def init_state(self, encoded: EncoderOutput) -> State:
+    def init_state(self, encoded: EncoderOutput) -> LuongState:
         width = self.hidden if self.input_feed is not None else 0
-        return State(
+        return LuongState(
             self.bridge(encoded),
             encoded.memory.new_zeros(len(encoded.memory), width),
             self.attention.initial_coverage(encoded.memory),
@@ -58,13 +77,13 @@ class LuongDecoder(Decoder):
     def recurrent_layers(self) -> LuongLayers:
         return LuongLayers(self.cells, self.dropout, self.attention, self.input_feed, self.combine)
 
-    def step(self, tokens: Tensor, state: State, source: Source) -> Step:
+    def step(self, tokens: Tensor, state: LuongState, source: Source) -> Step:
         projected = self.cell.project(self.embedding(tokens))
         layers, features, coverage, weights = self.recurrent_layers.step(projected, *state, source)
         attentional = features if self.input_feed is not None else state.attentional
-        return Step(features, State(layers, attentional, coverage), weights)
+        return Step(features, LuongState(layers, attentional, coverage), weights)
 
-    def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
+    def features(self, tgt_in: Tensor, state: LuongState, source: Source) -> Features:
         embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here
         if self.input_feed is not None:
             projected = self.loops.linear(self.cell.project, embedded)
