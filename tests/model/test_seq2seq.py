@@ -6,7 +6,7 @@ from nmt.acceleration.fused import FusedLoops
 from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
 from nmt.model.loops import ReferenceLoops
-from nmt.model.seq2seq import TiedEmbeddings
+from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
 
 CASES = [
     ("bahdanau", {}),
@@ -88,6 +88,18 @@ def test_every_weight_has_a_gradient(make, sentences):
         assert all(slope.abs().sum() > 0 for slope in slopes.values()), decoder
 
 
+@pytest.mark.parametrize(("decoder", "options"), CASES)
+def test_a_model_is_given_its_loops_and_has_the_reference_without(make, sentences, decoder, options):
+    model = make(decoder, **options)
+    inputs = (sentences.src, sentences.src_lengths, sentences.tgt_in)
+    expected = model(*inputs)[0]
+    plain = Seq2Seq(model.encoder, model.decoder)
+    plain.output = model.output
+    for part in (plain, plain.encoder, plain.decoder):
+        assert type(part.loops) is ReferenceLoops
+    torch.testing.assert_close(plain(*inputs)[0], expected, rtol=1e-10, atol=1e-10)
+
+
 def test_only_the_fixed_vector_has_no_attention(make, sentences):
     assert make("bahdanau").has_attention
     assert make("luong").has_attention
@@ -115,7 +127,6 @@ def test_tying_different_widths_says_what_to_set():
     from nmt.model.attention import build_attention
     from nmt.model.decoder import Bridge, InitHidden, LuongDecoder
     from nmt.model.encoder import Encoder
-    from nmt.model.seq2seq import Seq2Seq
 
     decoder = LuongDecoder(
         9,
@@ -133,7 +144,6 @@ def test_tying_different_widths_says_what_to_set():
 
 def test_tying_two_vocabularies_says_what_to_set(make):
     from nmt.model.encoder import Encoder
-    from nmt.model.seq2seq import Seq2Seq
 
     decoder = make().decoder
     with pytest.raises(ValueError, match=r"tokenizer\.joint=true .* or model\.tied_embeddings=target") as error:
