@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from nmt import checkpoint
+from nmt.acceleration.fused import FusedLoops
 from nmt.analysis.alignment import LinkFiles
 from nmt.analysis.segmentation import bleu_tokenizer
 from nmt.checkpoint.run_folder import find_checkpoint
@@ -163,7 +164,8 @@ def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
         bidirectional=enc.bidirectional,
         dropout=enc.dropout,
     )
-    return Seq2Seq(encoder, _build_decoder(model, encoder.size, tgt_size), tied_embeddings=model.tied_embeddings)
+    decoder = _build_decoder(model, encoder.size, tgt_size)
+    return Seq2Seq(encoder, decoder, tied_embeddings=model.tied_embeddings, loops=FusedLoops())
 
 
 def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:

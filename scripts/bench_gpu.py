@@ -33,9 +33,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from nmt import build
-from nmt.acceleration import fused
-from nmt.acceleration.fused import Kernel
+from nmt.acceleration.fused import FusedLoops
 from nmt.acceleration.fused.selfcheck import check_kernel
+from nmt.acceleration.kernels import Kernel, kernels_enabled
 from nmt.cli import CONFIGS
 from nmt.config.schema import TrainConfig
 from nmt.data.batches import Batch
@@ -43,6 +43,7 @@ from nmt.model.attention import ScoreFunction, build_attention
 from nmt.model.cells import CellKind
 from nmt.model.decoder import Bridge, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
+from nmt.model.loops import ReferenceLoops
 from nmt.model.seq2seq import Seq2Seq
 from nmt.runtime.device import Device, seed_everything
 from nmt.runtime.distributed import Distributed
@@ -177,13 +178,13 @@ def luong(bench: Bench) -> None:
         cell=CellKind.lstm,
         input_feeding=False,
     )
-    model = Seq2Seq(encoder, decoder).to(bench.device.device).train()
+    model = Seq2Seq(encoder, decoder, loops=FusedLoops()).to(bench.device.device).train()
     for rows in bench.batches:
         size = bench.size._replace(batch=rows, words=words)
         batch = loops.make_batch(size, str(bench.device.device))
         few = loops.make_batch(size._replace(batch=2), str(bench.device.device))
-        with fused.reference(), FlopCounterMode(display=False) as counter:
-            model.loss(*few).objective.backward()
+        with FlopCounterMode(display=False) as counter:
+            model.with_loops(ReferenceLoops()).loss(*few).objective.backward()
         flops = counter.get_total_flops() / 2 * rows
         tell(bench, f"luong B={rows}", our_runs(bench, model, whole(batch)), 2 * rows * size.length, flops, "tapes")
 
@@ -194,7 +195,8 @@ def kernels(bench: Bench) -> None:
         bench.say("  Triton's kernels do not run here")
         return
     from nmt.acceleration.fused import triton_attention, triton_loss
-    from nmt.acceleration.fused.attention import Query, create_attention
+    from nmt.acceleration.fused.attention import Query
+    from nmt.acceleration.fused.scores import create_attention
 
     place = {"device": bench.device.device, "dtype": torch.bfloat16}
     positions, width, memory_width = bench.size.length, bench.size.attention, 2 * bench.size.encoder
@@ -208,7 +210,7 @@ def kernels(bench: Bench) -> None:
         ways = [usual, (8, 256, 4), (16, 256, 4), (16, 512, 4), (4, 1024, 4)]
         for way in [usual] if bench.tiny else ways:
             triton_attention.ROWS, triton_attention.COLUMNS, triton_attention.WARPS = way
-            with fused.kernels_enabled(Kernel.triton):
+            with kernels_enabled(Kernel.triton):
                 attention = create_attention(
                     memory, keys, mask, query, v, None, positions, torch.bfloat16, torch.float32
                 )
@@ -286,7 +288,7 @@ def recipes(bench: Bench) -> None:
                 )
 
             def run(model=model, gradients=gradients, optimizer=optimizer, kernels=kernels) -> None:
-                with fused.kernels_enabled(*kernels):
+                with kernels_enabled(*kernels):
                     for (rows,), following in zip(group, [*group[1:], []], strict=True):  # noqa: B023
                         nll, *_ = gradients.accumulate([rows], SyncedFlags())
                         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optim.max_grad_norm)  # noqa: B023
@@ -379,7 +381,7 @@ def our_runs(bench: Bench, model: Seq2Seq, batch: Batch) -> dict[str, Work]:
                     )
                 )
                 gradients.graphs = made[0]
-            with fused.kernels_enabled(*kernels):
+            with kernels_enabled(*kernels):
                 gradients.zero()
                 gradients.add(batch, batch.tokens)
             if then:

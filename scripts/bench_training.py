@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import NamedTuple
 
 import torch
@@ -30,12 +31,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from nmt.acceleration import fused
+from nmt.acceleration.fused import FusedLoops
 from nmt.model.attention import AdditiveAttention, Attention, ScoreFunction, build_attention
 from nmt.model.cells import Cell, CellKind
 from nmt.model.decoder import BahdanauDecoder, Bridge, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import Initialization, initialize
+from nmt.model.loops import ReferenceLoops
 from nmt.model.seq2seq import Seq2Seq
 
 
@@ -104,7 +106,7 @@ def build_model(
             )
         case _:
             raise ValueError(f"--decoder {decoder}: legal are bahdanau, luong")
-    model = Seq2Seq(encoder, built)
+    model = Seq2Seq(encoder, built, loops=FusedLoops())
     initialize(model, Initialization.xavier)
     return model
 
@@ -173,7 +175,7 @@ def loop_loss(model: Seq2Seq, batch: Batch, keys_once: bool) -> Tensor:
             output = torch.tanh(decoder.combine(torch.cat((context, state), 1)))
         else:
             context = loop_look(decoder.attention, state, keys, memory, mask)
-            output = decoder.readout(state, embedded, context)
+            output = decoder.readout(state, decoder.readout.word(embedded), context)
             state = gru_step(decoder.cell, embedded, decoder.context(context), state)
         outputs.append(output if keys_once else model.output(output))
     logits = torch.stack(outputs, 1)
@@ -206,9 +208,14 @@ def keys(model: Seq2Seq, batch: Batch) -> Tensor:
     return loop_loss(model, batch, keys_once=True)
 
 
+@lru_cache(maxsize=1)
+def reference_of(model: Seq2Seq) -> Seq2Seq:
+    """The same weights on the reference loops."""
+    return model.with_loops(ReferenceLoops())
+
+
 def plain(model: Seq2Seq, batch: Batch) -> Tensor:
-    with fused.reference():
-        return model.loss(*batch).objective
+    return reference_of(model).loss(*batch).objective
 
 
 def fast(model: Seq2Seq, batch: Batch) -> Tensor:

@@ -138,8 +138,8 @@ def tests(check: Check) -> None:
 def kernels(check: Check) -> None:
     import torch
 
-    from nmt.acceleration.fused import Kernel
     from nmt.acceleration.fused.selfcheck import check_kernel
+    from nmt.acceleration.kernels import Kernel
 
     device = torch.device(check.options.device)
     faults = 0

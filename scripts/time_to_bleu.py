@@ -17,15 +17,24 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 WAYS = {"plain": ["precision=fp32"], "fast": []}
 
 
 def train_plainly(overrides: list[str]) -> None:
-    from nmt.acceleration import fused  # the parent has no need of torch
+    from nmt import build  # the parent has no need of torch
+    from nmt.acceleration.fused import FusedLoops
+    from nmt.model.loops import ReferenceLoops
+
+    class PlainLoops(ReferenceLoops):
+        """Validation searches as it does in the other run."""
+
+        def for_inference(self, model, *, fold_memory: bool, rescore_top_k: int):
+            return FusedLoops().for_inference(model, fold_memory=fold_memory, rescore_top_k=rescore_top_k)
 
     sys.argv[1:] = overrides
-    with fused.reference():
+    with patch.object(build, "FusedLoops", PlainLoops):
         runpy.run_module("nmt.train", run_name="__main__")
 
 

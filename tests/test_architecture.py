@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency"}
 ALLOWED = {
     "data": set(),
     "demo_corpus": {"data"},
-    "model": {"data", "acceleration"},
+    "model": {"data"},
     "acceleration": {"data", "model"},
     "analysis": {"data"},
     "decoding": {"data", "model", "acceleration"},
@@ -31,6 +32,7 @@ ALLOWED = {
 }
 
 
+@cache
 def imports(path: Path) -> set[str]:
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -55,6 +57,42 @@ def test_imports_run_one_way(package):
     assert modules(package)
     for path in modules(package):
         assert packages(path) <= ALLOWED[package] | {package}, path
+
+
+def module_of(name: str) -> str | None:
+    """The module that an imported name is, or is in; None for another program's."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        path = ROOT.joinpath(*parts[:length])
+        if path.with_suffix(".py").exists() or (path / "__init__.py").exists():
+            return ".".join(parts[:length])
+    return None
+
+
+def within(name: str, package: str) -> bool:
+    return f"{name}.".startswith(f"{package}.")
+
+
+def siblings(folder: Path) -> dict[str, set[str]]:
+    """The files and folders in a folder, each with those of them that it imports from; __init__: the folder itself."""
+    package = ".".join(folder.relative_to(ROOT).parts)
+    found = {}
+    for child in sorted(folder.iterdir()):
+        paths = list(child.rglob("*.py")) if child.is_dir() else [child] if child.suffix == ".py" else []
+        names = {module_of(name) or "" for path in paths for name in imports(path)}
+        inside = {f"{name}.__init__".split(".")[package.count(".") + 1] for name in names if within(name, package)}
+        found[child.stem] = inside - {child.stem}
+    return found
+
+
+@pytest.mark.parametrize(
+    "folder", [path.parent for path in sorted(PACKAGE.rglob("__init__.py"))], ids=lambda path: path.relative_to(ROOT)
+)
+def test_no_files_and_folders_import_each_other_in_a_circle(folder):
+    graph = siblings(folder)
+    while free := {name for name, needed in graph.items() if not needed & graph.keys()}:
+        graph = {name: needed for name, needed in graph.items() if name not in free}
+    assert not graph, "each of these imports, or is needed by, a circle"
 
 
 @pytest.mark.parametrize("package", sorted(ALLOWED.keys() - {"config", "cli", "build"}))

@@ -16,8 +16,7 @@ def posterior_attention(model, src: Tensor, src_lengths: Tensor, tgt_in: Tensor,
 
     Attention is the prior of a step, made before its word is known.  # Deng et al. (2018), 3: the true posterior, taken
     here of a model that was trained on a mixture. A position alone is a source of that position alone, so this
-    takes no more than `encode` and `step`, with Source and State as they are in nmt.model; but it multiplies by the
-    vocabulary S times as often.
+    takes no more than `encode` and `step`; but it multiplies by the vocabulary S times as often.
     """
     source, state = model.encode(src, src_lengths)
     row, position = source.mask.nonzero(as_tuple=True)
@@ -29,8 +28,7 @@ def posterior_attention(model, src: Tensor, src_lengths: Tensor, tgt_in: Tensor,
         explained = torch.full(source.mask.shape, -math.inf, device=src.device)
         for part in parts:
             rows = row[part]
-            before = state.select(rows)
-            before = before._replace(coverage=before.coverage[:, :1])  # irrelevant where there is one position
+            before = state.select(rows).for_single_position()
             logits, _, _ = model.step(tokens[rows], before, alone.select(part))
             log_probs = logits.float().log_softmax(-1).gather(1, targets[rows].unsqueeze(1)).squeeze(1)
             explained[rows, position[part]] = log_probs

@@ -1,1 +1,1 @@
-"""The equations, and nothing else."""
+"""The equations and the reference loops, and nothing else."""

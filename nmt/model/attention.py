@@ -123,6 +123,13 @@ class Attention(nn.Module):
         weights = masked_softmax(self.energies(self.project_query(hidden), source.keys, coverage), source.mask)
         return AttentionOutput(weights.to(source.memory.dtype) @ source.memory, weights)
 
+    def step(self, hidden: Tensor, source: Source, coverage: Tensor) -> AttentionOutput:
+        """The same for one step of N = B * K hypotheses: hidden (N, H), coverage (N, S or 0) -> context (N, M), weights
+        (N, S)."""
+        rows = (len(source.mask), len(hidden) // len(source.mask))
+        attended = self(hidden.unflatten(0, rows), source, coverage.unflatten(0, rows))
+        return AttentionOutput(*(part.flatten(0, 1) for part in attended))
+
 
 class AdditiveAttention(Attention):
     """e_ij = v . tanh(W_a s_{i-1} + U_a h_j).  # Bahdanau et al. (2015), A.1.2"""

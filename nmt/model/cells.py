@@ -1,16 +1,15 @@
-"""Recurrent cells: what one step does to a state, and running one over a sequence.
+"""Recurrent cells: what one step does to a state.
 
 A cell's part that does not recur, the product with its input, is ``project`` and is made for all steps at once;
 ``forward`` is the rest. A state is one tensor (N, state_size): h for a GRU, [h; c] for an LSTM.
 """
 
+from collections.abc import Callable, Sequence
 from enum import Enum
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from nmt.model.linear import Linear
 
 
 class CellKind(Enum):
@@ -29,7 +28,7 @@ class Cell(nn.Module):
     def __init__(self, input_size: int, size: int):
         super().__init__()
         self.size = size
-        self.project = Linear(input_size, self.gates * size)
+        self.project = nn.Linear(input_size, self.gates * size)
         self.weight = nn.Parameter(torch.empty(self.gates * size, size))
         nn.init.uniform_(self.weight, -(size**-0.5), size**-0.5)
 
@@ -124,12 +123,14 @@ def build_cell(kind: CellKind, input_size: int, size: int) -> Cell:
             raise ValueError(f"cell={kind}: legal are {', '.join(k.value for k in CellKind)}")
 
 
-def run_cell(cell: Cell, projected: Tensor, start: Tensor) -> Tensor:
-    """Every state of a cell over a sequence, the first included.
+def step_upper_cells(
+    cells: Sequence[Cell], dropout: Callable[[Tensor], Tensor], bottom: Tensor, states: Sequence[Tensor]
+) -> tuple[Tensor, ...]:
+    """One step of the cells above the first, whose new state is `bottom` -> all new states, bottom first.
 
-    projected (T, B, gates * H), start (B, state_size) -> (T + 1, B, state_size).
+    states: the old ones, (N, state_size) each; dropout: on what a cell takes from the one below.
     """
-    states = [start]
-    for step in projected:
-        states.append(cell(step, states[-1]))
-    return torch.stack(states)
+    new = [bottom]
+    for below, cell, old in zip(cells, cells[1:], states[1:], strict=False):
+        new.append(cell(cell.project(dropout(below.output(new[-1]))), old))
+    return tuple(new)

@@ -1,16 +1,12 @@
-"""Cross-entropy of the vocabulary, summed over real tokens, in chunks: a (B T, V) tensor never exists at once."""
+"""The losses, summed over real tokens: cross-entropy of the vocabulary, and of attention with given links."""
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
-from nmt.acceleration.fused.kernels import Kernel, is_enabled
-from nmt.acceleration.fused.matmul import addmm_
 from nmt.data.symbols import PAD
-from nmt.model.linear import WIDTH, padded, pays
 
 
 class Loss(NamedTuple):
@@ -22,9 +18,8 @@ class Loss(NamedTuple):
     tokens: int
 
 
-_MIN_WEIGHT = (
-    1e-20  # of a weight whose logarithm is taken: a float32 can still hold its inverse, scaled for float16 too
-)
+# Of a weight whose logarithm is taken: a float32 can still hold its inverse, scaled for float16 too.
+_MIN_WEIGHT = 1e-20
 
 
 def guided_cross_entropy(weights: Tensor, links: Tensor) -> Tensor:
@@ -38,93 +33,14 @@ def guided_cross_entropy(weights: Tensor, links: Tensor) -> Tensor:
     return -(weights[row, tgt, src].clamp_min(_MIN_WEIGHT).log() / links_of[row, tgt]).sum()
 
 
-class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Forward makes the gradients too, chunk by chunk, while the logits are at hand; backward only scales them.
+def real_tokens(features: Tensor, tgt_out: Tensor, token_positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """features (B, T, R), tgt_out (B, T) -> those of the N tokens that are not padding, (N, R) and (N,).
 
-    With p = softmax(logits) and smoothing e over V words the objective of a token is
-    (1 - e) (lse - logit_y) + e (lse - mean logit), its gradient p - (1 - e) onehot - e / V.
+    token_positions (N,): where in tgt_out, flattened, real tokens are; to find it out takes a wait for the device.
     """
-
-    @staticmethod
-    def forward(ctx, features, weight, bias, targets, smoothing: float, chunk: int, dtype):
-        accumulation = torch.promote_types(features.dtype, torch.float32)
-        need = any(ctx.needs_input_grad[:3])
-        # In half precision on a GPU the rows of operands are as wide as its kernels want them: see nmt.model.linear.
-        align = pays(features, dtype)
-        matmul_inputs = padded(features, dtype, one=True) if align else features.to(dtype)
-        low_weight = padded(weight, dtype) if align else weight.to(dtype)
-        low_bias, width = bias.to(dtype), features.shape[1]
-        with_bias = matmul_inputs.shape[1] > width  # the bias's gradient comes behind that of the weights
-        lse_sum = torch.zeros((), dtype=accumulation, device=features.device)
-        gold_sum = torch.zeros((), dtype=accumulation, device=features.device)
-        if need:
-            low_features = torch.empty(chunk, matmul_inputs.shape[1], dtype=dtype, device=features.device)
-            grad_features = torch.empty(features.shape, dtype=accumulation, device=features.device)
-            grad_weight = torch.zeros_like(low_weight, dtype=accumulation)
-            grad_bias = torch.zeros_like(bias, dtype=accumulation)
-        # Equal chunks, in one room: for a CPU fresh pages cost more than what is computed in them.
-        chunk = math.ceil(len(targets) / max(1, math.ceil(len(targets) / chunk)))
-        vocab_size = len(weight)
-        columns = -(-vocab_size // WIDTH) * WIDTH if align else vocab_size
-        logits_buffer = torch.empty(chunk, columns, dtype=dtype, device=features.device)[:, :vocab_size]
-        fused = is_enabled(Kernel.triton, features, dtype)
-        grad_buffer = (
-            logits_buffer if fused or dtype == accumulation else torch.empty_like(logits_buffer, dtype=accumulation)
-        )
-        for start in range(0, len(targets), max(1, chunk)):
-            matmul_input = matmul_inputs[start : start + chunk]
-            gold = targets[start : start + chunk].unsqueeze(1)
-            logits, grad = logits_buffer[: len(gold)], grad_buffer[: len(gold)]
-            torch.addmm(low_bias, matmul_input, low_weight.t(), out=logits)
-            if fused:
-                from nmt.acceleration.fused.triton_loss import softmax_less_gold_  # what it imports is not everywhere
-
-                normalizers, gold_logits = softmax_less_gold_(logits, gold, 1.0 - smoothing, need)
-                lse_sum += normalizers.sum()
-                gold_sum += gold_logits.sum()
-            else:
-                gold_sum += logits.gather(1, gold).sum(dtype=accumulation)
-                # torch's softmax is several times as fast as its exp and logsumexp on CPU, so the normalizer is read
-                # off the likeliest word: lse = logit - log p. Its p is at least 1 / V, so the logarithm is safe.
-                highest = logits.amax(1).to(accumulation)
-                torch.softmax(grad.copy_(logits), 1, out=grad)
-                lse_sum += (highest - grad.amax(1).log_()).sum()
-                if need:
-                    grad.scatter_add_(1, gold, grad.new_full(gold.shape, smoothing - 1.0))
-            if need:
-                if not with_bias:
-                    grad_bias += grad.sum(0, dtype=accumulation)
-                low_grad = grad if grad.dtype == dtype else logits.copy_(grad)
-                torch.mm(low_grad, low_weight, out=low_features[: len(gold)])
-                grad_features[start : start + chunk] = low_features[: len(gold), :width]
-                addmm_(grad_weight, low_grad.t(), matmul_input)
-        if with_bias and need:
-            grad_bias, grad_weight = grad_weight[:, width].contiguous(), grad_weight[:, :width]
-        objective = lse_sum - (1 - smoothing) * gold_sum
-        if smoothing:
-            # The uniform part is the same for every word, so it needs no pass over the vocabulary: with the mean row of
-            # W, mean logit = W_mean . features + b_mean, and its gradients are of rank one.
-            mean_row = weight.to(accumulation).mean(0)
-            summed = features.sum(0, dtype=accumulation)
-            objective -= smoothing * (summed @ mean_row + len(features) * bias.to(accumulation).mean())
-            if need:
-                grad_features -= smoothing * mean_row
-                grad_weight -= summed * (smoothing / vocab_size)
-                grad_bias -= len(features) * (smoothing / vocab_size)
-        if need:
-            ctx.save_for_backward(grad_features, grad_weight, grad_bias)
-        ctx.spent = False
-        nll = lse_sum - gold_sum
-        ctx.mark_non_differentiable(nll)
-        return objective, nll
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_objective, _grad_nll):
-        if ctx.spent:
-            raise RuntimeError("the loss can be differentiated once: its gradients are scaled where they lie")
-        ctx.spent = True
-        return *(grad.mul_(grad_objective) for grad in ctx.saved_tensors), None, None, None, None
+    if token_positions is None:
+        token_positions = (tgt_out != PAD).flatten().nonzero().squeeze(1)
+    return features.flatten(0, 1).index_select(0, token_positions), tgt_out.flatten().index_select(0, token_positions)
 
 
 def cross_entropy(
@@ -135,26 +51,15 @@ def cross_entropy(
     *,
     smoothing: float = 0.0,
     token_positions: Tensor | None = None,
-    chunk: int | None = None,
 ) -> Loss:
     """features (B, T, R), weight (V, R), bias (V,), tgt_out (B, T) -> sums over the tokens that are not padding.
 
     Label smoothing mixes the one-hot target with the uniform distribution over all V.  # Szegedy et al. (2016), 7
-    token_positions (N,): where in tgt_out, flattened, real tokens are; to find it out takes a wait for the device.
-    Products run in the autocast type where autocast is on, everything else in float32 or wider.
+    token_positions: as `real_tokens` takes them.
     """
-    if token_positions is None:
-        token_positions = (tgt_out != PAD).flatten().nonzero().squeeze(1)
-    kind = features.device.type
-    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else features.dtype
-    with torch.autocast(kind, enabled=False):
-        objective, nll = _ChunkedCrossEntropy.apply(
-            features.flatten(0, 1).index_select(0, token_positions),
-            weight,
-            bias,
-            tgt_out.flatten().index_select(0, token_positions),
-            smoothing,
-            chunk or (512 if kind == "cpu" else 4096),  # tokens: as many as fill the machine
-            dtype,
-        )
-    return Loss(objective, nll, len(token_positions))
+    tokens, targets = real_tokens(features, tgt_out, token_positions)
+    logits = functional.linear(tokens, weight, bias)
+    log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(1)
+    nll = -log_probs.gather(1, targets.unsqueeze(1)).sum()
+    objective = (1 - smoothing) * nll - smoothing * log_probs.mean(1).sum()
+    return Loss(objective, nll.detach(), len(targets))

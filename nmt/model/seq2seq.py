@@ -1,14 +1,15 @@
 """Encoder and decoder joined: the interface of search, training and analysis."""
 
+import copy
 from enum import Enum
 
 from torch import Tensor, nn
 
-from nmt.acceleration.inference import InferenceModel
 from nmt.model.attention import Source
 from nmt.model.decoder import Decoder, Features, State
 from nmt.model.encoder import Encoder
-from nmt.model.loss import Loss, cross_entropy, guided_cross_entropy
+from nmt.model.loops import ReferenceLoops, StepModel
+from nmt.model.loss import Loss, guided_cross_entropy
 
 
 class TiedEmbeddings(Enum):
@@ -25,13 +26,22 @@ class TiedEmbeddings(Enum):
 class Seq2Seq(nn.Module):
     """logits = W_o features + b over a vocabulary of V words.
 
+    loops: what runs encoder, decoder and loss over all steps; the reference if it is left out.
     Raises ValueError where tied matrices would differ in shape.
     """
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, *, tied_embeddings: TiedEmbeddings = TiedEmbeddings.none):
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        *,
+        tied_embeddings: TiedEmbeddings = TiedEmbeddings.none,
+        loops: ReferenceLoops | None = None,
+    ):
         super().__init__()
         self.encoder = encoder
         self.decoder = decoder
+        self.loops = encoder.loops = decoder.loops = loops or ReferenceLoops()
         vocab_size, width = decoder.embedding.weight.shape
         self.output = nn.Linear(decoder.features_size, vocab_size)
         if tied_embeddings is not TiedEmbeddings.none:
@@ -70,12 +80,19 @@ class Seq2Seq(nn.Module):
         features, state, weights = self.decoder.step(tokens, state, source)
         return self.logits(features), state, weights
 
-    def for_inference(self, *, fold_memory: bool = True, rescore_top_k: int = 0) -> InferenceModel:
-        """The same `encode` and `step`, faster and without gradients, until the weights change; see
-        `InferenceModel`."""
-        return InferenceModel(
-            self.encoder, self.decoder, self.output, fold_memory=fold_memory, rescore_top_k=rescore_top_k
-        )
+    def with_loops(self, loops: ReferenceLoops) -> "Seq2Seq":
+        """The same weights, run by other loops."""
+        model = copy.deepcopy(self, {id(weight): weight for weight in self.parameters()})
+        model.loops = model.encoder.loops = model.decoder.loops = loops
+        return model
+
+    def for_inference(self, *, fold_memory: bool = True, rescore_top_k: int = 0) -> StepModel:
+        """The same `encode` and `step`, as fast as the loops have them and without gradients, until the weights change.
+
+        fold_memory: a step has several rows for a sentence. rescore_top_k: as many of a row's largest logits are in
+        float32 whatever the products run in.
+        """
+        return self.loops.for_inference(self, fold_memory=fold_memory, rescore_top_k=rescore_top_k)
 
     def features(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor) -> Features:
         """-> features (B, T, R) and weights (B, T, S) of teacher forcing."""
@@ -103,7 +120,7 @@ class Seq2Seq(nn.Module):
         token_positions: Tensor | None = None,
     ) -> Loss:
         """Sums over the real tokens of tgt_out (B, T); never makes the (B, T, V) logits. token_positions: see
-        cross_entropy.
+        `nmt.model.loss.real_tokens`.
 
         links (L, 3), as `guided_cross_entropy` takes them, draw attention towards them with the weight `guidance`.
         """
@@ -117,7 +134,7 @@ class Seq2Seq(nn.Module):
         self, features: Tensor, tgt_out: Tensor, smoothing: float = 0.0, token_positions: Tensor | None = None
     ) -> Loss:
         """The same of features (B, T, R) made before, without links."""
-        return cross_entropy(
+        return self.loops.cross_entropy(
             features,
             self.output.weight,
             self.output.bias,

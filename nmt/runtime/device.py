@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmt.acceleration.fused import Kernel, set_kernels
 from nmt.acceleration.fused.selfcheck import check_kernel
+from nmt.acceleration.kernels import Kernel, set_kernels
 from nmt.runtime.distributed import Distributed, gpu_of
 
 # oneDNN keeps the kernels that it made for the last 1024 shapes, and every batch of text brings new ones: a run on a

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
-from nmt.acceleration import fused
-from nmt.acceleration.fused import Kernel, cudnn
+from nmt.acceleration.fused import FusedLoops, cudnn
 from nmt.acceleration.fused.selfcheck import check_kernel
+from nmt.acceleration.kernels import Kernel, kernels_enabled
 from nmt.model.cells import CellKind, build_cell
+from nmt.model.loops import ReferenceLoops
+from tests.support.models import reference_of
 
 KNOWN = [CellKind.lstm, CellKind.gru_reset_after]
 
@@ -14,9 +16,7 @@ KNOWN = [CellKind.lstm, CellKind.gru_reset_after]
 @pytest.fixture
 def anywhere(monkeypatch):
     """cuDNN's path on this device."""
-    known = cudnn.is_supported
-    monkeypatch.setattr(cudnn, "is_enabled", lambda kernel, like, dtype: not fused.is_reference())
-    return known
+    monkeypatch.setattr(cudnn, "is_enabled", lambda kernel, like, dtype: True)
 
 
 def gradients(model, sentences):
@@ -33,8 +33,7 @@ def test_the_cell_is_ours(kind):
         torch.nn.init.normal_(parameter)
     inputs, start = torch.randn(5, 2, 3, dtype=torch.float64), torch.randn(2, cell.state_size, dtype=torch.float64)
     made = cudnn.run(cell, inputs, start, torch.float64)
-    with fused.reference():
-        torch.testing.assert_close(made, fused.outputs(cell, inputs, start)[1:], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(made, ReferenceLoops().outputs(cell, inputs, start)[1:], rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", KNOWN)
@@ -46,8 +45,7 @@ def test_cudnns_path_has_the_reference_paths_gradients(make, sentences, anywhere
     model = make(decoder, cell=kind, layers=2, input_feeding=False)
     loss, slopes = gradients(model, sentences)
     assert len(calls) == 4 + (2 if decoder == "luong" else 1)  # two directions of two layers, and the decoder's
-    with fused.reference():
-        expected, plain = gradients(model, sentences)
+    expected, plain = gradients(reference_of(model), sentences)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
     for a, b in zip(slopes, plain, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
@@ -55,13 +53,15 @@ def test_cudnns_path_has_the_reference_paths_gradients(make, sentences, anywhere
 
 def test_the_published_gru_is_not_cudnns(anywhere):
     inputs = torch.zeros(1, 1, 3)
-    assert not fused.takes_cudnn(build_cell(CellKind.gru, 3, 4), inputs)
-    assert fused.takes_cudnn(build_cell(CellKind.gru_reset_after, 3, 4), inputs)
+    assert not cudnn.is_supported(build_cell(CellKind.gru, 3, 4), inputs, inputs.dtype)
+    assert cudnn.is_supported(build_cell(CellKind.gru_reset_after, 3, 4), inputs, inputs.dtype)
 
 
-def test_a_cpu_is_left_to_our_loops():
-    with fused.kernels_enabled(Kernel.cudnn):
-        assert not fused.takes_cudnn(build_cell(CellKind.lstm, 3, 4), torch.zeros(1, 1, 3))
+def test_a_cpu_is_left_to_our_loops(monkeypatch):
+    monkeypatch.setattr(cudnn, "run", lambda *arguments: pytest.fail("cuDNN is asked"))
+    cell = build_cell(CellKind.lstm, 3, 4)
+    with kernels_enabled(Kernel.cudnn):
+        FusedLoops().outputs(cell, torch.zeros(1, 1, 3), torch.zeros(1, cell.state_size))
 
 
 @pytest.mark.parametrize("kernel", [Kernel.cudnn, Kernel.fp32_accumulation])
@@ -92,10 +92,9 @@ def test_cudnn_is_the_reference_path_on_cuda(make, sentences, kind, dtype):
     torch.backends.cudnn.allow_tf32 = False
     model = make("luong", cell=kind, layers=2, input_feeding=False, dtype=torch.float32).cuda()
     sentences = type(sentences)(*(part.cuda() for part in sentences))
-    with fused.kernels_enabled(Kernel.cudnn), torch.autocast("cuda", dtype, enabled=dtype is not torch.float32):
+    with kernels_enabled(Kernel.cudnn), torch.autocast("cuda", dtype, enabled=dtype is not torch.float32):
         loss, slopes = gradients(model, sentences)
-    with fused.reference():
-        expected, plain = gradients(model, sentences)
+    expected, plain = gradients(reference_of(model), sentences)
     narrow = dtype is not torch.float32
     torch.testing.assert_close(loss.float(), expected, rtol=0.03 if narrow else 1e-4, atol=1e-3)
     for a, b in zip(slopes, plain, strict=True):

@@ -3,9 +3,13 @@ import copy
 import pytest
 import torch
 
-from nmt.acceleration import fused
-from nmt.model.attention import AdditiveAttention, CoverageAttention, ScoreFunction, build_attention
+from nmt.acceleration.fused import FusedLoops
+from nmt.acceleration.fused.loops import is_fused, run_side_by_side
+from nmt.model.attention import AdditiveAttention, CoverageAttention, ScoreFunction, Source, build_attention
 from nmt.model.cells import CellKind, GRUCell
+from nmt.model.loops import ReferenceLoops
+from nmt.model.seq2seq import TiedEmbeddings
+from tests.support.models import reference_of
 
 CELLS = list(CellKind)
 SCORES = list(ScoreFunction)
@@ -34,8 +38,7 @@ def relative(a, b):
 def test_the_fused_path_is_the_reference_path(make, sentences, decoder, options, cell, score):
     model = make(decoder, cell=cell, score=score, **options)
     loss, fast = loss_and_gradients(model, sentences)
-    with fused.reference():
-        expected, plain = loss_and_gradients(model, sentences)
+    expected, plain = loss_and_gradients(reference_of(model), sentences)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
     assert relative(fast, plain) < 1e-9
 
@@ -45,8 +48,7 @@ def test_the_fused_path_is_the_reference_path(make, sentences, decoder, options,
 def test_the_fused_path_is_the_reference_path_in_stacks(make, sentences, decoder, options, cell):
     model = make(decoder, cell=cell, layers=3, **options)
     loss, fast = loss_and_gradients(model, sentences)
-    with fused.reference():
-        expected, plain = loss_and_gradients(model, sentences)
+    expected, plain = loss_and_gradients(reference_of(model), sentences)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
     assert relative(fast, plain) < 1e-9
 
@@ -55,8 +57,7 @@ def test_the_fused_path_is_the_reference_path_in_stacks(make, sentences, decoder
 def test_first_gradients_in_float32_agree(make, sentences, decoder, options):
     model = make(decoder, dtype=torch.float32, **options)
     _, fast = loss_and_gradients(model, sentences)
-    with fused.reference():
-        _, plain = loss_and_gradients(model, sentences)
+    _, plain = loss_and_gradients(reference_of(model), sentences)
     largest = max(slope.norm() for slope in plain.values())
     for name, slope in plain.items():  # a gradient that is small beside the others is made of their roundings
         assert (fast[name] - slope).norm() < 1e-5 * slope.norm() + 1e-7 * largest, name
@@ -66,15 +67,11 @@ def test_first_gradients_in_float32_agree(make, sentences, decoder, options):
 @pytest.mark.parametrize(("decoder", "options"), [("bahdanau", {}), ("luong", {"cell": CellKind.lstm})])
 def test_200_updates_agree(make, sentences, decoder, options):
     fast = make(decoder, **options)
-    plain = copy.deepcopy(fast)
+    plain = reference_of(copy.deepcopy(fast))
     for model in (fast, plain):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
         for _ in range(200):
-            if model is fast:
-                loss = model.loss(sentences.src, sentences.src_lengths, sentences.tgt_in, sentences.tgt_out)
-            else:
-                with fused.reference():
-                    loss = model.loss(sentences.src, sentences.src_lengths, sentences.tgt_in, sentences.tgt_out)
+            loss = model.loss(sentences.src, sentences.src_lengths, sentences.tgt_in, sentences.tgt_out)
             optimizer.zero_grad()
             (loss.objective / loss.tokens).backward()
             optimizer.step()
@@ -92,7 +89,7 @@ def test_gradcheck_of_a_cell_over_a_sequence(make, kind):
     projected, start = leaf(3, 2, cell.gates * cell.size), leaf(2, cell.state_size)
     parameters = [p for n, p in cell.named_parameters() if not n.startswith("project")]
     assert torch.autograd.gradcheck(
-        lambda projected, start, *_: fused.run(cell, projected, start), (projected, start, *parameters)
+        lambda projected, start, *_: FusedLoops().run_cell(cell, projected, start), (projected, start, *parameters)
     )
 
 
@@ -104,7 +101,7 @@ def test_gradcheck_of_both_directions_side_by_side(make, kind):
     projected = leaf(2, 3, 2, cells[0].gates * cells[0].size)
     parameters = [p for cell in cells for n, p in cell.named_parameters() if not n.startswith("project")]
     assert torch.autograd.gradcheck(
-        lambda projected, *_: fused.run_directions(cells, projected, keep), (projected, *parameters)
+        lambda projected, *_: run_side_by_side(cells, projected, keep), (projected, *parameters)
     )
 
 
@@ -126,8 +123,8 @@ def test_gradcheck_of_the_bahdanau_loop(make, make_batch, kind, score):
     inputs = (projected, start, source.memory, source.keys, decoder.context.weight, *weights_of(decoder.attention))
 
     def loop(projected, start, memory, keys, *_):
-        return fused.bahdanau_loop(
-            *(decoder.cell, decoder.attention, decoder.context.weight, projected, start),
+        return FusedLoops().bahdanau(
+            *(decoder.cell, decoder.attention, decoder.context, projected, start),
             source._replace(memory=memory, keys=keys),
         )
 
@@ -147,10 +144,9 @@ def test_gradcheck_of_the_luong_loop(make, kind, score, layers):
     weights = (decoder.input_feed.weight, decoder.combine.weight, *weights_of(decoder.attention))
 
     def loop(projected, fed, memory, keys, *starts_and_weights):
-        return fused.luong_loop(
-            *(decoder.cells, decoder.attention, decoder.input_feed.weight, decoder.combine.weight),
-            *(projected, starts_and_weights[: len(starts)], fed, source._replace(memory=memory, keys=keys)),
-            dropout=0.0,
+        return FusedLoops().luong(
+            *(decoder.recurrent_layers, projected, starts_and_weights[: len(starts)], fed),
+            source._replace(memory=memory, keys=keys),
         )
 
     inputs = (projected, fed, source.memory, source.keys, *starts, *weights)
@@ -164,7 +160,7 @@ def test_gradcheck_of_attending_all_at_once(make, score):
     source = source_of(attention)
 
     def looks(hidden, memory, keys, *_):
-        return fused.attend_all(attention, hidden, source._replace(memory=memory, keys=keys))
+        return FusedLoops().attend_all(attention, hidden, source._replace(memory=memory, keys=keys))
 
     assert torch.autograd.gradcheck(looks, (leaf(3, 2, 8), source.memory, source.keys, *weights_of(attention)))
 
@@ -174,8 +170,6 @@ def source_of(attention):
     memory = leaf(2, 3, 8)
     keys = attention.project_keys(memory).detach().clone().requires_grad_()
     mask = torch.tensor([[True, True, True], [True, True, False]])
-    from nmt.model.attention import Source
-
     return Source(memory, keys, mask)
 
 
@@ -192,8 +186,7 @@ def test_the_exp_form_is_tanh_wherever_states_can_be(make, sentences, size):
         model.decoder.attention.query.weight.mul_(size)
         model.decoder.attention.key.weight.abs_().mul_(size)
     loss, fast = loss_and_gradients(model, sentences)
-    with fused.reference():
-        expected, _ = loss_and_gradients(model, sentences)
+    expected, _ = loss_and_gradients(reference_of(model), sentences)
     assert all(slope.isfinite().all() for slope in fast.values())
     if size < 100:
         torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
@@ -262,28 +255,43 @@ def test_doubling_the_attention_size_leaves_stored_activations_unchanged(make, m
     sentences = make_batch((9, 8, 9), (10, 10, 7))
     small, large = (stored_bytes(make(decoder, attention_size=a, **options), sentences) for a in (40, 80))
     assert small == large
-    with fused.reference():
-        small, large = (stored_bytes(make(decoder, attention_size=a, **options), sentences) for a in (40, 80))
+    plain = [reference_of(make(decoder, attention_size=a, **options)) for a in (40, 80)]
+    small, large = (stored_bytes(model, sentences) for model in plain)
     assert large > 1.5 * small
 
 
-def test_reference_is_undone_on_leaving_even_by_an_exception():
-    cell = GRUCell(2, 2)
-    with fused.reference():
-        assert not fused.is_fast(cell)
-    with pytest.raises(KeyError), fused.reference():
-        raise KeyError
-    assert fused.is_fast(cell)
+def test_other_loops_run_the_same_weights(make):
+    model = make(tied_embeddings=TiedEmbeddings.all)
+    plain = reference_of(model)
+    assert plain.output.weight is plain.encoder.embedding.weight is model.output.weight
+    assert list(plain.state_dict()) == list(model.state_dict())
+    assert plain.loops is plain.encoder.loops is plain.decoder.loops
+    assert type(plain.loops) is ReferenceLoops
+    assert type(model.loops) is type(model.encoder.loops) is type(model.decoder.loops) is FusedLoops
 
 
-def test_a_cell_or_score_of_ones_own_runs_on_the_reference_loops(make, sentences):
-    class OwnCell(GRUCell):
-        pass
+class OwnCell(GRUCell):
+    pass
 
-    assert not fused.is_fast(OwnCell(2, 2))
-    own = type("OwnAttention", (AdditiveAttention,), {})(4, 4, 4)
-    assert not fused.is_fast(GRUCell(2, 2), own)
-    assert fused.is_fast(GRUCell(2, 2), build_attention(ScoreFunction.general, 4, 4, 0))
+
+class OwnAttention(AdditiveAttention):
+    pass
+
+
+@pytest.mark.parametrize("own", [OwnCell, OwnAttention])
+@pytest.mark.parametrize(("decoder", "options"), LOOPS)
+def test_a_cell_or_score_of_ones_own_runs_on_the_reference_loops(make, sentences, decoder, options, own):
+    assert is_fused(GRUCell(2, 2), build_attention(ScoreFunction.general, 4, 4, 0))
+    assert not is_fused(OwnCell(2, 2))
+    assert not is_fused(GRUCell(2, 2), OwnAttention(4, 4, 4))
+    model = make(decoder, layers=2, **options)
+    for module in model.modules():
+        if type(module) in own.__bases__:
+            module.__class__ = own
+    loss, slopes = loss_and_gradients(model, sentences)
+    expected, plain = loss_and_gradients(reference_of(model), sentences)
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    assert relative(slopes, plain) < 1e-9
 
 
 def test_backward_may_run_twice_where_the_graph_is_kept(make, sentences):
@@ -304,10 +312,8 @@ def test_the_fused_path_is_the_reference_path_on_cuda(make, sentences, decoder, 
     sentences = type(sentences)(*(part.cuda() for part in sentences))
     with torch.autocast("cuda", dtype, enabled=dtype is not torch.float32):
         loss, fast = loss_and_gradients(model, sentences)
-        with fused.reference():
-            expected, plain = loss_and_gradients(model, sentences)
-    with fused.reference():
-        exact = loss_and_gradients(model, sentences)[1]
+        expected, plain = loss_and_gradients(reference_of(model), sentences)
+    exact = loss_and_gradients(reference_of(model), sentences)[1]
     narrow = dtype is not torch.float32
     torch.testing.assert_close(loss, expected, rtol=0.02 if narrow else 1e-4, atol=1e-3)
     for name, slope in exact.items():  # no farther from the exact gradient than the plain path in the same precision

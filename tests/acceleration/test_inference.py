@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from nmt.acceleration import inference
+from nmt.acceleration.inference import InferenceModel
 from nmt.acceleration.inference.linear import PackedLinear
 from nmt.acceleration.inference.output import OutputLayer
 from nmt.model.attention import AdditiveAttention, ScoreFunction
 from nmt.model.cells import CellKind
 from nmt.model.decoder import InitHidden
+from tests.support.models import reference_of
 
 KINDS = [("bahdanau", {}), ("luong", {"input_feeding": True}), ("luong", {"input_feeding": False}), ("fixed", {})]
 
@@ -23,7 +25,7 @@ def three_steps(searched, sentences, beam=2):
         for column in tokens.unbind(1):
             logits, state, weights = searched.step(column, state, source)
             found += [logits, weights]
-        return [*found, *state.layers, state.attentional]
+        return [*found, *state.layers, *state[1:]]
 
 
 def assert_equal_steps(model, sentences):
@@ -83,6 +85,13 @@ def test_preparing_leaves_the_model_as_it_was(make, sentences):
     assert [(name, type(part)) for name, part in model.named_modules()] == parts
     for mine, then in zip(three_steps(model, sentences), before, strict=True):
         assert torch.equal(mine, then)
+
+
+def test_on_the_reference_loops_the_model_itself_is_searched(make):
+    model = make()
+    assert isinstance(model.for_inference(), InferenceModel)
+    plain = reference_of(model)
+    assert plain.for_inference() is plain
 
 
 def test_a_model_that_has_changed_is_made_for_inference_anew(make, sentences):

@@ -8,10 +8,11 @@ import sys
 import pytest
 import torch
 
-from nmt.acceleration import fused
-from nmt.acceleration.fused import Kernel
+from nmt.acceleration.fused.loss import cross_entropy
 from nmt.acceleration.fused.selfcheck import check_kernel
-from nmt.model.loss import cross_entropy
+from nmt.acceleration.kernels import Kernel, kernels_enabled
+from nmt.model import loss as reference
+from tests.support.models import reference_of
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu":
@@ -41,10 +42,9 @@ def sentences(make_batch):
     return type(batch)(*(part.to(DEVICE) for part in batch))
 
 
-def loss_and_gradients(model, sentences, way):
-    """way: a context, such as recurrence.plain()."""
+def loss_and_gradients(model, sentences, *kernels):
     names, parameters = zip(*model.named_parameters(), strict=True)
-    with way:
+    with kernels_enabled(*kernels):
         logits, weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
         loss = logits.float().square().sum() + weights.pow(3).sum()
         return loss, dict(zip(names, torch.autograd.grad(loss, parameters, materialize_grads=True), strict=True))
@@ -67,8 +67,8 @@ def test_the_kernels_are_the_plain_path(make, sentences, decoder, options, rows,
     )
     monkeypatch.setattr(triton_cells, "BLOCK", 4)  # units of eight in two programs
     model = make(decoder, dtype=torch.float32, attention_size=21, **options).to(DEVICE)
-    loss, fast = loss_and_gradients(model, sentences, fused.kernels_enabled(Kernel.triton))
-    expected, plain = loss_and_gradients(model, sentences, fused.reference())
+    loss, fast = loss_and_gradients(model, sentences, Kernel.triton)
+    expected, plain = loss_and_gradients(reference_of(model), sentences)
     assert ran == [1]
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
     largest = max(slope.norm() for slope in plain.values())
@@ -81,9 +81,9 @@ def test_the_kernels_are_the_plain_path(make, sentences, decoder, options, rows,
 def test_the_kernels_take_bf16(make, sentences, decoder, options):
     model = make(decoder, dtype=torch.float32, attention_size=21, **options).to(DEVICE)
     with torch.autocast(DEVICE, torch.bfloat16):
-        loss, fast = loss_and_gradients(model, sentences, fused.kernels_enabled(Kernel.triton))
-        expected, tapes = loss_and_gradients(model, sentences, fused.kernels_enabled())
-    exact = loss_and_gradients(model, sentences, fused.reference())[1]
+        loss, fast = loss_and_gradients(model, sentences, Kernel.triton)
+        expected, tapes = loss_and_gradients(model, sentences)
+    exact = loss_and_gradients(reference_of(model), sentences)[1]
     torch.testing.assert_close(loss, expected, rtol=2e-2, atol=1e-2)
     for name, slope in exact.items():  # no farther from the exact gradient than what torch's operations make
         error, usual = (fast[name] - slope).norm(), (tapes[name] - slope).norm()
@@ -95,8 +95,8 @@ def test_saturated_scores_stay_finite(make, sentences):
     with torch.no_grad():
         model.decoder.attention.query.weight.mul_(1000)
         model.decoder.attention.key.weight.mul_(1000)
-    loss, fast = loss_and_gradients(model, sentences, fused.kernels_enabled(Kernel.triton))
-    expected, _ = loss_and_gradients(model, sentences, fused.reference())
+    loss, fast = loss_and_gradients(model, sentences, Kernel.triton)
+    expected, _ = loss_and_gradients(reference_of(model), sentences)
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
     assert all(slope.isfinite().all() for slope in fast.values())
 
@@ -107,7 +107,7 @@ def test_a_source_too_long_for_the_kernels_is_left_to_torch(make, sentences, mon
     monkeypatch.setattr(triton_attention, "MAX_POSITIONS", 20)
     monkeypatch.setattr(triton_attention, "TritonAdditive", None)
     model = make(dtype=torch.float32).to(DEVICE)
-    loss, _ = loss_and_gradients(model, sentences, fused.kernels_enabled(Kernel.triton))
+    loss, _ = loss_and_gradients(model, sentences, Kernel.triton)
     assert loss.isfinite()
 
 
@@ -122,9 +122,9 @@ def parts():
     return *leaves, targets.to(DEVICE)
 
 
-def loss_from_features(parts, way, **options):
-    with way:
-        loss = cross_entropy(*parts, **options)
+def loss_from_features(parts, kernels=(), loss_of=cross_entropy, **options):
+    with kernels_enabled(*kernels):
+        loss = loss_of(*parts, **options)
     return loss, torch.autograd.grad(loss.objective / 7, parts[:3])
 
 
@@ -134,8 +134,8 @@ def test_the_kernels_loss_is_torchs(parts, smoothing, block, monkeypatch):
     from nmt.acceleration.fused import triton_loss
 
     monkeypatch.setattr(triton_loss, "BLOCK", block)
-    loss, slopes = loss_from_features(parts, fused.kernels_enabled(Kernel.triton), smoothing=smoothing, chunk=5)
-    expected, theirs = loss_from_features(parts, fused.reference(), smoothing=smoothing, chunk=5)
+    loss, slopes = loss_from_features(parts, [Kernel.triton], smoothing=smoothing, chunk=5)
+    expected, theirs = loss_from_features(parts, loss_of=reference.cross_entropy, smoothing=smoothing)
     torch.testing.assert_close(loss.objective, expected.objective)
     torch.testing.assert_close(loss.nll, expected.nll)
     for gradient, other in zip(slopes, theirs, strict=True):
@@ -144,8 +144,8 @@ def test_the_kernels_loss_is_torchs(parts, smoothing, block, monkeypatch):
 
 def test_the_kernels_loss_takes_bf16(parts):
     with torch.autocast(DEVICE, torch.bfloat16):
-        loss, slopes = loss_from_features(parts, fused.kernels_enabled(Kernel.triton), smoothing=0.1)
-        expected, theirs = loss_from_features(parts, fused.kernels_enabled(), smoothing=0.1)
+        loss, slopes = loss_from_features(parts, [Kernel.triton], smoothing=0.1)
+        expected, theirs = loss_from_features(parts, smoothing=0.1)
     torch.testing.assert_close(loss.objective, expected.objective, rtol=1e-3, atol=1e-3)
     for gradient, other in zip(slopes, theirs, strict=True):
         torch.testing.assert_close(gradient, other, rtol=2e-2, atol=2e-2)
@@ -154,10 +154,9 @@ def test_the_kernels_loss_takes_bf16(parts):
 @pytest.mark.parametrize("size", [1e3, 1e30])
 def test_the_kernels_loss_of_huge_logits_is_finite(parts, size):
     parts = (parts[0].detach() * size, *parts[1:])
-    with fused.kernels_enabled(Kernel.triton), torch.no_grad():
+    with kernels_enabled(Kernel.triton), torch.no_grad():
         loss = cross_entropy(*parts)
-    with fused.reference(), torch.no_grad():
-        torch.testing.assert_close(loss.nll, cross_entropy(*parts).nll, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(loss.nll, reference.cross_entropy(*parts).nll, rtol=1e-5, atol=1e-5)
 
 
 def test_the_trial_finds_that_the_kernels_work():

@@ -7,7 +7,6 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from nmt.acceleration import fused
 from nmt.analysis import saliency as room
 from nmt.analysis.alignment import WordAttention
 from nmt.analysis.saliency import Saliency, by_words, kendall, rank_correlation, saliency, shares
@@ -16,7 +15,7 @@ from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
 from nmt.model.decoder import InitHidden
 from nmt.model.seq2seq import TiedEmbeddings
-from tests.support.models import SmallModel, draw_weights
+from tests.support.models import SmallModel, draw_weights, reference_of
 
 SRC, TGT = [5, 4, 9, EOS], [7, 7, 6, 8, EOS]
 KINDS = ["bahdanau", "luong", "luong_unfed", "fixed", "tied"]
@@ -36,7 +35,7 @@ def small_model(kind: str):
         embedding=6,
         readout=6,
         dropout=0.5,
-        tie=TiedEmbeddings.all if kind == "tied" else TiedEmbeddings.none,
+        tied_embeddings=TiedEmbeddings.all if kind == "tied" else TiedEmbeddings.none,
     )
     return draw_weights(sizes.build(seed=3), std=0.6)
 
@@ -78,8 +77,8 @@ def test_a_model_of_two_words_by_hand():
 
 
 def gradients_of_autograd(model) -> torch.Tensor:
-    """d log p(y_t) / d x_j (T, S, E) by torch's own jacobian, through the plain loops."""
-    src, tgt = torch.tensor([SRC]), torch.tensor(TGT)
+    """d log p(y_t) / d x_j (T, S, E) by torch's own jacobian, through the reference loops."""
+    src, tgt, model = torch.tensor([SRC]), torch.tensor(TGT), reference_of(model)
 
     def log_probs(embedded):
         handle = model.encoder.embedding.register_forward_hook(lambda *_: embedded)
@@ -89,8 +88,7 @@ def gradients_of_autograd(model) -> torch.Tensor:
             handle.remove()
         return logits[0].log_softmax(-1)[torch.arange(len(TGT)), tgt]
 
-    with fused.reference():
-        jacobian = torch.autograd.functional.jacobian(log_probs, model.encoder.embedding(src).detach())
+    jacobian = torch.autograd.functional.jacobian(log_probs, model.encoder.embedding(src).detach())
     return jacobian.squeeze(1)
 
 

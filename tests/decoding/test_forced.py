@@ -133,7 +133,7 @@ def test_the_posterior_is_prior_times_likelihood_by_hand(model):
         joint = []
         for j in range(src.shape[1]):
             top, embedded = state.layers[-1], model.decoder.embedding(torch.tensor([fed]))
-            features = model.decoder.readout(top, embedded, source.memory[:, j])
+            features = model.decoder.readout(top, model.decoder.readout.word(embedded), source.memory[:, j])
             joint.append(prior.weights[t, j] * float(model.logits(features).softmax(-1)[0, word].detach()))
         np.testing.assert_allclose(found.weights[t], np.array(joint) / sum(joint), rtol=1e-4)
         _, state, _ = model.step(torch.tensor([fed]), state, source)

@@ -3,8 +3,9 @@ import math
 import pytest
 import torch
 
-from nmt.acceleration import fused
-from nmt.model.cells import CellKind, GRUCell, GRUResetAfterCell, LSTMCell, build_cell, run_cell
+from nmt.acceleration.fused import FusedLoops
+from nmt.model.cells import CellKind, GRUCell, GRUResetAfterCell, LSTMCell, build_cell
+from nmt.model.loops import ReferenceLoops
 
 
 def sigmoid(x: float) -> float:
@@ -44,7 +45,9 @@ def test_gru_after_is_the_gru_of_torch():
         ours.candidate_bias.normal_()
         weights["bias_hh_l0"][8:] = ours.candidate_bias
     inputs, start = torch.randn(5, 2, 3, dtype=torch.float64), torch.randn(2, 4, dtype=torch.float64)
-    torch.testing.assert_close(run_cell(ours, ours.project(inputs), start)[1:], theirs(inputs, start[None])[0])
+    torch.testing.assert_close(
+        ReferenceLoops().run_cell(ours, ours.project(inputs), start)[1:], theirs(inputs, start[None])[0]
+    )
 
 
 def test_lstm_is_the_lstm_of_torch():
@@ -59,7 +62,7 @@ def test_lstm_is_the_lstm_of_torch():
         weights["bias_hh_l0"].zero_()
     inputs, start = torch.randn(5, 2, 3, dtype=torch.float64), torch.randn(2, 8, dtype=torch.float64)
     hidden, memory = start.chunk(2, 1)
-    states = run_cell(ours, ours.project(inputs), start)
+    states = ReferenceLoops().run_cell(ours, ours.project(inputs), start)
     expected, (_, last) = theirs(inputs, (hidden[None].contiguous(), memory[None].contiguous()))
     torch.testing.assert_close(ours.output(states)[1:], expected)
     torch.testing.assert_close(states[-1, :, 4:], last[0])
@@ -85,7 +88,8 @@ def test_running_fast_is_running_step_by_step(kind):
     cell = build_cell(kind, 2, 3).double()
     projected = torch.randn(4, 5, cell.gates * 3, dtype=torch.float64)
     start = torch.randn(5, cell.state_size, dtype=torch.float64)
-    torch.testing.assert_close(fused.run(cell, projected, start), run_cell(cell, projected, start))
+    fused, reference = (loops.run_cell(cell, projected, start) for loops in (FusedLoops(), ReferenceLoops()))
+    torch.testing.assert_close(fused, reference)
 
 
 def test_an_unknown_cell_lists_the_legal_ones():

@@ -1,14 +1,13 @@
-import contextlib
-
 import pytest
 import torch
 
-from nmt.acceleration import fused
-from nmt.model.attention import ScoreFunction
+from nmt.acceleration.fused import FusedLoops
+from nmt.model.attention import ScoreFunction, Source
 from nmt.model.cells import CellKind
-from nmt.model.decoder import Bridge, InitHidden, State
+from nmt.model.decoder import BahdanauState, Bridge, FixedVectorState, InitHidden, LuongState
 from nmt.model.decoder.readout import MaxoutReadout
 from nmt.model.encoder import EncoderOutput
+from nmt.model.loops import ReferenceLoops
 
 KINDS = [
     ("bahdanau", {}),
@@ -36,22 +35,21 @@ def assert_steps_are_teacher_forcing(model, sentences):
     torch.testing.assert_close(weights, expected_weights, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference], ids=["fast", "plain"])
+@pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
 @pytest.mark.parametrize(("decoder", "options"), KINDS)
 @pytest.mark.parametrize("cell", CellKind)
 @pytest.mark.parametrize("layers", [1, 3])
-def test_step_by_step_is_teacher_forcing(make, sentences, path, decoder, options, cell, layers):
+def test_step_by_step_is_teacher_forcing(make, sentences, loops, decoder, options, cell, layers):
     model = make(decoder, cell=cell, layers=layers, **options)
-    with path():
-        assert_steps_are_teacher_forcing(model, sentences)
+    assert_steps_are_teacher_forcing(model.with_loops(loops), sentences)
 
 
-@pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference], ids=["fast", "plain"])
+@pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
 @pytest.mark.parametrize(("decoder", "options"), KINDS[:3])
 @pytest.mark.parametrize("score", ScoreFunction)
-def test_step_by_step_is_teacher_forcing_for_every_score(make, sentences, path, decoder, options, score):
-    with path():
-        assert_steps_are_teacher_forcing(make(decoder, score=score, **options), sentences)
+def test_step_by_step_is_teacher_forcing_for_every_score(make, sentences, loops, decoder, options, score):
+    model = make(decoder, score=score, **options)
+    assert_steps_are_teacher_forcing(model.with_loops(loops), sentences)
 
 
 @pytest.mark.parametrize(("decoder", "options"), KINDS)
@@ -72,11 +70,11 @@ def test_hypotheses_of_one_source_never_copy_it(make, sentences, decoder, option
     torch.testing.assert_close(weights, tiled_weights)
 
 
-@pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference], ids=["fast", "plain"])
+@pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
 @pytest.mark.parametrize(("decoder", "options"), KINDS[:3])
-def test_weights_sum_to_one_and_padding_gets_exactly_zero(make, sentences, path, decoder, options):
-    with path():
-        _, weights = make(decoder, **options)(sentences.src, sentences.src_lengths, sentences.tgt_in)
+def test_weights_sum_to_one_and_padding_gets_exactly_zero(make, sentences, loops, decoder, options):
+    model = make(decoder, **options).with_loops(loops)
+    _, weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
     torch.testing.assert_close(weights.sum(2), torch.ones(3, 6, dtype=torch.float64))
     for row, length in enumerate(sentences.src_lengths):
         assert (weights[row, :, length:] == 0).all()
@@ -111,12 +109,12 @@ def test_maxout_takes_the_larger_of_each_pair():
         readout.context.weight.copy_(torch.tensor([[0.0], [1.0], [2.0], [0.0]]))
     one = torch.ones(1, 1)
     # Pairs (1 + 0.5 + 5, 3 + 2) and (-2 + 1, 4 - 9): unit j with unit j + 2.
-    torch.testing.assert_close(readout(one, one, one), torch.tensor([[6.5, -1.0]]))
+    torch.testing.assert_close(readout(one, readout.word(one), one), torch.tensor([[6.5, -1.0]]))
 
 
 def test_maxout_has_the_gradient_of_its_winner():
     readout = MaxoutReadout(2, 2, 2, 3).double()
-    inputs = [torch.randn(4, 2, dtype=torch.float64, requires_grad=True) for _ in range(3)]
+    inputs = [torch.randn(4, width, dtype=torch.float64, requires_grad=True) for width in (2, 6, 2)]
     assert torch.autograd.gradcheck(readout, inputs)
 
 
@@ -148,11 +146,29 @@ def test_starting_from_a_backward_state_without_one_says_what_to_set():
         Bridge(InitHidden.backward_first, 4, 1, [4])
 
 
-def test_selecting_rows_keeps_their_order():
-    layers = (torch.arange(3.0).unsqueeze(1), torch.arange(6.0).view(3, 2))
-    state = State(layers, torch.zeros(3, 0), torch.arange(9.0).view(3, 3))
-    picked = state.select(torch.tensor([2, 0, 2]))
+LAYERS = (torch.arange(3.0).unsqueeze(1), torch.arange(6.0).view(3, 2))
+ATTENTIONAL, COVERAGE = -torch.arange(12.0).view(3, 4), torch.arange(9.0).view(3, 3)
+STATES = [FixedVectorState(LAYERS), BahdanauState(LAYERS, COVERAGE), LuongState(LAYERS, ATTENTIONAL, COVERAGE)]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_selecting_rows_keeps_their_order(state):
+    rows = torch.tensor([2, 0, 2])
+    picked = state.select(rows)
+    assert type(picked) is type(state)
     assert picked.layers[0].flatten().tolist() == [2.0, 0.0, 2.0]
     assert picked.layers[1].tolist() == [[4.0, 5.0], [0.0, 1.0], [4.0, 5.0]]
-    assert picked.attentional.shape == (3, 0)
-    assert picked.coverage[:, 0].tolist() == [6.0, 0.0, 6.0]
+    for field, whole in zip(picked[1:], state[1:], strict=True):
+        assert torch.equal(field, whole[rows])
+
+
+@pytest.mark.parametrize(("decoder", "options"), KINDS)
+@pytest.mark.parametrize("score", [ScoreFunction.additive, ScoreFunction.coverage])
+def test_a_state_can_be_that_of_sources_of_one_position(make, sentences, decoder, options, score):
+    model = make(decoder, score=score, **options)
+    source, state = model.encode(sentences.src, sentences.src_lengths)
+    tokens = torch.tensor([4, 5, 6])
+    _, state, _ = model.step(tokens, state, source)
+    alone = Source(source.memory[:, :1], source.keys[:, :1], source.mask[:, :1])
+    _, _, weights = model.step(tokens, state.for_single_position(), alone)
+    assert (weights == 1).all()

@@ -1,12 +1,11 @@
-import contextlib
-
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from nmt.acceleration import fused
+from nmt.acceleration.fused import FusedLoops
 from nmt.model.cells import CellKind
-from nmt.model.encoder import Encoder, reversed_positions
+from nmt.model.encoder import Encoder
+from nmt.model.loops import ReferenceLoops, reversed_positions
 
 
 def torch_twin(encoder: Encoder, layers: int) -> torch.nn.GRU:
@@ -31,13 +30,13 @@ def torch_twin(encoder: Encoder, layers: int) -> torch.nn.GRU:
     return twin
 
 
-@pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference])
+@pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
 @pytest.mark.parametrize("layers", [1, 2])
-def test_the_encoder_is_torchs_packed_bidirectional_gru(sentences, layers, path):
+def test_the_encoder_is_torchs_packed_bidirectional_gru(sentences, layers, loops):
     torch.manual_seed(0)
     encoder = Encoder(23, embedding=3, hidden=4, layers=layers, cell=CellKind.gru_reset_after).double()
-    with path():
-        encoded = encoder(sentences.src, sentences.src_lengths)
+    encoder.loops = loops
+    encoded = encoder(sentences.src, sentences.src_lengths)
     packed = pack_padded_sequence(
         encoder.embedding(sentences.src), sentences.src_lengths, batch_first=True, enforce_sorted=False
     )

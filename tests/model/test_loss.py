@@ -4,9 +4,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from nmt.model.loss import cross_entropy, guided_cross_entropy
+from nmt.acceleration.fused import loss as fused
+from nmt.model import loss as reference
+from nmt.model.loss import guided_cross_entropy
 
 WORDS, WIDTH = 11, 6
+EITHER = pytest.mark.parametrize(
+    "cross_entropy", [reference.cross_entropy, fused.cross_entropy], ids=["reference", "fused"]
+)
 
 
 @pytest.fixture
@@ -22,10 +27,14 @@ def parts():
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.9])
-@pytest.mark.parametrize("chunk", [1, 4, 100])
+@pytest.mark.parametrize("chunk", [None, 1, 4, 100])
 def test_the_loss_and_its_gradients_are_torchs_cross_entropy(parts, smoothing, chunk):
+    """chunk None: the reference."""
     features, weight, bias, targets = parts
-    loss = cross_entropy(features, weight, bias, targets, smoothing=smoothing, chunk=chunk)
+    if chunk is None:
+        loss = reference.cross_entropy(features, weight, bias, targets, smoothing=smoothing)
+    else:
+        loss = fused.cross_entropy(features, weight, bias, targets, smoothing=smoothing, chunk=chunk)
     logits = functional.linear(features, weight, bias).flatten(0, 1)
     expected = functional.cross_entropy(
         logits, targets.flatten(), ignore_index=0, reduction="sum", label_smoothing=smoothing
@@ -39,17 +48,20 @@ def test_the_loss_and_its_gradients_are_torchs_cross_entropy(parts, smoothing, c
         torch.testing.assert_close(gradient, theirs)
 
 
-def test_the_likelihood_has_no_gradient(parts):
+@EITHER
+def test_the_likelihood_has_no_gradient(parts, cross_entropy):
     assert not cross_entropy(*parts).nll.requires_grad
 
 
-def test_a_batch_of_padding_costs_nothing(parts):
+@EITHER
+def test_a_batch_of_padding_costs_nothing(parts, cross_entropy):
     features, weight, bias, targets = parts
     loss = cross_entropy(features, weight, bias, torch.zeros_like(targets), smoothing=0.1)
     assert (loss.objective.item(), loss.nll.item(), loss.tokens) == (0.0, 0.0, 0)
 
 
-def test_huge_logits_stay_finite(parts):
+@EITHER
+def test_huge_logits_stay_finite(parts, cross_entropy):
     features, weight, bias, targets = parts
     loss = cross_entropy(features.detach().float() * 1e3, weight.detach().float(), bias.detach().float(), targets)
     logits = functional.linear(features.detach() * 1e3, weight.detach(), bias.detach()).flatten(0, 1)
@@ -57,12 +69,14 @@ def test_huge_logits_stay_finite(parts):
     torch.testing.assert_close(loss.nll.double(), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_no_gradients_are_made_where_none_are_asked_for(parts):
+@EITHER
+def test_no_gradients_are_made_where_none_are_asked_for(parts, cross_entropy):
     with torch.no_grad():
         assert not cross_entropy(*parts).objective.requires_grad
 
 
-def test_under_autocast_products_are_bf16_and_sums_float32(parts):
+@EITHER
+def test_under_autocast_products_are_bf16_and_sums_float32(parts, cross_entropy):
     features, weight, bias = (part.detach().float() for part in parts[:3])
     with torch.autocast("cpu", torch.bfloat16):
         loss = cross_entropy(features, weight, bias, parts[3], smoothing=0.1)
@@ -73,7 +87,7 @@ def test_under_autocast_products_are_bf16_and_sums_float32(parts):
 
 
 def test_differentiating_twice_is_refused_rather_than_wrong(parts):
-    loss = cross_entropy(*parts)
+    loss = fused.cross_entropy(*parts)
     torch.autograd.grad(loss.objective, parts[:3], retain_graph=True)
     with pytest.raises(RuntimeError, match="once"):
         torch.autograd.grad(loss.objective, parts[:3])

@@ -1,13 +1,12 @@
-import contextlib
-
 import pytest
 import torch
 from torch.nn import functional
 
-from nmt.acceleration import fused
+from nmt.acceleration.fused import FusedLoops
 from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
-from nmt.model.seq2seq import TiedEmbeddings
+from nmt.model.loops import ReferenceLoops
+from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
 
 CASES = [
     ("bahdanau", {}),
@@ -20,7 +19,7 @@ CASES = [
     ("luong", {"input_feeding": False}),
     ("fixed", {}),
 ]
-PATHS = pytest.mark.parametrize("path", [contextlib.nullcontext, fused.reference], ids=["fast", "plain"])
+EITHER = pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
 
 
 def gradients(model, sentences):
@@ -30,33 +29,31 @@ def gradients(model, sentences):
     return loss, dict(zip(names, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True))
 
 
-@PATHS
+@EITHER
 @pytest.mark.parametrize(("decoder", "options"), CASES)
-def test_padding_changes_nothing(make, sentences, path, decoder, options):
+def test_padding_changes_nothing(make, sentences, loops, decoder, options):
     """Neither more columns of it, nor in the loss, nor in any gradient."""
-    model = make(decoder, **options)
+    model = make(decoder, **options).with_loops(loops)
     wider = sentences._replace(
         src=functional.pad(sentences.src, (0, 3)),
         tgt_in=functional.pad(sentences.tgt_in, (0, 2)),
         tgt_out=functional.pad(sentences.tgt_out, (0, 2)),
     )
-    with path():
-        (loss, slopes), (wide_loss, wide_slopes) = gradients(model, sentences), gradients(model, wider)
+    (loss, slopes), (wide_loss, wide_slopes) = gradients(model, sentences), gradients(model, wider)
     torch.testing.assert_close(loss, wide_loss, rtol=1e-12, atol=1e-12)
     for name, slope in slopes.items():
         torch.testing.assert_close(slope, wide_slopes[name], rtol=1e-12, atol=1e-12, msg=name)
 
 
-@PATHS
+@EITHER
 @pytest.mark.parametrize(("decoder", "options"), CASES)
-def test_what_stands_in_the_padding_changes_nothing_bit_for_bit(make, sentences, path, decoder, options):
-    model = make(decoder, **options)
+def test_what_stands_in_the_padding_changes_nothing_bit_for_bit(make, sentences, loops, decoder, options):
+    model = make(decoder, **options).with_loops(loops)
     src_padding = torch.arange(7) >= sentences.src_lengths.unsqueeze(1)
     other = sentences._replace(
         src=sentences.src.masked_fill(src_padding, 9), tgt_in=sentences.tgt_in.masked_fill(sentences.tgt_out == 0, 9)
     )
-    with path():
-        (loss, slopes), (other_loss, other_slopes) = gradients(model, sentences), gradients(model, other)
+    (loss, slopes), (other_loss, other_slopes) = gradients(model, sentences), gradients(model, other)
     assert torch.equal(loss, other_loss)
     for name, slope in slopes.items():
         assert torch.equal(slope, other_slopes[name]), name
@@ -73,9 +70,10 @@ def test_a_batch_is_as_many_batches_of_one(make, sentences, decoder, options):
             torch.testing.assert_close(weights[[row], :, :length], alone[1], rtol=1e-12, atol=1e-12)
 
 
+@EITHER
 @pytest.mark.parametrize(("decoder", "options"), CASES)
-def test_the_chunked_loss_is_the_cross_entropy_of_the_logits(make, sentences, decoder, options):
-    model = make(decoder, **options)
+def test_the_loss_is_the_cross_entropy_of_the_logits(make, sentences, loops, decoder, options):
+    model = make(decoder, **options).with_loops(loops)
     logits, _ = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
     expected = functional.cross_entropy(
         logits.flatten(0, 1), sentences.tgt_out.flatten(), ignore_index=0, reduction="sum", label_smoothing=0.1
@@ -88,6 +86,18 @@ def test_every_weight_has_a_gradient(make, sentences):
         _, slopes = gradients(make(decoder, **options), sentences)
         # A bias of the keys drops out of softmax only where it is the same for all keys' energies, which it never is.
         assert all(slope.abs().sum() > 0 for slope in slopes.values()), decoder
+
+
+@pytest.mark.parametrize(("decoder", "options"), CASES)
+def test_a_model_is_given_its_loops_and_has_the_reference_without(make, sentences, decoder, options):
+    model = make(decoder, **options)
+    inputs = (sentences.src, sentences.src_lengths, sentences.tgt_in)
+    expected = model(*inputs)[0]
+    plain = Seq2Seq(model.encoder, model.decoder)
+    plain.output = model.output
+    for part in (plain, plain.encoder, plain.decoder):
+        assert type(part.loops) is ReferenceLoops
+    torch.testing.assert_close(plain(*inputs)[0], expected, rtol=1e-10, atol=1e-10)
 
 
 def test_only_the_fixed_vector_has_no_attention(make, sentences):
@@ -117,7 +127,6 @@ def test_tying_different_widths_says_what_to_set():
     from nmt.model.attention import build_attention
     from nmt.model.decoder import Bridge, InitHidden, LuongDecoder
     from nmt.model.encoder import Encoder
-    from nmt.model.seq2seq import Seq2Seq
 
     decoder = LuongDecoder(
         9,
@@ -135,7 +144,6 @@ def test_tying_different_widths_says_what_to_set():
 
 def test_tying_two_vocabularies_says_what_to_set(make):
     from nmt.model.encoder import Encoder
-    from nmt.model.seq2seq import Seq2Seq
 
     decoder = make().decoder
     with pytest.raises(ValueError, match=r"tokenizer\.joint=true .* or model\.tied_embeddings=target") as error:

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from nmt.acceleration.fused import Kernel
+from nmt.acceleration.kernels import Kernel
 from nmt.runtime import device as devices
 from nmt.runtime.device import CudaGraphsMode, DeviceName, Precision, choose_device
 from nmt.runtime.distributed import Distributed

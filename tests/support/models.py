@@ -5,11 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from nmt.acceleration.fused import FusedLoops
 from nmt.model.attention import Attention, CoverageAttention, ScoreFunction, build_attention
 from nmt.model.cells import CellKind
 from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import Initialization, initialize
+from nmt.model.loops import ReferenceLoops
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
 
 
@@ -31,10 +33,10 @@ class SmallModel:
     readout: int = 8
     attention_size: int = 5
     dropout: float = 0.0
-    tie: TiedEmbeddings = TiedEmbeddings.none
+    tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
 
     def build(self, seed: int = 1) -> Seq2Seq:
-        """The model with torch's own initialization, in float32."""
+        """The model as it is trained, with torch's own initialization, in float32."""
         torch.manual_seed(seed)
         directions = 2 if self.bidirectional else 1
         encoder = Encoder(
@@ -49,7 +51,9 @@ class SmallModel:
         state_size = 2 * self.hidden if self.cell is CellKind.lstm else self.hidden
         bridge = Bridge(self.init_hidden, self.memory // directions, directions, [state_size] * self.layers)
         attention = build_attention(self.score, self.hidden, self.memory, self.attention_size)
-        return Seq2Seq(encoder, self._decoder(bridge, attention), tied_embeddings=self.tie)
+        return Seq2Seq(
+            encoder, self._decoder(bridge, attention), tied_embeddings=self.tied_embeddings, loops=FusedLoops()
+        )
 
     def _decoder(self, bridge: Bridge, attention: Attention) -> Decoder:
         match self.decoder:
@@ -116,3 +120,8 @@ def draw_weights(model: Seq2Seq, std: float) -> Seq2Seq:
     for weight in model.parameters():
         nn.init.normal_(weight, std=std)
     return model.double().eval()
+
+
+def reference_of(model: Seq2Seq) -> Seq2Seq:
+    """The same weights on the reference loops."""
+    return model.with_loops(ReferenceLoops())

@@ -4,14 +4,12 @@
 Energies are not stored but recomputed, so memory grows with B T S and never with B T S A.
 """
 
-import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nmt.acceleration.fused.kernels import Kernel, is_enabled
-from nmt.acceleration.fused.matmul import addmm_, weight_gradient
+from nmt.acceleration.matmul import addmm_, bounded_exp_, weight_gradient
 
 
 class Query(NamedTuple):
@@ -113,12 +111,6 @@ class FusedAttention:
     def memory_gradient(self) -> Tensor:
         """(B, S, M): for every sentence the product of its weights with its contexts' gradients."""
         return torch.bmm(self.weights.permute(1, 2, 0), self.d_contexts.transpose(0, 1))
-
-
-def bounded_exp_(x: Tensor) -> Tensor:
-    """e^x in place, within the type's normal numbers."""
-    limit = math.floor(-math.log(torch.finfo(x.dtype).tiny))
-    return x.clamp_(-limit, limit).exp_()
 
 
 class FusedAdditive(FusedAttention):
@@ -246,50 +238,3 @@ class FusedDot(FusedAttention):
     def score_gradients(self) -> ScoreGradients:
         keys = torch.bmm(self.d_energies.permute(1, 2, 0), self.all_queries.state.transpose(0, 1))
         return ScoreGradients(keys)
-
-
-def create_attention(
-    memory: Tensor,
-    keys: Tensor,
-    mask: Tensor,
-    query: Tensor | None,
-    v: Tensor | None,
-    coverage_weight: Tensor | None,
-    steps: int,
-    dtype: torch.dtype,
-    accumulation: torch.dtype,
-) -> FusedAttention:
-    """Attention over `steps` steps: additive if its weights query (A, H) and v (A,) are given, with coverage if cover
-    (A,) is as well, else dot products."""
-    batch, positions, width = memory.shape
-    contexts = memory.new_empty(steps, batch, width, dtype=accumulation)
-    weights = memory.new_empty(steps, batch, positions, dtype=accumulation)
-    bias = torch.zeros(batch, positions, dtype=accumulation, device=memory.device).masked_fill_(~mask, -math.inf)
-    low_precision = None if dtype == accumulation else torch.empty_like(contexts, dtype=dtype)
-    workspace = (bias, contexts, weights, low_precision)
-    if query is None or v is None:
-        return FusedDot(memory.to(accumulation), *workspace, keys.to(accumulation))
-    if coverage_weight is not None:
-        return FusedCoverage(
-            memory.to(accumulation),
-            *workspace,
-            2 * keys.to(accumulation),
-            query.to(dtype),
-            v.to(accumulation),
-            coverage_weight.to(accumulation),
-        )
-    if is_enabled(Kernel.triton, memory, dtype):
-        from nmt.acceleration.fused import triton_attention  # what it imports is not everywhere
-
-        if positions <= triton_attention.MAX_POSITIONS:
-            matmul_inputs = memory.to(dtype).contiguous(), keys.to(dtype).contiguous()
-            return triton_attention.TritonAdditive(
-                matmul_inputs[0], *workspace, matmul_inputs[1], query.to(dtype), v.to(accumulation)
-            )
-    return FusedAdditive(
-        memory.to(accumulation),
-        *workspace,
-        bounded_exp_(2 * keys.to(accumulation)),
-        query.to(dtype),
-        v.to(accumulation),
-    )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nmt.acceleration.fused.attention import Query
-from nmt.acceleration.fused.matmul import addmm_, fast_tanh_, sigmoid_backward, tanh_backward, weight_gradient
+from nmt.acceleration.matmul import addmm_, fast_tanh_, sigmoid_backward, tanh_backward, weight_gradient
 
 
 class FusedCell:

@@ -7,7 +7,7 @@ published, whose reset gate acts before it. The state between steps is kept in t
 import torch
 from torch import Tensor
 
-from nmt.acceleration.fused.kernels import Kernel, is_enabled
+from nmt.acceleration.kernels import Kernel, is_enabled
 from nmt.model.cells import Cell, GRUResetAfterCell, LSTMCell
 
 

@@ -1,309 +1,199 @@
-"""Loops over steps as one autograd function each, with hand-written backward.
+"""The loops of ``nmt.model.loops``, fused: the same numbers from hand-written backward passes and kernels."""
 
-In the loop of the backward stands only what recurs; whatever can wait is one product over all steps after it. The
-functions take and give time-major tensors.
-"""
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
+from torch import Tensor, nn
 
-from nmt.acceleration.fused.attention import FusedAttention, Query, create_attention
-from nmt.acceleration.fused.cells import FusedCell, FusedGRUResetAfter
-from nmt.acceleration.fused.matmul import accumulation_dtype, addmm_, fast_tanh_, tanh_backward, weight_gradient
+from nmt.acceleration.fused import cudnn, loss
+from nmt.acceleration.fused.cells import FusedCell, FusedGRU, FusedGRUResetAfter, FusedLSTM
+from nmt.acceleration.fused.functions import AttendAll, BahdanauLoop, LuongLoop, RunCell
+from nmt.acceleration.fused.linear import linear
+from nmt.acceleration.inference import InferenceModel
+from nmt.acceleration.kernels import Kernel, is_enabled
+from nmt.acceleration.matmul import matmul_dtype
+from nmt.model.attention import (
+    AdditiveAttention,
+    Attention,
+    AttentionOutput,
+    ConcatAttention,
+    CoverageAttention,
+    DotAttention,
+    GeneralAttention,
+    ScaledDotAttention,
+    Source,
+)
+from nmt.model.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
+from nmt.model.dropout import DropoutMask
+from nmt.model.loops import BahdanauOutputs, LuongLayers, LuongOutputs, ReferenceLoops
+from nmt.model.loss import Loss
+from nmt.model.seq2seq import Seq2Seq
+
+_FUSED_CELLS: dict[type[Cell], type[FusedCell]] = {
+    GRUCell: FusedGRU,
+    GRUResetAfterCell: FusedGRUResetAfter,
+    LSTMCell: FusedLSTM,
+}
+_ADDITIVE_SCORES = (AdditiveAttention, ConcatAttention, CoverageAttention)
+_FUSED_SCORES = (*_ADDITIVE_SCORES, DotAttention, ScaledDotAttention, GeneralAttention)
 
 
-def _gates(projected: Tensor) -> Tensor:
-    """A copy that the cell may overwrite, time-major and in the type of states."""
-    return torch.empty(projected.shape, dtype=accumulation_dtype(projected.dtype), device=projected.device).copy_(
-        projected
-    )
+class FusedLoops(ReferenceLoops):
+    """One autograd function for each loop. A cell or score that is not known here runs on the reference loops.
 
-
-def _last(d_states: Tensor | None, cell: FusedCell) -> Tensor:
-    """The gradient that enters at the last state, and is then carried back."""
-    last = torch.zeros_like(cell.state[-1], memory_format=torch.contiguous_format)
-    return last if d_states is None else last.copy_(d_states.select(-3, cell.steps))
-
-
-def _bias_gradient(cell: FusedCell) -> Tensor | None:
-    return cell.bias_gradient() if isinstance(cell, FusedGRUResetAfter) else None
-
-
-class RunCell(torch.autograd.Function):
-    """A cell over a sequence.
-
-    projected (..., T, B, gates * H), start (..., B, state_size) -> states (..., T + 1, B, state_size).
-    step_mask (..., T, B, 1): a state is multiplied by it; 0 where the step is padding. Before a sentence the state so
-    stays zero, which is how the backward direction reads it from its end.
+    On a GPU the enabled kernels are used: see ``nmt.acceleration.kernels``.
     """
 
-    @staticmethod
-    def forward(ctx, cell_type: type[FusedCell], dtype, projected, start, step_mask, weight, bias):
-        cell = cell_type.create(weight, bias, _gates(projected), start, dtype)
-        for t in range(cell.steps):
-            if step_mask is None:
-                cell.forward_step(t)
-            else:
-                cell.forward_step_masked(t, step_mask.select(-3, t))
-        ctx.cell_type = cell_type
-        ctx.save_for_backward(step_mask, *cell.buffers)
-        return cell.states
+    def linear(self, layer: nn.Linear, inputs: Tensor) -> Tensor:
+        return linear(layer, inputs) if type(layer) is nn.Linear else super().linear(layer, inputs)
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_states):
-        step_mask, *buffers = ctx.saved_tensors
-        cell = ctx.cell_type(*buffers)
-        with torch.autocast(d_states.device.type, enabled=False):
-            cell.start_backward()
-            gradient = _last(d_states, cell)
-            for t in reversed(range(cell.steps)):
-                mask = None if step_mask is None else step_mask.select(-3, t)
-                cell.backward_step_masked(t, gradient, mask, d_states.select(-3, t))
-            return None, None, cell.d_gates, gradient, None, cell.weight_gradients(), _bias_gradient(cell)
-
-
-class BahdanauLoop(torch.autograd.Function):
-    """Bahdanau's loop: attention asks with the state, the context enters the gates.
-
-    projected (T, B, gates * H): the words' part of the gates; start (B, state_size)
-    memory (B, S, M), keys (B, S, A), mask (B, S)
-    context_weight (gates * H, M); query (A, H) and v (A,) of the additive score, coverage_weight (A,) of coverage, or
-    None -> states (T + 1, B, state_size), contexts (T, B, M), weights (T, B, S).
-    """
-
-    @staticmethod
-    def forward(
-        ctx,
-        cell_type,
-        dtype,
-        projected,
-        start,
-        memory,
-        keys,
-        mask,
-        weight,
-        bias,
-        context_weight,
-        query,
-        v,
-        coverage_weight,
-    ):
-        gates = _gates(projected)
-        cell = cell_type.create(weight, bias, gates, start, dtype)
-        attention = create_attention(memory, keys, mask, query, v, coverage_weight, cell.steps, dtype, gates.dtype)
-        context_weight = context_weight.to(dtype)
-        for t in range(cell.steps):
-            attention.forward_step(t, cell.query_at(t))
-            addmm_(cell.gate[t], attention.matmul_input[t], context_weight.t())
-            cell.forward_step(t)
-        ctx.types = cell_type, len(cell.buffers), type(attention)
-        ctx.save_for_backward(context_weight, *cell.buffers, *attention.buffers)
-        ctx.set_materialize_grads(False)
-        return cell.states, attention.contexts, attention.weights
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_states, d_contexts, d_weights):
-        context_weight, *buffers = ctx.saved_tensors
-        cell_type, split, attention_type = ctx.types
-        cell: FusedCell = cell_type(*buffers[:split])
-        attention: FusedAttention = attention_type(*buffers[split:])
-        with torch.autocast(cell.states.device.type, enabled=False):
-            cell.start_backward()
-            if d_contexts is None:
-                d_contexts = torch.zeros_like(attention.contexts)
-            else:
-                d_contexts = d_contexts.clone(memory_format=torch.contiguous_format)
-            attention.start_backward(cell.all_queries(0), d_contexts, d_weights)
-            gradient = _last(d_states, cell)
-            for t in reversed(range(cell.steps)):
-                cell.backward_step_masked(t, gradient, None, None if d_states is None else d_states[t])
-                addmm_(attention.d_context[t].squeeze(1), cell.d_gate[t], context_weight)
-                attention.backward_step(t, cell.query_at(t), gradient[:, : cell.size])
-            d_score = attention.score_gradients()
-            return (
-                *(None, None, cell.d_gates, gradient),
-                *(attention.memory_gradient(), d_score.keys, None),
-                *(
-                    cell.weight_gradients(),
-                    _bias_gradient(cell),
-                    weight_gradient(cell.d_gates, attention.matmul_inputs),
-                ),
-                *(d_score.query, d_score.v, d_score.coverage_weight),
+    def run_cell(self, cell: Cell, projected: Tensor, start: Tensor) -> Tensor:
+        if not is_fused(cell):
+            return super().run_cell(cell, projected, start)
+        dtype = matmul_dtype(projected, start)
+        with torch.autocast(projected.device.type, enabled=False):
+            states = RunCell.apply(
+                _fused_cell(cell, projected, dtype), dtype, projected, start, None, cell.weight, _bias(cell)
             )
+        return states.to(start.dtype)
 
+    def outputs(self, cell: Cell, inputs: Tensor, start: Tensor) -> Tensor:
+        dtype = matmul_dtype(inputs, start)
+        if not cudnn.is_supported(cell, inputs, matmul_dtype(inputs, inputs)):
+            return super().outputs(cell, inputs, start)
+        with torch.autocast(inputs.device.type, enabled=False):
+            hidden = cudnn.run(cell, inputs, start, dtype)
+        return torch.cat((cell.output(start).unsqueeze(0), hidden.to(start.dtype)))
 
-class LuongLoop(torch.autograd.Function):
-    """Luong's loop with input feeding: h~_{t-1} enters the bottom cell, the top asks, h~_t = tanh(W_c [c_t; h_t]).
+    def run_directions(
+        self, cells: Sequence[Cell], inputs: Tensor, lengths: Tensor, mask: Tensor
+    ) -> tuple[Tensor, ...]:
+        """All directions in one loop: time is flipped for the backward one, whose state stays zero on the padding it
+        meets first, so no sentence has to be turned round. cuDNN runs one direction at a time."""
+        if not is_fused(cells[0]) or cudnn.is_supported(cells[0], inputs, matmul_dtype(inputs, inputs)):
+            return super().run_directions(cells, inputs, lengths, mask)
+        projected = [self.linear(cell.project, inputs).transpose(0, 1) for cell in cells]
+        step_mask = mask.t().unsqueeze(2).to(inputs.dtype)
+        flipped = [step_mask, step_mask.flip(0)][: len(cells)]
+        projected[1:] = [part.flip(0) for part in projected[1:]]
+        outputs = run_side_by_side(cells, torch.stack(projected), torch.stack(flipped)).unbind(0)
+        return outputs[0].transpose(0, 1), *(output.flip(0).transpose(0, 1) for output in outputs[1:])
 
-    projected (T, B, gates * H): the words' part of the bottom gates; attentional (B, H): the h~ before the first step
-    memory (B, S, M), keys (B, S, A), mask (B, S)
-    fed_weight (gates * H, H), combine_weight (H, M + H); query (A, H), v (A,), coverage_weight (A,): as above
-    drops (L - 1, T, B, H): what each upper layer's input is multiplied by, or None
-    layers: of every layer weight, bias, start; then of every upper one the weight and bias of its input
-    -> h~ (T + 1, B, H), the first included, and weights (T, B, S).
-    """
+    def bahdanau(
+        self, cell: Cell, attention: Attention, context: nn.Linear, projected: Tensor, start: Tensor, source: Source
+    ) -> BahdanauOutputs:
+        if not is_fused(cell, attention):
+            return super().bahdanau(cell, attention, context, projected, start, source)
+        dtype = matmul_dtype(projected, start)
+        with torch.autocast(projected.device.type, enabled=False):
+            states, contexts, weights = BahdanauLoop.apply(
+                *(_fused_cell(cell, projected, dtype), dtype, projected, start),
+                *(source.memory, _keys(attention, source), source.mask),
+                *(cell.weight, _bias(cell), context.weight),
+                *_score_weights(attention),
+            )
+        return BahdanauOutputs(states.to(start.dtype), contexts.to(start.dtype), weights)
 
-    @staticmethod
-    def forward(
-        ctx,
-        cell_type,
-        dtype,
-        projected,
-        attentional,
-        memory,
-        keys,
-        mask,
-        input_feed_weight,
-        combine_weight,
-        query,
-        v,
-        coverage_weight,
-        drops,
-        *layers: Tensor,
-    ):
-        bottom = _gates(projected)
-        accumulation, steps = bottom.dtype, len(bottom)
-        depth = (len(layers) + 2) // 5
-        cells: list[FusedCell] = []
-        inputs: list[Tensor] = []  # weights of the upper layers' inputs
-        for layer in range(depth):
-            weight, bias, start = layers[3 * layer : 3 * layer + 3]
-            gates = bottom
-            if layer:
-                input_weight, input_bias = layers[3 * depth + 2 * layer - 2 : 3 * depth + 2 * layer]
-                inputs.append(input_weight.to(dtype))
-                gates = torch.empty_like(bottom).copy_(input_bias)
-            cells.append(cell_type.create(weight, bias, gates, start, dtype))
-        top = cells[-1]
-        attention = create_attention(memory, keys, mask, query, v, coverage_weight, steps, dtype, accumulation)
-        input_feed_weight, combine_weight = input_feed_weight.to(dtype), combine_weight.to(dtype)
-        from_context, from_hidden = combine_weight.split((memory.shape[2], attentional.shape[1]), 1)
-        outputs = torch.empty(steps + 1, *attentional.shape, dtype=accumulation, device=attentional.device)
-        outputs[0] = attentional
-        matmul_inputs = outputs if dtype == accumulation else outputs.to(dtype)
-        dropped = None if drops is None else torch.empty_like(drops, dtype=dtype)
-        for t in range(steps):
-            addmm_(cells[0].gate[t], matmul_inputs[t], input_feed_weight.t())
-            cells[0].forward_step(t)
-            for layer in range(1, depth):
-                below = cells[layer - 1].matmul_input[t + 1]
-                if drops is not None and dropped is not None:
-                    below = torch.mul(below, drops[layer - 1, t], out=dropped[layer - 1, t])
-                addmm_(cells[layer].gate[t], below, inputs[layer - 1].t())
-                cells[layer].forward_step(t)
-            attention.forward_step(t, top.query_at(t + 1))
-            output = outputs[t + 1]
-            output.copy_(torch.mm(attention.matmul_input[t], from_context.t()))
-            addmm_(output, top.matmul_input[t + 1], from_hidden.t())
-            fast_tanh_(output, dtype)
-            if matmul_inputs is not outputs:
-                matmul_inputs[t + 1].copy_(output)
-        ctx.types = cell_type, depth, len(top.buffers), type(attention)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(
-            *(
-                input_feed_weight,
-                combine_weight,
-                outputs,
-                None if matmul_inputs is outputs else matmul_inputs,
-                drops,
-                dropped,
-                *inputs,
-            ),
-            *(buffer for cell in cells for buffer in cell.buffers),
-            *attention.buffers,
+    def luong(
+        self, layers: LuongLayers, projected: Tensor, states: Sequence[Tensor], attentional: Tensor, source: Source
+    ) -> LuongOutputs:
+        cells, attention = layers.cells, layers.attention
+        if layers.input_feed is None or not all(is_fused(cell, attention) for cell in cells):
+            return super().luong(layers, projected, states, attentional, source)
+        dtype = matmul_dtype(projected, attentional)
+        by_layer: list[Tensor | None] = []
+        for cell, start in zip(cells, states, strict=True):
+            by_layer += [cell.weight, _bias(cell), start]
+        upper = cells[1:]
+        for cell in upper:
+            by_layer += [cell.project.weight, cell.project.bias]
+        drops, dropout = None, layers.dropout
+        if dropout.training and dropout.probability and upper:
+            shape = torch.Size((len(upper), len(projected), *attentional.shape))
+            drawn = DropoutMask(shape, dropout.probability, attentional.device)
+            drops = drawn.mask.to(attentional.dtype).mul_(drawn.scale)
+        with torch.autocast(projected.device.type, enabled=False):
+            outputs, weights = LuongLoop.apply(
+                *(_fused_cell(cells[0], projected, dtype), dtype, projected, attentional),
+                *(source.memory, _keys(attention, source), source.mask),
+                *(layers.input_feed.weight, layers.combine.weight, *_score_weights(attention), drops, *by_layer),
+            )
+        return LuongOutputs(outputs[1:].to(attentional.dtype), weights)
+
+    def attend_all(self, attention: Attention, hidden: Tensor, source: Source) -> AttentionOutput:
+        """Without the (B, T, S, A) tensor of an additive score's terms. A dot product is one product anyway."""
+        if type(attention) not in _ADDITIVE_SCORES:
+            return super().attend_all(attention, hidden, source)
+        dtype = matmul_dtype(source.keys, hidden)
+        with torch.autocast(hidden.device.type, enabled=False):
+            contexts, weights = AttendAll.apply(
+                *(dtype, hidden, source.memory, source.keys, source.mask, *_score_weights(attention))
+            )
+        return AttentionOutput(contexts.to(hidden.dtype).transpose(0, 1), weights.transpose(0, 1))
+
+    def cross_entropy(
+        self,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        tgt_out: Tensor,
+        *,
+        smoothing: float = 0.0,
+        token_positions: Tensor | None = None,
+    ) -> Loss:
+        return loss.cross_entropy(features, weight, bias, tgt_out, smoothing=smoothing, token_positions=token_positions)
+
+    def for_inference(self, model: Seq2Seq, *, fold_memory: bool, rescore_top_k: int) -> InferenceModel:
+        return InferenceModel(
+            model.encoder, model.decoder, model.output, fold_memory=fold_memory, rescore_top_k=rescore_top_k
         )
-        return outputs, attention.weights
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_outputs, d_weights):
-        input_feed_weight, combine_weight, outputs, matmul_inputs, drops, dropped, *rest = ctx.saved_tensors
-        matmul_inputs = outputs if matmul_inputs is None else matmul_inputs
-        cell_type, depth, width, attention_type = ctx.types
-        inputs, rest = rest[: depth - 1], rest[depth - 1 :]
-        cells: list[FusedCell] = [cell_type(*rest[width * layer : width * (layer + 1)]) for layer in range(depth)]
-        attention: FusedAttention = attention_type(*rest[width * depth :])
-        top, size, steps = cells[-1], outputs.shape[2], len(outputs) - 1
-        from_context, from_hidden = combine_weight.split((combine_weight.shape[1] - size, size), 1)
-        with torch.autocast(outputs.device.type, enabled=False):
-            for cell in cells:
-                cell.start_backward()
-            all_queries = top.all_queries(1)
-            attention.start_backward(all_queries, torch.zeros_like(attention.contexts), d_weights)
-            gradients = [torch.zeros_like(cell.state[0]) for cell in cells]
-            d_attentional = torch.zeros_like(outputs[0])
-            d_combined = torch.empty_like(matmul_inputs[1:])  # before the tanh
-            for t in reversed(range(steps)):
-                if d_outputs is not None:
-                    d_attentional.add_(d_outputs[t + 1])
-                tanh_backward(d_attentional, outputs[t + 1], grad_input=d_combined[t])
-                addmm_(attention.d_context[t].squeeze(1), d_combined[t], from_context)
-                d_top = gradients[-1][:, :size]
-                addmm_(d_top, d_combined[t], from_hidden)
-                attention.backward_step(t, top.query_at(t + 1), d_top)
-                for layer in reversed(range(1, depth)):
-                    cells[layer].backward_step(t, gradients[layer])
-                    d_below = cells[layer].d_gate[t] @ inputs[layer - 1]
-                    gradients[layer - 1][:, :size].add_(d_below if drops is None else d_below * drops[layer - 1, t])
-                cells[0].backward_step(t, gradients[0])
-                d_attentional.zero_()
-                addmm_(d_attentional, cells[0].d_gate[t], input_feed_weight)
-            if d_outputs is not None:
-                d_attentional.add_(d_outputs[0])
-            d_score = attention.score_gradients()
-            d_combine = (
-                weight_gradient(d_combined, attention.matmul_inputs),
-                weight_gradient(d_combined, all_queries.matmul_input),
-            )
-            d_layers: list[Tensor | None] = []
-            for cell, gradient in zip(cells, gradients, strict=True):
-                d_layers += [cell.weight_gradients(), _bias_gradient(cell), gradient]
-            for layer in range(1, depth):
-                d_gates = cells[layer].d_gates
-                below = cells[layer - 1].all_queries(1).matmul_input if dropped is None else dropped[layer - 1]
-                d_layers += [weight_gradient(d_gates, below), d_gates.sum((0, 1), dtype=outputs.dtype)]
-            return (
-                *(None, None, cells[0].d_gates, d_attentional),
-                *(attention.memory_gradient(), d_score.keys, None),
-                *(weight_gradient(cells[0].d_gates, matmul_inputs[:-1]), torch.cat(d_combine, 1)),
-                *(d_score.query, d_score.v, d_score.coverage_weight, None, *d_layers),
-            )
 
 
-class AttendAll(torch.autograd.Function):
-    """The additive score where no state recurs through it: states (T, B, H) -> contexts (T, B, M), weights (T, B, S).
+def is_fused(cell: Cell, attention: Attention | None = None) -> bool:
+    """Whether there are fused versions of this cell and of this score."""
+    return type(cell) in _FUSED_CELLS and (attention is None or type(attention) in _FUSED_SCORES)
 
-    In torch's operations still a loop over steps, so that the (B, T, S, A) tensor of all energies' terms never exists.
+
+def run_side_by_side(cells: Sequence[Cell], projected: Tensor, step_mask: Tensor) -> Tensor:
+    """Cells of one type side by side, each on its own sequence, from states of zeros.
+
+    projected (D, T, B, gates * H); step_mask (D, T, B, 1): 0 where a cell's step is padding, else 1 -> outputs (D, T,
+    B, H).
     """
+    cell = cells[0]
+    dtype = matmul_dtype(projected, step_mask)
+    start = step_mask.new_zeros(len(cells), projected.shape[2], cell.state_size)
+    weight = torch.stack([cell.weight for cell in cells])
+    biases = [bias for bias in map(_bias, cells) if bias is not None]
+    bias = torch.stack(biases) if biases else None
+    with torch.autocast(projected.device.type, enabled=False):
+        states = RunCell.apply(_fused_cell(cell, projected, dtype), dtype, projected, start, step_mask, weight, bias)
+    return cell.output(states[:, 1:]).to(step_mask.dtype)
 
-    @staticmethod
-    def forward(ctx, dtype, states, memory, keys, mask, query, v, coverage_weight):
-        matmul_inputs = states.to(dtype)
-        attention = create_attention(
-            memory, keys, mask, query, v, coverage_weight, len(states), dtype, accumulation_dtype(states.dtype)
-        )
-        attention.forward_steps(Query(states, matmul_inputs))
-        ctx.attention_type = type(attention)
-        ctx.set_materialize_grads(False)
-        ctx.save_for_backward(matmul_inputs, *attention.buffers)
-        return attention.contexts, attention.weights
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, d_contexts, d_weights):
-        matmul_inputs, *buffers = ctx.saved_tensors
-        attention: FusedAttention = ctx.attention_type(*buffers)
-        with torch.autocast(matmul_inputs.device.type, enabled=False):
-            d_contexts = torch.zeros_like(attention.contexts) if d_contexts is None else d_contexts.contiguous()
-            attention.start_backward(Query(matmul_inputs, matmul_inputs), d_contexts, d_weights)
-            d_states = torch.zeros_like(matmul_inputs, dtype=attention.contexts.dtype)
-            attention.backward_steps(d_states)
-            d_score = attention.score_gradients()
-            return (
-                *(None, d_states, attention.memory_gradient(), d_score.keys, None),
-                *(d_score.query, d_score.v, d_score.coverage_weight),
-            )
+def _fused_cell(cell: Cell, like: Tensor, dtype: torch.dtype) -> type[FusedCell]:
+    """The fused cell for products in `dtype` on the device of `like`."""
+    if type(cell) is GRUCell and is_enabled(Kernel.triton, like, dtype):
+        from nmt.acceleration.fused.triton_cells import TritonGRU  # triton is not everywhere
+
+        return TritonGRU
+    return _FUSED_CELLS[type(cell)]
+
+
+def _bias(cell: Cell) -> Tensor | None:
+    return cell.candidate_bias if isinstance(cell, GRUResetAfterCell) else None
+
+
+def _keys(attention: Attention, source: Source) -> Tensor:
+    """The keys of a plain dot product: a scale may as well stand on this side, once a sentence."""
+    if isinstance(attention, ScaledDotAttention):
+        return source.keys * attention.size**-0.5
+    return source.keys
+
+
+def _score_weights(attention: Attention) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """query (A, H) and v (A,) of an additive score, and coverage_weight (A,) of one with coverage."""
+    if not isinstance(attention, AdditiveAttention):
+        return None, None, None
+    coverage_weight = attention.coverage_weight if isinstance(attention, CoverageAttention) else None
+    return attention.query.weight, attention.v, coverage_weight

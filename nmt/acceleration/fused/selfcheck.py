@@ -7,12 +7,12 @@ from itertools import chain
 import torch
 from torch import Tensor
 
-from nmt.acceleration import fused
-from nmt.acceleration.fused.kernels import Kernel, kernels_enabled
-from nmt.acceleration.fused.matmul import addmm_
+from nmt.acceleration.fused.loops import FusedLoops, run_side_by_side
+from nmt.acceleration.fused.loss import cross_entropy
+from nmt.acceleration.kernels import Kernel, kernels_enabled
+from nmt.acceleration.matmul import addmm_
 from nmt.model.attention import AdditiveAttention, Source
 from nmt.model.cells import GRUCell, GRUResetAfterCell, LSTMCell
-from nmt.model.loss import cross_entropy
 
 # How far a number may be from the one it should be, as a part of the largest of its tensor.
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 2e-2}
@@ -72,7 +72,7 @@ def _looks(device: torch.device, dtype: torch.dtype, positions: int) -> list[Ten
     lengths = torch.tensor([positions, positions - 1, positions // 3, 2, 1]).unsqueeze(1)
     source = Source(memory, keys, (torch.arange(positions) < lengths).to(device))
     with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-        outputs = fused.attend_all(attention, hidden, source)
+        outputs = FusedLoops().attend_all(attention, hidden, source)
     return _gradients(list(outputs), [memory, keys, hidden, attention.query.weight, attention.v])
 
 
@@ -82,7 +82,7 @@ def _gru_and_loss(device: torch.device, dtype: torch.dtype) -> list[Tensor]:
     cells = [GRUCell(24, 32).to(device) for _ in range(2)]
     projected, step_mask = _leaf(device, 2, 4, 5, 96), torch.ones(2, 4, 5, 1, device=device)
     with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-        outputs = fused.run_directions(cells, projected, step_mask)
+        outputs = run_side_by_side(cells, projected, step_mask)
         loss = cross_entropy(features, weight, bias, targets, smoothing=0.1, chunk=7)
     return _gradients([outputs, loss.objective / 20], [features, weight, bias, projected, cells[1].weight])
 
@@ -93,7 +93,7 @@ def _cells(device: torch.device, dtype: torch.dtype) -> list[Tensor]:
         cell = kind(24, 32).to(device)
         inputs, start = _leaf(device, 7, 5, 24), _leaf(device, 5, cell.state_size)
         with torch.autocast(device.type, dtype, enabled=dtype is not torch.float32):
-            outputs = fused.outputs(cell, inputs, start)
+            outputs = FusedLoops().outputs(cell, inputs, start)
         found += _gradients([outputs], [inputs, start, *cell.parameters()])
     return found
 

@@ -14,7 +14,7 @@ import triton.language as tl
 from torch import Tensor
 
 from nmt.acceleration.fused.attention import FusedAttention, Query, ScoreGradients
-from nmt.acceleration.fused.matmul import addmm_, weight_gradient
+from nmt.acceleration.matmul import addmm_, weight_gradient
 
 # A program reads tiles of ROWS positions and COLUMNS units, in WARPS warps. A step is two kernels, each with several
 # programs a sentence: one reads the keys, one the memory.

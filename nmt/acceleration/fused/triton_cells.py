@@ -13,7 +13,7 @@ import triton.language as tl
 from torch import Tensor
 
 from nmt.acceleration.fused.cells import FusedGRU
-from nmt.acceleration.fused.matmul import addmm_
+from nmt.acceleration.matmul import addmm_
 
 BLOCK = 1024  # units of one row that a program takes
 WARPS = 4

@@ -13,11 +13,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from nmt.acceleration.fused.matmul import matmul_dtype
 from nmt.acceleration.inference.attention import InferenceAdditive, InferenceCoverage
 from nmt.acceleration.inference.cells import INFERENCE_CELLS
 from nmt.acceleration.inference.linear import PackedLinear, ProjectedEmbedding, fuse_linears, get_linear
 from nmt.acceleration.inference.output import OutputLayer
+from nmt.acceleration.matmul import matmul_dtype
 from nmt.model.attention import AdditiveAttention, ConcatAttention, CoverageAttention, Source
 from nmt.model.cells import Cell
 from nmt.model.decoder import BahdanauDecoder, Decoder, FixedVectorDecoder, LuongDecoder, State

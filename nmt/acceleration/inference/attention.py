@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from nmt.acceleration.fused.attention import bounded_exp_
 from nmt.acceleration.inference.linear import PackedLinear
+from nmt.acceleration.matmul import bounded_exp_
 from nmt.model.attention import AdditiveAttention, Attention, CoverageAttention
 
 

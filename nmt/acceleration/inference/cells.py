@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from nmt.acceleration.fused.matmul import fast_tanh_
 from nmt.acceleration.inference.linear import PackedLinear
+from nmt.acceleration.matmul import fast_tanh_
 from nmt.model.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
 
 

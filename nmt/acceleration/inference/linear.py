@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.acceleration.fused.matmul import accumulation_dtype
+from nmt.acceleration.matmul import accumulation_dtype
 
 
 class PackedLinear(nn.Module):

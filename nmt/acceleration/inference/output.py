@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.acceleration.fused.matmul import accumulation_dtype
 from nmt.acceleration.inference.linear import PackedLinear
+from nmt.acceleration.matmul import accumulation_dtype
 
 BLOCK = 64  # logits in a block; blocks are ranked by their largest logit
 

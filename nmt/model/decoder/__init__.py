@@ -5,20 +5,23 @@ All share one interface: ``source`` and ``init_state`` begin a batch, ``step`` a
 outside the loop. Both return features (., R), the input of the output layer.
 """
 
-from nmt.model.decoder.bahdanau import BahdanauDecoder
+from nmt.model.decoder.bahdanau import BahdanauDecoder, BahdanauState
 from nmt.model.decoder.bridge import Bridge, InitHidden
-from nmt.model.decoder.fixed_vector import FixedVectorDecoder
+from nmt.model.decoder.fixed_vector import FixedVectorDecoder, FixedVectorState
 from nmt.model.decoder.interface import Decoder, Features, State, Step
-from nmt.model.decoder.luong import LuongDecoder
+from nmt.model.decoder.luong import LuongDecoder, LuongState
 
 __all__ = [
     "BahdanauDecoder",
+    "BahdanauState",
     "Bridge",
     "Decoder",
     "Features",
     "FixedVectorDecoder",
+    "FixedVectorState",
     "InitHidden",
     "LuongDecoder",
+    "LuongState",
     "State",
     "Step",
 ]

@@ -1,18 +1,32 @@
 """The decoder of Bahdanau, Cho and Bengio (2015): the query is the previous state."""
 
-import torch
+from typing import NamedTuple
+
 from torch import Tensor, nn
 
-from nmt.acceleration import fused
-from nmt.model.attention import Attention, AttentionOutput, Source
+from nmt.model.attention import Attention, Source
 from nmt.model.cells import CellKind
 from nmt.model.decoder.bridge import Bridge
-from nmt.model.decoder.interface import Decoder, Features, State, Step
+from nmt.model.decoder.interface import Decoder, Features, Step, select_rows
 from nmt.model.decoder.readout import MaxoutReadout
 from nmt.model.encoder import EncoderOutput
 
 
-class BahdanauDecoder(Decoder):
+class BahdanauState(NamedTuple):
+    """layers: the cells' states, (N, state_size) each; coverage (N, S): the sum of the weights so far, of width 0 where
+    the score has none."""
+
+    layers: tuple[Tensor, ...]
+    coverage: Tensor
+
+    def select(self, rows: Tensor) -> "BahdanauState":
+        return BahdanauState(select_rows(self.layers, rows), self.coverage.index_select(0, rows))
+
+    def for_single_position(self) -> "BahdanauState":
+        return self._replace(coverage=self.coverage[:, :1])
+
+
+class BahdanauDecoder(Decoder[BahdanauState]):
     """Attends, then updates: the query is the previous state s_{i-1}, the context enters the gates.
 
     # Bahdanau et al. (2015), A.1 and A.2.2
@@ -43,49 +57,24 @@ class BahdanauDecoder(Decoder):
     def source(self, encoded: EncoderOutput) -> Source:
         return Source(encoded.memory, self.attention.project_keys(encoded.memory), encoded.mask)
 
-    def init_state(self, encoded: EncoderOutput) -> State:
-        return State(
-            self.bridge(encoded),
-            encoded.memory.new_zeros(len(encoded.memory), 0),
-            self.attention.initial_coverage(encoded.memory),
-        )
+    def init_state(self, encoded: EncoderOutput) -> BahdanauState:
+        return BahdanauState(self.bridge(encoded), self.attention.initial_coverage(encoded.memory))
 
-    def step(self, tokens: Tensor, state: State, source: Source) -> Step:
+    def step(self, tokens: Tensor, state: BahdanauState, source: Source) -> Step:
         embedded = self.embedding(tokens)
-        attended = self._attend(state.layers[0], source, state.coverage)
+        attended = self.attention.step(self.cell.output(state.layers[0]), source, state.coverage)
         top = self.cells[-1].output(state.layers[-1])
-        features = self.readout(top, embedded, attended.context)
+        features = self.readout(top, self.readout.word(embedded), attended.context)
         bottom = self.cell(self.cell.project(embedded) + self.context(attended.context), state.layers[0])
         coverage = self.attention.update_coverage(state.coverage, attended.weights)
-        return Step(
-            features,
-            State(self._step_upper_layers(bottom, state.layers), state.attentional, coverage),
-            attended.weights,
-        )
+        layers = self._step_upper_layers(bottom, state.layers)
+        return Step(features, BahdanauState(layers, coverage), attended.weights)
 
-    def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
+    def features(self, tgt_in: Tensor, state: BahdanauState, source: Source) -> Features:
         embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here: a step's numbers lie together
-        projected, start = self.cell.project(embedded), state.layers[0]
-        if fused.is_fast(self.cell, self.attention):
-            outputs = fused.bahdanau_loop(self.cell, self.attention, self.context.weight, projected, start, source)
-        else:
-            outputs = self._reference_loop(projected, state, source)
+        projected = self.loops.linear(self.cell.project, embedded)
+        outputs = self.loops.bahdanau(self.cell, self.attention, self.context, projected, state.layers[0], source)
         hidden = self._run_upper_layers(self.cell.output(outputs.states), state.layers)[:-1]
-        features = self.dropout(self.readout(hidden, embedded, outputs.contexts))
+        features = self.readout(hidden, self.loops.linear(self.readout.word, embedded), outputs.contexts)
+        features = self.dropout(features)
         return Features(features.transpose(0, 1), outputs.weights.transpose(0, 1))
-
-    def _reference_loop(self, projected: Tensor, state: State, source: Source) -> fused.BahdanauOutputs:
-        """The loop as it reads: projected (T, B, gates * H)."""
-        states, attended, coverage = [state.layers[0]], [], state.coverage
-        for projected_step in projected:
-            attended.append(self._attend(states[-1], source, coverage))
-            coverage = self.attention.update_coverage(coverage, attended[-1].weights)
-            states.append(self.cell(projected_step + self.context(attended[-1].context), states[-1]))
-        contexts, weights = (torch.stack(part) for part in zip(*attended, strict=True))
-        return fused.BahdanauOutputs(torch.stack(states), contexts, weights)
-
-    def _attend(self, state: Tensor, source: Source, coverage: Tensor) -> AttentionOutput:
-        """state (N, state_size), coverage (N, S or 0), N = B * K -> context (N, M), weights (N, S)."""
-        rows = (len(source.mask), len(state) // len(source.mask))
-        attended = self.attention(self.cell.output(state).unflatten(0, rows), source, coverage.unflatten(0, rows))
-        return AttentionOutput(*(part.flatten(0, 1) for part in attended))

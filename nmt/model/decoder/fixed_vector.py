@@ -1,18 +1,31 @@
 """RNNencdec, the baseline without attention."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
-from nmt.acceleration import fused
 from nmt.model.attention import Source
 from nmt.model.cells import CellKind
 from nmt.model.decoder.bridge import Bridge
-from nmt.model.decoder.interface import Decoder, Features, State, Step
+from nmt.model.decoder.interface import Decoder, Features, Step, select_rows
 from nmt.model.decoder.readout import MaxoutReadout
 from nmt.model.encoder import EncoderOutput
 
 
-class FixedVectorDecoder(Decoder):
+class FixedVectorState(NamedTuple):
+    """layers: the cells' states, (N, state_size) each."""
+
+    layers: tuple[Tensor, ...]
+
+    def select(self, rows: Tensor) -> "FixedVectorState":
+        return FixedVectorState(select_rows(self.layers, rows))
+
+    def for_single_position(self) -> "FixedVectorState":
+        return self
+
+
+class FixedVectorDecoder(Decoder[FixedVectorState]):
     """RNNencdec, the baseline without attention: c is the last state of a forward encoder, at every step.
 
     # Cho et al. (2014); Bahdanau et al. (2015), 5.1. Nothing recurs but the cell.
@@ -44,22 +57,24 @@ class FixedVectorDecoder(Decoder):
         vector = torch.cat((encoded.forward_last, encoded.backward_first), 1).unsqueeze(1)
         return Source(vector, vector[:, :, :0], encoded.mask[:, :0])
 
-    def init_state(self, encoded: EncoderOutput) -> State:
-        return State(self.bridge(encoded), *[encoded.memory.new_zeros(len(encoded.memory), 0)] * 2)
+    def init_state(self, encoded: EncoderOutput) -> FixedVectorState:
+        return FixedVectorState(self.bridge(encoded))
 
-    def step(self, tokens: Tensor, state: State, source: Source) -> Step:
+    def step(self, tokens: Tensor, state: FixedVectorState, source: Source) -> Step:
         embedded = self.embedding(tokens)
         context = source.memory.expand(-1, len(tokens) // len(source.memory), -1).flatten(0, 1)
         top = self.cells[-1].output(state.layers[-1])
-        features = self.readout(top, embedded, context)
+        features = self.readout(top, self.readout.word(embedded), context)
         bottom = self.cell(self.cell.project(embedded) + self.context(context), state.layers[0])
         layers = self._step_upper_layers(bottom, state.layers)
-        return Step(features, state._replace(layers=layers), features.new_zeros(len(tokens), 0))
+        return Step(features, FixedVectorState(layers), features.new_zeros(len(tokens), 0))
 
-    def features(self, tgt_in: Tensor, state: State, source: Source) -> Features:
+    def features(self, tgt_in: Tensor, state: FixedVectorState, source: Source) -> Features:
         embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here
         context = source.memory.transpose(0, 1)
-        states = fused.run(self.cell, self.cell.project(embedded) + self.context(context), state.layers[0])
+        projected = self.loops.linear(self.cell.project, embedded) + self.context(context)
+        states = self.loops.run_cell(self.cell, projected, state.layers[0])
         hidden = self._run_upper_layers(self.cell.output(states), state.layers)[:-1]
-        features = self.dropout(self.readout(hidden, embedded, context)).transpose(0, 1)
+        features = self.readout(hidden, self.loops.linear(self.readout.word, embedded), context)
+        features = self.dropout(features).transpose(0, 1)
         return Features(features, features.new_zeros(*tgt_in.shape, 0))

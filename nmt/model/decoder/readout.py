@@ -4,8 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from nmt.model.linear import Linear
-
 
 class Maxout(torch.autograd.Function):
     """(..., 2 l) -> (..., l): the larger of j and j + l. Keeps one bit a pair for the backward, not the pairs."""
@@ -36,10 +34,13 @@ class MaxoutReadout(nn.Module):
     def __init__(self, hidden: int, embedding: int, memory: int, size: int):
         super().__init__()
         self.state = nn.Linear(hidden, 2 * size)
-        self.word = Linear(embedding, 2 * size, bias=False)
+        self.word = nn.Linear(embedding, 2 * size, bias=False)
         self.context = nn.Linear(memory, 2 * size, bias=False)
 
-    def forward(self, hidden: Tensor, embedded: Tensor, context: Tensor) -> Tensor:
-        """(..., H), (..., E), (..., M) -> (..., size)."""
-        pairs = self.state(hidden) + self.word(embedded) + self.context(context)
+    def forward(self, hidden: Tensor, projected: Tensor, context: Tensor) -> Tensor:
+        """hidden (..., H), projected (..., 2 size), context (..., M) -> (..., size).
+
+        projected: what `word` makes of the embedding; it does not recur, so training makes it for all steps at once.
+        """
+        pairs = self.state(hidden) + projected + self.context(context)
         return Maxout.apply(pairs)

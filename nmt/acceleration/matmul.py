@@ -1,9 +1,11 @@
 """Products in one type, everything around them in another: bf16 in, fp32 kept, where autocast asks for it."""
 
+import math
+
 import torch
 from torch import Tensor
 
-from nmt.acceleration.fused.kernels import Kernel, is_enabled
+from nmt.acceleration.kernels import Kernel, is_enabled
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input  # gradient * y * (1 - y), in one pass
 tanh_backward = torch.ops.aten.tanh_backward.grad_input  # gradient * (1 - y * y), in one pass
@@ -49,3 +51,9 @@ def fast_tanh_(x: Tensor, dtype: torch.dtype) -> Tensor:
     if x.device.type == "cpu" and dtype != x.dtype:
         return x.mul_(2).sigmoid_().mul_(2).sub_(1)
     return x.tanh_()
+
+
+def bounded_exp_(x: Tensor) -> Tensor:
+    """e^x in place, within the type's normal numbers."""
+    limit = math.floor(-math.log(torch.finfo(x.dtype).tiny))
+    return x.clamp_(-limit, limit).exp_()

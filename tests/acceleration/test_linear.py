@@ -2,18 +2,19 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
-from nmt.model import linear
-from nmt.model import loss as losses
+from nmt.acceleration.fused import linear as padding
+from nmt.acceleration.fused import loss as losses
+from nmt.acceleration.fused.linear import PaddedLinear, linear, padded
 from nmt.model.attention import ScoreFunction, Source, build_attention
-from nmt.model.linear import Linear, PaddedLinear, padded
 
 
 @pytest.fixture
 def pays(monkeypatch):
     """As on a GPU in half precision."""
-    for module in (linear, losses):
+    for module in (padding, losses):
         monkeypatch.setattr(module, "pays", lambda x, dtype: True)
 
 
@@ -37,15 +38,15 @@ def test_a_padded_product_has_the_gradients_of_a_product(biased):
 
 def test_a_linear_layer_of_odd_width_is_nn_linear(pays, monkeypatch):
     torch.manual_seed(0)
-    layer, inputs = Linear(5, 4), torch.randn(2, 3, 5)
+    layer, inputs = nn.Linear(5, 4), torch.randn(2, 3, 5)
     calls = []
-    monkeypatch.setattr(linear, "padded", lambda *x, **more: calls.append(1) or padded(*x, **more))
+    monkeypatch.setattr(padding, "padded", lambda *x, **more: calls.append(1) or padded(*x, **more))
     with torch.autocast("cpu", torch.bfloat16):
-        made, expected = layer(inputs), functional.linear(inputs, layer.weight, layer.bias)
+        made, expected = linear(layer, inputs), functional.linear(inputs, layer.weight, layer.bias)
     assert len(calls) == 2
     assert made.dtype is torch.bfloat16
     torch.testing.assert_close(made, expected, rtol=2e-2, atol=2e-2)
-    Linear(8, 4)(torch.randn(2, 8))
+    linear(nn.Linear(8, 4), torch.randn(2, 8))
     assert len(calls) == 2  # what is a multiple of eight already is left alone
 
 

@@ -1,4 +1,4 @@
-"""Selects between the reference loops and the fused kernels; ``nmt.runtime.device`` chooses."""
+"""Which kernels of a GPU are enabled; ``nmt.runtime.device`` chooses."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -21,23 +21,7 @@ class Kernel(Enum):
     fp32_accumulation = "fp32_accumulation"
 
 
-_fast = True
 _kernels: frozenset[Kernel] = frozenset()
-
-
-@contextmanager
-def reference() -> Iterator[None]:
-    """Inside, every loop is the readable one that autograd differentiates, and no kernel is used."""
-    global _fast
-    before, _fast = _fast, False
-    try:
-        yield
-    finally:
-        _fast = before
-
-
-def is_reference() -> bool:
-    return not _fast
 
 
 def set_kernels(kernels: Iterable[Kernel]) -> None:
@@ -59,6 +43,6 @@ def kernels_enabled(*kernels: Kernel) -> Iterator[None]:
 
 def is_enabled(kernel: Kernel, like: Tensor, dtype: torch.dtype) -> bool:
     """Whether `kernel` is used for products in `dtype` on the device of `like`. None takes float64."""
-    if not _fast or kernel not in _kernels or dtype is torch.float64:
+    if kernel not in _kernels or dtype is torch.float64:
         return False
     return like.is_cuda or (kernel is Kernel.triton and os.environ.get("TRITON_INTERPRET") == "1")

@@ -52,14 +52,12 @@ class PaddedLinear(torch.autograd.Function):
         return d_inputs, d_weight[:, : ctx.width], d_bias, None
 
 
-class Linear(nn.Linear):
-    """nn.Linear's numbers."""
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        kind = inputs.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
-        if self.in_features % WIDTH == 0 or not pays(inputs, dtype):
-            return super().forward(inputs)
-        with torch.autocast(kind, enabled=False):
-            rows = PaddedLinear.apply(inputs.flatten(0, -2), self.weight, self.bias, dtype)
-        return rows.view(*inputs.shape[:-1], self.out_features)
+def linear(layer: nn.Linear, inputs: Tensor) -> Tensor:
+    """The numbers of layer(inputs)."""
+    kind = inputs.device.type
+    dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
+    if layer.in_features % WIDTH == 0 or not pays(inputs, dtype):
+        return layer(inputs)
+    with torch.autocast(kind, enabled=False):
+        rows = PaddedLinear.apply(inputs.flatten(0, -2), layer.weight, layer.bias, dtype)
+    return rows.view(*inputs.shape[:-1], layer.out_features)

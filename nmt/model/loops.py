@@ -1,0 +1,187 @@
+"""The loops over steps as the papers write them, differentiated by autograd.
+
+A model is given its loops: `ReferenceLoops`, or a subclass that computes the same numbers faster.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nmt.model.attention import Attention, AttentionOutput, Source
+from nmt.model.cells import Cell, step_upper_cells
+from nmt.model.dropout import Dropout
+from nmt.model.loss import Loss, cross_entropy
+
+
+class BahdanauOutputs(NamedTuple):
+    """Time-major: states (T + 1, B, state_size), the first included; contexts (T, B, M), weights (T, B, S)."""
+
+    states: Tensor
+    contexts: Tensor
+    weights: Tensor
+
+
+class LuongOutputs(NamedTuple):
+    """Time-major: attentional (T, B, H), Luong's h~ of every step; weights (T, B, S)."""
+
+    attentional: Tensor
+    weights: Tensor
+
+
+class LuongStep(NamedTuple):
+    """states: the cells' new states, (N, state_size) each; attentional (N, H), coverage (N, S or 0), weights (N, S)."""
+
+    states: tuple[Tensor, ...]
+    attentional: Tensor
+    coverage: Tensor
+    weights: Tensor
+
+
+class LuongLayers(NamedTuple):
+    """The layers of Luong's decoder that recur. cells: bottom first; input_feed: None where h~ is not fed."""
+
+    cells: tuple[Cell, ...]
+    dropout: Dropout
+    attention: Attention
+    input_feed: nn.Linear | None
+    combine: nn.Linear
+
+    def step(
+        self, projected: Tensor, states: Sequence[Tensor], attentional: Tensor, coverage: Tensor, source: Source
+    ) -> LuongStep:
+        """projected (N, gates * H): the words' part of the bottom cell's gates; the rest as in the LuongStep before."""
+        if self.input_feed is not None:
+            projected = projected + self.input_feed(attentional)
+        states = step_upper_cells(self.cells, self.dropout, self.cells[0](projected, states[0]), states)
+        hidden = self.cells[-1].output(states[-1])
+        attended = self.attention.step(hidden, source, coverage)
+        coverage = self.attention.update_coverage(coverage, attended.weights)
+        return LuongStep(states, self.attend(attended.context, hidden), coverage, attended.weights)
+
+    def attend(self, context: Tensor, hidden: Tensor) -> Tensor:
+        """context (..., M), hidden (..., H) -> h~ (..., H) = tanh(W_c [c; h]).  # Luong et al. (2015), eq. 5"""
+        return torch.tanh(self.combine(torch.cat((context, hidden), -1))).to(hidden.dtype)
+
+
+class StepModel(Protocol):
+    """What search asks of a model: see `Seq2Seq.encode` and `Seq2Seq.step`."""
+
+    def encode(self, src: Tensor, src_lengths: Tensor, /) -> tuple[Any, Any]: ...
+
+    def step(self, tokens: Tensor, state: Any, source: Any, /) -> tuple[Tensor, Any, Tensor]: ...
+
+
+class ReferenceLoops:
+    """Everything that a model does over all steps at once. It has no weights: it is given the layers."""
+
+    def linear(self, layer: nn.Linear, inputs: Tensor) -> Tensor:
+        """layer(inputs), for all steps at once."""
+        return layer(inputs)
+
+    def run_cell(self, cell: Cell, projected: Tensor, start: Tensor) -> Tensor:
+        """Every state of a cell over a sequence, the first included.
+
+        projected (T, B, gates * H), start (B, state_size) -> (T + 1, B, state_size).
+        """
+        states = [start]
+        for step in projected:
+            states.append(cell(step, states[-1]))
+        return torch.stack(states)
+
+    def outputs(self, cell: Cell, inputs: Tensor, start: Tensor) -> Tensor:
+        """What others see of a cell's states: inputs (T, B, X), start (B, state_size) -> (T + 1, B, H), that of the
+        start included."""
+        return cell.output(self.run_cell(cell, self.linear(cell.project, inputs), start))
+
+    def run_directions(
+        self, cells: Sequence[Cell], inputs: Tensor, lengths: Tensor, mask: Tensor
+    ) -> tuple[Tensor, ...]:
+        """A layer of the encoder: the forward cell and perhaps the backward one, each from a state of zeros.
+
+        inputs (B, S, X), lengths (B,), mask (B, S) -> outputs (B, S, H) of each cell: 0 on padding.
+        """
+        outputs = [self._outputs_from_zeros(cells[0], inputs)]
+        for backward in cells[1:]:
+            positions = reversed_positions(lengths, inputs.shape[1])
+            reversed_outputs = self._outputs_from_zeros(backward, gather_positions(inputs, positions))
+            outputs.append(gather_positions(reversed_outputs, positions))
+        return tuple(output * mask.unsqueeze(2) for output in outputs)
+
+    def bahdanau(
+        self, cell: Cell, attention: Attention, context: nn.Linear, projected: Tensor, start: Tensor, source: Source
+    ) -> BahdanauOutputs:
+        """Attends, then updates: projected (T, B, gates * H), the words' part of the gates; start (B, state_size);
+        context: what the gates get of the context."""
+        states, attended, coverage = [start], [], attention.initial_coverage(source.memory)
+        for projected_step in projected:
+            attended.append(attention.step(cell.output(states[-1]), source, coverage))
+            coverage = attention.update_coverage(coverage, attended[-1].weights)
+            states.append(cell(projected_step + context(attended[-1].context), states[-1]))
+        contexts, weights = (torch.stack(part) for part in zip(*attended, strict=True))
+        return BahdanauOutputs(torch.stack(states), contexts, weights)
+
+    def luong(
+        self, layers: LuongLayers, projected: Tensor, states: Sequence[Tensor], attentional: Tensor, source: Source
+    ) -> LuongOutputs:
+        """Updates, then attends, and feeds h~ to the next step: projected (T, B, gates * H), the words' part of the
+        bottom cell's gates; before the first step `states` (B, state_size) of each cell and attentional (B, H)."""
+        coverage, steps = layers.attention.initial_coverage(source.memory), []
+        for projected_step in projected:
+            steps.append(layers.step(projected_step, states, attentional, coverage, source))
+            states, attentional, coverage, _ = steps[-1]
+        return LuongOutputs(
+            torch.stack([step.attentional for step in steps]), torch.stack([step.weights for step in steps])
+        )
+
+    def attend_all(self, attention: Attention, hidden: Tensor, source: Source) -> AttentionOutput:
+        """Attention of all steps where no state depends on it: hidden (T, B, H) -> context (B, T, M), weights (B, T,
+        S)."""
+        coverage = attention.initial_coverage(source.memory)
+        if not attention.uses_coverage:
+            return attention(hidden.transpose(0, 1), source, coverage.unsqueeze(1).expand(-1, len(hidden), -1))
+        steps = []
+        for query in hidden:
+            steps.append(attention.step(query, source, coverage))
+            coverage = attention.update_coverage(coverage, steps[-1].weights)
+        return AttentionOutput(*(torch.stack(part, 1) for part in zip(*steps, strict=True)))
+
+    def cross_entropy(
+        self,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        tgt_out: Tensor,
+        *,
+        smoothing: float = 0.0,
+        token_positions: Tensor | None = None,
+    ) -> Loss:
+        """See `nmt.model.loss.cross_entropy`."""
+        return cross_entropy(features, weight, bias, tgt_out, smoothing=smoothing, token_positions=token_positions)
+
+    def for_inference(self, model: Any, *, fold_memory: bool, rescore_top_k: int) -> StepModel:
+        """What search uses instead of `model`, a Seq2Seq: the model itself. For the options see
+        `Seq2Seq.for_inference`."""
+        return model
+
+    def _outputs_from_zeros(self, cell: Cell, inputs: Tensor) -> Tensor:
+        """inputs (B, S, X) -> outputs (B, S, H)."""
+        start = cell.weight.new_zeros(len(inputs), cell.state_size)
+        return self.outputs(cell, inputs.transpose(0, 1), start)[1:].transpose(0, 1)
+
+
+def reversed_positions(lengths: Tensor, steps: int) -> Tensor:
+    """lengths (B,) -> (B, S) positions that read each sentence backwards and leave its padding at the end.
+
+    Gathering by it twice gives the sentence back.
+    """
+    positions = torch.arange(steps, device=lengths.device).expand(len(lengths), steps)
+    flipped = lengths.unsqueeze(1) - 1 - positions
+    return torch.where(flipped >= 0, flipped, positions)
+
+
+def gather_positions(inputs: Tensor, positions: Tensor) -> Tensor:
+    """inputs (B, S, X) read at positions (B, S)."""
+    rows = positions + inputs.shape[1] * torch.arange(len(inputs), device=inputs.device).unsqueeze(1)
+    return inputs.flatten(0, 1).index_select(0, rows.flatten()).view_as(inputs)
