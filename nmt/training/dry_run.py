@@ -5,11 +5,11 @@ import shutil
 import numpy as np
 
 from nmt import checkpoint
+from nmt.checkpoint.progress import Progress
 from nmt.checkpoint.run_folder import RunFolder
 from nmt.decoding.translator import Translation
 from nmt.runtime.device import random_states
 from nmt.training.metrics_logger import MetricsLogger
-from nmt.training.progress import Progress
 from nmt.training.trainer import Trainer
 from nmt.training.validation import ValidationResult
 

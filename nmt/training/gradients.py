@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from nmt.data.batches import Batch, Batches
+from nmt.runtime.cuda_graphs import CudaGraphs
 from nmt.runtime.device import Device, random_states, restore_random_states
 from nmt.runtime.distributed import Distributed
-from nmt.training.cuda_graphs import CudaGraphs
 
 log = logging.getLogger("nmt")
 

@@ -11,8 +11,8 @@ from rich.progress import Progress as Bar
 
 from nmt.analysis.metrics import METRICS
 from nmt.checkpoint import named
+from nmt.checkpoint.progress import Progress
 from nmt.checkpoint.run_folder import RunFolder
-from nmt.training.progress import Progress
 from nmt.training.validation import ValidationResult
 
 log = logging.getLogger("nmt")

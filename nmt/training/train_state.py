@@ -9,10 +9,10 @@ from torch import Tensor
 
 from nmt import checkpoint
 from nmt.checkpoint import Snapshot
+from nmt.checkpoint.progress import Progress
 from nmt.runtime.device import restore_random_states
 from nmt.runtime.distributed import Distributed
 from nmt.training.optim import EMA, Schedule
-from nmt.training.progress import Progress
 
 log = logging.getLogger("nmt")
 

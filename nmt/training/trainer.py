@@ -14,18 +14,18 @@ import torch
 
 from nmt import checkpoint
 from nmt.checkpoint import Snapshot
+from nmt.checkpoint.progress import LogWindow, Progress
 from nmt.checkpoint.run_folder import RunFolder
 from nmt.checkpoint.writing import SavableTokenizer
 from nmt.data.batches import Batches
+from nmt.runtime.contention import NOTICED, CoreWait
 from nmt.runtime.device import Device, random_states
 from nmt.runtime.distributed import Distributed
 from nmt.runtime.signals import StopRequest
 from nmt.training.budget import Budget
-from nmt.training.contention import NOTICED, CoreWait
 from nmt.training.gradients import Gradients, Normalization, SyncedFlags
 from nmt.training.metrics_logger import MetricsLogger, NullLogger
 from nmt.training.optim import EMA, Schedule
-from nmt.training.progress import LogWindow, Progress
 from nmt.training.train_state import TrainState
 from nmt.training.validation import ValidationInterrupted, Validator
 

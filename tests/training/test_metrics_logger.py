@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from nmt.checkpoint.progress import Progress
 from nmt.checkpoint.run_folder import RunFolder
 from nmt.training.metrics_logger import MetricsLogger
-from nmt.training.progress import LogWindow, Progress
 from nmt.training.validation import ValidationResult
 
 FINDING = ValidationResult(1.0, {"bleu": 2.0}, [])
@@ -60,31 +60,3 @@ def test_a_validation_that_was_not_saved_is_dropped_though_its_update_was(tmp_pa
     assert logged(run, "train") == points(run, "train/loss") == [(2, 2.0)]
     assert logged(run, "valid") == points(run, "valid/loss") == [(2, 8.0)]
     first.close()
-
-
-def test_progress_is_kept_whole():
-    progress = Progress(
-        update=7, epoch=1, batch=3, best=-1.25, best_update=4, window=LogWindow(nll=0.1 + 0.2, tokens=9)
-    )
-    assert Progress.from_state_dict(json.loads(json.dumps(progress.state_dict()))) == progress
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("update", -1),
-        ("update", 1.5),
-        ("epoch", True),
-        ("batch", None),
-        ("best", "x"),
-        ("best", float("nan")),
-        ("finished", 3),
-        ("seconds", None),
-        ("window", []),
-        ("window", {}),
-    ],
-)
-def test_progress_that_was_tampered_with_is_refused_by_name(key, value):
-    with pytest.raises(ValueError, match=r"state.json: damaged: .*") as error:
-        Progress.from_state_dict(Progress().state_dict() | {key: value})
-    assert key in str(error.value) or key == "window"

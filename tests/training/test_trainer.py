@@ -182,7 +182,13 @@ def test_a_checkpoint_that_was_due_while_a_loss_was_not_finite_is_made_up_for(ti
 
 @pytest.mark.parametrize("validate_every", [0, 2])
 def test_numbers_that_are_not_finite_at_once_name_the_learning_rate_and_no_checkpoint(tiny, tmp_path, validate_every):
-    how = {"lr": 1e30, "max_grad_norm": 0.0, "most_skipped": 5, "save_every": 2, "validate_every": validate_every}
+    how = {
+        "lr": 1e30,
+        "max_grad_norm": 0.0,
+        "max_skipped_updates": 5,
+        "save_every": 2,
+        "validate_every": validate_every,
+    }
     trainer = tiny.trainer(tmp_path, updates=50, dropout=0.0, **how)
     with pytest.raises(ValueError, match=r"not finite .*update") as error:
         trainer.train()
