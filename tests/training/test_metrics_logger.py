@@ -32,14 +32,14 @@ def logged(run: RunFolder, kind: str) -> list[tuple[int, float]]:
 @pytest.mark.slow
 def test_points_beyond_the_checkpoint_are_dropped_from_both_records(tmp_path):
     run = RunFolder(tmp_path)
-    first = MetricsLogger(run, Progress())
+    first = MetricsLogger(run).open(Progress())
     for update in (1, 2, 3, 4):
         first.train(update, 0.0, numbers(update))
     first.valid(2, FINDING, {"loss": 9.0, "perplexity": 1.0, "bleu": 1.0, "seconds": 1.0}, True)
     first.flush()
     with run.metrics.open("a") as file:
         file.write('{"update": 5, "ki')  # a kill in the middle of a line
-    second = MetricsLogger(run, Progress(update=2, validated=2))
+    second = MetricsLogger(run).open(Progress(update=2, validated=2))
     second.train(3, 0.0, numbers(30))
     second.close()
     assert logged(run, "train") == points(run, "train/loss") == [(1, 1.0), (2, 2.0), (3, 30.0)]
@@ -50,11 +50,11 @@ def test_points_beyond_the_checkpoint_are_dropped_from_both_records(tmp_path):
 @pytest.mark.slow
 def test_a_validation_that_was_not_saved_is_dropped_though_its_update_was(tmp_path):
     run = RunFolder(tmp_path)
-    first = MetricsLogger(run, Progress())
+    first = MetricsLogger(run).open(Progress())
     first.train(2, 0.0, numbers(2))
     first.valid(2, FINDING, {"loss": 9.0, "perplexity": 1.0, "bleu": 1.0, "seconds": 1.0}, True)
     first.flush()
-    second = MetricsLogger(run, Progress(update=2, validated=0))
+    second = MetricsLogger(run).open(Progress(update=2, validated=0))
     second.valid(2, FINDING, {"loss": 8.0, "perplexity": 1.0, "bleu": 1.0, "seconds": 1.0}, True)
     second.close()
     assert logged(run, "train") == points(run, "train/loss") == [(2, 2.0)]
