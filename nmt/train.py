@@ -57,8 +57,12 @@ class Launch(NamedTuple):
     saved: SavedRun | None
 
 
-def main(config: TrainConfig, overrides: list[str]) -> None:
-    """Raises SystemExit(0) when it was asked to stop: the other jobs of a sweep are not begun."""
+def main(config: TrainConfig, overrides: list[str]) -> float | None:
+    """Trains -> the score of the best validation, by trainer.early_stopping_metric; None where there was none.
+
+    BLEU in per cent, or the negative loss in nats a token: larger is better for either, so an optimizing sweeper has
+    one direction, maximize. Raises SystemExit(0) when it was asked to stop: the other jobs of a sweep are not begun.
+    """
     started = job_started()
     with contextlib.ExitStack() as stack, init_distributed() as distributed:
         start_log(None, quiet=not distributed.is_main)
@@ -66,7 +70,7 @@ def main(config: TrainConfig, overrides: list[str]) -> None:
         if launch.saved and _is_finished(launch.saved.snapshot, launch.config):
             state = launch.saved.snapshot.state
             log.info(f"{launch.folder.path}: finished at update {state['update']} by {state['finished']}")
-            return
+            return state["best"]
         trainer = _build(launch, distributed, started)
         if launch.saved:
             _check_moved(launch.saved, launch.config, trainer)
@@ -84,6 +88,7 @@ def main(config: TrainConfig, overrides: list[str]) -> None:
         log.info(f"run {launch.folder.path}")
     if trainer.stopped:
         raise SystemExit(0)
+    return trainer.progress.best
 
 
 def _resolve_run(config: TrainConfig, overrides: list[str], stack: contextlib.ExitStack) -> Launch:
