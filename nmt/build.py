@@ -38,7 +38,7 @@ from nmt.model.encoder import Encoder
 from nmt.model.initialization import initialize
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
 from nmt.training.optim import Schedule, build_optimizer
-from nmt.training.trainer import TrainerOptions
+from nmt.training.options import TrainerOptions
 
 DEMO_SEED = 1  # of the corpus, whatever the seed of the run: everybody's demo is the same
 
@@ -322,4 +322,5 @@ def trainer_options(config: TrainConfig) -> TrainerOptions:
         early_stopping_metric=trainer.early_stopping_metric,
         patience=trainer.patience,
         max_skipped_updates=trainer.max_skipped_updates,
+        tensorboard=trainer.tensorboard,
     )

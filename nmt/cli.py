@@ -29,9 +29,10 @@ _UNREADABLE = re.compile(r"[~!#&;<>^`]|[^\x00-\x7f]")
 FROM_CHECKPOINT = ("model", "tokenizer")  # settled by the checkpoint where one is given
 
 
-def run_command(name: str, main: Callable[..., None], schema: type) -> None:
+def run_command(name: str, main: Callable[..., float | None], schema: type) -> None:
     """Reads the command line with configs/NAME.yaml and calls main(config, overrides), once for each job of --multirun.
 
+    What main returns goes to Hydra, whose sweeper may look for the best of it; a job that was refused returns None.
     A person's mistake (ValueError, OSError, anything Hydra refuses) is one line on standard error and exit code 2;
     Ctrl-C is exit code 130. NMT_TRACEBACK=1 shows where it came from.
     """
@@ -46,9 +47,9 @@ def run_command(name: str, main: Callable[..., None], schema: type) -> None:
 
     # A mistake is reported here and not on the way out: Hydra would add lines of its own, and drop the rest of a sweep.
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
-    def enter(composed: DictConfig) -> None:
+    def enter(composed: DictConfig) -> float | None:
         nonlocal refused, config
-        config = None
+        config, found = None, None
         try:
             overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)  # as written: a=${b} stays so
             assert isinstance(overrides, list)
@@ -57,7 +58,7 @@ def run_command(name: str, main: Callable[..., None], schema: type) -> None:
             if not getattr(config, "resume", None):  # what a run goes on with is known once it is opened
                 refuse_unused(config, overrides)
             prepare_paths(config)
-            main(config, overrides)
+            found = main(config, overrides)
             flush_output()  # here, and not at exit, where a full disk or a reader that has gone could not be answered
         except BrokenPipeError:
             drop_output()
@@ -65,6 +66,8 @@ def run_command(name: str, main: Callable[..., None], schema: type) -> None:
         except Exception as error:
             _report(error, schema, config)
             refused += 1
+            return None
+        return found
 
     try:
         with _read_flags(schema):
@@ -117,7 +120,8 @@ def _report(error: Exception, schema: type, config: typing.Any = None) -> None:
 def _read_flags(schema: type) -> Iterator[None]:
     """Refuses, in one line, flags that are not Hydra's and what a checkpoint settles; points a sweep's files elsewhere.
 
-    The configuration of each job of a sweep is in its run folder; Hydra's folders would only repeat it.
+    The configuration of each job of a sweep is in its run folder; Hydra's folders would only repeat it. A sweeper's
+    own results stay where hydra.sweep.dir= names a folder.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -134,9 +138,12 @@ def _read_flags(schema: type) -> Iterator[None]:
     quoted = {each: _quote_path(each) for each in flags.overrides if each.partition("=")[0] in path_keys(schema)}
     sys.argv = [quoted.get(word, word) for word in sys.argv]
     with contextlib.ExitStack() as stack:
-        if flags.multirun:
+        if flags.multirun and not any(each.startswith("hydra.sweep.dir=") for each in flags.overrides):
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="nmt-"))
-            sys.argv = [*sys.argv, f"hydra.sweep.dir={scratch}"]
+            words = [each in flags.overrides or each in quoted.values() for each in sys.argv]
+            # Beside another setting: argparse takes those that stand together, before or after --multirun.
+            at = words.index(True) if True in words else len(sys.argv)
+            sys.argv = [*sys.argv[:at], f"hydra.sweep.dir={scratch}", *sys.argv[at:]]
         yield
 
 

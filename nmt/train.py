@@ -24,10 +24,14 @@ from nmt.decoding.search import LengthPenalty
 from nmt.runtime.device import choose_device, seed_everything
 from nmt.runtime.distributed import Distributed, init_distributed
 from nmt.runtime.logs import start_log
+from nmt.training.checkpointer import DATA_VALID, Checkpointer, RunIdentity
 from nmt.training.dry_run import dry_run
+from nmt.training.gradients import Gradients
+from nmt.training.metrics_logger import MetricsLogger
 from nmt.training.optim import EMA
-from nmt.training.train_state import DATA_VALID
-from nmt.training.trainer import EarlyStoppingMetric, Trainer
+from nmt.training.options import EarlyStoppingMetric
+from nmt.training.train_state import TrainState
+from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
 
 log = logging.getLogger("nmt")
@@ -53,8 +57,12 @@ class Launch(NamedTuple):
     saved: SavedRun | None
 
 
-def main(config: TrainConfig, overrides: list[str]) -> None:
-    """Raises SystemExit(0) when it was asked to stop: the other jobs of a sweep are not begun."""
+def main(config: TrainConfig, overrides: list[str]) -> float | None:
+    """Trains -> the score of the best validation, by trainer.early_stopping_metric; None where there was none.
+
+    BLEU in per cent, or the negative loss in nats a token: larger is better for either, so an optimizing sweeper has
+    one direction, maximize. Raises SystemExit(0) when it was asked to stop: the other jobs of a sweep are not begun.
+    """
     started = job_started()
     with contextlib.ExitStack() as stack, init_distributed() as distributed:
         start_log(None, quiet=not distributed.is_main)
@@ -62,7 +70,7 @@ def main(config: TrainConfig, overrides: list[str]) -> None:
         if launch.saved and _is_finished(launch.saved.snapshot, launch.config):
             state = launch.saved.snapshot.state
             log.info(f"{launch.folder.path}: finished at update {state['update']} by {state['finished']}")
-            return
+            return state["best"]
         trainer = _build(launch, distributed, started)
         if launch.saved:
             _check_moved(launch.saved, launch.config, trainer)
@@ -70,7 +78,7 @@ def main(config: TrainConfig, overrides: list[str]) -> None:
         distributed.on_main(lambda: _create_run_folder(launch, trainer, stack))
         if launch.saved:
             if distributed.is_main:
-                trainer.repair_links(launch.saved.place)
+                trainer.checkpointer.repair_links(launch.saved.place)
             log.info(f"resumed from {launch.saved.place}, update {trainer.progress.update}")
             launch = launch._replace(saved=None)  # a copy of all weights and of the optimizer's state
         elif launch.resuming:
@@ -80,6 +88,7 @@ def main(config: TrainConfig, overrides: list[str]) -> None:
         log.info(f"run {launch.folder.path}")
     if trainer.stopped:
         raise SystemExit(0)
+    return trainer.progress.best
 
 
 def _resolve_run(config: TrainConfig, overrides: list[str], stack: contextlib.ExitStack) -> Launch:
@@ -156,12 +165,23 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
         model.load_state_dict(weights)
     seed_everything(config.seed + distributed.rank)  # the weights are the same on all ranks, and dropout is not
     optimizer, schedule = build.build_optim(config, model)
+    options = build.trainer_options(config)
+    gradients = Gradients(
+        model,
+        build.build_batches(config, encoded, training=True),
+        smoothing=options.label_smoothing,
+        device=device,
+        distributed=distributed,
+        normalization=options.normalization,
+    )
+    ema = EMA(model, config.optim.ema_decay) if config.optim.ema_decay else None
+    state = TrainState(model, optimizer, schedule, gradients.scaler, ema)
+    corpus = train.digest() + (guide.digest() if guide else "")
+    identity = RunIdentity(corpus, _validation(config, valid), config.seed)
     pairs = list(valid)[: config.trainer.valid_sentences]
     return Trainer(
-        model,
-        optimizer,
-        schedule,
-        build.build_batches(config, encoded, training=True),
+        state,
+        gradients,
         Validator(
             build.build_batches(config, valid_encoded, training=False),
             [pair.src for pair in pairs],
@@ -169,18 +189,10 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
             build.metric_tokenizer(config.data),
             build.build_translator(model, tokenizer, config.decode, beam=config.trainer.valid_beam),
         ),
-        options=build.trainer_options(config),
-        budget=Budget(config.trainer.max_updates, config.trainer.max_epochs, config.trainer.max_minutes, started),
-        device=device,
-        distributed=distributed,
-        run=launch.folder,
-        tokenizer=tokenizer,
-        config=to_dict(config),
-        corpus=train.digest() + (guide.digest() if guide else ""),
-        validation=_validation(config, valid),
-        ema=EMA(model, config.optim.ema_decay) if config.optim.ema_decay else None,
-        seed=config.seed,
-        tensorboard=config.trainer.tensorboard,
+        Checkpointer(state, launch.folder, distributed, options, tokenizer, to_dict(config), identity),
+        options,
+        Budget(config.trainer.max_updates, config.trainer.max_epochs, config.trainer.max_minutes, started),
+        MetricsLogger(launch.folder, tensorboard=options.tensorboard) if distributed.is_main else None,
     )
 
 
@@ -235,7 +247,7 @@ def _check_moved(saved: SavedRun, now: TrainConfig, trainer: Trainer) -> None:
     before = saved.snapshot.state.get("validation")
     if (data.name, data.valid) == (old.name, old.valid) or not isinstance(before, dict):
         return
-    if before.get(DATA_VALID) != trainer.train_state.validation[DATA_VALID]:
+    if before.get(DATA_VALID) != trainer.checkpointer.identity.validation[DATA_VALID]:
         raise ValueError(
             f"{DATA_VALID}={data.valid}: not the lines that this run is validated on, of {DATA_VALID}={old.valid}; "
             "give it the same lines, or try finetune_from= for a new run from its weights"
@@ -247,10 +259,10 @@ def _create_run_folder(launch: Launch, trainer: Trainer, stack: contextlib.ExitS
 
     Everything that the run will write is tried first: what fails leaves no run behind.
     """
-    text = to_yaml(trainer.config | {"run": str(launch.folder.path), "resume": None})
+    text = to_yaml(trainer.checkpointer.config | {"run": str(launch.folder.path), "resume": None})
     if not launch.resuming:
         stack.enter_context(launch.folder.lock())
-    dry_run(trainer, text)
+    dry_run(trainer.checkpointer, text, tensorboard=trainer.options.tensorboard)
     if launch.resuming:
         launch.folder.write_config(text)
     else:
@@ -259,9 +271,9 @@ def _create_run_folder(launch: Launch, trainer: Trainer, stack: contextlib.ExitS
 
 
 def _log_setup(trainer: Trainer) -> None:
-    encoded, tokenizer = trainer.batches.encoded, trainer.tokenizer
+    encoded, tokenizer = trainer.batches.encoded, trainer.checkpointer.tokenizer
     assert isinstance(tokenizer, Tokenizer)
-    weights = sum(parameter.numel() for parameter in trainer.model.parameters())
+    weights = sum(parameter.numel() for parameter in trainer.state.model.parameters())
     log.info(f"run folder {trainer.run.path}")
     log.info(
         f"precision {trainer.device.reason}; {torch.get_num_threads()} threads; {trainer.distributed.size} rank(s)"

@@ -21,7 +21,7 @@ ALLOWED = {
     "analysis": {"data"},
     "decoding": {"data", "model", "acceleration"},
     "checkpoint": {"data"},
-    "runtime": {"acceleration"},
+    "runtime": {"data", "acceleration"},
     "training": {"data", "model", "analysis", "decoding", "checkpoint", "runtime"},
     "config": {"data", "model", "analysis", "decoding", "training", "runtime"},
     "cli": {"config", "runtime"},

@@ -17,8 +17,7 @@ from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
 from nmt.model.decoder import InitHidden
 from nmt.model.initialization import Initialization, initialize
-from nmt.training.gradients import Normalization
-from nmt.training.optim import OptimizerName, ScheduleName
+from nmt.training.optim import Normalization, OptimizerName, ScheduleName
 from tests.support.commands import call, compose_config
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))

@@ -1,6 +1,7 @@
 """What a run folder holds and where, which checkpoint of it to use, and that one run at a time writes there."""
 
 import datetime
+import errno
 import fcntl
 import itertools
 import logging
@@ -17,6 +18,7 @@ from nmt import checkpoint
 log = logging.getLogger(__name__)
 
 _STEP = re.compile(r"step-([0-9]{1,15})")
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 _locks: set[int] = set()  # open files by which this process holds locks
 
 
@@ -132,6 +134,24 @@ class RunFolder:
         """Deletes all but the `keep` newest step-N checkpoints; 0 or None keeps all. The others always stay."""
         for place in self.steps()[: -keep if keep else 0]:
             checkpoint.delete(place)
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is one to go on from, damaged or not."""
+        return any(checkpoint.resolve(place).is_dir() for place in (self.last, self.previous))
+
+    @contextmanager
+    def explaining_unwritable(self) -> Iterator[None]:
+        """The block whose OSErrors, where a file could not be written, say what is kept and what to do."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in UNWRITABLE:
+                raise
+            kept = " its checkpoints are kept;" if self.has_checkpoint() else ""
+            raise OSError(
+                f"{error.filename or self.path}: could not be written ({error.strerror});{kept} make room and "
+                f"try resume={self.path}"
+            ) from None
 
     def latest_valid(self) -> Path | None:
         """The whole checkpoint of the most updates; None if none was ever written.

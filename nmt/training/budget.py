@@ -55,6 +55,11 @@ class Budget:
             return "trainer.max_epochs"
         return ""
 
+    def keep_back(self, seconds: float) -> float:
+        """Keeps back the time of a validation that takes `seconds`, and one for saving and leaving -> the reserve."""
+        self.reserve = 1.1 * seconds + 1.0
+        return self.reserve
+
     def time_is_up(self, now: float) -> bool:
         """Whether `max_minutes`, less the reserve, have passed at `now`."""
         return self.max_minutes is not None and self.seconds(now) >= 60 * self.max_minutes - self.reserve

@@ -5,31 +5,31 @@ import shutil
 import numpy as np
 
 from nmt import checkpoint
+from nmt.checkpoint.progress import Progress
 from nmt.checkpoint.run_folder import RunFolder
 from nmt.decoding.translator import Translation
 from nmt.runtime.device import random_states
+from nmt.training.checkpointer import Checkpointer
 from nmt.training.metrics_logger import MetricsLogger
-from nmt.training.progress import Progress
-from nmt.training.trainer import Trainer
 from nmt.training.validation import ValidationResult
 
 _TRAIN = {"loss": 1.0, "lr": 1.0, "grad_norm": 1.0, "tokens_per_second": 1.0, "epoch": 0.0}
 _VALID = {"loss": 1.0, "perplexity": 1.0, "bleu": 0.0, "seconds": 0.0}
 
 
-def dry_run(trainer: Trainer, config: str) -> None:
+def dry_run(checkpointer: Checkpointer, config: str, *, tensorboard: bool) -> None:
     """Writes settings (the YAML text `config`), metrics, curves, TensorBoard's events and a checkpoint into a hidden
     folder of the run folder, reads the checkpoint, and deletes it all. No random number is drawn.
 
     The run folder is made if need be. Raises OSError, naming the file, for what cannot be written; ValueError for what
     cannot be read again.
     """
-    run = trainer.run.dry_run
+    run = checkpointer.run.dry_run
     shutil.rmtree(run.path, ignore_errors=True)
     try:
         run.create(config)
-        _write_metrics(run, tensorboard=trainer.tensorboard)
-        checkpoint.write(run.last, trainer.snapshot([random_states()]), trainer.tokenizer, run.previous)
+        _write_metrics(run, tensorboard=tensorboard)
+        checkpoint.write(run.last, checkpointer.snapshot([random_states()]), checkpointer.tokenizer, run.previous)
         checkpoint.hard_link(run.last, run.best)
         checkpoint.read(run.best, weights_only=False)
     except OSError as error:
@@ -43,10 +43,8 @@ def dry_run(trainer: Trainer, config: str) -> None:
 def _write_metrics(run: RunFolder, *, tensorboard: bool) -> None:
     weights = np.ones((1, 1), np.float32)
     sample = Translation("a", 0.0, 0.0, ["a"], ["a"], ["a"], ["a"], weights, [0], [0])
-    journal = MetricsLogger(run, Progress(), tensorboard=tensorboard, quiet=True)
-    try:
-        journal.train(1, 0.0, _TRAIN)
-        journal.valid(1, ValidationResult(1.0, {}, [("a", "a", sample)]), _VALID, best=True)
-        journal.flush()
-    finally:
-        journal.close()
+    logger = MetricsLogger(run, tensorboard=tensorboard, quiet=True)
+    with logger.opened(Progress()):
+        logger.train(1, 0.0, _TRAIN)
+        logger.valid(1, ValidationResult(1.0, {}, [("a", "a", sample)]), _VALID, best=True)
+        logger.flush()

@@ -1,7 +1,6 @@
 """The gradient of one update: summed over batches and ranks, divided once by all its target tokens or sentences."""
 
 import logging
-from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
@@ -9,23 +8,12 @@ import torch
 from torch import Tensor
 
 from nmt.data.batches import Batch, Batches
+from nmt.runtime.cuda_graphs import CudaGraphs
 from nmt.runtime.device import Device, random_states, restore_random_states
 from nmt.runtime.distributed import Distributed
-from nmt.training.cuda_graphs import CudaGraphs
+from nmt.training.optim import Normalization
 
 log = logging.getLogger("nmt")
-
-
-class Normalization(Enum):
-    """What the summed gradient of an update is divided by: the words of ``optim.normalization``.
-
-    tokens: its target tokens, EOS included. sentences: its pairs, so a long sentence counts for more, as in Bahdanau et
-    al. (2015) and Luong et al. (2015); the gradient is then larger by the mean target length, which a learning rate of
-    SGD and a clipping norm depend on.
-    """
-
-    tokens = "tokens"
-    sentences = "sentences"
 
 
 class SyncedFlags(NamedTuple):

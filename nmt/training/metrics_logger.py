@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -11,26 +13,31 @@ from rich.progress import Progress as Bar
 
 from nmt.analysis.metrics import METRICS
 from nmt.checkpoint import named
+from nmt.checkpoint.progress import Progress
 from nmt.checkpoint.run_folder import RunFolder
-from nmt.training.progress import Progress
 from nmt.training.validation import ValidationResult
 
 log = logging.getLogger("nmt")
 
 
 class MetricsLogger:
-    """Writes what happens at each update into the run folder, from where `progress` is.
+    """Writes what happens at each update into the run folder, once it is opened."""
 
-    What stands there beyond it, from a process that was killed before it could save, is dropped: no point comes twice.
-    """
-
-    def __init__(self, run: RunFolder, progress: Progress, *, tensorboard: bool = True, quiet: bool = False):
+    def __init__(self, run: RunFolder, *, tensorboard: bool = True, quiet: bool = False):
         """quiet: without the log and the progress bar."""
-        self.run, self.quiet = run, quiet
+        self.run, self.tensorboard, self.quiet = run, tensorboard, quiet
+        self._board = self._bar = None
+
+    def open(self, progress: Progress) -> "MetricsLogger":
+        """Goes on from where `progress` is.
+
+        What stands in the run folder beyond it, from a process that was killed before it could save, is dropped: no
+        point comes twice.
+        """
+        run = self.run
         kept, again = _kept(run.metrics, progress)
         self._metrics = run.metrics.open("a", encoding="utf-8")
-        self._board = None
-        if tensorboard:
+        if self.tensorboard:
             from torch.utils.tensorboard import SummaryWriter  # slow to import, and not everyone wants it
 
             # TensorBoard forgets whole updates. Of this one it must keep the training numbers, so they are told again.
@@ -39,13 +46,25 @@ class MetricsLogger:
                 if line["update"] == progress.update:
                     self._show(line["update"], line["kind"], line)
         console = Console(stderr=True)
-        self._bar = None
-        if console.is_terminal and not quiet:
+        if console.is_terminal and not self.quiet:
             self._bar = Bar(
                 TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console, transient=True
             )
             self._task = self._bar.add_task("training", total=1.0)
             self._bar.start()
+        return self
+
+    @contextmanager
+    def opened(self, progress: Progress) -> Iterator[None]:
+        """The block in which it is open; closing it does not hide the error that ends the block."""
+        self.open(progress)
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):
+                self.close()
+            raise
+        self.close()
 
     def train(self, update: int, spent: float, numbers: dict[str, float]) -> None:
         """numbers: loss (nats a token), lr, grad_norm, tokens_per_second (target), epoch, ..."""
@@ -153,12 +172,3 @@ def _kept(metrics: Path, progress: Progress) -> tuple[list[dict], bool]:
     beside.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
     beside.replace(metrics)
     return kept, again
-
-
-class NullLogger:
-    """The journal of the ranks that do not write."""
-
-    def train(self, update: int, spent: float, numbers: dict[str, float]) -> None: ...
-    def valid(self, update: int, result: ValidationResult, numbers: dict[str, float], best: bool) -> None: ...
-    def flush(self) -> None: ...
-    def close(self) -> None: ...

@@ -19,6 +19,18 @@ class OptimizerName(Enum):
     sgd = "sgd"
 
 
+class Normalization(Enum):
+    """What the summed gradient of an update is divided by: the words of ``optim.normalization``.
+
+    tokens: its target tokens, EOS included. sentences: its pairs, so a long sentence counts for more, as in Bahdanau et
+    al. (2015) and Luong et al. (2015); the gradient is then larger by the mean target length, which a learning rate of
+    SGD and a clipping norm depend on.
+    """
+
+    tokens = "tokens"
+    sentences = "sentences"
+
+
 def build_optimizer(
     model: nn.Module,
     name: OptimizerName,

@@ -44,6 +44,14 @@ class ValidationResult(NamedTuple):
         """In per cent."""
         return self.scores["bleu"]
 
+    def numbers(self, seconds: float) -> dict[str, float]:
+        """For the log: loss, perplexity, metrics, `seconds`, and attention_... where the model has attention."""
+        perplexity = math.exp(min(self.loss, 700.0))
+        numbers = {"loss": self.loss, "perplexity": perplexity, **self.scores, "seconds": seconds}
+        if self.attention_stats:
+            numbers |= {f"attention_{name}": number for name, number in self.attention_stats._asdict().items()}
+        return numbers
+
 
 class ValidationInterrupted(Exception):
     """A validation that somebody asked to stop; raised on all ranks, whichever was asked."""

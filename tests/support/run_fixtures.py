@@ -30,13 +30,18 @@ from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
 from nmt.training import budget
 from nmt.training.budget import Budget
+from nmt.training.checkpointer import Checkpointer, RunIdentity
+from nmt.training.gradients import Gradients
+from nmt.training.metrics_logger import MetricsLogger
 from nmt.training.optim import EMA, OptimizerName, Schedule, ScheduleName, build_optimizer
-from nmt.training.trainer import Trainer, TrainerOptions
+from nmt.training.options import TrainerOptions
+from nmt.training.train_state import TrainState
+from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
 
 WORDS = ["der", "hund", "katze", "haus", "rot", "gross", "sieht", "ein", "eine", "mann", "frau", "kind"]
 CPU = Device(torch.device("cpu"), torch.float32, "for tests")
-QUIET = TrainerOptions(log_every=1, validate_every=0, save_every=0, keep_checkpoints=0)
+QUIET = TrainerOptions(log_every=1, validate_every=0, save_every=0, keep_checkpoints=0, tensorboard=False)
 
 
 def write_pairs(prefix: Path, count: int, seed: int) -> None:
@@ -99,11 +104,22 @@ class Tiny:
         )
         translator = Translator(model, self.tokenizer, beam=1, batch_size=8, max_length=8)
         torch.manual_seed(5)
-        return Trainer(
+        options, distributed = replace(options, **changes), distributed or Distributed()
+        gradients = Gradients(
             model,
-            adam,
-            Schedule(schedule, factor=0.5, patience=0),
             Batches(self.encoded, budget=60, type=BatchType.tokens, seed=3),
+            smoothing=options.label_smoothing,
+            device=CPU,
+            distributed=distributed,
+            normalization=options.normalization,
+        )
+        average = EMA(model, ema) if ema else None
+        state = TrainState(model, adam, Schedule(schedule, factor=0.5, patience=0), gradients.scaler, average)
+        config = {"trainer": {"max_updates": updates}}
+        identity = RunIdentity(validation=validation or {})
+        return Trainer(
+            state,
+            gradients,
             Validator(
                 Batches(self.valid, budget=60, type=BatchType.tokens, shuffle=False),
                 self.src,
@@ -111,16 +127,10 @@ class Tiny:
                 "13a",
                 translator,
             ),
-            options=replace(options, **changes),
-            budget=Budget(updates, None, minutes, time.monotonic()),
-            device=CPU,
-            distributed=distributed or Distributed(),
-            run=run,
-            tokenizer=self.tokenizer,
-            config={"trainer": {"max_updates": updates}},
-            validation=validation,
-            ema=EMA(model, ema) if ema else None,
-            tensorboard=False,
+            Checkpointer(state, run, distributed, options, self.tokenizer, config, identity),
+            options,
+            Budget(updates, None, minutes, time.monotonic()),
+            MetricsLogger(run, tensorboard=False) if distributed.is_main else None,
         )
 
     def settings(self, run: Path, **changes: object) -> list[str]:

@@ -77,7 +77,7 @@ def run(tiny, tmp_path_factory) -> Path:
     torch.manual_seed(1)
     model = build.new_model(config, tiny.tokenizer, torch.device("cpu"))
     trainer = tiny.trainer(folder, updates=2, model=model, ema=0.9)
-    trainer.config = to_dict(config)
+    trainer.checkpointer.config = to_dict(config)
     trainer.train()
     return folder
 

@@ -8,7 +8,8 @@ from nmt.config.schema import DecoderKind
 from nmt.data.batches import Batches, BatchType
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
-from nmt.training.gradients import Gradients, Normalization, SyncedFlags
+from nmt.training.gradients import Gradients, SyncedFlags
+from nmt.training.optim import Normalization
 
 
 def gradients(model) -> dict[str, torch.Tensor]:

@@ -13,7 +13,7 @@ import torch
 
 from nmt import checkpoint
 from nmt.training.optim import OptimizerName, ScheduleName
-from nmt.training.trainer import EarlyStoppingMetric
+from nmt.training.options import EarlyStoppingMetric
 from nmt.training.validation import ValidationResult
 
 
@@ -87,7 +87,7 @@ def test_the_memory_of_a_plateau_and_of_patience_is_kept(tiny, tmp_path, everyth
     trainer.train()
     other = tiny.trainer(tmp_path, updates=6, early_stopping_metric=EarlyStoppingMetric.loss, **how)
     other.restore(checkpoint.read(trainer.run.last, weights_only=False))
-    assert other.schedule == trainer.schedule
+    assert other.state.schedule == trainer.state.schedule
     assert (other.progress.waited, other.progress.best) == (trainer.progress.waited, trainer.progress.best)
 
 
@@ -109,7 +109,9 @@ def test_a_batch_that_is_not_a_number_changes_nothing_and_is_counted(tiny, tmp_p
     seen = {}
 
     def now() -> bool:
-        seen[trainer.progress.update] = [w.detach().clone() for w in (*model.parameters(), *trainer.ema.own.values())]
+        seen[trainer.progress.update] = [
+            w.detach().clone() for w in (*model.parameters(), *trainer.state.ema.own.values())
+        ]
         return trainer.progress.update == 2
 
     poisoned(model, now)
@@ -254,11 +256,11 @@ def test_another_validation_is_noticed_and_best_and_patience_begin_anew(tiny, tm
     wider = tiny.trainer(tmp_path, updates=8, validation={"data.valid": "a", "trainer.valid_beam": 5}, **how)
     wider.restore(snapshot)
     assert (wider.progress.best, wider.progress.best_scheduled, wider.progress.waited) == (None, None, 0)
-    assert wider.schedule.best == same.schedule.best < math.inf
+    assert wider.state.schedule.best == same.state.schedule.best < math.inf
     assert "up to update 4 (trainer.valid_beam was 1, is 5): their numbers are not compared" in caplog.text
     other = tiny.trainer(tmp_path, updates=8, validation={"data.valid": "b", "trainer.valid_beam": 1}, **how)
     other.restore(snapshot)
-    assert (other.progress.best, other.schedule.best) == (None, math.inf)
+    assert (other.progress.best, other.state.schedule.best) == (None, math.inf)
     assert "(data.valid has other lines)" in caplog.text
 
 
@@ -304,7 +306,7 @@ def test_a_damaged_last_is_mended_from_the_one_before(tiny, tmp_path):
     place = trainer.run.latest_valid()
     again = tiny.trainer(tmp_path, updates=4, validate_every=2, save_every=2)
     again.restore(checkpoint.read(place, weights_only=False))
-    again.repair_links(place)
+    again.checkpointer.repair_links(place)
     for name in (again.run.last, again.run.step(4)):
         checkpoint.verify(name)
 
@@ -343,17 +345,17 @@ def test_the_minutes_include_the_last_validation_and_the_saving(tiny, tmp_path, 
     now = [1000.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     trainer = tiny.trainer(tmp_path, updates=None, minutes=5)
-    loss, validate = trainer.model.loss, trainer.validator.validate
+    loss, validate = trainer.state.model.loss, trainer.validator.validate
 
     def slow_loss(*arguments):
-        now[0] += 2.0 if trainer.model.training else 0.0
+        now[0] += 2.0 if trainer.state.model.training else 0.0
         return loss(*arguments)
 
     def slow_validation(*arguments):
         now[0] += 60.0
         return validate(*arguments)
 
-    trainer.model.loss, trainer.validator.validate = slow_loss, slow_validation
+    trainer.state.model.loss, trainer.validator.validate = slow_loss, slow_validation
     progress = trainer.train()
     assert progress.finished == "trainer.max_minutes"
     assert 290 < now[0] - 1000.0 <= 300
@@ -430,14 +432,14 @@ def test_what_a_kill_left_undone_after_writing_is_made_up_for(tiny, tmp_path):
     checkpoint.delete(trainer.run.step(4))
     again = tiny.trainer(tmp_path, updates=4, validate_every=4, save_every=4)
     again.restore(checkpoint.read(again.run.last, weights_only=False))
-    again.repair_links(again.run.last)
+    again.checkpointer.repair_links(again.run.last)
     assert checkpoint.read_update(again.run.best) == checkpoint.read_update(again.run.step(4)) == 4
 
 
 def test_another_corpus_is_refused(tiny, tmp_path):
     trainer = tiny.trainer(tmp_path, updates=1)
     trainer.train()
-    trainer.train_state.corpus = "another"
+    trainer.checkpointer.identity.corpus = "another"
     with pytest.raises(ValueError, match="the training corpus is not the one"):
         trainer.restore(checkpoint.read(trainer.run.last, weights_only=False))
 
@@ -446,5 +448,5 @@ def test_the_weights_of_a_checkpoint_are_the_average(tiny, tmp_path):
     trainer = tiny.trainer(tmp_path, updates=3, ema=0.9)
     trainer.train()
     kept = checkpoint.read(trainer.run.last, weights_only=True).model
-    assert all(torch.equal(kept[name], weight) for name, weight in trainer.ema.weights.items())
-    assert not torch.equal(kept["output.weight"], trainer.model.output.weight)
+    assert all(torch.equal(kept[name], weight) for name, weight in trainer.state.ema.weights.items())
+    assert not torch.equal(kept["output.weight"], trainer.state.model.output.weight)

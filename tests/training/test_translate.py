@@ -21,7 +21,7 @@ def run(tiny, tmp_path_factory):
     config = compose_config(tiny.settings(folder))
     torch.manual_seed(1)
     trainer = tiny.trainer(folder, updates=30, model=build.new_model(config, tiny.tokenizer, torch.device("cpu")))
-    trainer.config = to_dict(config)
+    trainer.checkpointer.config = to_dict(config)
     trainer.train()
     return folder
 

@@ -15,7 +15,7 @@ from nmt.training.validation import ValidationInterrupted, distributed_translate
 def test_the_likelihood_does_not_depend_on_the_mode_the_model_was_in(tiny, tmp_path, cpu):
     trainer = tiny.trainer(tmp_path, dropout=0.5)
     batches = trainer.validator.batches
-    model = trainer.model.train()
+    model = trainer.state.model.train()
     first = likelihood(model, batches, cpu, Distributed())
     assert model.training
     assert likelihood(model.eval(), batches, cpu, Distributed()) == first
@@ -26,10 +26,10 @@ def test_the_likelihood_does_not_depend_on_the_mode_the_model_was_in(tiny, tmp_p
 def test_the_likelihood_of_lines_too_long_for_their_weights_is_the_same(tiny, tmp_path, cpu, monkeypatch, kind):
     trainer = tiny.trainer(tmp_path, model=tiny.model(kind=kind))
     batches = trainer.validator.batches
-    expected = likelihood(trainer.model, batches, cpu, Distributed())
+    expected = likelihood(trainer.state.model, batches, cpu, Distributed())
     monkeypatch.setattr("nmt.training.validation.WINDOW_WEIGHTS", 0)
-    monkeypatch.setattr(type(trainer.model), "features", None)  # which would make them
-    found = likelihood(trainer.model, batches, cpu, Distributed())
+    monkeypatch.setattr(type(trainer.state.model), "features", None)  # which would make them
+    found = likelihood(trainer.state.model, batches, cpu, Distributed())
     assert found.tokens == expected.tokens
     assert found.nll == pytest.approx(expected.nll, rel=1e-5)
 
@@ -37,8 +37,8 @@ def test_the_likelihood_of_lines_too_long_for_their_weights_is_the_same(tiny, tm
 def test_who_is_asked_to_stop_abandons_the_likelihood(tiny, tmp_path, cpu):
     trainer = tiny.trainer(tmp_path)
     with pytest.raises(ValidationInterrupted):
-        likelihood(trainer.model, trainer.validator.batches, cpu, Distributed(), lambda: True)
-    assert trainer.model.training
+        likelihood(trainer.state.model, trainer.validator.batches, cpu, Distributed(), lambda: True)
+    assert trainer.state.model.training
 
 
 def test_who_is_asked_to_stop_abandons_the_translations(tiny, tmp_path, cpu):
@@ -46,23 +46,25 @@ def test_who_is_asked_to_stop_abandons_the_translations(tiny, tmp_path, cpu):
     all_queries = iter([False] * 3 + [True] * 100)
     with pytest.raises(ValidationInterrupted):
         distributed_translate(
-            trainer.model, trainer.validator.translator, tiny.src, cpu, Distributed(), lambda: next(all_queries)
+            trainer.state.model, trainer.validator.translator, tiny.src, cpu, Distributed(), lambda: next(all_queries)
         )
-    assert trainer.model.training
+    assert trainer.state.model.training
 
 
 def test_validating_draws_no_random_numbers(tiny, tmp_path, cpu):
     trainer = tiny.trainer(tmp_path)
     before = torch.get_rng_state()
-    trainer.validator.validate(trainer.model, cpu, Distributed())
+    trainer.validator.validate(trainer.state.model, cpu, Distributed())
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_validation_finds_the_statistics_of_the_attention_of_its_translations(tiny, tmp_path, cpu):
     trainer = tiny.trainer(tmp_path, updates=2, validate_every=2)
     trainer.train()
-    found = trainer.validator.validate(trainer.model, cpu, Distributed())
-    translations = distributed_translate(trainer.model, trainer.validator.translator, tiny.src, cpu, Distributed())
+    found = trainer.validator.validate(trainer.state.model, cpu, Distributed())
+    translations = distributed_translate(
+        trainer.state.model, trainer.validator.translator, tiny.src, cpu, Distributed()
+    )
     expected = attention_stats(attention_sums(word_attention(each) for each in translations))
     assert found.attention_stats == pytest.approx(expected)
     line = json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])
@@ -72,4 +74,4 @@ def test_a_validation_finds_the_statistics_of_the_attention_of_its_translations(
 
 def test_a_model_without_attention_has_no_attention_statistics(tiny, tmp_path, cpu):
     trainer = tiny.trainer(tmp_path, model=tiny.model(kind=DecoderKind.fixed_vector))
-    assert trainer.validator.validate(trainer.model, cpu, Distributed()).attention_stats is None
+    assert trainer.validator.validate(trainer.state.model, cpu, Distributed()).attention_stats is None

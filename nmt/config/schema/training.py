@@ -10,9 +10,8 @@ from nmt.config.schema.decoding import DecodeConfig
 from nmt.config.schema.model import DecoderKind, ModelConfig
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.runtime.device import CudaGraphsMode, DeviceName, FusedKernels, Precision
-from nmt.training.gradients import Normalization
-from nmt.training.optim import OptimizerName, ScheduleName
-from nmt.training.trainer import EarlyStoppingMetric
+from nmt.training.optim import Normalization, OptimizerName, ScheduleName
+from nmt.training.options import EarlyStoppingMetric
 
 
 @dataclass

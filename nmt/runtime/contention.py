@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 # A thread that waits for the others at the end of each product makes them all wait with it: on two cores with one other
 # busy program two threads trained at a third of the speed of one. Of a quiet machine the share is below a hundredth.
 NOTICED = 0.1
@@ -20,6 +22,16 @@ class CoreWait:
         ran, waited = (a - b for a, b in zip(now, self.before, strict=True))
         self.before = now
         return waited / (ran + waited) if ran + waited > 0 and waited >= 0 else 0.0
+
+    def advice(self) -> str:
+        """What to say where threads wait for cores and fewer of them would be faster; else ""."""
+        threads = torch.get_num_threads()
+        if threads == 1 or (share := self.share()) <= NOTICED:
+            return ""
+        return (
+            f"other programs keep cores busy: for {share:.0%} of their time the {threads} threads had to wait for one, "
+            "and each waits for the slowest; if this goes on, threads=1 is faster here"
+        )
 
     def _times(self) -> tuple[int, int]:
         """Nanoseconds of all threads together: on a core, and waiting for one."""

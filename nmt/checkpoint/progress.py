@@ -13,6 +13,11 @@ class LogWindow:
     updates: int = 0
     seconds: float = 0.0
 
+    def add(self, nll: float, tokens: int, norm: float) -> None:
+        """Counts one update. nll: summed, in nats; norm: of its gradient."""
+        self.nll, self.tokens, self.norm = self.nll + nll, self.tokens + tokens, self.norm + norm
+        self.updates += 1
+
 
 @dataclass
 class Progress:
@@ -41,6 +46,23 @@ class Progress:
     seconds: float = 0.0
     reserve: float = 0.0
     window: LogWindow = field(default_factory=LogWindow)
+
+    def record_validation(self, score: float, loss: float, *, counts: bool) -> bool:
+        """Notes the validation of this update -> whether it is the best yet. score: larger is better; loss: in nats a
+        token. counts: for early stopping too, which has a best of its own.
+        """
+        self.validated = self.update
+        # BLEU can be 0 for long while the loss falls: of equal ones the smaller loss is better.
+        rank = score, -loss
+        better = self.best is None or rank > (self.best, -self.best_loss)
+        if better:
+            self.best, self.best_loss, self.best_update = score, loss, self.update
+        if counts:
+            if self.best_scheduled is None or rank > (self.best_scheduled, -self.best_scheduled_loss):
+                self.best_scheduled, self.best_scheduled_loss, self.waited = score, loss, 0
+            else:
+                self.waited += 1
+        return better
 
     def state_dict(self) -> dict:
         """For a checkpoint."""

@@ -5,7 +5,7 @@ import logging
 import pytest
 import torch
 
-from nmt.training.contention import CoreWait
+from nmt.runtime.contention import CoreWait
 
 
 def write_task(folder, number: int, ran: int, waited: int) -> None:
