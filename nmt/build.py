@@ -255,16 +255,9 @@ def translator_of(loaded: Loaded, all_queries: DecodeOverrides) -> Translator:
 def build_translator(
     model: Seq2Seq, tokenizer: Tokenizer, decode: DecodeConfig, *, beam: int | None = None
 ) -> Translator:
-    return Translator(
-        model,
-        tokenizer,
-        beam=beam or decode.beam,
-        nbest=decode.nbest if beam is None else 1,
-        batch_size=decode.batch_size,
-        max_length=decode.max_length,
-        length_penalty=decode.length_penalty,
-        length_penalty_alpha=decode.length_penalty_alpha,
-    )
+    """beam: in place of decode.beam, and of the best translation alone."""
+    search = decode if beam is None else replace(decode, beam=beam, nbest=1)
+    return Translator(model, tokenizer, search, batch_size=decode.batch_size)
 
 
 def build_optim(config: TrainConfig, model: Seq2Seq) -> tuple[torch.optim.Optimizer, Schedule]:

@@ -1,6 +1,7 @@
 """A setting of the command line that can have no effect is refused with what to do; a default is not."""
 
 import itertools
+from dataclasses import fields, replace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -18,10 +19,10 @@ from nmt.config.schema import (
     TrainerConfig,
 )
 from nmt.config.unused import given, refuse_other_model, refuse_unused, refuse_unused_search
-from nmt.decoding.search import LengthPenalty
+from nmt.decoding.search import LengthPenalty, SearchOptions
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
-SIZES = sorted(path.stem for path in (CONFIGS / "size").glob("*.yaml"))
+SIZES = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
 PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
 
 
@@ -74,7 +75,7 @@ PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
         ),
         (["tokenizer.joint=true", "tokenizer.src_vocab_size=300"], "it needs tokenizer.joint=false"),
         (
-            ["tokenizer={size: 300, src_size: 300, tgt_size: 300}"],
+            ["tokenizer={vocab_size: 300, src_vocab_size: 300, tgt_vocab_size: 300}"],
             "tokenizer.vocab_size=300 has no effect: tokenizer.src_vocab_size",
         ),
         (["data=files", "data.name=x"], "data.name=x has no effect: it needs data=hub"),
@@ -155,7 +156,11 @@ def test_a_setting_of_another_command_that_can_have_no_effect_is_refused(refusal
         [*PATIENCE_ALONE, "optim.schedule.name=plateau"],
         [*PATIENCE_ALONE, "trainer.max_minutes=3"],
         # What is null or false asks for nothing.
-        ["model.decoder.input_feeding=false", "guided_alignment.links=null", "tokenizer={joint: true, src_size: null}"],
+        [
+            "model.decoder.input_feeding=false",
+            "guided_alignment.links=null",
+            "tokenizer={joint: true, src_vocab_size: null}",
+        ],
     ],
 )
 def test_a_setting_that_acts_is_taken(ask, words):
@@ -216,21 +221,26 @@ def test_the_same_model_as_that_of_init_is_taken_and_so_is_another_dropout():
 
 def test_a_command_decodes_as_the_run_validated_but_for_what_it_is_given():
     own = DecodeConfig(beam=1, batch_size=3, max_length=20, length_penalty=LengthPenalty.gnmt, length_penalty_alpha=0.9)
-    assert DecodeOverrides().over(own) == DecodeConfig(5, 3, 20, LengthPenalty.gnmt, 0.9)
-    all_queries = DecodeOverrides(beam=2, max_length=30, length_penalty=LengthPenalty.none)
-    assert all_queries.over(own) == DecodeConfig(2, 3, 30, LengthPenalty.none, 0.9)
+    assert DecodeOverrides().over(own) == replace(own, beam=5)
+    overrides = DecodeOverrides(beam=2, max_length=30, length_penalty=LengthPenalty.none)
+    assert overrides.over(own) == replace(own, beam=2, max_length=30, length_penalty=LengthPenalty.none)
+
+
+def test_every_option_of_search_can_be_overridden():
+    names = {each.name for each in fields(SearchOptions)}
+    assert names < {each.name for each in fields(DecodeConfig)} == {each.name for each in fields(DecodeOverrides)}
 
 
 @pytest.mark.parametrize(
     ("all_queries", "own", "said"),
     [
         (
-            {"alpha": 0.9},
+            {"length_penalty_alpha": 0.9},
             LengthPenalty.average,
             "decode.length_penalty_alpha=0.9 has no effect: it needs decode.length_penalty=gnmt",
         ),
         (
-            {"alpha": 0.9, "beam": 1},
+            {"length_penalty_alpha": 0.9, "beam": 1},
             LengthPenalty.gnmt,
             "decode.length_penalty_alpha=0.9 has no effect: decode.beam=1 has one hypo",
         ),
@@ -239,7 +249,7 @@ def test_a_command_decodes_as_the_run_validated_but_for_what_it_is_given():
             LengthPenalty.gnmt,
             "decode.length_penalty=none has no effect",
         ),
-        ({"alpha": 0.9}, LengthPenalty.gnmt, ""),
+        ({"length_penalty_alpha": 0.9}, LengthPenalty.gnmt, ""),
     ],
 )
 def test_an_option_of_search_that_can_have_no_effect_is_refused(all_queries, own, said):

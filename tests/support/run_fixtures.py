@@ -22,6 +22,7 @@ from nmt.data.batches import Batches, BatchType
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
 from nmt.data.corpus import read_files
 from nmt.data.tokenizer import ModelType, Tokenizer, train_tokenizer
+from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator
 from nmt.model.attention import ScoreFunction
 from nmt.model.decoder import InitHidden
@@ -97,7 +98,7 @@ class Tiny:
         adam = build_optimizer(
             model, optimizer, lr=lr, betas=(0.9, 0.98), eps=1e-8, rho=0.95, momentum=0.5, weight_decay=0.0
         )
-        translator = Translator(model, self.tokenizer, beam=1, batch_size=8, max_length=8)
+        translator = Translator(model, self.tokenizer, SearchOptions(beam=1, max_length=8), batch_size=8)
         torch.manual_seed(5)
         return Trainer(
             model,
