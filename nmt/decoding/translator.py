@@ -1,21 +1,16 @@
 """The translator: lines of text in, translations out, in order and as they come, whatever their number and length."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from nmt.data.symbols import EOS, NAMES, PAD
+from nmt.data.symbols import EOS, NAMES
+from nmt.decoding.batching import batches, pad, windows
 from nmt.decoding.hypotheses import Hypothesis
 from nmt.decoding.search import FORBIDDEN_IDS, Searchable, SearchOptions, beam_search, greedy_search
 
-# Padded source pieces a batch: 64 sentences of 128. With a beam of 5 and 512-wide keys a step then needs about 90 MB.
-BATCH_PIECES = 8192
-# Numbers in the attention matrices that wait in a window, if targets are as long as sources: 128 MB.
-WINDOW_WEIGHTS = 2**25
 # Source pieces beyond which a line comes without its weights: with a beam of 5 it would need gigabytes for them.
 ATTENTION_PIECES = 2048
 # Whatever some reader takes for the end of a line (str.splitlines), so that one line in is one line out.
@@ -132,7 +127,7 @@ class Translator:
         # bf16.
         beam = self.search.beam
         model = self.model.for_inference(fold_memory=beam > 1, rescore_top_k=beam + len(FORBIDDEN_IDS) + 1)
-        for lines_ahead in _windows(map(self._prepare, lines), window):
+        for lines_ahead in windows(map(self._prepare, lines), window, lambda line: len(line.ids) ** 2):
             # The window in which skipping ends is searched whole, so that each line is in the batch it would be in.
             if skip < len(lines_ahead):
                 yield from self._translate_window(model, lines_ahead)[skip:]
@@ -146,14 +141,17 @@ class Translator:
 
     def _translate_window(self, model: Searchable, lines: list[SourceLine]) -> list[list[Translation]]:
         translations = [[_empty(line)] for line in lines]
-        for rows in _batches(lines, self.batch_size):
+        lengths = [len(line.ids) for line in lines]
+        # Longest first, equals in order; EOS alone is no line to translate, and long lines come without attention.
+        order = sorted((row for row, length in enumerate(lengths) if length > 1), key=lambda row: -lengths[row])
+        for rows in batches(order, lengths, self.batch_size, apart=ATTENTION_PIECES):
             batch = [lines[row] for row in rows]
             for row, line, best in zip(rows, batch, self._search_batch(model, batch), strict=True):
                 translations[row] = [self._finish(line, hypothesis) for hypothesis in best]
         return translations
 
     def _search_batch(self, model: Searchable, batch: list[SourceLine]) -> list[list[Hypothesis]]:
-        src, src_lengths = _pad([line.ids for line in batch])
+        src, src_lengths = pad([line.ids for line in batch])
         src, src_lengths = src.to(self.model.device), src_lengths.to(self.model.device)
         attention = self.attention and src.shape[1] <= ATTENTION_PIECES
         if self.search.beam == 1:
@@ -180,43 +178,3 @@ class Translator:
 
 def _empty(line: SourceLine) -> Translation:
     return Translation("", 0.0, 0.0, line.words, [], [], [], np.zeros((0, 0), np.float32), [], [])
-
-
-def _windows(lines: Iterable[SourceLine], max_size: int) -> Iterator[list[SourceLine]]:
-    """Consecutive lines, at most `max_size` and about WINDOW_WEIGHTS numbers of attention a window."""
-    window, weights = [], 0
-    for line in lines:
-        window.append(line)
-        weights += len(line.ids) ** 2
-        if len(window) == max_size or weights >= WINDOW_WEIGHTS:
-            yield window
-            window, weights = [], 0
-    if window:
-        yield window
-
-
-def _batches(lines: list[SourceLine], batch_size: int) -> Iterator[list[int]]:
-    """Rows of the lines that have pieces, longest first, batch by batch; equals stay in order."""
-    batch: list[int] = []
-    for row in sorted(range(len(lines)), key=lambda row: -len(lines[row].ids)):
-        if len(lines[row].ids) == 1:  # nothing but EOS, and so are all that follow
-            break
-        longest = len(lines[batch[0]].ids) if batch else 0
-        without = (
-            longest > ATTENTION_PIECES >= len(lines[row].ids)
-        )  # these come without attention, and this one with it
-        if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > BATCH_PIECES or without):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
-
-
-def _pad(sentences: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """ids (B, S) with PAD behind each sentence, and lengths (B,)."""
-    lengths = torch.tensor([len(ids) for ids in sentences])
-    filled = torch.tensor(list(chain(*sentences)))
-    padded = torch.full((len(sentences), int(lengths.max())), PAD)
-    padded[torch.arange(padded.shape[1]) < lengths.unsqueeze(1)] = filled
-    return padded, lengths

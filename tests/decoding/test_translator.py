@@ -8,9 +8,11 @@ import pytest
 
 from nmt.data.corpus import Pair
 from nmt.data.symbols import EOS
-from nmt.data.tokenizer import ModelType, train_tokenizer
+from nmt.data.tokenizer import ModelType
+from nmt.decoding.batching import BATCH_PIECES
 from nmt.decoding.search import LengthPenalty, SearchOptions
-from nmt.decoding.translator import BATCH_PIECES, Translator
+from nmt.decoding.translator import Translator
+from tests.support.tokenizers import train_tokenizer
 
 SURFACES = ["a\nb", "é\u2028é", "\r\n中", "c\x1ed", "e\x85\vf"]
 
@@ -106,7 +108,7 @@ def test_with_a_window_of_one_each_line_is_answered_before_the_next_is_read(toy)
 
 
 def test_long_lines_shorten_the_window(toy, monkeypatch):
-    monkeypatch.setattr("nmt.decoding.translator.WINDOW_WEIGHTS", 300)
+    monkeypatch.setattr("nmt.decoding.batching.WINDOW_WEIGHTS", 300)
     read = []
     lines = (read.append(line) or line for line in ["aa " * 20] * 9)
     next(translator(toy(end=1.0)).translate(lines))
@@ -221,8 +223,7 @@ def tokenizer():
         pairs,  # type: ignore[arg-type]  (a list is iterated as a corpus is)
         model_type=ModelType.unigram,
         joint=True,
-        src_vocab_size=290,
-        tgt_vocab_size=0,
+        vocab_size=290,
         character_coverage=1.0,
         byte_fallback=True,
         input_sentence_size=1000,

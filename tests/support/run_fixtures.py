@@ -21,7 +21,7 @@ from nmt.config.schema import AttentionConfig, DecoderConfig, DecoderKind, Encod
 from nmt.data.batches import Batches, BatchType
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
 from nmt.data.corpus import read_files
-from nmt.data.tokenizer import ModelType, Tokenizer, train_tokenizer
+from nmt.data.tokenizer import ModelType, Tokenizer
 from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator
 from nmt.model.attention import ScoreFunction
@@ -34,6 +34,7 @@ from nmt.training.budget import Budget
 from nmt.training.optim import EMA, OptimizerName, Schedule, ScheduleName, build_optimizer
 from nmt.training.trainer import Trainer, TrainerOptions
 from nmt.training.validation import Validator
+from tests.support.tokenizers import train_tokenizer
 
 WORDS = ["der", "hund", "katze", "haus", "rot", "gross", "sieht", "ein", "eine", "mann", "frau", "kind"]
 CPU = Device(torch.device("cpu"), torch.float32, "for tests")
