@@ -27,17 +27,14 @@ from nmt.config.schema import AlignConfig
 from nmt.data.corpus import STREAM, Corpus, Pair, open_output, read_pair
 from nmt.decoding.forced import force_decode
 from nmt.decoding.translator import Translation
-from nmt.runtime.device import choose_device
 from nmt.runtime.logs import start_log
 
 log = logging.getLogger("nmt")
 
 
 def main(config: AlignConfig, _overrides: list[str]) -> None:
-    start_log(None)
-    if config.threads:
-        torch.set_num_threads(config.threads)
     if config.links and config.gold:
+        start_log(None)
         gold, found = read_gold_and_links(Path(config.gold), Path(config.links), target_first=config.gold_reversed)
         _print_scores(gold, found)
     else:
@@ -45,8 +42,8 @@ def main(config: AlignConfig, _overrides: list[str]) -> None:
 
 
 def _align(config: AlignConfig) -> None:
+    device = build.start(config)
     corpus = read_pair(config.src or "", config.tgt or "")
-    device = choose_device(config.device, config.precision)
     model = _load(config.checkpoint, "checkpoint", device.device)
     reverse = _load(config.reverse, "reverse", device.device) if config.reverse else None
     _check_directions(config, model, reverse)
@@ -108,8 +105,7 @@ def _draw(forced: Translation, alignment: Alignment, path: Path) -> None:
 
 def _load(place: str | None, key: str, device: torch.device) -> Loaded:
     loaded = build.load(place, device)
-    if not loaded.model.has_attention:
-        raise ValueError(f"{key}={place} needs attention, which this model ({loaded.config.name}) does not have")
+    loaded.require_attention(f"{key}={place}")
     return loaded
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 
@@ -37,10 +37,14 @@ from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecod
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import initialize
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
+from nmt.runtime.device import Device, DeviceName, Precision, choose_device
+from nmt.runtime.distributed import Distributed
+from nmt.runtime.logs import start_log
 from nmt.training.optim import Schedule, build_optimizer
 from nmt.training.options import TrainerOptions
 
-DEMO_SEED = 1  # of the corpus, whatever the seed of the run: everybody's demo is the same
+# Of the demo corpus, and of what a tokenizer is trained on, whatever the seed of the run: everybody's are the same.
+DEMO_SEED = TOKENIZER_SEED = 1
 
 
 class Languages(NamedTuple):
@@ -102,28 +106,7 @@ def build_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> 
     if src_model and tgt_model:
         return Tokenizer.from_files(src_model, tgt_model)
     with writing_cache(cache):
-        return _train_tokenizer(tokenizer, corpus, cache)
-
-
-def _train_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> Tokenizer:
-    if tokenizer.joint:
-        sizes = (tokenizer.vocab_size, 0)
-    else:
-        sizes = (tokenizer.src_vocab_size or tokenizer.vocab_size, tokenizer.tgt_vocab_size or tokenizer.vocab_size)
-    return train_tokenizer(
-        corpus,
-        model_type=tokenizer.model_type,
-        joint=tokenizer.joint,
-        src_vocab_size=sizes[0],
-        tgt_vocab_size=sizes[1],
-        character_coverage=tokenizer.character_coverage,
-        byte_fallback=tokenizer.byte_fallback,
-        input_sentence_size=tokenizer.input_sentence_size,
-        seed=1,
-        cache=cache,
-        src_normalization=tokenizer.src_normalization,
-        tgt_normalization=tokenizer.tgt_normalization,
-    )
+        return train_tokenizer(corpus, tokenizer, seed=TOKENIZER_SEED, cache=cache)
 
 
 def read_guided_links(guided_alignment: GuidedConfig) -> LinkFiles | None:
@@ -203,6 +186,22 @@ def new_model(config: TrainConfig, tokenizer: Tokenizer, device: torch.device) -
     return model.to(device)
 
 
+class DeviceSettings(Protocol):
+    """The settings of every command that opens a run."""
+
+    device: DeviceName
+    precision: Precision
+    threads: int | None
+
+
+def start(settings: DeviceSettings, distributed: Distributed | None = None) -> Device:
+    """Starts the log of a command that opens a run, limits its threads, and chooses its device."""
+    start_log(None, quiet=distributed is not None and not distributed.is_main)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    return choose_device(settings.device, settings.precision, distributed)
+
+
 class Loaded(NamedTuple):
     """A checkpoint, ready to translate."""
 
@@ -210,6 +209,11 @@ class Loaded(NamedTuple):
     tokenizer: Tokenizer
     config: TrainConfig
     folder: Path
+
+    def require_attention(self, setting: str) -> None:
+        """Raises ValueError where a setting, KEY=VALUE, needs attention and the model has none."""
+        if not self.model.has_attention:
+            raise ValueError(f"{setting} needs attention, which this model ({self.config.name}) does not have")
 
 
 def load(place: str | None, device: torch.device) -> Loaded:
@@ -257,16 +261,9 @@ def translator_of(loaded: Loaded, overrides: DecodeOverrides) -> Translator:
 def build_translator(
     model: Seq2Seq, tokenizer: Tokenizer, decode: DecodeConfig, *, beam: int | None = None
 ) -> Translator:
-    return Translator(
-        model,
-        tokenizer,
-        beam=beam or decode.beam,
-        nbest=decode.nbest if beam is None else 1,
-        batch_size=decode.batch_size,
-        max_length=decode.max_length,
-        length_penalty=decode.length_penalty,
-        length_penalty_alpha=decode.length_penalty_alpha,
-    )
+    """beam: in place of decode.beam, and of the best translation alone."""
+    search = decode if beam is None else replace(decode, beam=beam, nbest=1)
+    return Translator(model, tokenizer, search, batch_size=decode.batch_size)
 
 
 def build_optim(config: TrainConfig, model: Seq2Seq) -> tuple[torch.optim.Optimizer, Schedule]:

@@ -21,6 +21,7 @@ from yaml import YAMLError
 from nmt.config.paths import named_paths, path_keys, path_of_error, prepare_paths
 from nmt.config.streams import drop_output, flush_output, settle_closed_streams
 from nmt.config.unused import refuse_unused
+from nmt.runtime.memory import out_of_memory
 
 _PACKAGE = Path(__file__).resolve().parent
 # The YAML files lie inside the package where it is installed, and beside it in a clone.
@@ -109,9 +110,8 @@ def _sections(composed: DictConfig, key: str = "") -> Iterator[tuple[str, DictCo
 
 def _report(error: Exception, schema: type, config: typing.Any = None) -> None:
     """The line that says what went wrong, if it is a person's mistake; ours is raised."""
-    mistake = isinstance(error, (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError, MemoryError))
-    mistake = mistake or (isinstance(error, RuntimeError) and _out_of_memory(error))
-    if not mistake or os.environ.get("NMT_TRACEBACK"):
+    mistake = isinstance(error, (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError))
+    if not (mistake or out_of_memory(error)) or os.environ.get("NMT_TRACEBACK"):
         raise error
     print(f"error: {explain(error, schema, config)}", file=sys.stderr)
 
@@ -157,7 +157,7 @@ def _quote_path(override: str) -> str:
 
 def explain(error: BaseException, schema: type, config: typing.Any = None) -> str:
     """What went wrong, in one line, with the legal words, or the key that gave a path, where they are known."""
-    if _out_of_memory(error):
+    if out_of_memory(error):
         return f"not enough memory for this: try smaller sizes, batch.size or decode.batch_size ({_one_line(error)})"
     if isinstance(error, OSError) and error.strerror:
         file = path_of_error(error, config)
@@ -266,13 +266,6 @@ def _explain_value(message: str, schema: type) -> str:
         group = f", or {key.replace('.', '/')}=CHOICE" if (CONFIGS / key.replace(".", "/")).is_dir() else ""
         return f"{key}: this is a section; set one of its keys: {', '.join(_under(schema, key))}{group}"
     return ""
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, MemoryError) or (
-        isinstance(error, RuntimeError)
-        and bool(re.search("out of memory|(can't|not enough|to) allocate|not enough memory", str(error)))
-    )
 
 
 def _one_line(error: BaseException) -> str:

@@ -11,12 +11,13 @@ from nmt import build
 from nmt.analysis.comparison import Comparison, CurvePoint, SeedStats, SystemScore, compare, length_curves, over_seeds
 from nmt.analysis.evaluation import Evaluation, read_evaluation
 from nmt.analysis.length_plot import draw_length_curves
-from nmt.analysis.metrics import METRICS
+from nmt.analysis.metrics import MAIN_METRIC, METRICS
 from nmt.analysis.segmentation import length_unit, lengths, unfit_tokenizer
 from nmt.checkpoint.run_folder import RunFolder
 from nmt.cli import run_command
 from nmt.config.saved import comparable, from_dict, read_saved
-from nmt.config.schema import CompareConfig, TrainConfig
+from nmt.config.schema import COMPARISON_FILES, CompareConfig, TrainConfig
+from nmt.runtime.atomic import written_beside
 from nmt.runtime.logs import start_log
 
 log = logging.getLogger("nmt")
@@ -66,8 +67,8 @@ def main(config: CompareConfig, _overrides: list[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     draw_length_curves(
         curves,
-        out / "bleu_by_length.png",
-        title=f"BLEU by length, {test}",
+        out / COMPARISON_FILES[0],
+        title=f"{METRICS[MAIN_METRIC].label} by length, {test}",
         unit=unit,
         synthetic_long=text.synthetic_long,
         samples=config.samples,
@@ -77,7 +78,7 @@ def main(config: CompareConfig, _overrides: list[str]) -> None:
     _print_scores(runs, comparison, config.samples)
     _print_seeds(seeds)
     _print_curves(curves, unit)
-    print(f"written to {out}: bleu_by_length.png and comparison.json")
+    print(f"written to {out}: {' and '.join(COMPARISON_FILES)}")
 
 
 def _save(
@@ -105,9 +106,15 @@ def _save(
         "signatures": comparison.signatures,
         "seeds": {name: {metric: each._asdict() for metric, each in found.items()} for name, found in seeds.items()},
         "length_unit": unit,
-        "bleu_by_length": {name: [point._asdict() for point in points] for name, points in curves.items()},
+        f"{MAIN_METRIC}_by_length": {name: [_plain(point) for point in points] for name, points in curves.items()},
     }
-    path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    with written_beside(path) as beside:
+        beside.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _plain(point: CurvePoint) -> dict[str, float]:
+    """The point as plain data, its score under the name of the metric."""
+    return {MAIN_METRIC if key == "score" else key: value for key, value in point._asdict().items()}
 
 
 def _common_test(runs: list[str]) -> str:
@@ -198,12 +205,15 @@ def _print_seeds(seeds: dict[str, dict[str, SeedStats]]) -> None:
 
 def _print_curves(curves: dict[str, list[CurvePoint]], unit: str) -> None:
     heading = f"source {unit}"
-    print(f"BLEU by length, and where 95 % of the resamples lie\n{heading:>12}  {'sentences':>9}", end="")
+    print(
+        f"{METRICS[MAIN_METRIC].label} by length, and where 95 % of the resamples lie\n{heading:>12}  {'sentences':>9}",
+        end="",
+    )
     widths = {name: max(len(name), 18) for name in curves}
     print("".join(f"  {name:>{width}}" for name, width in widths.items()))
     for points in zip(*curves.values(), strict=True):
         print(f"{f'{points[0].low}-{points[0].high}':>{len(heading)}}  {points[0].sentences:>9}", end="")
-        cells = (f"{point.bleu:.1f} ({point.lower:.1f}-{point.upper:.1f})" for point in points)
+        cells = (f"{point.score:.1f} ({point.lower:.1f}-{point.upper:.1f})" for point in points)
         print("".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths.values(), strict=True)))
 
 

@@ -3,19 +3,19 @@
 import contextlib
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-
-import torch
+from typing import NamedTuple
 
 from nmt import build, checkpoint
 from nmt.analysis.alignment import AlignmentScores, Gold, by_piece, read_gold, word_links
 from nmt.analysis.by_length import length_table
-from nmt.analysis.evaluation import EVALUATION_FILES, Report, is_free, write_evaluation
+from nmt.analysis.evaluation import EVALUATION_FILES, ParallelText, Report, Scoring, is_free, write_evaluation
 from nmt.analysis.metrics import METRICS, Limits
 from nmt.analysis.replacing import replacing
 from nmt.analysis.report import ReportHeader, ReportSentences, Selection, write_page
-from nmt.analysis.segmentation import unfit_tokenizer, without_spaces
+from nmt.analysis.segmentation import unfit_tokenizer
 from nmt.checkpoint.run_folder import RunFolder, run_folder_of
 from nmt.cli import run_command
 from nmt.config.paths import check_paths, reads, writes
@@ -24,9 +24,8 @@ from nmt.data.corpus import ConcatenatedCorpus, Corpus, Pair
 from nmt.decoding.forced import force_decode
 from nmt.decoding.translator import ATTENTION_PIECES, Translator
 from nmt.demo_corpus import DEMO_TGT
-from nmt.runtime.device import Device, choose_device
+from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed, init_distributed
-from nmt.runtime.logs import start_log
 from nmt.training.validation import distributed_translate, likelihood
 
 log = logging.getLogger("nmt")
@@ -38,72 +37,84 @@ def main(config: EvaluateConfig, overrides: list[str]) -> None:
 
 
 def _evaluate(config: EvaluateConfig, distributed: Distributed, *, pictures_asked_for: bool) -> None:
-    start_log(None, quiet=not distributed.is_main)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    device = choose_device(config.device, config.precision, distributed)
+    device = build.start(config, distributed)
     loaded = build.load(config.checkpoint, device.device)
     _check_attention(config, loaded, pictures_asked_for)
-    data = _test_of(loaded.config.data, config.data)
-    tokenizer = build.metric_tokenizer(data)
-    corpus = build.read_corpus(data, "test")
-    paths = corpus.paths
-    if config.data.concat > 1:
-        corpus = ConcatenatedCorpus(corpus, config.data.concat)
-    synthetic_long = corpus.about if isinstance(corpus, ConcatenatedCorpus) else ""
-    pairs = list(corpus)
-    gold = _gold(config, data, pairs, loaded)
+    test = _read_test(config, loaded)
     run = run_folder_of(loaded.folder)
-    name = corpus.name if config.out else distributed.broadcast(_free_name(run, corpus, data, pairs))
+    name = test.corpus.name if config.out else distributed.broadcast(_free_name(run, test))
     folder = Path(config.out) if config.out else run.evaluation(name)
     page = folder / "report.html" if config.out else run.report
     own = [] if config.out else [writes("out", folder, EVALUATION_OUTPUTS), writes("out", page.parent, (page.name,))]
-    check_paths(config, [reads("data.test", *paths, Path(f"{data.test}.links")), *own])
-    log.info(f"checkpoint {loaded.folder}; {len(pairs)} sentences of {corpus.name}; precision {device.reason}")
-    if synthetic_long:
-        log.info(synthetic_long)
-    references = [pair.tgt for pair in pairs]
-    if unfit := unfit_tokenizer(tokenizer, references, "data.bleu_tokenizer"):
+    check_paths(config, [reads("data.test", *test.paths, Path(f"{test.data.test}.links")), *own])
+    log.info(
+        f"checkpoint {loaded.folder}; {len(test.pairs)} sentences of {test.corpus.name}; precision {device.reason}"
+    )
+    if test.text.synthetic_long:
+        log.info(test.text.synthetic_long)
+    scoring = Scoring(
+        build.metric_tokenizer(test.data), config.metrics, Limits(config.ter_max_tokens, config.ter_max_seconds)
+    )
+    if unfit := unfit_tokenizer(scoring.tokenizer, test.text.references, "data.bleu_tokenizer"):
         log.warning(unfit)
 
     with distributed.main_process_first():
-        encoded = build.encode(corpus, loaded.tokenizer, data, skip=False)
+        encoded = build.encode(test.corpus, loaded.tokenizer, test.data, skip=False)
     batches = build.build_batches(loaded.config, encoded, training=False)
     translator = build.translator_of(loaded, config.decode)
     # Of what is slow nothing begins before there is a folder to write into.
     place = replacing(folder, EVALUATION_FILES) if distributed.is_main else contextlib.nullcontext(folder)
     with place as partial:
         loss = likelihood(loaded.model, batches, device, distributed).loss
-        found = _translations(loaded.model, translator, [pair.src for pair in pairs], device, distributed)
+        found = _translations(loaded.model, translator, test.text.sources, device, distributed)
         if not distributed.is_main:
             list(found)
             return
-        pieces = without_spaces(pair.src for pair in pairs) or without_spaces(references)
-        selection = Selection(encode=loaded.tokenizer.tgt.encode if pieces else None)
+        selection = Selection(encode=loaded.tokenizer.tgt.encode if test.text.without_spaces else None)
         with device.autocast():
             report = write_evaluation(
                 partial,
-                selection.observe(found, references),
-                [pair.src for pair in pairs],
-                references,
-                tokenizer=tokenizer,
-                metrics=config.metrics,
-                limits=Limits(config.ter_max_tokens, config.ter_max_seconds),
+                selection.observe(found, test.text.references),
+                test.text,
+                scoring,
                 perplexity=math.exp(min(loss, 700.0)),
+                alignment=_agreement(loaded, test.pairs, test.gold) if test.gold else None,
                 attention=loaded.model.has_attention,
                 heatmaps=config.heatmaps,
-                alignment=_agreement(loaded, pairs, gold) if gold else None,
-                synthetic_long=synthetic_long,
             )
-            shown = _shown(loaded, selection, pairs, gold)
-        write_page(page, _report_header(loaded, run, name, data, config.decode.beam), report, shown, run.metrics)
+            shown = _shown(loaded, selection, test)
+        write_page(page, _report_header(loaded, run, name, test.data, config.decode.beam), report, shown, run.metrics)
     _print(report, folder, page)
 
 
-def _shown(loaded: build.Loaded, selection: Selection, pairs: list[Pair], gold: Gold | None) -> ReportSentences:
+class _Test(NamedTuple):
+    """The test set: its settings, corpus and files; its pairs, and their text; its gold links, where there are any."""
+
+    data: DataConfig
+    corpus: Corpus
+    paths: Sequence[Path]
+    pairs: list[Pair]
+    text: ParallelText
+    gold: Gold | None
+
+
+def _read_test(config: EvaluateConfig, loaded: build.Loaded) -> _Test:
+    data = _test_of(loaded.config.data, config.data)
+    build.metric_tokenizer(data)  # refused before anything is read, where there is none
+    corpus = build.read_corpus(data, "test")
+    paths = corpus.paths
+    if config.data.concat > 1:
+        corpus = ConcatenatedCorpus(corpus, config.data.concat)
+    pairs = list(corpus)
+    synthetic_long = corpus.about if isinstance(corpus, ConcatenatedCorpus) else ""
+    text = ParallelText([pair.src for pair in pairs], [pair.tgt for pair in pairs], synthetic_long)
+    return _Test(data, corpus, paths, pairs, text, _gold(config, data, pairs, loaded))
+
+
+def _shown(loaded: build.Loaded, selection: Selection, test: _Test) -> ReportSentences:
     """The sentences of the page, by piece where the selection is."""
-    forced = list(force_decode(loaded.model, loaded.tokenizer, (pairs[kept.number] for kept in selection.selected)))
-    links = gold.links if gold else None
+    pairs = (test.pairs[kept.number] for kept in selection.selected)
+    forced, links = list(force_decode(loaded.model, loaded.tokenizer, pairs)), test.gold.links if test.gold else None
     if selection.encode:
         forced, links = [by_piece(each) for each in forced], None  # gold links are between words
     return ReportSentences(selection, forced, links, loaded.model.has_attention)
@@ -114,8 +125,8 @@ def _check_attention(config: EvaluateConfig, loaded: build.Loaded, pictures_aske
     all_queries = [f"heatmaps={config.heatmaps}"] if pictures_asked_for and config.heatmaps else []
     all_queries += [f"gold={config.gold}"] if config.gold else []
     all_queries += ["gold_reversed=true"] if config.gold_reversed else []
-    if all_queries and not loaded.model.has_attention:
-        raise ValueError(f"{all_queries[0]} needs attention, which this model ({loaded.config.name}) does not have")
+    if all_queries:
+        loaded.require_attention(all_queries[0])
 
 
 def _translations(model, translator: Translator, lines: list[str], device: Device, distributed: Distributed):
@@ -153,14 +164,15 @@ def _test_of(own: DataConfig, all_queries: TestConfig) -> DataConfig:
     )
 
 
-def _free_name(run: RunFolder, corpus: Corpus, data: DataConfig, pairs: list[Pair]) -> str:
+def _free_name(run: RunFolder, test: _Test) -> str:
     """What the evaluation is called: as the test set, or with more of its path if another one of that name was here."""
-    folder = Path(str(data.test)).absolute().parent.name if data.kind is DataKind.files else ""
+    corpus = test.corpus
+    folder = Path(str(test.data.test)).absolute().parent.name if test.data.kind is DataKind.files else ""
     names = [corpus.name]
     if folder.strip("."):
         names.append(f"{folder.strip('.')}-{corpus.name}")
     for name in names:
-        if is_free(run.evaluation(name), pairs):
+        if is_free(run.evaluation(name), test.text):
             break
     else:
         name = f"{corpus.name}-{corpus.digest()[:8]}"

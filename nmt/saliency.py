@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from nmt import build
 from nmt.analysis.alignment import (
@@ -30,8 +29,6 @@ from nmt.config.schema import SaliencyConfig
 from nmt.data.corpus import Pair, read_lines, read_pair
 from nmt.data.symbols import EOS
 from nmt.decoding.translator import ATTENTION_PIECES
-from nmt.runtime.device import choose_device
-from nmt.runtime.logs import start_log
 
 log = logging.getLogger("nmt")
 
@@ -42,14 +39,11 @@ DISPLAY_NAMES = {"attention": "attention", "jacobian": "Jacobian", "input_gradie
 
 
 def main(config: SaliencyConfig, _overrides: list[str]) -> None:
-    start_log(None)
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    device = build.start(config)
     pairs = _read(config)  # all of it is read before anything is written
     gold = None
     if config.gold:
         gold = read_gold(Path(config.gold), pairs, config.src or "", target_first=config.gold_reversed)
-    device = choose_device(config.device, config.precision)
     loaded = build.load(config.checkpoint, device.device)
     linked: dict[str, list[list[Link]]] = {}
 

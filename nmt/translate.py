@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-import torch
-
 from nmt import build
 from nmt.analysis.alignment import pharaoh
 from nmt.analysis.evaluation import draw_translation, word_links
@@ -16,19 +14,14 @@ from nmt.config.schema import HeatmapUnits, TranslateConfig
 from nmt.data.corpus import STREAM, decode_lines, name_of, open_input, open_output
 from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation
-from nmt.runtime.device import choose_device
-from nmt.runtime.logs import start_log
 
 
 def main(config: TranslateConfig, _overrides: list[str]) -> None:
-    start_log(None)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    device = choose_device(config.device, config.precision)
+    device = build.start(config)
     loaded = build.load(config.checkpoint, device.device)
     for key, wanted in (("alignments", config.alignments), ("heatmaps", config.heatmaps)):
-        if wanted and not loaded.model.has_attention:
-            raise ValueError(f"{key}={wanted} needs attention, which this model ({loaded.config.name}) does not have")
+        if wanted:
+            loaded.require_attention(f"{key}={wanted}")
     translator = build.translator_of(loaded, config.decode)
     translator.attention = bool(config.alignments or config.heatmaps)
     terminal = sys.stdin if config.source is None and sys.stdin is not None and sys.stdin.isatty() else None

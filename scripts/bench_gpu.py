@@ -45,9 +45,9 @@ from nmt.model.decoder import Bridge, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
 from nmt.model.loops import ReferenceLoops
 from nmt.model.seq2seq import Seq2Seq
-from nmt.runtime.cuda_graphs import CudaGraphs
 from nmt.runtime.device import Device, seed_everything
 from nmt.runtime.distributed import Distributed
+from nmt.training.cuda_graphs import CudaGraphs
 from nmt.training.gradients import Gradients, SyncedFlags
 
 Work = Callable[[], object]

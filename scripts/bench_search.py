@@ -30,6 +30,7 @@ from torch import Tensor
 from nmt import build
 from nmt.analysis.metrics import corpus_score
 from nmt.data.symbols import BOS, EOS, PAD
+from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator
 from nmt.model.seq2seq import Seq2Seq
 
@@ -84,7 +85,7 @@ def textbook(loaded: build.Loaded, lines: list[str], run: Run) -> list[str]:
 
 def ours(loaded: build.Loaded, lines: list[str], run: Run) -> list[str]:
     translator = Translator(
-        loaded.model, loaded.tokenizer, beam=run.beam, batch_size=run.batch, length_penalty_alpha=0.6, attention=False
+        loaded.model, loaded.tokenizer, SearchOptions(beam=run.beam), batch_size=run.batch, attention=False
     )
     return [best[0].text for best in translator.translate(lines)]
 
@@ -102,7 +103,7 @@ def translate(loaded: build.Loaded, lines: list[str], run: Run) -> list[str]:
 
 def latencies(loaded: build.Loaded, lines: list[str], precision: str, beam: int) -> list[float]:
     """Wall milliseconds from one line typed to its translation, ascending."""
-    translator = Translator(loaded.model, loaded.tokenizer, beam=beam, batch_size=1, attention=False)
+    translator = Translator(loaded.model, loaded.tokenizer, SearchOptions(beam=beam), batch_size=1, attention=False)
     taken = []
     with torch.autocast("cpu", DTYPES[precision], enabled=precision != "fp32"):
         answers = translator.translate(lines, window=1)

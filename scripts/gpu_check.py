@@ -247,6 +247,7 @@ def search(check: Check) -> None:
 
     from nmt import build
     from nmt.analysis.metrics import corpus_score
+    from nmt.decoding.search import SearchOptions
     from nmt.decoding.translator import Translator
     from nmt.runtime.device import DeviceName, Precision, choose_device
 
@@ -264,7 +265,9 @@ def search(check: Check) -> None:
             device = choose_device(DeviceName(where), precision)
             loaded = build.load(run, device.device)
             for batch in (64,) if where == "cpu" else (64, 512):
-                translator = Translator(loaded.model, loaded.tokenizer, beam=5, batch_size=batch, attention=False)
+                translator = Translator(
+                    loaded.model, loaded.tokenizer, SearchOptions(beam=5), batch_size=batch, attention=False
+                )
                 found: list[str] = []
                 seconds = float("inf")
                 for _ in range(1 if where == "cpu" else 2):

@@ -190,7 +190,7 @@ def test_the_gold_links_themselves_have_no_error(trained):
 
 
 def test_a_pair_too_long_for_the_memory_is_named_and_left_without_links(trained, monkeypatch):
-    monkeypatch.setattr("nmt.decoding.forced.WINDOW_WEIGHTS", 24)
+    monkeypatch.setattr("nmt.decoding.batching.WINDOW_WEIGHTS", 24)
     ended = call(trained, "align", *RUN, "threshold=1e-9")
     assert ended.err.splitlines()[-2].startswith("line 6: too long to be aligned")
     assert ended.out.split("\n")[5] == ""

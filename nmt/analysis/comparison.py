@@ -1,4 +1,4 @@
-"""Translations of one test set by several systems: how BLEU goes with length, and whether a difference is chance."""
+"""Translations of one test set by several systems: how a score goes with length, and whether a difference is chance."""
 
 import math
 import statistics
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nmt.analysis.metrics import METRICS, measure
+from nmt.analysis.metrics import MAIN_METRIC, METRICS, measure
 
 SEED = 12345  # of all resampling, sacreBLEU's own default, so that equal translations give equal numbers
 MIN_SENTENCES = 20  # sentences in a point of a curve: of fewer BLEU is mostly noise
@@ -16,14 +16,14 @@ _CHUNK = 1000  # shuffles at a time: 3 MB for a test set of 3,000 sentences, 24 
 
 
 class CurvePoint(NamedTuple):
-    """BLEU of the sentences of `low` to `high` source words, both included: their mean `length`, how many they are, and
-    between what `lower` and `upper` 95 % of the resamples lie."""
+    """The `score` (MAIN_METRIC) of the sentences of `low` to `high` source words, both included: their mean `length`,
+    how many they are, and between what `lower` and `upper` 95 % of the resamples lie."""
 
     low: int
     high: int
     length: float
     sentences: int
-    bleu: float
+    score: float
     lower: float
     upper: float
 
@@ -39,15 +39,15 @@ def length_curves(
 ) -> list[list[CurvePoint]]:
     """A curve for each system, as in Figure 2 of Bahdanau et al. (2015), with a band by bootstrap.
 
-    systems: of each system the translations by each of its seeds, whose BLEU is averaged. src_lengths: of each source
-    sentence. A point spans `width` lengths (None: a tenth of all), and more where there are fewer than
-    MIN_SENTENCES sentences. Sentences are drawn with replacement, the same ones for all systems and seeds; their n-gram
-    counts are summed, and never counted again.  # Koehn (2004)
+    systems: of each system the translations by each of its seeds, whose scores are averaged. src_lengths: of each
+    source sentence. A point spans `width` lengths (None: a tenth of all), and more where there are fewer than
+    MIN_SENTENCES sentences. Sentences are drawn with replacement, the same ones for all systems and seeds; their
+    statistics are summed, and never counted again.  # Koehn (2004)
     """
-    scorer = METRICS["bleu"].build(tokenizer)
+    scorer = METRICS[MAIN_METRIC].build(tokenizer)
 
     def score(counts: np.ndarray) -> float:
-        """counts (seeds, 10), summed over sentences -> the mean of the seeds' BLEU."""
+        """counts (seeds, K), summed over sentences -> the mean of the seeds' scores."""
         return float(np.mean([scorer.score(row) for row in counts]))
 
     counted = [np.array([scorer.statistics(lines, references) for lines in seeds]) for seeds in systems]

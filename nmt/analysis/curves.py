@@ -2,7 +2,6 @@
 
 import io
 import math
-import os
 from pathlib import Path
 
 import matplotlib.style
@@ -11,13 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from nmt.analysis.metrics import MAIN_METRIC, METRICS
 from nmt.analysis.series import Series, read_series
+from nmt.runtime.atomic import written_beside
 
 _TRAIN, _VALID = "#8fa3b8", "#c1440e"
 
 
 def draw_curves(metrics_jsonl: Path, out: Path) -> bool:
-    """Draw training loss and validation perplexity, validation BLEU and learning rate over updates into a PNG.
+    """Draw training loss and validation perplexity, validation metrics and learning rate over updates into a PNG.
 
     Loss and perplexity share one axis (a training loss of x nats a token stands at e^x); empty panels are left out.
     A line that was cut off is passed over, and what a resumed run wrote again replaces what it repeats.
@@ -29,26 +30,27 @@ def draw_curves(metrics_jsonl: Path, out: Path) -> bool:
         label: [(u, scale(v)) for u, v in series.get((kind, field), []) if scale is not math.exp or v < 100]
         for label, (kind, field, scale) in losses.items()
     }
-    bleu = series.get(("valid", "bleu"), [])
+    scores = {name: points for name in METRICS if (points := series.get(("valid", name)))}
     rate = series.get(("train", "lr"), [])
-    panels = [any(likelihood.values()), bool(bleu), bool(rate)]
-    if not any(panels):
+    # How high each panel is, in parts of the learning rate's.
+    ratios = [3] * any(likelihood.values()) + [2] * len(scores) + [1] * bool(rate)
+    if not ratios:
         return False
 
     with matplotlib.style.context("default"):
-        ratios = [ratio for ratio, wanted in zip((3, 2, 1), panels, strict=True) if wanted]
         figure = Figure(figsize=(8, 0.6 + 1.3 * sum(ratios)), dpi=100, layout="constrained")
         grid = figure.subplots(len(ratios), 1, sharex=True, squeeze=False, height_ratios=ratios)
         axes = iter(grid[:, 0])
-        if panels[0]:
+        if any(likelihood.values()):
             _draw_likelihood(next(axes), likelihood)
-        if panels[1]:
+        for name, points in scores.items():
             axis = next(axes)
-            _line(axis, bleu, _VALID, marker=".")
-            best = max(bleu, key=lambda point: point[1])
-            axis.set_title(f"best {best[1]:.1f} at update {best[0]:,}", fontsize=9, loc="right")
-            axis.set_ylabel("valid BLEU")
-        if panels[2]:
+            _line(axis, points, _VALID, marker=".")
+            if name == MAIN_METRIC:
+                best = max(points, key=lambda point: point[1])
+                axis.set_title(f"best {best[1]:.1f} at update {best[0]:,}", fontsize=9, loc="right")
+            axis.set_ylabel(f"valid {METRICS[name].label}")
+        if rate:
             axis = next(axes)
             _line(axis, rate, _TRAIN)
             axis.set_ylabel("learning rate")
@@ -63,13 +65,8 @@ def draw_curves(metrics_jsonl: Path, out: Path) -> bool:
         last.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")
-    out = Path(out)
-    beside = out.with_name(f".{out.name}.{os.getpid()}.part")
-    try:
+    with written_beside(Path(out)) as beside:
         beside.write_bytes(buffer.getvalue())
-        os.replace(beside, out)
-    finally:
-        beside.unlink(missing_ok=True)
     return True
 
 

@@ -88,6 +88,27 @@ class Report:
         path.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
 
 
+class ParallelText(NamedTuple):
+    """A test set, line by line; synthetic_long: see Report."""
+
+    sources: list[str]
+    references: list[str]
+    synthetic_long: str = ""
+
+    @property
+    def without_spaces(self) -> bool:
+        """Whether a side is written without spaces."""
+        return without_spaces(self.sources) or without_spaces(self.references)
+
+
+class Scoring(NamedTuple):
+    """How translations are scored: see `measure_all`."""
+
+    tokenizer: str = "13a"
+    metrics: Sequence[str] | None = None
+    limits: Limits | None = None
+
+
 class Evaluation(NamedTuple):
     """What an evaluation left, line by line: the test set and its translations; synthetic_long: see Report; tokenizer:
     BLEU's, "" where it does not say."""
@@ -122,15 +143,15 @@ def read_evaluation(folder: Path) -> Evaluation:
     return Evaluation(**lines, synthetic_long=synthetic_long, tokenizer=tokenizer)
 
 
-def is_free(folder: Path, pairs: Sequence[tuple[str, str]]) -> bool:
-    """Whether no evaluation is there, or one of these pairs of source and reference, which may be replaced."""
+def is_free(folder: Path, text: ParallelText) -> bool:
+    """Whether no evaluation is there, or one of this text, which may be replaced."""
     if not (folder / "scores.json").is_file():
         return True
-    for name, side in (("sources.txt", 0), ("references.txt", 1)):
+    for name, side in (("sources.txt", text.sources), ("references.txt", text.references)):
         try:
             with open(folder / name, encoding="utf-8", newline="\n") as file:
                 lines = (line.removesuffix("\n") for line in file)
-                if any(one != other for one, other in zip_longest(lines, (pair[side] for pair in pairs))):
+                if any(one != other for one, other in zip_longest(lines, side)):
                     return False
         except (OSError, UnicodeDecodeError):
             return False
@@ -140,31 +161,66 @@ def is_free(folder: Path, pairs: Sequence[tuple[str, str]]) -> bool:
 def write_evaluation(
     folder: Path,
     translations: Iterable[TranslationLike],
-    sources: list[str],
-    references: list[str],
+    text: ParallelText,
+    scoring: Scoring,
     *,
-    tokenizer: str,
-    metrics: Sequence[str] | None = None,
-    limits: Limits | None = None,
     perplexity: float,
+    alignment: AlignmentScores | None = None,
     attention: bool,
     heatmaps: int,
-    alignment: AlignmentScores | None = None,
-    synthetic_long: str = "",
 ) -> Report:
     """Writes EVALUATION_FILES into `folder`, which has none of them yet: see `replacing`.
 
     `translations` are read as they are made. Without `attention` (a model that has none) there are no alignments,
-    matrices or pictures; where one side of the text is written without spaces, the pictures are by piece. tokenizer,
-    metrics, limits: see `measure_all`. `alignment` and `synthetic_long` go into the report.
+    matrices or pictures; where one side of the text is written without spaces, the pictures are by piece. `perplexity`
+    and `alignment` go into the report.
     """
     begun = time.monotonic()
-    pictures = folder / "heatmaps"
-    for name, lines in (("sources.txt", sources), ("references.txt", references)):
-        with (folder / name).open("w", encoding="utf-8", newline="\n") as text:
-            text.writelines(f"{line}\n" for line in lines)
+    for name, lines in (("sources.txt", text.sources), ("references.txt", text.references)):
+        with (folder / name).open("w", encoding="utf-8", newline="\n") as file:
+            file.writelines(f"{line}\n" for line in lines)
+    written = _write_translations(folder, translations, attention, heatmaps, pieces=text.without_spaces)
+    seconds = time.monotonic() - begun
+    measured, remarks = measure_all(
+        written.hypotheses,
+        text.references,
+        tokenizer=scoring.tokenizer,
+        names=scoring.metrics,
+        limits=scoring.limits,
+    )
+    unit = length_unit(text.sources)
+    report = Report(
+        {name: each.score for name, each in measured.items()},
+        perplexity,
+        len(written.hypotheses),
+        seconds,
+        by_length(measured, lengths(text.sources, unit)),
+        unit,
+        scoring.tokenizer,
+        remarks,
+        alignment,
+        written.heatmaps,
+        text.synthetic_long,
+        written.without_attention,
+    )
+    report.save(folder / "scores.json")
+    return report
+
+
+class _Written(NamedTuple):
+    """The translations written; the pictures drawn of them, and how many were too long for attention."""
+
+    hypotheses: list[str]
+    heatmaps: list[str]
+    without_attention: int
+
+
+def _write_translations(
+    folder: Path, translations: Iterable[TranslationLike], attention: bool, heatmaps: int, *, pieces: bool
+) -> _Written:
+    """Writes hypotheses.txt, and with `attention` alignments.txt, attention.npz and the first `heatmaps` pictures."""
     hypotheses, drawn, without = [], [], 0
-    by_pieces = without_spaces(sources) or without_spaces(references)
+    pictures = folder / "heatmaps"
     with contextlib.ExitStack() as stack:
         names = ("hypotheses.txt", "alignments.txt") if attention else ("hypotheses.txt",)
         text, *aligned = (
@@ -181,24 +237,6 @@ def write_evaluation(
             aligned[0].write(pharaoh(word_links(translation)) + "\n")
             writer.write(word_attention(translation).weights)
             without += bool(translation.tgt_pieces and not translation.weights.size)
-            if number < heatmaps and draw_translation(translation, pictures / f"{number}.png", pieces=by_pieces):
+            if number < heatmaps and draw_translation(translation, pictures / f"{number}.png", pieces=pieces):
                 drawn.append(f"heatmaps/{number}.png")
-    seconds = time.monotonic() - begun
-    measured, remarks = measure_all(hypotheses, references, tokenizer=tokenizer, names=metrics, limits=limits)
-    unit = length_unit(sources)
-    report = Report(
-        {name: each.score for name, each in measured.items()},
-        perplexity,
-        len(hypotheses),
-        seconds,
-        by_length(measured, lengths(sources, unit)),
-        unit,
-        tokenizer,
-        remarks,
-        alignment,
-        drawn,
-        synthetic_long,
-        without,
-    )
-    report.save(folder / "scores.json")
-    return report
+    return _Written(hypotheses, drawn, without)

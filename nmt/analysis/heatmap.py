@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import matplotlib.style
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from nmt.analysis import fonts
+from nmt.runtime.atomic import written_beside
 
 SUFFIXES = (".png", ".pdf", ".svg")
 LONGEST_SIDE = 200
@@ -95,8 +97,8 @@ def draw_panels(
     with matplotlib.style.context(["default", settings]):
         figure = _figure(panels, src_labels, tgt_labels, title, measure)
         figure.savefig(buffer, format=suffix[1:], metadata=metadata)
-    # Written at once, so that a picture that could not be drawn leaves no half of a file.
-    path.write_bytes(buffer.getvalue())
+    with written_beside(path) as beside:
+        beside.write_bytes(buffer.getvalue())
 
 
 def attention_image(
@@ -119,14 +121,7 @@ def _figure(
     panels: Sequence[Panel], src_labels: Sequence[str], tgt_labels: Sequence[str], title: str, measure: str
 ) -> Figure:
     """Lay the picture out in inches: labels are measured first, then everything gets exactly the room that it needs."""
-    for weights, eos, *_ in panels:
-        assert weights.shape == (len(tgt_labels), len(src_labels)), "one label for each row and each column"
-        assert eos is None or eos.shape == (len(tgt_labels),), "the end of sentence has one mass a row"
-    if not (src_labels and tgt_labels):
-        raise ValueError(
-            f"an attention of {len(tgt_labels)} target by {len(src_labels)} source words cannot be drawn; "
-            "it takes at least one word a side"
-        )
+    _check(panels, src_labels, tgt_labels)
     title = _titled(title, panels[0].weights)
     rows, columns = min(len(tgt_labels), LONGEST_SIDE), min(len(src_labels), LONGEST_SIDE)
     apart = panels[0].eos is not None
@@ -138,20 +133,11 @@ def _figure(
     figure = Figure(figsize=(1, 1), dpi=120)
     texts = [*tops, *sides, title, *(panel.caption for panel in panels)]
     style = {"fontsize": _FONT_POINTS, "fontfamily": fonts.families(texts), "parse_math": False}
-    drawn = []
-    for panel in panels:
-        axes = figure.add_axes((0, 0, 1, 1), label=f"panel {len(drawn)}")
-        axes.set(xlim=(0, width / _CELL), ylim=(rows, 0))
+    drawn = [_add_matrix(figure, panel, (rows, columns), number) for number, panel in enumerate(panels)]
+    for number, axes in enumerate(drawn):
         axes.set_xticks(places, tops, rotation=45, ha="left", va="baseline", rotation_mode="anchor", **style)
-        axes.set_yticks(np.arange(rows) + 0.5, [] if drawn else sides, **style)
-        axes.tick_params(length=0, pad=3, top=True, labeltop=True, bottom=False, labelbottom=False)
-        axes.spines[:].set_visible(False)
-        cells = {"cmap": _COLORS, "norm": Normalize(0, panel.largest), "edgecolors": "0.85"}
-        cells |= {"linewidth": 0.5, "clip_on": False}
-        axes.pcolormesh(np.arange(columns + 1), np.arange(rows + 1), panel.weights[:rows, :columns], **cells)
-        if panel.eos is not None:
-            axes.pcolormesh([columns + _GAP, columns + _GAP + 1], np.arange(rows + 1), panel.eos[:rows, None], **cells)
-        drawn.append(axes)
+        axes.set_yticks(np.arange(rows) + 0.5, [] if number else sides, **style)
+        axes.set(xlim=(0, width / _CELL), ylim=(rows, 0))
     # Titles are set over the labels by hand: matplotlib's own place for them does not know slanted labels' true height.
     heading = figure.text(0, 0, title, fontweight="bold", ha="left", va="top", **style)
     captions = [figure.text(0, 0, panel.caption, ha="left", va="top", **style) for panel in panels]
@@ -190,6 +176,32 @@ def _figure(
     bar.set_position((bar_at / total[0], (floor - bar_tall) / total[1], 0.14 / total[0], bar_tall / total[1]))
     heading.set_position((_EDGE / total[0], 1 - _EDGE / total[1]))
     return figure
+
+
+def _check(panels: Sequence[Panel], src_labels: Sequence[str], tgt_labels: Sequence[str]) -> None:
+    """Raises ValueError where there is nothing to draw."""
+    for weights, eos, *_ in panels:
+        assert weights.shape == (len(tgt_labels), len(src_labels)), "one label for each row and each column"
+        assert eos is None or eos.shape == (len(tgt_labels),), "the end of sentence has one mass a row"
+    if not (src_labels and tgt_labels):
+        raise ValueError(
+            f"an attention of {len(tgt_labels)} target by {len(src_labels)} source words cannot be drawn; "
+            "it takes at least one word a side"
+        )
+
+
+def _add_matrix(figure: Figure, panel: Panel, size: tuple[int, int], number: int) -> Axes:
+    """Axes with the cells of a panel's first rows and columns."""
+    rows, columns = size
+    axes = figure.add_axes((0, 0, 1, 1), label=f"panel {number}")
+    axes.tick_params(length=0, pad=3, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    cells = {"cmap": _COLORS, "norm": Normalize(0, panel.largest), "edgecolors": "0.85"}
+    cells |= {"linewidth": 0.5, "clip_on": False}
+    axes.pcolormesh(np.arange(columns + 1), np.arange(rows + 1), panel.weights[:rows, :columns], **cells)
+    if panel.eos is not None:
+        axes.pcolormesh([columns + _GAP, columns + _GAP + 1], np.arange(rows + 1), panel.eos[:rows, None], **cells)
+    return axes
 
 
 def _label(word: str, longest: int = _LONGEST_LABEL) -> str:

@@ -1,4 +1,4 @@
-"""The picture of BLEU by source length: a line and a band for each system, its name beside it."""
+"""The picture of MAIN_METRIC by source length: a line and a band for each system, its name beside it."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from nmt.analysis import fonts
 from nmt.analysis.comparison import CurvePoint
+from nmt.analysis.metrics import MAIN_METRIC, METRICS
+from nmt.runtime.atomic import written_beside
 
 # Told apart by every kind of eye.  # Okabe and Ito (2008)
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
@@ -43,13 +45,13 @@ def draw_length_curves(
             axes.fill_between(lengths, *band, color=color, alpha=0.15, linewidth=0)
             axes.errorbar(  # a curve of one point has no band but this
                 lengths,
-                [point.bleu for point in points],
+                [point.score for point in points],
                 yerr=None if len(points) > 1 else _errors(points[0]),
                 color=color,
                 marker=marker,
                 markersize=5,
             )
-            ends[name] = points[-1].bleu, color
+            ends[name] = points[-1].score, color
         axes.set_ylim(0, max(5.0, 1.1 * max(point.upper for points in curves.values() for point in points)))
         longest = max(point.length for points in curves.values() for point in points)
         axes.set_xlim(0, 1.03 * longest)
@@ -71,22 +73,23 @@ def draw_length_curves(
         if synthetic_long:
             axes.text(0, 1.06, synthetic_long[:1].upper() + synthetic_long[1:], **about)
         axes.set_xlabel(f"{unit} in the source sentence (grey: number of sentences)")
-        axes.set_ylabel("BLEU")
+        axes.set_ylabel(METRICS[MAIN_METRIC].label)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")
-    Path(path).write_bytes(buffer.getvalue())
+    with written_beside(Path(path)) as beside:
+        beside.write_bytes(buffer.getvalue())
 
 
 def _errors(point: CurvePoint) -> list[list[float]]:
-    return [[point.bleu - point.lower], [point.upper - point.bleu]]
+    return [[point.score - point.lower], [point.upper - point.score]]
 
 
 def _name(axes, ends: dict[str, tuple[float, str]], longest: float) -> None:
     """Writes each system's name at the end of its line, those of near neighbors pushed apart."""
     top = axes.get_ylim()[1]
-    places = np.array([bleu for bleu, _ in ends.values()]) / top
+    places = np.array([score for score, _ in ends.values()]) / top
     order = np.argsort(places)
     for below, above in pairwise(order):
         places[above] = max(places[above], places[below] + _APART)

@@ -142,6 +142,9 @@ METRICS: dict[str, Metric] = {
 }
 
 
+MAIN_METRIC = next(iter(METRICS))  # the one that is drawn by length
+
+
 class Measured(NamedTuple):
     """A metric on a corpus: what it is made of, sentence by sentence, and its score."""
 

@@ -1,15 +1,11 @@
 """A folder of results that are replaced together: the old ones stay until the new ones are whole."""
 
 import contextlib
-import fcntl
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-_PARTIAL = ".partial-"
+from nmt.runtime.atomic import remove_abandoned, temporary
 
 
 @contextmanager
@@ -23,13 +19,10 @@ def replacing(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     """
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    _delete_abandoned(folder)
+    remove_abandoned(folder, "partial-")
     with contextlib.ExitStack() as stack:
         stack.callback(_remove_empty, missing)
-        partial = Path(tempfile.mkdtemp(prefix=_PARTIAL, dir=folder))
-        stack.callback(shutil.rmtree, partial, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            stack.callback(os.close, _lock(partial))
+        partial = stack.enter_context(temporary(folder / "partial", folder=True))
         yield partial
         _move(partial, folder, names)
 
@@ -59,25 +52,3 @@ def _move(partial: Path, folder: Path, names: Sequence[str]) -> None:
                 place.rmdir()
         else:
             place.unlink(missing_ok=True)
-
-
-def _lock(partial: Path) -> int:
-    """A handle that keeps others from deleting `partial`, until it is closed or this process ends, however it ends.
-
-    Raises OSError where another process holds one, and on file systems without locks.
-    """
-    handle = os.open(partial, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise
-    return handle
-
-
-def _delete_abandoned(folder: Path) -> None:
-    for partial in folder.glob(f"{_PARTIAL}*"):
-        with contextlib.suppress(OSError):
-            handle = _lock(partial)
-            shutil.rmtree(partial, ignore_errors=True)
-            os.close(handle)

@@ -18,11 +18,11 @@ from nmt.checkpoint.snapshot import (
     TOKENIZER,
     TRAINING,
     Snapshot,
-    digest,
     files_in,
 )
 from nmt.checkpoint.tensors import read_shapes, read_tensors
 from nmt.checkpoint.writing import resolve
+from nmt.runtime.hashing import file_sha256
 
 Result = TypeVar("Result")
 
@@ -170,7 +170,7 @@ def _listed(place: Path, without: Collection[str] = ()) -> dict[str, str]:
 
 def _check(place: Path, checksums: Mapping[str, str], only: Collection[str] = ()) -> None:
     for name in only or checksums:
-        if digest(place / name) != checksums[name]:
+        if file_sha256(place / name) != checksums[name]:
             raise ValueError(f"{place / name}: damaged: its checksum does not match; try another checkpoint of the run")
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nmt import checkpoint
+from nmt.runtime.atomic import written_beside
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +78,8 @@ class RunFolder:
     def write_config(self, config: str) -> None:
         """Puts the YAML text in place of the configuration that stands there, whole or not at all."""
         self.path.mkdir(parents=True, exist_ok=True)
-        beside = self.path / ".config.partial"
-        beside.write_text(config, encoding="utf-8")
-        beside.replace(self.config)
+        with written_beside(self.config) as beside:
+            beside.write_text(config, encoding="utf-8")
 
     @contextmanager
     def lock(self) -> Iterator[None]:

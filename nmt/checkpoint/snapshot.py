@@ -1,6 +1,5 @@
 """What one checkpoint holds, in memory and as files: names, limits and the format's version."""
 
-import hashlib
 import os
 import stat
 from pathlib import Path
@@ -71,9 +70,3 @@ def files_in(folder: Path) -> dict[str, int]:
             if len(sizes) > MAX_FILES:
                 raise ValueError(f"{folder}: holds more than {MAX_FILES} files; this is no checkpoint")
     return sizes
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,6 @@ renamed to NAME.old, and deleted last. So at any moment either NAME is whole, or
 Readers fall back to NAME.old and change nothing; only the one writer (who holds the run's lock) recovers and deletes.
 """
 
-import errno
 import json
 import os
 import shutil
@@ -24,10 +23,11 @@ from nmt.checkpoint.snapshot import (
     TOKENIZER,
     TRAINING,
     Snapshot,
-    digest,
     files_in,
 )
 from nmt.checkpoint.tensors import save_tensors
+from nmt.runtime.atomic import sync
+from nmt.runtime.hashing import file_sha256
 
 
 class SavableTokenizer(Protocol):
@@ -60,13 +60,13 @@ def write(folder: Path, snapshot: Snapshot, tokenizer: SavableTokenizer, previou
             tokenizer.save(partial / TOKENIZER)
         sizes = files_in(partial)
         # Re-read from the page cache: 0.07 s per 100 MB, nearly all of it SHA-256 itself.
-        files = {name: {"bytes": size, "sha256": digest(partial / name)} for name, size in sizes.items()}
+        files = {name: {"bytes": size, "sha256": file_sha256(partial / name)} for name, size in sizes.items()}
         with named(partial / CHECKSUMS):
             text = json.dumps({"format": FORMAT, "files": files}, indent=1)
             (partial / CHECKSUMS).write_text(text, encoding="utf-8")
         for name in (*sizes, CHECKSUMS, TOKENIZER):
             with named(partial / name):
-                _sync(partial / name)
+                sync(partial / name)
     if previous and not previous.exists():
         hard_link(folder, previous, copy=True)
 
@@ -84,8 +84,8 @@ def hard_link(source: Path, folder: Path, *, copy: bool = False) -> None:
             with named(partial / name):
                 if copy or not _linked(source / name, partial / name):
                     shutil.copyfile(source / name, partial / name)
-                    _sync(partial / name)
-        _sync(partial / TOKENIZER)
+                    sync(partial / name)
+        sync(partial / TOKENIZER)
 
 
 def _linked(source: Path, name: Path) -> bool:
@@ -149,7 +149,7 @@ def _made_beside(folder: Path, previous: Path | None = None) -> Iterator[Path]:
     try:
         partial.mkdir()
         yield partial
-        _sync(partial)
+        sync(partial)
         old = _old(folder)
         if folder.exists():
             if previous:
@@ -157,7 +157,7 @@ def _made_beside(folder: Path, previous: Path | None = None) -> Iterator[Path]:
             shutil.rmtree(old, ignore_errors=True)
             folder.rename(old)
         partial.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
         shutil.rmtree(old, ignore_errors=True)
     except NotWritten:
         shutil.rmtree(partial, ignore_errors=True)
@@ -181,15 +181,3 @@ def _partial(folder: Path) -> Path:
 
 def _old(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.old")
-
-
-def _sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk and not only in memory."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems cannot sync a folder
-            raise
-    finally:
-        os.close(handle)

@@ -5,6 +5,7 @@ or decoder may stand beside another. What is null or false asks for nothing, so 
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -152,8 +153,7 @@ _ALIGN = (
 )
 _SALIENCY = (
     Rule(
-        "decode.beam decode.nbest decode.batch_size decode.max_length decode.length_penalty "
-        "decode.length_penalty_alpha",
+        " ".join(f"decode.{each.name}" for each in fields(DecodeConfig)),
         lambda c: not c.tgt,
         "tgt= gives the translations, so nothing is searched; leave {key} out",
     ),
@@ -239,18 +239,19 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
 
 
 def refuse_unused_search(overrides: DecodeOverrides, decode: DecodeConfig) -> None:
-    """Raises ValueError for what `overrides` sets and can have no effect in the search that `decode` describes."""
-    alpha = overrides.length_penalty_alpha
-    if alpha is not None and decode.length_penalty is not LengthPenalty.gnmt:
+    """Raises ValueError for what `overrides` asks for and can have no effect in the search that `decode` describes."""
+    asked = overrides.given()
+    if "length_penalty_alpha" in asked and decode.length_penalty is not LengthPenalty.gnmt:
         raise ValueError(
-            f"decode.length_penalty_alpha={alpha} has no effect: it needs decode.length_penalty=gnmt, and this is "
-            f"{decode.length_penalty.value}; give that too, or leave decode.length_penalty_alpha out"
+            f"decode.length_penalty_alpha={decode.length_penalty_alpha} has no effect: it needs "
+            f"decode.length_penalty=gnmt, and this is {decode.length_penalty.value}; give that too, or leave "
+            "decode.length_penalty_alpha out"
         )
-    for key, value in (("length_penalty", overrides.length_penalty), ("length_penalty_alpha", alpha)):
-        if value is not None and decode.beam == 1:
+    for key in ("length_penalty", "length_penalty_alpha"):
+        if key in asked and decode.beam == 1:
             raise ValueError(
-                f"decode.{key}={_told(value)} has no effect: decode.beam=1 has one hypothesis and nothing to compare; "
-                f"try a wider beam, or leave decode.{key} out"
+                f"decode.{key}={_told(asked[key])} has no effect: decode.beam=1 has one hypothesis and nothing to "
+                f"compare; try a wider beam, or leave decode.{key} out"
             )
 
 

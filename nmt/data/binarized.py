@@ -14,10 +14,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
-from nmt.data.cache import remove_abandoned, written_beside
 from nmt.data.corpus import Corpus, EmptyLines, Pair
 from nmt.data.symbols import EOS, PAD
 from nmt.data.tokenizer import Tokenizer
+from nmt.runtime.atomic import remove_abandoned, written_beside
 
 _VERSION = 1
 _SCHEMA = pa.schema([("src", pa.list_(pa.int32())), ("tgt", pa.list_(pa.int32()))])

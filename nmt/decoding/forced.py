@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -11,8 +10,10 @@ from torch import Tensor
 
 from nmt.data.corpus import Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD
+from nmt.decoding import batching
+from nmt.decoding.batching import batches, pad, windows
 from nmt.decoding.posterior import posterior_attention
-from nmt.decoding.translator import BATCH_PIECES, WINDOW_WEIGHTS, Translation
+from nmt.decoding.translator import Translation
 
 # Rows of the vocabulary product at once: with 30,000 words 512 rows are 60 MB.
 CHUNK = 512
@@ -41,7 +42,7 @@ class _Given(NamedTuple):
 
     @property
     def too_long(self) -> bool:
-        return self.weights > WINDOW_WEIGHTS
+        return self.weights > batching.WINDOW_WEIGHTS
 
 
 @torch.inference_mode()
@@ -60,15 +61,18 @@ def force_decode(
     """
     assert not model.training, "dropout would change what is found: call model.eval() first"
     stepper = model.for_inference() if posterior else None
-    for window in _windows((_encode(tokenizer, pair) for pair in pairs), 32 * batch_size):
+    for window in windows((_encode(tokenizer, pair) for pair in pairs), 32 * batch_size, lambda given: given.weights):
         found = [_without_weights(tokenizer, given) for given in window]
-        for rows in _batches(window, batch_size):
+        # Those that the model can be led through, longest first, equals in order.
+        fitting = (row for row, given in enumerate(window) if not (given.blank or given.too_long))
+        order = sorted(fitting, key=lambda row: (-len(window[row].tgt), -len(window[row].src)))
+        for rows in batches(order, [given.longer for given in window], batch_size):
             batch = [window[row] for row in rows]
             for row, forced in zip(rows, _force_batch(model, stepper, tokenizer, batch, score), strict=True):
                 found[row] = forced
         for row, given in enumerate(window):
             if score and given.too_long:
-                sides = (_pad([ids])[0].to(model.device) for ids in (given.src, [BOS, *given.tgt[:-1]], given.tgt))
+                sides = (pad([ids])[0].to(model.device) for ids in (given.src, [BOS, *given.tgt[:-1]], given.tgt))
                 total = float(log_probs_by_steps(model, *sides))
                 found[row] = found[row]._replace(score=total / len(given.tgt), log_prob=total)
         yield from found
@@ -81,9 +85,9 @@ def _encode(tokenizer, pair: Pair) -> _Given:
 
 
 def _force_batch(model, stepper, tokenizer, batch: list[_Given], score: bool) -> Iterator[Translation]:
-    src, src_lengths = _pad([given.src for given in batch])
-    tgt_in, _ = _pad([[BOS, *given.tgt[:-1]] for given in batch])
-    tgt_out, _ = _pad([given.tgt for given in batch])
+    src, src_lengths = pad([given.src for given in batch])
+    tgt_in, _ = pad([[BOS, *given.tgt[:-1]] for given in batch])
+    tgt_out, _ = pad([given.tgt for given in batch])
     src, src_lengths, tgt_in, tgt_out = (each.to(model.device) for each in (src, src_lengths, tgt_in, tgt_out))
     features, weights = model.features(src, src_lengths, tgt_in)
     totals = _log_probs(model, features, tgt_out) if score else [math.nan] * len(batch)
@@ -142,41 +146,3 @@ def _without_weights(tokenizer, given: _Given) -> Translation:
         src_word_of=given.src_word_of,
         tgt_word_of=given.tgt_word_of,
     )
-
-
-def _windows(pairs: Iterable[_Given], max_size: int) -> Iterator[list[_Given]]:
-    """Consecutive pairs, at most `max_size` and about WINDOW_WEIGHTS numbers of attention a window."""
-    window, weights = [], 0
-    for given in pairs:
-        window.append(given)
-        weights += given.weights
-        if len(window) == max_size or weights >= WINDOW_WEIGHTS:
-            yield window
-            window, weights = [], 0
-    if window:
-        yield window
-
-
-def _batches(window: list[_Given], batch_size: int) -> Iterator[list[int]]:
-    """Rows of the pairs that the model can be led through, longest first, batch by batch; equals stay in order."""
-    batch: list[int] = []
-    longest = 0
-    for row in sorted(range(len(window)), key=lambda row: (-len(window[row].tgt), -len(window[row].src))):
-        given = window[row]
-        if given.blank or given.too_long:
-            continue
-        longest = max(longest, given.longer)
-        if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > BATCH_PIECES):
-            yield batch
-            batch, longest = [], given.longer
-        batch.append(row)
-    if batch:
-        yield batch
-
-
-def _pad(rows: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """ids (B, S) with PAD behind each sentence, and lengths (B,)."""
-    lengths = torch.tensor([len(row) for row in rows])
-    padded = torch.full((len(rows), int(lengths.max())), PAD)
-    padded[torch.arange(padded.shape[1]) < lengths.unsqueeze(1)] = torch.tensor(list(chain(*rows)))
-    return padded, lengths

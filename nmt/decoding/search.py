@@ -12,6 +12,7 @@ no live hypothesis can enter the n best any more. The last rule changes no resul
 hypothesis grows, so log_prob / penalty(max_length) bounds every score still in reach.
 """
 
+from dataclasses import dataclass
 from enum import Enum
 from itertools import count
 from typing import Any, NamedTuple, Protocol
@@ -33,6 +34,34 @@ class LengthPenalty(Enum):
     none = "none"  # by nothing
     average = "average"  # by its length, EOS included
     gnmt = "gnmt"  # by ((5 + length) / 6) ** alpha: Wu et al. (2016), eq. 14
+
+
+@dataclass
+class SearchOptions:
+    """The options of a search: decode.* of the configuration. Raises ValueError where they contradict each other."""
+
+    beam: int = 5  # places of the beam; 1 is greedy search
+    nbest: int = 1  # hypotheses returned for a sentence
+    max_length: int | None = None  # the most tokens of a hypothesis, EOS included; None: twice the source and ten more
+    length_penalty: LengthPenalty = LengthPenalty.average
+    length_penalty_alpha: float = 0.6  # of gnmt
+
+    def __post_init__(self):
+        if self.beam < 1:
+            raise ValueError(f"decode.beam is {self.beam}: a beam has at least one place; try decode.beam=5")
+        if self.nbest < 1:
+            raise ValueError(f"decode.nbest is {self.nbest}: give 1 to {self.beam}, which is decode.beam")
+        if self.nbest > self.beam:
+            raise ValueError(
+                f"decode.nbest={self.nbest} is more than the {self.beam} of decode.beam: try decode.beam={self.nbest}"
+            )
+        if self.max_length is not None and self.max_length < 1:
+            raise ValueError(f"decode.max_length is {self.max_length}: a translation needs one piece at least; try 200")
+        if not 0 <= self.length_penalty_alpha <= 10:  # below 0 no bound holds; above 10 is a slip of the finger
+            raise ValueError(
+                f"decode.length_penalty_alpha is {self.length_penalty_alpha}: the exponent of the length lies in 0 to "
+                "10; try decode.length_penalty_alpha=0.6"
+            )
 
 
 class Searchable(Protocol):
@@ -64,20 +93,17 @@ def greedy_search(
     model: Searchable,
     src: Tensor,
     src_lengths: Tensor,
+    options: SearchOptions,
     *,
-    max_length: int | Tensor,
-    length_penalty: LengthPenalty = LengthPenalty.average,
-    length_penalty_alpha: float = 1.0,
     attention: bool = True,
 ) -> list[Hypothesis]:
     """The most probable token at each step, for src (B, S) of true lengths (B,); one hypothesis a sentence, scored as
-    beam_search scores it.
+    beam_search scores it, whatever `options.beam` is.
 
-    max_length, one number or (B,), is the most tokens of a hypothesis, EOS included. alpha is gnmt's.
     `attention=False` keeps no weights (they come as (T, 0)), which is what a line of 10,000 words wants.
-    Raises ValueError if max_length is below 1 or the model's output is not a distribution (NaN).
+    Raises ValueError if the model's output is not a distribution (NaN).
     """
-    limits = _limits(max_length, src)
+    limits = _limits(options, src_lengths)
     sentences = torch.arange(src.shape[0], device=src.device)
     source, state = model.encode(src, src_lengths)
     tokens = torch.full_like(sentences, BOS)
@@ -86,7 +112,7 @@ def greedy_search(
     for length in count(1):
         logits, state, weights = model.step(tokens, state, source)
         best = _continue(logits, log_probs, beam=1)
-        scores = length_normalize(best.log_probs, length, length_penalty, length_penalty_alpha)
+        scores = length_normalize(best.log_probs, length, options)
         history.append(_search_step(sentences, best, scores, weights, attention))
         (live,) = torch.where((best.tokens[:, 0] != EOS) & (length < limits) & best.log_probs[:, 0].isfinite())
         if len(live) == 0:
@@ -102,80 +128,55 @@ def beam_search(
     model: Searchable,
     src: Tensor,
     src_lengths: Tensor,
+    options: SearchOptions,
     *,
-    beam: int,
-    nbest: int = 1,
-    max_length: int | Tensor,
-    length_penalty: LengthPenalty = LengthPenalty.average,
-    length_penalty_alpha: float = 1.0,
     attention: bool = True,
 ) -> list[list[Hypothesis]]:
     """The n best hypotheses of each sentence, best score first, for src (B, S) of true lengths (B,).
 
-    max_length, one number or (B,), is the most tokens of a hypothesis, EOS included. A list holds finished hypotheses
-    only, so it may be shorter than nbest; the unfinished come back only where a sentence has no finished one at all.
-    alpha is gnmt's. `attention=False` keeps no weights: (T, 0). What else is in the batch changes nothing.
-    Raises ValueError for options that make no sense, or if the model's output is not a distribution (NaN).
+    A list holds finished hypotheses only, so it may be shorter than nbest; the unfinished come back only where a
+    sentence has no finished one at all. `attention=False` keeps no weights: (T, 0). What else is in the batch changes
+    nothing. Raises ValueError if the model's output is not a distribution (NaN).
     """
-    check_options(beam=beam, nbest=nbest, length_penalty_alpha=length_penalty_alpha)
-    limits = _limits(max_length, src)
+    limits = _limits(options, src_lengths)
     sentences = torch.arange(src.shape[0], device=src.device)
     source, state = model.encode(src, src_lengths)
-    slots = _start(src.shape[0], beam, src.device)
+    slots = _start(src.shape[0], options.beam, src.device)
     history: list[SearchStep] = []
     for length in count(1):
         logits, state, weights = model.step(slots.tokens.flatten(), state, source)
-        best = _continue(logits, slots.log_probs, beam)
-        scores = _mask_taken_slots(
-            length_normalize(best.log_probs, length, length_penalty, length_penalty_alpha), slots.finished_scores
-        )
+        best = _continue(logits, slots.log_probs, options.beam)
+        scores = _mask_taken_slots(length_normalize(best.log_probs, length, options), slots.finished_scores)
         history.append(_search_step(sentences, best, scores, weights, attention))
         rows = slots.tokens.shape[1]
         slots = _update_beam(best, scores, slots.finished_scores)
-        within_reach = length_normalize(slots.log_probs.amax(dim=1), limits, length_penalty, length_penalty_alpha)
-        (live,) = torch.where((length < limits) & (within_reach > slots.finished_scores[:, nbest - 1]))
+        within_reach = length_normalize(slots.log_probs.amax(dim=1), limits, options)
+        (live,) = torch.where((length < limits) & (within_reach > slots.finished_scores[:, options.nbest - 1]))
         if len(live) == 0:
             break
         if len(live) < len(sentences):
             sentences, limits, source = sentences[live], limits[live], source.select(live)
             slots = Beam(*(field[live] for field in slots))
         state = state.select((live.unsqueeze(1) * rows + best.parents[live]).flatten())
-    return backtrace(history, src_lengths, nbest)
+    return backtrace(history, src_lengths, options.nbest)
 
 
-def length_normalize(
-    log_probs: Tensor, length: int | Tensor, length_penalty: LengthPenalty, length_penalty_alpha: float
-) -> Tensor:
+def length_normalize(log_probs: Tensor, length: int | Tensor, options: SearchOptions) -> Tensor:
     """Scores of hypotheses of that length (tokens, EOS included; a tensor must broadcast)."""
-    match length_penalty:
+    match options.length_penalty:
         case LengthPenalty.none:
             return log_probs
         case LengthPenalty.average:
             return log_probs / length
         case LengthPenalty.gnmt:  # Wu et al. (2016), eq. 14, without the coverage term
-            return log_probs / ((5 + length) / 6) ** length_penalty_alpha
+            return log_probs / ((5 + length) / 6) ** options.length_penalty_alpha
         case _:
-            raise ValueError(f"decode.length_penalty is {length_penalty!r}; try one of: none, average, gnmt")
+            raise ValueError(f"decode.length_penalty is {options.length_penalty!r}; try one of: none, average, gnmt")
 
 
-def check_options(*, beam: int, nbest: int, length_penalty_alpha: float) -> None:
-    """Raises ValueError where the options of a beam search contradict each other."""
-    if beam < 1:
-        raise ValueError(f"decode.beam is {beam}: a beam has at least one place; try decode.beam=5")
-    if not 1 <= nbest <= beam:
-        raise ValueError(f"decode.nbest is {nbest}, and decode.beam={beam} gives 1 to {beam}; try a wider decode.beam")
-    if not 0 <= length_penalty_alpha <= 10:  # below 0 no bound holds; above 10 is a slip of the finger
-        raise ValueError(
-            f"decode.length_penalty_alpha is {length_penalty_alpha}: the exponent of the length lies in 0 to 10; try "
-            "decode.length_penalty_alpha=0.6"
-        )
-
-
-def _limits(max_length: int | Tensor, src: Tensor) -> Tensor:
-    """max_length as (B,) float64, the type in which scores are normalized."""
-    limits = torch.as_tensor(max_length, device=src.device).expand(src.shape[0])
-    if (limits < 1).any():
-        raise ValueError(f"decode.max_length is {int(limits.min())}: a translation needs one piece at least")
+def _limits(options: SearchOptions, src_lengths: Tensor) -> Tensor:
+    """The most tokens of each sentence's hypotheses, (B,) float64, the type in which scores are normalized."""
+    limits = 2 * src_lengths + 10 if options.max_length is None else torch.full_like(src_lengths, options.max_length)
     return limits.double()
 
 

@@ -1,21 +1,16 @@
 """The translator: lines of text in, translations out, in order and as they come, whatever their number and length."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from nmt.data.symbols import EOS, NAMES, PAD
+from nmt.data.symbols import EOS, NAMES
+from nmt.decoding.batching import batches, pad, windows
 from nmt.decoding.hypotheses import Hypothesis
-from nmt.decoding.search import FORBIDDEN_IDS, LengthPenalty, Searchable, beam_search, check_options, greedy_search
+from nmt.decoding.search import FORBIDDEN_IDS, Searchable, SearchOptions, beam_search, greedy_search
 
-# Padded source pieces a batch: 64 sentences of 128. With a beam of 5 and 512-wide keys a step then needs about 90 MB.
-BATCH_PIECES = 8192
-# Numbers in the attention matrices that wait in a window, if targets are as long as sources: 128 MB.
-WINDOW_WEIGHTS = 2**25
 # Source pieces beyond which a line comes without its weights: with a beam of 5 it would need gigabytes for them.
 ATTENTION_PIECES = 2048
 # Whatever some reader takes for the end of a line (str.splitlines), so that one line in is one line out.
@@ -93,39 +88,27 @@ class Translator:
     """Translates lines with a model in eval mode, in batches of like length.
 
     A batch holds at most batch_size sentences and BATCH_PIECES padded pieces, so a line of 10,000 words goes alone.
-    max_length is the most target pieces of a translation, EOS included; None means twice the source and ten more.
     `attention=False` leaves the weights behind, and which word each piece belongs to. The weights of a very long line
     are far larger than all the rest, so a line of more than ATTENTION_PIECES comes without them in any case.
 
-    Raises ValueError for options that make no sense, by their names on the command line.
+    Raises ValueError for a batch without a sentence.
     """
 
     def __init__(
         self,
         model: TranslationModel,
         tokenizer: TokenizerLike,
+        search: SearchOptions,
         *,
-        beam: int = 5,
-        nbest: int = 1,
         batch_size: int = 64,
-        max_length: int | None = None,
-        length_penalty: LengthPenalty = LengthPenalty.average,
-        length_penalty_alpha: float = 1.0,
         attention: bool = True,
     ):
-        check_options(beam=beam, nbest=nbest, length_penalty_alpha=length_penalty_alpha)
         if batch_size < 1:
             raise ValueError(f"decode.batch_size is {batch_size}: a batch has at least one sentence; try 64")
-        if max_length is not None and max_length < 1:
-            raise ValueError(f"decode.max_length is {max_length}: a translation needs one piece at least; try 200")
         self.model = model
         self.tokenizer = tokenizer
-        self.beam = beam
-        self.nbest = nbest
+        self.search = search
         self.batch_size = batch_size
-        self.max_length = max_length
-        self.length_penalty = length_penalty
-        self.length_penalty_alpha = length_penalty_alpha
         self.attention = attention
 
     def translate(
@@ -142,8 +125,9 @@ class Translator:
         assert not self.model.training, "dropout would change the translations: call model.eval() first"
         # Search picks from the `beam + len(FORBIDDEN_IDS)` largest; one more, so that the last of them is not picked by
         # bf16.
-        model = self.model.for_inference(fold_memory=self.beam > 1, rescore_top_k=self.beam + len(FORBIDDEN_IDS) + 1)
-        for lines_ahead in _windows(map(self._prepare, lines), window):
+        beam = self.search.beam
+        model = self.model.for_inference(fold_memory=beam > 1, rescore_top_k=beam + len(FORBIDDEN_IDS) + 1)
+        for lines_ahead in windows(map(self._prepare, lines), window, lambda line: len(line.ids) ** 2):
             # The window in which skipping ends is searched whole, so that each line is in the batch it would be in.
             if skip < len(lines_ahead):
                 yield from self._translate_window(model, lines_ahead)[skip:]
@@ -157,25 +141,22 @@ class Translator:
 
     def _translate_window(self, model: Searchable, lines: list[SourceLine]) -> list[list[Translation]]:
         translations = [[_empty(line)] for line in lines]
-        for rows in _batches(lines, self.batch_size):
+        lengths = [len(line.ids) for line in lines]
+        # Longest first, equals in order; EOS alone is no line to translate, and long lines come without attention.
+        order = sorted((row for row, length in enumerate(lengths) if length > 1), key=lambda row: -lengths[row])
+        for rows in batches(order, lengths, self.batch_size, apart=ATTENTION_PIECES):
             batch = [lines[row] for row in rows]
-            for row, line, best in zip(rows, batch, self._search(model, batch), strict=True):
+            for row, line, best in zip(rows, batch, self._search_batch(model, batch), strict=True):
                 translations[row] = [self._finish(line, hypothesis) for hypothesis in best]
         return translations
 
-    def _search(self, model: Searchable, batch: list[SourceLine]) -> list[list[Hypothesis]]:
-        src, src_lengths = _pad([line.ids for line in batch])
-        limits = 2 * src_lengths + 10 if self.max_length is None else torch.full_like(src_lengths, self.max_length)
-        sentences = src.to(self.model.device), src_lengths.to(self.model.device)
-        options = {
-            "max_length": limits,
-            "length_penalty": self.length_penalty,
-            "length_penalty_alpha": self.length_penalty_alpha,
-            "attention": self.attention and src.shape[1] <= ATTENTION_PIECES,
-        }
-        if self.beam == 1:
-            return [[best] for best in greedy_search(model, *sentences, **options)]
-        return beam_search(model, *sentences, beam=self.beam, nbest=self.nbest, **options)
+    def _search_batch(self, model: Searchable, batch: list[SourceLine]) -> list[list[Hypothesis]]:
+        src, src_lengths = pad([line.ids for line in batch])
+        src, src_lengths = src.to(self.model.device), src_lengths.to(self.model.device)
+        attention = self.attention and src.shape[1] <= ATTENTION_PIECES
+        if self.search.beam == 1:
+            return [[best] for best in greedy_search(model, src, src_lengths, self.search, attention=attention)]
+        return beam_search(model, src, src_lengths, self.search, attention=attention)
 
     def _finish(self, line: SourceLine, hypothesis: Hypothesis) -> Translation:
         tgt, ids = self.tokenizer.tgt, hypothesis.ids
@@ -197,43 +178,3 @@ class Translator:
 
 def _empty(line: SourceLine) -> Translation:
     return Translation("", 0.0, 0.0, line.words, [], [], [], np.zeros((0, 0), np.float32), [], [])
-
-
-def _windows(lines: Iterable[SourceLine], max_size: int) -> Iterator[list[SourceLine]]:
-    """Consecutive lines, at most `max_size` and about WINDOW_WEIGHTS numbers of attention a window."""
-    window, weights = [], 0
-    for line in lines:
-        window.append(line)
-        weights += len(line.ids) ** 2
-        if len(window) == max_size or weights >= WINDOW_WEIGHTS:
-            yield window
-            window, weights = [], 0
-    if window:
-        yield window
-
-
-def _batches(lines: list[SourceLine], batch_size: int) -> Iterator[list[int]]:
-    """Rows of the lines that have pieces, longest first, batch by batch; equals stay in order."""
-    batch: list[int] = []
-    for row in sorted(range(len(lines)), key=lambda row: -len(lines[row].ids)):
-        if len(lines[row].ids) == 1:  # nothing but EOS, and so are all that follow
-            break
-        longest = len(lines[batch[0]].ids) if batch else 0
-        without = (
-            longest > ATTENTION_PIECES >= len(lines[row].ids)
-        )  # these come without attention, and this one with it
-        if batch and (len(batch) == batch_size or (len(batch) + 1) * longest > BATCH_PIECES or without):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
-        yield batch
-
-
-def _pad(sentences: list[list[int]]) -> tuple[Tensor, Tensor]:
-    """ids (B, S) with PAD behind each sentence, and lengths (B,)."""
-    lengths = torch.tensor([len(ids) for ids in sentences])
-    filled = torch.tensor(list(chain(*sentences)))
-    padded = torch.full((len(sentences), int(lengths.max())), PAD)
-    padded[torch.arange(padded.shape[1]) < lengths.unsqueeze(1)] = filled
-    return padded, lengths

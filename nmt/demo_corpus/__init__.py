@@ -6,8 +6,8 @@ word without English source (the article of "likes music", the de of "drinks wat
 without French ("does"). One English sentence has one French: you is vous, they are ils, each word has one sense.
 
     lexicon, verbs   the words        inflection   their regular forms
-    phrases, verbals, clauses, sentences           the grammar, from small to large
-    weave            elision, contraction, links   corpus of files: this module
+    phrases, verbals, usage, clauses, sentences           the grammar, from small to large
+    surface          elision, contraction, links   corpus of files: this module
 """
 
 import hashlib
@@ -16,10 +16,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nmt.data.cache import remove_abandoned, written_beside
 from nmt.demo_corpus.phrases import Choices
 from nmt.demo_corpus.sentences import sentence
 from nmt.demo_corpus.surface import Example
+from nmt.runtime.atomic import remove_abandoned, written_beside
+from nmt.runtime.hashing import file_sha256
 
 DEMO_SRC = "en"
 DEMO_TGT = "fr"
@@ -113,7 +114,7 @@ def _complete(folder: Path, wanted: dict[str, int]) -> bool:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         sums = manifest.pop("sha256")
-        files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sums}
+        files = {name: file_sha256(folder / name) for name in sums}
     except (OSError, ValueError, KeyError, AttributeError):
         return False
     return manifest == wanted and files == sums and len(sums) == 9

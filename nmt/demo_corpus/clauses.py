@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from nmt.demo_corpus.inflection import Person
-from nmt.demo_corpus.lexicon import FEELINGS, FREQUENCY, MANNER, MEN, WOMEN
+from nmt.demo_corpus.lexicon import FEELINGS, FREQUENCY, MEN, WOMEN
 from nmt.demo_corpus.phrases import (
     NEGATED,
     OBJECTS,
@@ -22,6 +22,15 @@ from nmt.demo_corpus.phrases import (
 )
 from nmt.demo_corpus.predicates import predicate
 from nmt.demo_corpus.surface import En, Fr, Fragment, gloss
+from nmt.demo_corpus.usage import (
+    TENSES,
+    choose_negation,
+    is_timeless,
+    shown_tense,
+    take_modal,
+    with_adverb,
+    with_clitic,
+)
 from nmt.demo_corpus.verbals import DIRECT, INDIRECT, Manner, Negation, Tense, copula, verbal
 from nmt.demo_corpus.verbs import VERBS, Frame, Place, Verb
 
@@ -140,17 +149,6 @@ def _relative_where(choices: Choices) -> Fragment:
     return where + verbal(subject, verb, Manner(shown_tense(choices.weigh(TENSES), verb, subject)))
 
 
-TENSES = ((Tense.PRESENT, 48.0), (Tense.PROGRESSIVE, 8.0), (Tense.PAST, 28.0), (Tense.FUTURE, 16.0))
-
-
-def shown_tense(tense: Tense, verb: Verb, subject: Phrase) -> Tense:
-    """The tense, or the present where English would not show it, or French agreement would need a guess."""
-    guess = verb.etre and subject.person in (Person.I, Person.WE, Person.YOU)
-    if tense is Tense.PAST and (verb.stative or verb.past == "-" or guess):
-        return Tense.PRESENT
-    return Tense.PRESENT if tense is Tense.PROGRESSIVE and verb.stative else tense
-
-
 class Clause(NamedTuple):
     """A clause with the tense it took; `timeless`: a time ("every day") would not suit it."""
 
@@ -175,29 +173,13 @@ def clause(
     return _doing(choices, subject, tense, rich, question, depth)
 
 
-def _negation(choices: Choices, subject: Phrase, question: bool) -> Negation:
-    if subject.universal:  # "every baker does not sing" leaves open what is denied
-        return Negation.NONE
-    if question:
-        return Negation.NOT if choices.chance(0.1) else Negation.NONE
-    return choices.weigh(
-        ((Negation.NONE, 74.0), (Negation.NOT, 16.0), (Negation.NEVER, 6.0), (Negation.NO_LONGER, 4.0))
-    )
-
-
-def _timeless(manner: Manner) -> bool:
-    """True where "every day" or "yesterday" would sit ill beside the negation."""
-    never = manner.negation in (Negation.NEVER, Negation.NO_LONGER)
-    return never or (manner.negation is Negation.NOT and manner.tense is Tense.PRESENT)
-
-
 def _being(choices: Choices, subject: Phrase, tense: Tense, rich: float, question: bool) -> Clause:
     tense = Tense.PRESENT if tense is Tense.PROGRESSIVE else tense
-    negation = _negation(choices, subject, question)
+    negation = choose_negation(choices, subject, question)
     if tense is not Tense.PRESENT and negation is not Negation.NONE:
         negation = Negation.NOT
     manner = Manner(tense, negation, question)
-    timeless = _timeless(manner) or subject.kind not in "pa"
+    timeless = is_timeless(manner) or subject.kind not in "pa"
     if tense is Tense.PRESENT and subject.kind in "pa" and choices.chance(0.2):
         feeling = choices.pick(tuple(FEELINGS))
         pair = copula(subject, manner, feeling=True)
@@ -221,40 +203,29 @@ def _doing(choices: Choices, subject: Phrase, tense: Tense, rich: float, questio
         fitting = [verb for verb in VERBS if verb.frame is Frame.OBJECT and kind in verb.who]
     verb = choices.pick(fitting)
     tense = shown_tense(tense, verb, subject)
-    negation = _negation(choices, subject, question)
+    negation = choose_negation(choices, subject, question)
     manner = Manner(tense, negation, question)
     if (tense is not Tense.PRESENT and negation is Negation.NO_LONGER) or (
         tense is Tense.PROGRESSIVE and negation is Negation.NEVER
     ):
         manner.negation = Negation.NOT
     if not verb.stative and tense in (Tense.PRESENT, Tense.PAST) and not verb.tail and choices.chance(0.15):
-        _take_modal(choices, manner, kind, subject)
+        take_modal(choices, manner, kind, subject)
     elif (
         negation is Negation.NONE and tense in (Tense.PRESENT, Tense.PAST) and not verb.stative and choices.chance(0.12)
     ):
         manner.frequency = choices.pick(tuple(FREQUENCY))
-    timeless = verb.stative or bool(manner.frequency) or _timeless(manner)
+    timeless = verb.stative or bool(manner.frequency) or is_timeless(manner)
     return Clause(
         _complete(choices, subject, verb, manner, rich, depth), manner.tense, timeless or isinstance(manner.modal, Verb)
     )
-
-
-def _take_modal(choices: Choices, manner: Manner, kind: str, subject: Phrase) -> None:
-    if choices.chance(0.5):
-        manner.tense = Tense.PRESENT
-        manner.modal = choices.pick(("can", "must"))
-        if manner.negation is not Negation.NONE:
-            manner.negation = Negation.NONE if manner.question else Negation.NOT
-        return
-    manner.modal = choices.pick(tuple(verb for verb in VERBS if verb.frame is Frame.VERB and kind in verb.who))
-    manner.tense = shown_tense(manner.tense, manner.modal, subject)
 
 
 def _complete(choices: Choices, subject: Phrase, verb: Verb, manner: Manner, rich: float, depth: int) -> Fragment:
     """The verb with its complements, by its frame."""
     match verb.frame:
         case Frame.ALONE:
-            pair = _with_adverb(choices, verb, manner, verbal(subject, verb, manner), Fragment())
+            pair = with_adverb(choices, verb, manner, verbal(subject, verb, manner), Fragment())
             return (
                 pair + located(choices, choices.weigh(LOCATIONS), rich) if choices.chance(0.25 + 0.3 * rich) else pair
             )
@@ -272,7 +243,7 @@ def _complete(choices: Choices, subject: Phrase, verb: Verb, manner: Manner, ric
             return _with_gift(choices, subject, verb, manner, rich)
         case Frame.TO_PERSON:
             if choices.chance(0.35):
-                return _with_clitic(choices, subject, verb, manner, INDIRECT)
+                return with_clitic(choices, subject, verb, manner, INDIRECT)
             pair = verbal(subject, verb, manner)
             # "talks to the man": parle à; "answers the man": répond à, whose à is in the verb.
             source = pair.en[-1]
@@ -286,47 +257,19 @@ def _complete(choices: Choices, subject: Phrase, verb: Verb, manner: Manner, ric
             raise AssertionError(f"{verb.base} takes a clause or a verb, which is not a complement")
 
 
-def _with_adverb(choices: Choices, verb: Verb, manner: Manner, core: Fragment, thing: Fragment) -> Fragment:
-    """After the object in English, before it in French: eats the apple quickly, mange rapidement la pomme."""
-    usual = verb.manner and not manner.frequency and manner.negation is Negation.NONE and len(thing.en) < 6
-    if not usual or manner.question or not choices.chance(0.3):
-        return core + thing
-    how = En(choices.pick(tuple(MANNER)))
-    return Fragment([*core.en, *thing.en, how], [*core.fr, Fr(MANNER[how.text], (how,)), *thing.fr])
-
-
 def _with_object(choices: Choices, subject: Phrase, verb: Verb, manner: Manner, rich: float, depth: int) -> Fragment:
     if not verb.tail and verb.base != "have" and choices.chance(0.2):
-        return _with_clitic(choices, subject, verb, manner, DIRECT)
+        return with_clitic(choices, subject, verb, manner, DIRECT)
     negation = Negation.NONE if verb.tail else manner.negation
     if verb.tail:  # avoir besoin de: no "de des"
         thing = noun_phrase(choices, verb.objects, rich, PLACED, singular=0.8)
     else:
         thing = object_phrase(choices, verb.objects, rich, negation, depth=depth)
-    pair = _with_adverb(choices, verb, manner, verbal(subject, verb, manner), thing.pair)
+    pair = with_adverb(choices, verb, manner, verbal(subject, verb, manner), thing.pair)
     short = len(thing.pair.en) < 6 and not manner.question
     return (
         pair + located(choices, choices.weigh(LOCATIONS), rich) if short and choices.chance(0.1 + 0.2 * rich) else pair
     )
-
-
-def _with_clitic(choices: Choices, subject: Phrase, verb: Verb, manner: Manner, table: dict[str, str]) -> Fragment:
-    """An object pronoun: after the verb in English, before it in French; "to him" is lui."""
-    kinds = verb.objects
-    words = ["it", "them", "it"] if not set(kinds) & set("pa") else ["him", "her", "them"]
-    if kinds in ("p", "pa") and (manner.tense is not Tense.PAST or table is INDIRECT):
-        # No participle can agree with me, us or you without a guess; and "I see me" is something else.
-        words += {Person.I: ["you"], Person.WE: ["you"], Person.YOU: ["me", "us"]}.get(
-            subject.person, ["me", "us", "you"]
-        )
-    word = En(choices.pick(words))
-    clitic = Fr(table[word.text], (word,))
-    if table is DIRECT:
-        manner.agrees = (word.text == "her", word.text == "them")
-    pair = verbal(subject, verb, manner, [clitic])
-    if table is INDIRECT and verb.particle:
-        clitic.of = (pair.en[-1], word)  # "to him"
-    return pair + Fragment([word])
 
 
 def _with_gift(choices: Choices, subject: Phrase, verb: Verb, manner: Manner, rich: float) -> Fragment:

@@ -4,12 +4,10 @@ from dataclasses import replace
 
 from nmt.demo_corpus.clauses import (
     SPOTS,
-    TENSES,
     Clause,
     clause,
     located,
     object_phrase,
-    shown_tense,
     subject_phrase,
     with_relative,
 )
@@ -17,6 +15,7 @@ from nmt.demo_corpus.inflection import Person
 from nmt.demo_corpus.lexicon import NOUNS, NUMBERS
 from nmt.demo_corpus.phrases import Choices, Determiner, Phrase, noun_phrase, noun_words
 from nmt.demo_corpus.surface import En, Example, Fr, Fragment, gloss, render
+from nmt.demo_corpus.usage import TENSES, shown_tense
 from nmt.demo_corpus.verbals import Manner, Tense, verbal
 from nmt.demo_corpus.verbs import VERBS, Frame, Verb
 

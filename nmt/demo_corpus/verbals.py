@@ -8,6 +8,7 @@ wants to see him    veut le voir          has rested        s'est reposé
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from nmt.demo_corpus.inflection import Person, agree
 from nmt.demo_corpus.lexicon import FREQUENCY
@@ -94,6 +95,34 @@ def _ordered(
     return Fragment(en, [*noun, *before, finite, _inverted(subject), *after])
 
 
+class _Finite(NamedTuple):
+    """The English verb; `of`: what the finite French verb stands for, its particle apart."""
+
+    auxiliary: list[En]
+    main: En
+    of: tuple[En, ...]
+
+
+def _finite(verb: Verb, manner: Manner, person: Person) -> _Finite:
+    """The modal, auxiliary or do-support of a verb, and its form."""
+    head = manner.modal if isinstance(manner.modal, Verb) else verb
+    third, past = person is Person.HE, manner.tense is Tense.PAST
+    if isinstance(manner.modal, str) and manner.modal:
+        modal = En("cannot" if manner.modal == "can" and manner.negation is Negation.NOT else manner.modal)
+        return _Finite([modal], En(verb.base), (modal,))
+    if manner.tense is Tense.PROGRESSIVE:
+        auxiliary, main = En(_be(person)), En(head.ing)
+        return _Finite([auxiliary], main, (auxiliary, main))
+    if manner.tense is Tense.FUTURE:
+        auxiliary, main = En("will"), En(head.base)
+        return _Finite([auxiliary], main, (auxiliary, main))
+    if manner.question or manner.negation is Negation.NOT:
+        auxiliary, main = En("did" if past else "does" if third else "do"), En(head.base)
+        return _Finite([auxiliary], main, (auxiliary,) if past else (main,))
+    main = En(head.past if past else head.third if third else head.base)
+    return _Finite([], main, (main,))
+
+
 def verbal(subject: Phrase, verb: Verb, manner: Manner, clitics: Sequence[Fr] = ()) -> Fragment:
     """Subject and verb, without what follows: "the cat does not see", "le chat ne le voit pas" with a clitic le.
 
@@ -105,31 +134,9 @@ def verbal(subject: Phrase, verb: Verb, manner: Manner, clitics: Sequence[Fr] = 
     often = [En(manner.frequency)] if manner.frequency else []
     adverb = [Fr(FREQUENCY[word.text], (word,)) for word in often]
     particle = [En(verb.particle)] if verb.particle else []
-    third = person is Person.HE
-    supported = manner.question or manner.negation is Negation.NOT
-
-    auxiliary: list[En] = []
-    finite_of: tuple[En, ...]  # what the finite French verb stands for, its particle apart
-    if isinstance(manner.modal, str) and manner.modal:
-        modal = En("cannot" if manner.modal == "can" and manner.negation is Negation.NOT else manner.modal)
-        auxiliary, main = [modal], En(verb.base)
-        finite_of = (modal,)
-        if modal.text == "cannot":
-            negation, ne, second = [], [Fr("ne", (modal,))], [Fr("pas", (modal,))]
-    elif tense is Tense.PROGRESSIVE:
-        auxiliary, main = [En(_be(person))], En(head.ing)
-        finite_of = (auxiliary[0], main)
-    elif tense is Tense.FUTURE:
-        auxiliary, main = [En("will")], En(head.base)
-        finite_of = (auxiliary[0], main)
-    elif supported:
-        main = En(head.base)
-        past = tense is Tense.PAST
-        auxiliary = [En("did" if past else "does" if third else "do")]
-        finite_of = (auxiliary[0],) if past else (main,)
-    else:
-        main = En(head.past if tense is Tense.PAST else head.third if third else head.base)
-        finite_of = (main,)
+    auxiliary, main, finite_of = _finite(verb, manner, person)
+    if auxiliary and auxiliary[0].text == "cannot":
+        negation, ne, second = [], [Fr("ne", (auxiliary[0],))], [Fr("pas", (auxiliary[0],))]
 
     lexical = main  # the English word that carries the verb itself
     english = [*negation, *often, main]

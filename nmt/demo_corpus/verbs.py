@@ -1,7 +1,7 @@
 """The verbs of the demo corpus, with what they take in either language."""
 
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nmt.demo_corpus.inflection import Conjugation, conjugate, english_ing, english_past, english_s
 
@@ -45,54 +45,25 @@ class Verb(NamedTuple):
     fr: Conjugation
     frame: Frame
     objects: str
-    who: str
-    tail: str
-    joint: str
-    places: tuple[Place, ...]
-    stative: bool
-    manner: bool
-    etre: bool
-    reflexive: bool
+    who: str = "p"
+    tail: str = ""
+    joint: str = ""
+    places: tuple[Place, ...] = ()
+    stative: bool = False
+    manner: bool = False
+    etre: bool = False
+    reflexive: bool = False
 
 
 def _verb(
-    english: str,
-    french: str,
-    frame: Frame,
-    objects: str = "",
-    *,
-    past: str = "",
-    irregular: str = "",
-    who: str = "p",
-    tail: str = "",
-    joint: str = "",
-    places: tuple[Place, ...] = (),
-    stative: bool = False,
-    manner: bool = False,
-    etre: bool = False,
-    reflexive: bool = False,
+    english: str, french: str, frame: Frame, objects: str = "", *, past: str = "", irregular: str = "", **usage: Any
 ) -> Verb:
+    """past, irregular: where the forms are not regular. usage: the fields of Verb from `who` on."""
     base, _, particle = english.partition(" ")
     third = "has" if base == "have" else english_s(base)
     fr = conjugate(french, irregular)
-    return Verb(
-        base,
-        third,
-        past or english_past(base),
-        english_ing(base),
-        particle,
-        fr,
-        frame,
-        objects,
-        who,
-        tail,
-        joint,
-        places,
-        stative,
-        manner,
-        etre or reflexive,
-        reflexive,
-    )
+    usage["etre"] = usage.get("etre", False) or usage.get("reflexive", False)
+    return Verb(base, third, past or english_past(base), english_ing(base), particle, fr, frame, objects, **usage)
 
 
 AVOIR = conjugate("avoir", "ai avons avez a ont eu aur")

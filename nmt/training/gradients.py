@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from nmt.data.batches import Batch, Batches
-from nmt.runtime.cuda_graphs import CudaGraphs
 from nmt.runtime.device import Device, random_states, restore_random_states
 from nmt.runtime.distributed import Distributed
+from nmt.runtime.memory import out_of_memory
+from nmt.training.cuda_graphs import CudaGraphs
 from nmt.training.optim import Normalization
 
 log = logging.getLogger("nmt")
@@ -93,7 +94,7 @@ class Gradients:
             try:
                 return self._accumulated([part for part in parts if len(part)], divisor, guidance), splits
             except (RuntimeError, MemoryError) as error:
-                if not _out_of_memory(error):
+                if not out_of_memory(error):
                     raise
             if max(map(len, parts)) < 2:
                 break
@@ -149,8 +150,3 @@ class Gradients:
         for parameter, total in zip(parameters, sums, strict=True):
             parameter.grad = total.view_as(parameter)
         return sums_of_flags[0], SyncedFlags(*sums_of_flags[1:].tolist())
-
-
-def _out_of_memory(error: BaseException) -> bool:
-    words = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)

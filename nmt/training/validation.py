@@ -12,8 +12,9 @@ from nmt.analysis.attention_stats import AttentionStats, AttentionSums, attentio
 from nmt.analysis.metrics import METRICS, Scorer
 from nmt.analysis.segmentation import without_spaces
 from nmt.data.batches import Batches
+from nmt.decoding.batching import WINDOW_WEIGHTS
 from nmt.decoding.forced import log_probs_by_steps
-from nmt.decoding.translator import WINDOW_WEIGHTS, Translation, Translator
+from nmt.decoding.translator import Translation, Translator
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
 

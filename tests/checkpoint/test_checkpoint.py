@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from nmt import checkpoint
 from nmt.checkpoint import Snapshot
-from nmt.checkpoint.snapshot import digest, files_in
+from nmt.checkpoint.snapshot import files_in
+from nmt.runtime.hashing import file_sha256
 
 
 class Words:
@@ -61,7 +62,7 @@ def refusal(action) -> str:
 def reseal(folder: Path) -> None:
     """Makes the checksums those of the files as they are: what somebody does who wants to be believed."""
     sizes = {name: size for name, size in files_in(folder).items() if name != "checksums.json"}
-    files = {name: {"bytes": size, "sha256": digest(folder / name)} for name, size in sizes.items()}
+    files = {name: {"bytes": size, "sha256": file_sha256(folder / name)} for name, size in sizes.items()}
     (folder / "checksums.json").write_text(json.dumps({"format": checkpoint.FORMAT, "files": files}))
 
 
@@ -236,7 +237,7 @@ def test_a_path_that_leads_out_of_the_folder_is_not_followed(folder):
     outside = folder.parent / "outside"
     outside.write_text("x")
     contents = json.loads(path.read_text())
-    contents["files"]["../outside"] = {"bytes": 1, "sha256": digest(outside)}
+    contents["files"]["../outside"] = {"bytes": 1, "sha256": file_sha256(outside)}
     path.write_text(json.dumps(contents))
     assert "'../outside' is missing" in refusal(lambda: checkpoint.read(folder, weights_only=True))
 

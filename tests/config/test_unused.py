@@ -1,6 +1,7 @@
 """A setting of the command line that can have no effect is refused with what to do; a default is not."""
 
 import itertools
+from dataclasses import fields, replace
 
 import pytest
 from hydra import compose, initialize_config_dir
@@ -18,7 +19,7 @@ from nmt.config.schema import (
     TrainerConfig,
 )
 from nmt.config.unused import given, refuse_other_model, refuse_unused, refuse_unused_search
-from nmt.decoding.search import LengthPenalty
+from nmt.decoding.search import LengthPenalty, SearchOptions
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
@@ -217,9 +218,14 @@ def test_the_same_model_as_that_of_init_is_taken_and_so_is_another_dropout():
 
 def test_a_command_decodes_as_the_run_validated_but_for_what_it_is_given():
     own = DecodeConfig(beam=1, batch_size=3, max_length=20, length_penalty=LengthPenalty.gnmt, length_penalty_alpha=0.9)
-    assert DecodeOverrides().over(own) == DecodeConfig(5, 3, 20, LengthPenalty.gnmt, 0.9)
-    given = DecodeOverrides(beam=2, max_length=30, length_penalty=LengthPenalty.none)
-    assert given.over(own) == DecodeConfig(2, 3, 30, LengthPenalty.none, 0.9)
+    assert DecodeOverrides().over(own) == replace(own, beam=5)
+    overrides = DecodeOverrides(beam=2, max_length=30, length_penalty=LengthPenalty.none)
+    assert overrides.over(own) == replace(own, beam=2, max_length=30, length_penalty=LengthPenalty.none)
+
+
+def test_every_option_of_search_can_be_overridden():
+    names = {each.name for each in fields(SearchOptions)}
+    assert names < {each.name for each in fields(DecodeConfig)} == {each.name for each in fields(DecodeOverrides)}
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from nmt.data.batches import Batches, BatchType
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
 from nmt.data.corpus import Corpus, Pair, read_files
 from nmt.data.symbols import BOS, EOS, PAD
-from nmt.data.tokenizer import ModelType, train_tokenizer
+from nmt.data.tokenizer import ModelType
+from tests.support.tokenizers import train_tokenizer
 
 
 class Lengths:
@@ -171,13 +172,12 @@ class Letters(Corpus):
 def letters(tmp_path_factory) -> BinarizedCorpus:
     options = {
         "joint": True,
-        "src_vocab_size": 30,
-        "tgt_vocab_size": 0,
+        "vocab_size": 30,
         "byte_fallback": False,
         "input_sentence_size": 9,
         "seed": 1,
     }
-    tokenizer = train_tokenizer(Letters(), model_type=ModelType.char, character_coverage=1.0, **options)  # type: ignore[arg-type]
+    tokenizer = train_tokenizer(Letters(), model_type=ModelType.char, character_coverage=1.0, **options)
     return binarize_corpus(Letters(), tokenizer, max_length=None, skip=True, cache=tmp_path_factory.mktemp("cache"))
 
 
@@ -215,13 +215,12 @@ def test_multi30k_is_padded_by_less_than_five_percent_on_either_side(corpora, tm
     corpus = read_files([corpora / "multi30k" / "train"], "de", "en")
     options = {
         "joint": True,
-        "src_vocab_size": 8000,
-        "tgt_vocab_size": 0,
+        "vocab_size": 8000,
         "byte_fallback": True,
         "input_sentence_size": 5000,
         "seed": 1,
     }
-    tokenizer = train_tokenizer(corpus, model_type=ModelType.bpe, character_coverage=1.0, **options)  # type: ignore[arg-type]
+    tokenizer = train_tokenizer(corpus, model_type=ModelType.bpe, character_coverage=1.0, **options)
     encoded = binarize_corpus(corpus, tokenizer, max_length=None, skip=True, cache=tmp_path)
     fill = Batches(encoded, budget=4096, type=BatchType.tokens, bucket_batches=0, seed=0, shuffle=True).fills(0)
     assert min(fill.src, fill.tgt) >= 0.95

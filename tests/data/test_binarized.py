@@ -10,7 +10,8 @@ import pytest
 from nmt.data.binarized import BinarizedCorpus, Skipped, binarize_corpus
 from nmt.data.corpus import Corpus, EmptyLines, Pair, read_files
 from nmt.data.symbols import EOS, PAD
-from nmt.data.tokenizer import ModelType, Tokenizer, train_tokenizer
+from nmt.data.tokenizer import ModelType, Tokenizer
+from tests.support.tokenizers import train_tokenizer
 
 WORDS = ["house", "garden", "river", "mountain", "table", "window", "children", "morning", "letter", "question"]
 
@@ -59,7 +60,7 @@ def tokenizer() -> Tokenizer:
         "input_sentence_size": 500,
         "seed": 1,
     }
-    return train_tokenizer(Made(500), model_type=ModelType.bpe, character_coverage=1.0, **options)  # type: ignore[arg-type]
+    return train_tokenizer(Made(500), model_type=ModelType.bpe, character_coverage=1.0, **options)
 
 
 def encode(corpus, tokenizer, cache, *, max_length=None, skip=True) -> BinarizedCorpus:
@@ -227,13 +228,12 @@ def test_multi30k_round_trips_through_the_file(corpora, tmp_path):
     corpus = read_files([corpora / "multi30k" / "val"], "de", "en")
     options = {
         "joint": True,
-        "src_vocab_size": 2000,
-        "tgt_vocab_size": 0,
+        "vocab_size": 2000,
         "byte_fallback": True,
         "input_sentence_size": 2000,
         "seed": 1,
     }
-    tokenizer = train_tokenizer(corpus, model_type=ModelType.bpe, character_coverage=1.0, **options)  # type: ignore[arg-type]
+    tokenizer = train_tokenizer(corpus, model_type=ModelType.bpe, character_coverage=1.0, **options)
     encoded = encode(corpus, tokenizer, tmp_path)
     for i, pair in enumerate(corpus):
         assert tokenizer.tgt.decode(encoded.pair(i)[1].tolist()) == tokenizer.tgt.normalize(pair.tgt)

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from nmt.data.corpus import Corpus, Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK, UNK_SURFACE
-from nmt.data.tokenizer import ModelType, Normalization, Subwords, Tokenizer, train_tokenizer
+from nmt.data.tokenizer import ModelType, Normalization, Subwords, Tokenizer, TokenizerOptions
 from nmt.data.tokenizer.normalization import LINE_ENDS
+from tests.support.tokenizers import train_tokenizer
 
 # What NFKC would rewrite, and spaces that would become plain ones.
 ODD_TEXTS = [
@@ -72,12 +73,13 @@ def train(corpus=None, **changes) -> Tokenizer:
         "model_type": ModelType.unigram,
         "joint": True,
         "src_vocab_size": 330,
-        "tgt_vocab_size": 0,
         "input_sentence_size": 1000,
-        "seed": 1,
+        "tgt_normalization": Normalization.nmt_nfkc,
+        **changes,
     }
-    options |= {"character_coverage": 1.0, "byte_fallback": True, "tgt_normalization": Normalization.nmt_nfkc}
-    return train_tokenizer(corpus or Sentences(), **{**options, **changes})  # type: ignore[arg-type]
+    if options["joint"]:  # one size
+        options |= {"vocab_size": options.pop("src_vocab_size"), "tgt_vocab_size": None}
+    return train_tokenizer(corpus or Sentences(), **options)
 
 
 SIZES = {ModelType.unigram: 330, ModelType.bpe: 400, ModelType.word: 300, ModelType.char: 400}
@@ -317,7 +319,7 @@ def test_the_target_keeps_its_characters_unless_told_otherwise():
         "seed": 1,
         "byte_fallback": True,
     }
-    tokenizer = train_tokenizer(ODD_LINES, model_type=ModelType.bpe, character_coverage=1.0, **options)  # type: ignore[arg-type]
+    tokenizer = train_tokenizer(ODD_LINES, model_type=ModelType.bpe, character_coverage=1.0, **options)
     for text in ODD_TEXTS:
         assert tokenizer.tgt.decode(tokenizer.tgt.encode(text)) == text
 
@@ -444,9 +446,8 @@ def test_a_reason_of_sentencepiece_comes_without_its_source_file():
     from nmt.data.tokenizer.train import _explain
 
     for said, reason in (("[!sentences_.empty()]", "it gives no reason"), ("[(a) == (b)] too bad.", "too bad.")):
-        message = _explain(
-            f"INTERNAL: src/trainer_interface.cc(467) {said}", ModelType.bpe, 300, True, "tokenizer.vocab_size"
-        )
+        options = TokenizerOptions(model_type=ModelType.bpe)
+        message = _explain(f"INTERNAL: src/trainer_interface.cc(467) {said}", options, 300, "tokenizer.vocab_size")
         assert message.endswith(f"kind bpe and tokenizer.vocab_size=300: {reason}")
 
 

@@ -9,7 +9,6 @@ import torch
 
 from nmt.data.corpus import Pair
 from nmt.data.symbols import BOS, EOS
-from nmt.decoding import forced
 from nmt.decoding.forced import force_decode
 from tests.support.models import SmallModel
 
@@ -63,11 +62,13 @@ def test_the_size_of_a_batch_changes_nothing(model, batch_size):
     assert_same(force_decode(model, Both(), pairs, batch_size=batch_size), force_decode(model, Both(), pairs))
 
 
-@pytest.mark.parametrize(("name", "value"), [("WINDOW_WEIGHTS", 700), ("BATCH_PIECES", 30), ("CHUNK", 3)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("batching.WINDOW_WEIGHTS", 700), ("batching.BATCH_PIECES", 30), ("forced.CHUNK", 3)]
+)
 def test_the_bounds_of_memory_change_nothing(model, monkeypatch, name, value):
     pairs = some_pairs(30)
     before = list(force_decode(model, Both(), pairs))
-    monkeypatch.setattr(forced, name, value)
+    monkeypatch.setattr(f"nmt.decoding.{name}", value)
     assert_same(force_decode(model, Both(), pairs), before)
 
 
@@ -102,7 +103,7 @@ def test_a_pair_without_words_is_an_empty_translation_and_half_a_pair_is_not(mod
 def test_a_pair_that_would_not_fit_into_memory_comes_without_weights_and_the_others_with_theirs(model, monkeypatch):
     long, short = Pair("aa bcd " * 30, "e aa " * 20), Pair("aa e", "bcd")
     (expected,) = force_decode(model, Both(), [long])
-    monkeypatch.setattr(forced, "WINDOW_WEIGHTS", 100)
+    monkeypatch.setattr("nmt.decoding.batching.WINDOW_WEIGHTS", 100)
     first, second, third = force_decode(model, Both(), [short, long, short])
     assert (second.weights.shape, second.tgt_words) == ((41, 0), long.tgt.split())
     assert second.log_prob == pytest.approx(expected.log_prob, rel=1e-5)

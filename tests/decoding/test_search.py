@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from nmt.data.symbols import BOS, EOS, PAD, UNK
-from nmt.decoding.search import LengthPenalty, beam_search, greedy_search
+from nmt.decoding import search
+from nmt.decoding.search import LengthPenalty, SearchOptions
 from nmt.model.decoder import InitHidden
 from tests.support.models import SmallModel, draw_weights
 
@@ -20,6 +21,14 @@ def sentences(lengths=LENGTHS, seed=0, padded_to=0):
     for row, length in zip(src, lengths, strict=True):
         row[:length] = torch.cat([torch.randint(4, 9, (length - 1,), generator=draw), torch.tensor([EOS])])
     return src, torch.tensor(lengths)
+
+
+def beam_search(model, src, lengths, *, attention=True, **options):
+    return search.beam_search(model, src, lengths, SearchOptions(**options), attention=attention)
+
+
+def greedy_search(model, src, lengths, *, attention=True, **options):
+    return search.greedy_search(model, src, lengths, SearchOptions(**options), attention=attention)
 
 
 def real_model(kind):
@@ -179,11 +188,10 @@ def test_stopping_early_changes_nothing_and_saves_steps(toy, length_penalty):
 def test_a_batch_of_many_is_many_batches_of_one(toy, kind):
     model = toy(seed=5, end=1.0, attention=kind == "toy") if kind.startswith("toy") else real_model(kind)
     src, lengths = sentences()
-    limits = 2 * lengths + 3
-    together = beam_search(model, src, lengths, beam=4, nbest=3, max_length=limits)
+    together = beam_search(model, src, lengths, beam=4, nbest=3)
     alone = [
-        beam_search(model, src[row : row + 1, :length], lengths[row : row + 1], beam=4, nbest=3, max_length=limit)[0]
-        for row, (length, limit) in enumerate(zip(lengths.tolist(), limits.tolist(), strict=True))
+        beam_search(model, src[row : row + 1, :length], lengths[row : row + 1], beam=4, nbest=3)[0]
+        for row, length in enumerate(lengths.tolist())
     ]
     assert_same(together, alone)
 
@@ -305,11 +313,11 @@ def test_unfinished_comes_back_only_where_nothing_finished(toy):
 
 def test_each_sentence_has_its_own_max_length(toy):
     src, lengths = sentences()
-    limits = torch.tensor([1, 2, 3, 4, 5, 6])
-    found = beam_search(toy(end=-1e9), src, lengths, beam=2, max_length=limits)
-    assert [len(best[0].ids) for best in found] == limits.tolist()
-    greedy = greedy_search(toy(end=-1e9), src, lengths, max_length=limits)
-    assert [len(hypothesis.ids) for hypothesis in greedy] == limits.tolist()
+    limits = (2 * lengths + 10).tolist()
+    found = beam_search(toy(end=-1e9), src, lengths, beam=2)
+    assert [len(best[0].ids) for best in found] == limits
+    greedy = greedy_search(toy(end=-1e9), src, lengths)
+    assert [len(hypothesis.ids) for hypothesis in greedy] == limits
 
 
 def test_a_beam_wider_than_the_vocabulary_finds_all_there_is(toy):
@@ -355,7 +363,7 @@ def test_log_probs_of_a_bfloat16_model_are_computed_in_float32(toy):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"beam": 2, "nbest": 3}, "decode.nbest is 3.*decode.beam=2"),
+        ({"beam": 2, "nbest": 3}, "decode.nbest=3 .*decode.beam"),
         ({"beam": 2, "nbest": 0}, "decode.nbest"),
         ({"beam": 0}, "decode.beam"),
         ({"beam": 2, "length_penalty_alpha": -1.0}, "decode.length_penalty_alpha"),

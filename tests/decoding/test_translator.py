@@ -8,9 +8,11 @@ import pytest
 
 from nmt.data.corpus import Pair
 from nmt.data.symbols import EOS
-from nmt.data.tokenizer import ModelType, train_tokenizer
-from nmt.decoding.search import LengthPenalty
-from nmt.decoding.translator import BATCH_PIECES, Translator
+from nmt.data.tokenizer import ModelType
+from nmt.decoding.batching import BATCH_PIECES
+from nmt.decoding.search import LengthPenalty, SearchOptions
+from nmt.decoding.translator import Translator
+from tests.support.tokenizers import train_tokenizer
 
 SURFACES = ["a\nb", "é\u2028é", "\r\n中", "c\x1ed", "e\x85\vf"]
 
@@ -43,7 +45,9 @@ class FakeTokenizer:
 
 
 def translator(model, **options):
-    return Translator(model, FakeTokenizer(), **{"beam": 3, "batch_size": 7, "max_length": 8, **options})
+    own = {name: options.pop(name) for name in ("batch_size", "attention") if name in options}
+    search = SearchOptions(**{"beam": 3, "max_length": 8, **options})
+    return Translator(model, FakeTokenizer(), search, **{"batch_size": 7, **own})
 
 
 def some_lines(number=60, seed=0):
@@ -104,7 +108,7 @@ def test_with_a_window_of_one_each_line_is_answered_before_the_next_is_read(toy)
 
 
 def test_long_lines_shorten_the_window(toy, monkeypatch):
-    monkeypatch.setattr("nmt.decoding.translator.WINDOW_WEIGHTS", 300)
+    monkeypatch.setattr("nmt.decoding.batching.WINDOW_WEIGHTS", 300)
     read = []
     lines = (read.append(line) or line for line in ["aa " * 20] * 9)
     next(translator(toy(end=1.0)).translate(lines))
@@ -191,7 +195,7 @@ def test_max_length_is_absolute_or_twice_the_source_and_ten(toy):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        ({"beam": 2, "nbest": 3}, "decode.nbest is 3.*decode.beam=2"),
+        ({"beam": 2, "nbest": 3}, "decode.nbest=3 .*decode.beam"),
         ({"beam": 0}, "decode.beam"),
         ({"batch_size": 0}, "decode.batch_size"),
         ({"max_length": 0}, "decode.max_length"),
@@ -219,8 +223,7 @@ def tokenizer():
         pairs,  # type: ignore[arg-type]  (a list is iterated as a corpus is)
         model_type=ModelType.unigram,
         joint=True,
-        src_vocab_size=290,
-        tgt_vocab_size=0,
+        vocab_size=290,
         character_coverage=1.0,
         byte_fallback=True,
         input_sentence_size=1000,
@@ -240,7 +243,7 @@ def test_any_line_goes_through_the_real_tokenizer(toy, tokenizer):
     ]
     for seed in range(3):
         model = toy(len(tokenizer.tgt), seed=seed, end=1.0)
-        found = list(Translator(model, tokenizer, beam=3, max_length=30).translate(lines))
+        found = list(Translator(model, tokenizer, SearchOptions(beam=3, max_length=30)).translate(lines))
         assert len(found) == len(lines)
         for line, [translation] in zip(lines, found, strict=True):
             assert len(translation.text.splitlines()) <= 1

@@ -146,7 +146,7 @@ def test_a_killed_run_goes_on_as_the_unbroken_one(tiny, train, tmp_path, losses,
     """Bit for bit, but that CUDA graphs have been seen to do so on a CPU alone: their largest difference is printed
     (pytest -s)."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    settings = {"trainer__max_updates": 12, "trainer__save_every": 4, "graphs": graphs}
+    settings = {"trainer__max_updates": 12, "trainer__save_every": 4, "cuda_graphs": graphs}
     assert train(device, tiny.settings(whole, **settings)).wait() == 0
     run = train(device, tiny.settings(killed, **settings))
     end = time.monotonic() + 200

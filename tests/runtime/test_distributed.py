@@ -162,8 +162,8 @@ from nmt.runtime import distributed
 distributed.ANSWERING = datetime.timedelta(seconds=3)
 with distributed.init_distributed() as own:
     import torch
-    with own.first_alone():
-        time.sleep(5 if own.first else 0)  # the others wait for it as long as a corpus takes
+    with own.main_process_first():
+        time.sleep(5 if own.is_main else 0)  # the others wait for it as long as a corpus takes
     own.sum(torch.ones(1))
     if own.rank == 1:
         time.sleep(60)

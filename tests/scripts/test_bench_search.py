@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nmt.data.symbols import EOS
-from nmt.decoding.search import greedy_search
+from nmt.decoding.search import SearchOptions, greedy_search
 from nmt.model.attention import AdditiveAttention
 from nmt.model.decoder import BahdanauDecoder, Bridge, InitHidden
 from nmt.model.encoder import Encoder
@@ -37,6 +37,6 @@ def test_with_one_hypothesis_the_textbook_search_is_ours(bench):
     src, lengths = torch.tensor([[4, 5, 6, EOS], [7, 8, EOS, 0], [EOS, 0, 0, 0]]), torch.tensor([4, 3, 1])
     with torch.inference_mode():
         found = bench.textbook_beam(model, src, lengths, beam=1, max_length=12)
-    expected = [each.ids for each in greedy_search(model, src, lengths, max_length=12)]
+    expected = [each.ids for each in greedy_search(model, src, lengths, SearchOptions(max_length=12))]
     assert [ids[: ids.index(EOS) + 1] if EOS in ids else ids for ids in found] == expected
     assert len({len(ids) for ids in found}) > 1

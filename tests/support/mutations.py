@@ -5,7 +5,8 @@ import random
 import string
 from pathlib import Path
 
-from nmt.checkpoint.snapshot import FORMAT, digest, files_in
+from nmt.checkpoint.snapshot import FORMAT, files_in
+from nmt.runtime.hashing import file_sha256
 
 # Numbers and words that break readers.
 ODD = (0, -1, 1, 2**31, 2**53 + 1, 2**63, 2**64, 10**30, 1e308, -0.5, float("nan"), float("inf"), None, True, "", "F32")
@@ -37,7 +38,7 @@ def mutate(folder: Path, generator: random.Random) -> None:
         (folder / generator.choice(("extra.bin", "tokenizer/extra", "model.safetensors.1"))).write_bytes(b"x")
     if seal and generator.random() < 0.95:
         listed = {name: size for name, size in files_in(folder).items() if name != "checksums.json"}
-        files = {name: {"bytes": size, "sha256": digest(folder / name)} for name, size in listed.items()}
+        files = {name: {"bytes": size, "sha256": file_sha256(folder / name)} for name, size in listed.items()}
         (folder / "checksums.json").write_text(json.dumps({"format": FORMAT, "files": files}))
 
 

@@ -21,7 +21,8 @@ from nmt.config.schema import AttentionConfig, DecoderConfig, DecoderKind, Encod
 from nmt.data.batches import Batches, BatchType
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
 from nmt.data.corpus import read_files
-from nmt.data.tokenizer import ModelType, Tokenizer, train_tokenizer
+from nmt.data.tokenizer import ModelType, Tokenizer
+from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator
 from nmt.model.attention import ScoreFunction
 from nmt.model.decoder import InitHidden
@@ -38,6 +39,7 @@ from nmt.training.options import TrainerOptions
 from nmt.training.train_state import TrainState
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
+from tests.support.tokenizers import train_tokenizer
 
 WORDS = ["der", "hund", "katze", "haus", "rot", "gross", "sieht", "ein", "eine", "mann", "frau", "kind"]
 CPU = Device(torch.device("cpu"), torch.float32, "for tests")
@@ -102,7 +104,7 @@ class Tiny:
         adam = build_optimizer(
             model, optimizer, lr=lr, betas=(0.9, 0.98), eps=1e-8, rho=0.95, momentum=0.5, weight_decay=0.0
         )
-        translator = Translator(model, self.tokenizer, beam=1, batch_size=8, max_length=8)
+        translator = Translator(model, self.tokenizer, SearchOptions(beam=1, max_length=8), batch_size=8)
         torch.manual_seed(5)
         options, distributed = replace(options, **changes), distributed or Distributed()
         gradients = Gradients(

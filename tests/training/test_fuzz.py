@@ -22,6 +22,7 @@ from nmt.config.saved import from_dict, to_dict
 from nmt.config.schema import TrainConfig, TranslateConfig
 from nmt.data.binarized import binarize_corpus
 from nmt.data.corpus import EmptyLines, read_files
+from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator
 from tests.support.commands import compose_config
 from tests.support.mutations import mutate, odd_json
@@ -108,7 +109,7 @@ def test_a_mutated_checkpoint_translates_and_trains_on_or_is_refused_in_one_line
 
 def translate(tiny, mutant: Path, _: Path) -> None:
     loaded = build.load(str(find_checkpoint(mutant)), torch.device("cpu"))
-    translator = Translator(loaded.model, loaded.tokenizer, beam=1, max_length=3)
+    translator = Translator(loaded.model, loaded.tokenizer, SearchOptions(beam=1, max_length=3))
     assert len(list(translator.translate(["der hund", ""]))) == 2
 
 
@@ -181,7 +182,9 @@ LINE = st.text(st.characters(), max_size=30) | st.text("ab .,!?\t\r\u2028\u0085\
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=40), max_size=12))
 def test_one_line_comes_out_for_one_that_goes_in(tiny, lines):
     torch.manual_seed(0)
-    translator = Translator(tiny.model().eval(), tiny.tokenizer, beam=2, nbest=2, batch_size=3, max_length=6)
+    translator = Translator(
+        tiny.model().eval(), tiny.tokenizer, SearchOptions(beam=2, nbest=2, max_length=6), batch_size=3
+    )
     found = list(translator.translate(lines))
     assert len(found) == len(lines)
     assert all(len(each.text.splitlines()) <= 1 and "\n" not in each.text for nbest in found for each in nbest)

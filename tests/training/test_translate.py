@@ -9,6 +9,7 @@ import torch
 
 from nmt import build
 from nmt.config.saved import to_dict
+from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import ATTENTION_PIECES, Translator
 from tests.support.commands import compose_config
 from tests.support.waiting import wait_until
@@ -66,7 +67,7 @@ def test_killed_in_the_middle_it_goes_on(start_command, run, lines, tmp_path):
 
 
 def test_skipped_lines_leave_the_others_as_they_are(tiny, lines):
-    translator = Translator(tiny.model().eval(), tiny.tokenizer, beam=2, batch_size=3, max_length=6)
+    translator = Translator(tiny.model().eval(), tiny.tokenizer, SearchOptions(beam=2, max_length=6), batch_size=3)
     whole = list(translator.translate(lines[:60], window=9))
     for skip in (0, 1, 9, 31, 59, 60, 70):
         rest = list(translator.translate(lines[:60], window=9, skip=skip))
@@ -107,7 +108,7 @@ def test_one_line_comes_out_for_each_whatever_it_is(start_command, run, tmp_path
 
 
 def test_a_line_too_long_for_its_attention_is_translated_without_and_disturbs_no_other(tiny):
-    translator = Translator(tiny.model().eval(), tiny.tokenizer, beam=2, batch_size=4, max_length=4)
+    translator = Translator(tiny.model().eval(), tiny.tokenizer, SearchOptions(beam=2, max_length=4), batch_size=4)
     long = " ".join(["hund"] * (ATTENTION_PIECES // 4))
     (first,), (endless,), (last,) = translator.translate(["der hund", long, "haus"])
     assert first.weights.size

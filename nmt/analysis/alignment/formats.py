@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from nmt.analysis.alignment.linking import Link
 from nmt.data.corpus import can_be_reread, read_lines
+from nmt.runtime.hashing import file_sha256
 
 
 class GoldLinks(NamedTuple):
@@ -112,8 +113,7 @@ class LinkFiles:
         """A hash, in hexadecimal, that is equal only where the links are."""
         total = hashlib.sha256(b"target first" if self._target_first else b"")
         for path in self._paths:
-            with open(path, "rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
+            total.update(bytes.fromhex(file_sha256(path)))
         return total.hexdigest()
 
 

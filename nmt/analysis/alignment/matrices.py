@@ -1,11 +1,12 @@
 """Matrices of attention on disk, one a sentence."""
 
-import os
 import zipfile
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
+
+from nmt.runtime.atomic import written_beside
 
 
 class AttentionWriter:
@@ -21,10 +22,12 @@ class AttentionWriter:
     def __init__(self, path: Path):
         self.path = Path(path)
         self.lines = 0
-        self._beside = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
 
     def __enter__(self) -> "AttentionWriter":
-        self._archive = zipfile.ZipFile(self._beside, "w", zipfile.ZIP_STORED)
+        with ExitStack() as stack:
+            beside = stack.enter_context(written_beside(self.path))
+            self._archive = stack.enter_context(zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED))
+            self._closing = stack.pop_all()
         return self
 
     def write(self, weights: np.ndarray) -> None:
@@ -38,13 +41,5 @@ class AttentionWriter:
             np.lib.format.write_array(file, np.asarray(weights, dtype=np.float32), allow_pickle=False)
         self.lines += 1
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        # close() writes the archive's directory, which fails too where the disk is full.
-        try:
-            self._archive.close()
-            if kind is None:
-                os.replace(self._beside, self.path)
-        finally:
-            self._beside.unlink(missing_ok=True)
+    def __exit__(self, *error) -> None:
+        self._closing.__exit__(*error)

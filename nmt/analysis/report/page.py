@@ -1,7 +1,6 @@
 """The page itself: what goes where, rendered into one HTML file that needs nothing beside it."""
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from nmt.analysis.report import charts
 from nmt.analysis.report.charts import Chart, length_chart, line_chart
 from nmt.analysis.report.sentences import Selection, describe
 from nmt.analysis.series import Series, read_series
+from nmt.runtime.atomic import written_beside
 
 # What a validation writes that is no property of the attention.
 _COMMON = {"loss", "perplexity", "seconds"}
@@ -81,13 +81,8 @@ def write_page(
             },
         )
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_beside(path) as beside:
         beside.write_text(page, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _environment() -> jinja2.Environment:

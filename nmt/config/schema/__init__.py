@@ -3,6 +3,7 @@
 from hydra.core.config_store import ConfigStore
 
 from nmt.config.schema.commands import (
+    COMPARISON_FILES,
     EVALUATION_OUTPUTS,
     AlignConfig,
     CompareConfig,
@@ -19,6 +20,7 @@ from nmt.config.schema.model import AttentionConfig, DecoderConfig, DecoderKind,
 from nmt.config.schema.training import GuidedConfig, LossConfig, OptimConfig, ScheduleConfig, TrainConfig, TrainerConfig
 
 __all__ = [
+    "COMPARISON_FILES",
     "EVALUATION_OUTPUTS",
     "AlignConfig",
     "AttentionConfig",

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from nmt.analysis.alignment import Symmetrization
-from nmt.analysis.metrics import METRICS
+from nmt.analysis.metrics import MAIN_METRIC, METRICS
 from nmt.analysis.segmentation import TOKENIZERS
 from nmt.config.paths import CACHE_FILES, RUN_FILES, STREAM, PathKey, Use, path_key
 from nmt.config.schema.bounds import MAX_COUNT, at_least, between, greater_than, one_of, positive_int
@@ -20,7 +20,7 @@ EVALUATION_OUTPUTS = (
 SALIENCY_FILES = (
     *("attention.npz", "jacobian.npz", "input_gradient.npz", "saliency.json", "hypotheses.txt", "heatmaps/*.png"),
 )
-COMPARISON_FILES = ("bleu_by_length.png", "comparison.json")
+COMPARISON_FILES = (f"{MAIN_METRIC}_by_length.png", "comparison.json")
 COMPARED_FILES = tuple(f"evaluation/*/{name}" for name in EVALUATION_OUTPUTS[:4])
 
 

@@ -9,7 +9,7 @@ from nmt.config.paths import CACHE_FILES, Use, path_key
 from nmt.config.schema.bounds import at_least, one_of, positive_int
 from nmt.data.batches import BatchType
 from nmt.data.corpus import EmptyLines
-from nmt.data.tokenizer import ModelType, Normalization
+from nmt.data.tokenizer import TokenizerOptions
 
 
 class DataKind(Enum):
@@ -49,17 +49,9 @@ class DataConfig:
 
 
 @dataclass
-class TokenizerConfig:
-    model_type: ModelType = ModelType.unigram
-    joint: bool = False
-    vocab_size: int = 8000
-    src_vocab_size: int | None = None
-    tgt_vocab_size: int | None = None
-    character_coverage: float = 1.0
-    byte_fallback: bool = True
-    src_normalization: Normalization = Normalization.nmt_nfkc  # of models trained here; one's own have theirs
-    tgt_normalization: Normalization = Normalization.identity  # so that output has the characters of the training text
-    input_sentence_size: int = 20_000
+class TokenizerConfig(TokenizerOptions):
+    """How the tokenizer is trained, or one's own SentencePiece models."""
+
     model: str | None = path_key(Use.input)
     src_model: str | None = path_key(Use.input)
     tgt_model: str | None = path_key(Use.input)
@@ -71,8 +63,7 @@ class TokenizerConfig:
             tokenizer__tgt_vocab_size=self.tgt_vocab_size,
         )
         at_least(1, tokenizer__input_sentence_size=self.input_sentence_size)
-        if not 0.98 <= self.character_coverage <= 1:
-            raise ValueError(f"tokenizer.character_coverage={self.character_coverage}: SentencePiece takes 0.98 to 1")
+        super().__post_init__()
         if (self.src_model is None) != (self.tgt_model is None):
             raise ValueError("tokenizer.src_model and tokenizer.tgt_model go together; one for both is tokenizer.model")
 

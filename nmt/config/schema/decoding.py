@@ -1,46 +1,53 @@
 """The settings of search: decode.*"""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from nmt.config.schema.bounds import positive_int
-from nmt.decoding.search import LengthPenalty
+from nmt.decoding.search import SearchOptions
 
 
 @dataclass
-class DecodeConfig:
+class DecodeConfig(SearchOptions):
     """How a run's validations decode, but for the beam, which is trainer.valid_beam."""
 
-    beam: int = 5
     batch_size: int = 64
-    max_length: int | None = None
-    length_penalty: LengthPenalty = LengthPenalty.average
-    length_penalty_alpha: float = 0.6
-    nbest: int = 1
 
     def __post_init__(self):
         positive_int(decode__beam=self.beam, decode__batch_size=self.batch_size, decode__max_length=self.max_length)
         positive_int(decode__nbest=self.nbest)
-        if self.nbest > self.beam:
-            raise ValueError(
-                f"decode.nbest={self.nbest} is more than the {self.beam} of decode.beam: try decode.beam={self.nbest}"
-            )
+        super().__post_init__()
+
+
+def _nullable_fields_of(options: type) -> Callable[[type], type]:
+    """Adds the fields of `options` that a class does not declare itself, each of them null by default."""
+
+    def add(schema: type) -> type:
+        for each in fields(options):
+            if each.name not in schema.__annotations__:
+                schema.__annotations__[each.name] = each.type | None  # pyright: ignore[reportOperatorIssue]
+                setattr(schema, each.name, None)
+        return schema
+
+    return add
 
 
 @dataclass
+@_nullable_fields_of(DecodeConfig)
 class DecodeOverrides:
     """How a command decodes that opens a run. What is null is as the run's validations have it."""
 
     beam: int = 5
     nbest: int = 1
-    batch_size: int | None = None
-    max_length: int | None = None
-    length_penalty: LengthPenalty | None = None
-    length_penalty_alpha: float | None = None
 
     def __post_init__(self):
         self.over(DecodeConfig())
 
+    def given(self) -> dict[str, Any]:
+        """The options that are not null, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
     def over(self, own: DecodeConfig) -> DecodeConfig:
         """`own`, the run's, with what is given here. Raises ValueError, by name, for what is impossible."""
-        given = {each.name: getattr(self, each.name) for each in fields(self)}
-        return replace(own, **{name: value for name, value in given.items() if value is not None})
+        return replace(own, **self.given())

@@ -11,6 +11,7 @@ from nmt.data.corpus.heading import find_columns, is_heading_of_others
 from nmt.data.corpus.opening import STREAM, read_lines
 from nmt.data.corpus.pairs import Corpus, EmptyLines, Pair
 from nmt.data.corpus.spooled import Spooled, can_be_reread
+from nmt.runtime.hashing import file_sha256
 
 _digests: dict[tuple[str, int, int], str] = {}  # by real path, size and time of change: a file is hashed once a process
 
@@ -157,6 +158,5 @@ def digest_of(path: Path) -> str:
     stat = path.stat()
     key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
     if key not in _digests:
-        with open(path, "rb") as file:
-            _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        _digests[key] = file_sha256(path)
     return _digests[key]

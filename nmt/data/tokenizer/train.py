@@ -6,18 +6,19 @@ import random
 import re
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass, fields
 from enum import Enum
 from itertools import chain
 from pathlib import Path
 
 import sentencepiece
 
-from nmt.data.cache import remove_abandoned, written_beside
 from nmt.data.corpus import Corpus, Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK
 from nmt.data.tokenizer.normalization import SPACE, Normalization, normalizer, with_normalization
 from nmt.data.tokenizer.subwords import Subwords
 from nmt.data.tokenizer.tokenizer import Tokenizer
+from nmt.runtime.atomic import remove_abandoned, written_beside
 
 _THREADS = 4  # the sums of the EM steps depend on how they are split, so the number is the same on every machine
 _MOST_BYTES = 4192  # of a line, SentencePiece's max_sentence_length: it leaves out longer ones, and says nothing
@@ -34,84 +35,82 @@ class ModelType(Enum):
     char = "char"
 
 
+@dataclass
+class TokenizerOptions:
+    """How a tokenizer is trained: tokenizer.* of the configuration.
+
+    Sizes count the four special ids and, with byte fallback, 256 bytes; for ModelType.char they are a ceiling, since
+    the text decides how many characters there are. Raises ValueError for what SentencePiece does not take.
+    """
+
+    model_type: ModelType = ModelType.unigram
+    joint: bool = False  # one vocabulary for both sides, of vocab_size
+    vocab_size: int = 8000
+    src_vocab_size: int | None = None  # None: vocab_size
+    tgt_vocab_size: int | None = None
+    character_coverage: float = 1.0
+    byte_fallback: bool = True
+    src_normalization: Normalization = Normalization.nmt_nfkc  # of models trained here; one's own have theirs
+    tgt_normalization: Normalization = Normalization.identity  # so that output has the characters of the training text
+    input_sentence_size: int = 20_000  # the most pairs that training sees
+
+    def __post_init__(self):
+        if self.input_sentence_size < 1:
+            raise ValueError(
+                f"tokenizer.input_sentence_size={self.input_sentence_size}: training needs at least one sentence"
+            )
+        if not 0.98 <= self.character_coverage <= 1:
+            raise ValueError(f"tokenizer.character_coverage={self.character_coverage}: SentencePiece takes 0.98 to 1")
+
+
 def train_tokenizer(
-    corpus: Corpus,
-    *,
-    model_type: ModelType,
-    joint: bool,
-    src_vocab_size: int,
-    tgt_vocab_size: int,
-    character_coverage: float,
-    byte_fallback: bool,
-    input_sentence_size: int,
-    seed: int,
-    cache: str | Path | None = None,
-    src_normalization: Normalization = Normalization.nmt_nfkc,
-    tgt_normalization: Normalization = Normalization.identity,
+    corpus: Corpus, options: TokenizerOptions, *, seed: int, cache: str | Path | None = None
 ) -> Tokenizer:
-    """One vocabulary for both sides (joint: of `src_vocab_size` ids, which `tgt_vocab_size` must equal or be 0) or one
-    for each.
+    """One vocabulary for both sides (joint), or one for each.
 
     Each side's text is normalized by its own rule, in one vocabulary as in two. Training sees at most
-    `input_sentence_size` pairs, drawn evenly from the whole corpus by `seed`, and gives the same bytes each time. Sizes
-    count the four special ids and, with byte fallback, 256 bytes; for ModelType.char they are a ceiling, since the text
-    decides how many characters there are. In `cache` results are kept by the content of the corpus and options.
+    `input_sentence_size` pairs, drawn evenly from the whole corpus by `seed`, and gives the same bytes each time. In
+    `cache` results are kept by the content of the corpus and options.
 
     Raises ValueError, naming the setting and the limit, for a size the text cannot fill or that is too small for it;
     and where there is no text.
     """
-    if joint and tgt_vocab_size not in (0, src_vocab_size):
-        raise ValueError(
-            f"a joint tokenizer has one size, but was given {src_vocab_size} and {tgt_vocab_size}; try "
-            "tokenizer.vocab_size=N"
-        )
-    if input_sentence_size < 1:
-        raise ValueError(f"tokenizer.input_sentence_size={input_sentence_size}: training needs at least one sentence")
-    options = (
-        model_type.value,
-        joint,
-        src_vocab_size,
-        tgt_vocab_size,
-        character_coverage,
-        byte_fallback,
-        input_sentence_size,
-        seed,
-    )
-    rules = (src_normalization, tgt_normalization)
-    kept = None
-    if cache is not None:
-        key = repr(
-            ("tokenizer", 2, sentencepiece.__version__, corpus.digest(), options, [rule.value for rule in rules])
-        )
-        kept = Path(cache) / f"tokenizer-{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-        remove_abandoned(kept.parent, "tokenizer-")
-        with suppress(ValueError):  # not there yet, or damaged: then it is made anew
-            return Tokenizer.load(kept)
+    if cache is None:
+        return _train_both(corpus, options, seed)
+    kept = Path(cache) / f"tokenizer-{_key(corpus, options, seed)}"
+    remove_abandoned(kept.parent, "tokenizer-")
+    with suppress(ValueError):  # not there yet, or damaged: then it is made anew
+        return Tokenizer.load(kept)
+    tokenizer = _train_both(corpus, options, seed)
+    with written_beside(kept, folder=True) as beside:
+        tokenizer.save(beside)
+    return tokenizer
 
-    pairs = _draw(corpus, input_sentence_size, seed)
+
+def _key(corpus: Corpus, options: TokenizerOptions, seed: int) -> str:
+    """A hash of all that the result depends on."""
+    own = [
+        getattr(value, "value", value) for value in (getattr(options, each.name) for each in fields(TokenizerOptions))
+    ]
+    key = repr(("tokenizer", 3, sentencepiece.__version__, corpus.digest(), own, seed))
+    return hashlib.sha256(key.encode()).hexdigest()[:32]
+
+
+def _train_both(corpus: Corpus, options: TokenizerOptions, seed: int) -> Tokenizer:
+    rules = (options.src_normalization, options.tgt_normalization)
+    pairs = _draw(corpus, options.input_sentence_size, seed)
     texts = [_trainable(pairs, side, rule) for side, rule in enumerate(rules)]
-    if joint:
+    if options.joint:
         both = chain.from_iterable(chain.from_iterable(lines) for lines in zip(*texts, strict=True))
-        models = [
-            _train(both, model_type, src_vocab_size, character_coverage, byte_fallback, "tokenizer.vocab_size")
-        ] * 2
+        models = [_train(both, options, options.vocab_size, "tokenizer.vocab_size")] * 2
     else:
-        sides = zip(
-            texts,
-            (src_vocab_size, tgt_vocab_size),
-            ("tokenizer.src_vocab_size", "tokenizer.tgt_vocab_size"),
-            strict=True,
-        )
+        src_size, tgt_size = (size or options.vocab_size for size in (options.src_vocab_size, options.tgt_vocab_size))
         models = [
-            _train(chain.from_iterable(text), model_type, vocab_size, character_coverage, byte_fallback, setting)
-            for text, vocab_size, setting in sides
+            _train(chain.from_iterable(texts[0]), options, src_size, "tokenizer.src_vocab_size"),
+            _train(chain.from_iterable(texts[1]), options, tgt_size, "tokenizer.tgt_vocab_size"),
         ]
     src, tgt = (Subwords(with_normalization(model, rule)) for model, rule in zip(models, rules, strict=True))
-    tokenizer = Tokenizer(src, tgt)
-    if kept is not None:
-        with written_beside(kept, folder=True) as beside:
-            tokenizer.save(beside)
-    return tokenizer
+    return Tokenizer(src, tgt)
 
 
 def _draw(corpus: Iterable[Pair], input_sentence_size: int, seed: int) -> list[Pair]:
@@ -150,25 +149,18 @@ def _cut(line: str) -> list[str]:
     return parts
 
 
-def _train(
-    text: Iterable[str],
-    model_type: ModelType,
-    vocab_size: int,
-    character_coverage: float,
-    byte_fallback: bool,
-    setting: str,
-) -> bytes:
-    """The content of a .model file; `text` is normalized already."""
+def _train(text: Iterable[str], options: TokenizerOptions, vocab_size: int, setting: str) -> bytes:
+    """The content of a .model file; `text` is normalized already. setting: what gave the size."""
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(text),
             model_writer=model,
-            model_type=model_type.value,
+            model_type=options.model_type.value,
             normalization_rule_name=Normalization.identity.value,
             vocab_size=vocab_size,
-            character_coverage=character_coverage,
-            byte_fallback=byte_fallback,
+            character_coverage=options.character_coverage,
+            byte_fallback=options.byte_fallback,
             pad_id=PAD,
             unk_id=UNK,
             bos_id=BOS,
@@ -177,12 +169,13 @@ def _train(
             minloglevel=3,
         )
     except (RuntimeError, OSError, ValueError, TypeError, OverflowError) as error:
-        raise ValueError(_explain(f"{error}", model_type, vocab_size, byte_fallback, setting)) from error
+        raise ValueError(_explain(str(error), options, vocab_size, setting)) from error
     return model.getvalue()
 
 
-def _explain(message: str, model_type: ModelType, vocab_size: int, byte_fallback: bool, setting: str) -> str:
+def _explain(message: str, options: TokenizerOptions, vocab_size: int, setting: str) -> str:
     """What SentencePiece's exception means for the person who set the size."""
+    model_type, byte_fallback = options.model_type, options.byte_fallback
     if most := re.search(r"set it to a value <= (\d+)", message):
         if int(most[1]) > 4 + 256 * byte_fallback:
             return (

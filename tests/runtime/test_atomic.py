@@ -1,4 +1,4 @@
-"""The cache: what a killed writer leaves is removed by the next run, and what a living one writes is not."""
+"""What a killed writer leaves in the cache is removed by the next run, and what a living one writes is not."""
 
 import os
 import signal
@@ -10,16 +10,17 @@ import pytest
 
 import nmt
 from nmt.data.binarized import binarize_corpus
-from nmt.data.cache import remove_abandoned, written_beside
 from nmt.data.corpus import read_files
-from nmt.data.tokenizer import ModelType, train_tokenizer
+from nmt.data.tokenizer import ModelType
 from nmt.demo_corpus import write_demo
+from nmt.runtime.atomic import remove_abandoned, written_beside
+from tests.support.tokenizers import train_tokenizer
 
 # Writes what the first argument says into the folder of the second, and waits in the middle of it.
 WRITER = """
 import sys, time
 from pathlib import Path
-from nmt.data.cache import written_beside
+from nmt.runtime.atomic import written_beside
 name, folder = sys.argv[1:]
 with written_beside(Path(folder) / name, folder=name.startswith("tokenizer")) as beside:
     (beside / "joint.model" if beside.is_dir() else beside).write_text("half")
@@ -61,13 +62,12 @@ def next_run(folder: Path) -> None:
     corpus = read_files([folder / "text"], "de", "en")
     options = {
         "joint": True,
-        "src_vocab_size": 20,
-        "tgt_vocab_size": 0,
+        "vocab_size": 20,
         "byte_fallback": False,
         "input_sentence_size": 9,
         "seed": 1,
     }
-    tokenizer = train_tokenizer(corpus, model_type=ModelType.bpe, character_coverage=1.0, cache=folder, **options)  # type: ignore[arg-type]
+    tokenizer = train_tokenizer(corpus, model_type=ModelType.bpe, character_coverage=1.0, cache=folder, **options)
     binarize_corpus(corpus, tokenizer, max_length=None, skip=True, cache=folder)
 
 

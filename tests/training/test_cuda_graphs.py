@@ -6,8 +6,6 @@ import torch
 
 from nmt.config.schema import DecoderKind
 from nmt.data.batches import Batches, BatchType
-from nmt.runtime import cuda_graphs
-from nmt.runtime.cuda_graphs import CapturedGraph, CudaGraphs, Passes, Shape
 from nmt.runtime.device import (
     CudaGraphsMode,
     Device,
@@ -20,6 +18,8 @@ from nmt.runtime.device import (
     restore_random_states,
 )
 from nmt.runtime.distributed import Distributed
+from nmt.training import cuda_graphs
+from nmt.training.cuda_graphs import CapturedGraph, CudaGraphs, Passes, Shape
 from nmt.training.gradients import Gradients, SyncedFlags
 
 CPU = Device(torch.device("cpu"), torch.float32, "for tests")
