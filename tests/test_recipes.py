@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from nmt.decoding import search
 from tests.support.commands import environment, write_lines
 from tests.support.recipes import apply_edits, read_edits
 
@@ -27,13 +28,14 @@ FILES = {
         "configs/experiment/mean.yaml",
     },
     "cell": {"nmt/model/cells.py", "configs/experiment/minimal_gated.yaml"},
+    "search option": {"nmt/decoding/search.py", "configs/translate.yaml"},
     "metric": {"nmt/analysis/metrics.py"},
 }
 
-TRAIN = """
+COMMAND = """
 import runpy, sys
-sys.argv = ["nmt.train", *sys.argv[1:]]
-runpy.run_module("nmt.train", run_name="__main__")
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__")
 """
 CHECK_STEPS = """
 import torch, nmt
@@ -93,7 +95,7 @@ def train(folder: Path, *words: str) -> None:
     small += "tokenizer.model_type=char tokenizer.vocab_size=12 tokenizer.byte_fallback=false trainer.max_epochs=null "
     small += "trainer.max_updates=2 trainer.tensorboard=false optim.schedule.warmup=1 decode.max_length=8 "
     small += "model.encoder.hidden=8 model.encoder.embedding=8 model.decoder.hidden=16 model.decoder.embedding=8"
-    python(folder, TRAIN, *small.split(), *words)
+    python(folder, COMMAND, "nmt.train", *small.split(), *words)
 
 
 def test_the_examples_are_these():
@@ -123,6 +125,22 @@ def test_a_cell_is_added(copied):
     apply(copied, "cell")
     train(copied, "+experiment=minimal_gated", "model.attention.size=8")
     assert "MinimalGatedCell MinimalGatedCell" in python(copied, CHECK_STEPS)
+
+
+@pytest.mark.skipif(not hasattr(search, "SearchOptions"), reason="the options of search are not declared beside it")
+def test_a_search_option_is_added(copied):
+    apply(copied, "search option")
+    train(copied, "+experiment=rnnencdec")
+    words = ["checkpoint=run", "in=few.xx", "out=out", "decode.length_penalty=none", "decode.length_reward=0.5"]
+    python(copied, COMMAND, "nmt.translate", *words, "device=cpu")
+    assert len((copied / "out").read_text(encoding="utf-8").splitlines()) == 12
+    code = """
+import torch
+from nmt.decoding.search import LengthPenalty, SearchOptions, length_normalize
+options = SearchOptions(length_penalty=LengthPenalty.none, length_reward=0.5)
+print(length_normalize(torch.tensor([[-1.0]]), 3, options).item())
+"""
+    assert float(python(copied, code)) == 0.5
 
 
 def test_a_metric_is_added(copied):
