@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from tests.support.commands import call, write_lines
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "python.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 SAMPLE = ROOT / "data" / "sample"
 
 pytestmark = pytest.mark.slow
@@ -55,6 +57,13 @@ def test_the_page_runs_as_it_stands(trained, capsys):
         for block in BLOCKS:
             exec(compile(block, str(PAGE), "exec"), names)
     assert (trained / "heatmap.png").read_bytes().startswith(b"\x89PNG")
+    assert capsys.readouterr().out
+
+
+def test_the_example_of_the_readme_runs_as_it_stands(trained, capsys):
+    (example,) = re.findall(r"^ {4}import nmt\n(?: {4}.*\n)+", README, re.M)
+    with contextlib.chdir(trained):
+        exec(compile(textwrap.dedent(example), "README.md", "exec"), {})
     assert capsys.readouterr().out
 
 
