@@ -1,4 +1,4 @@
-"""From the command line to a configuration, and every mistake on it to one clear line."""
+"""The command line: composes the configuration of a command, and prints an error in one line."""
 
 import argparse
 import contextlib

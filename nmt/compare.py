@@ -1,4 +1,4 @@
-"""Compares runs on one test set: `python -m nmt.compare runs=[RUN,RUN]`; --help says more."""
+"""The compare command: `python -m nmt.compare runs=[RUN,RUN]` compares runs on one test set."""
 
 import json
 import logging

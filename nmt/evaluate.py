@@ -1,4 +1,4 @@
-"""Translates and scores a test set: `python -m nmt.evaluate checkpoint=RUN [data.test=PREFIX]`; --help says more."""
+"""The evaluate command: `python -m nmt.evaluate checkpoint=RUN [data.test=PREFIX]` translates and scores a test set."""
 
 import contextlib
 import logging

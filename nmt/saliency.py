@@ -1,4 +1,4 @@
-"""Sets attention beside gradients: `python -m nmt.saliency checkpoint=RUN src=FILE [tgt=FILE]`; --help says more."""
+"""The saliency command: `python -m nmt.saliency checkpoint=RUN src=FILE` compares attention with gradients."""
 
 import contextlib
 import json

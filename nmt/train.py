@@ -1,4 +1,4 @@
-"""Trains a translator: `python -m nmt.train +experiment=bahdanau [key=value ...]`; --help says more."""
+"""The train command: `python -m nmt.train +experiment=bahdanau [key=value ...]` trains a translation model."""
 
 from nmt.training.budget import Budget, job_started  # isort: skip  (first: max_minutes counts from here)
 

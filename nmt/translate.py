@@ -1,4 +1,4 @@
-"""Translates lines: `python -m nmt.translate checkpoint=RUN < in.txt > out.txt`; --help says more."""
+"""The translate command: `python -m nmt.translate checkpoint=RUN < in.txt > out.txt` translates lines."""
 
 import contextlib
 import sys
