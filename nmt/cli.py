@@ -26,14 +26,14 @@ _PACKAGE = Path(__file__).resolve().parent
 # The YAML files lie inside the package where it is installed, and beside it in a clone.
 CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
 _UNREADABLE = re.compile(r"[~!#&;<>^`]|[^\x00-\x7f]")
-FROM_CHECKPOINT = ("model", "tokenizer")  # settled by the checkpoint where one is given
+FROM_CHECKPOINT = ("model", "tokenizer")  # determined by the checkpoint where one is given
 
 
 def run_command(name: str, main: Callable[..., None], schema: type) -> None:
     """Reads the command line with configs/NAME.yaml and calls main(config, overrides), once for each job of --multirun.
 
-    A person's mistake (ValueError, OSError, anything Hydra refuses) is one line on standard error and exit code 2;
-    Ctrl-C is exit code 130. NMT_TRACEBACK=1 shows where it came from.
+    An error of the user (ValueError, OSError, anything Hydra refuses) is one line on standard error and exit code 2;
+    Ctrl-C is exit code 130. NMT_TRACEBACK=1 shows the traceback.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -44,7 +44,7 @@ def run_command(name: str, main: Callable[..., None], schema: type) -> None:
     config: typing.Any = None
     settle_closed_streams()
 
-    # A mistake is reported here and not on the way out: Hydra would add lines of its own, and drop the rest of a sweep.
+    # An error is reported here, inside Hydra: it would add its own lines, and drop the rest of a sweep.
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
     def enter(composed: DictConfig) -> None:
         nonlocal refused, config
@@ -105,7 +105,7 @@ def _sections(composed: DictConfig, key: str = "") -> Iterator[tuple[str, DictCo
 
 
 def _report(error: Exception, schema: type, config: typing.Any = None) -> None:
-    """The line that says what went wrong, if it is a person's mistake; ours is raised."""
+    """Prints an error of the user in one line; an error of the program is raised."""
     mistake = isinstance(error, (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError, MemoryError))
     mistake = mistake or (isinstance(error, RuntimeError) and _out_of_memory(error))
     if not mistake or os.environ.get("NMT_TRACEBACK"):
@@ -115,7 +115,7 @@ def _report(error: Exception, schema: type, config: typing.Any = None) -> None:
 
 @contextlib.contextmanager
 def _read_flags(schema: type) -> Iterator[None]:
-    """Refuses, in one line, flags that are not Hydra's and what a checkpoint settles; points a sweep's files elsewhere.
+    """Refuses, in one line, unknown flags and settings that a checkpoint determines; moves Hydra's files of a sweep.
 
     The configuration of each job of a sweep is in its run folder; Hydra's folders would only repeat it.
     """
@@ -149,7 +149,7 @@ def _quote_path(override: str) -> str:
 
 
 def explain(error: BaseException, schema: type, config: typing.Any = None) -> str:
-    """What went wrong, in one line, with the legal words, or the key that gave a path, where they are known."""
+    """The error in one line, with the legal words, or the key that gave a path, where they are known."""
     if _out_of_memory(error):
         return f"not enough memory for this: try smaller sizes, batch.size or decode.batch_size ({_one_line(error)})"
     if isinstance(error, OSError) and error.strerror:

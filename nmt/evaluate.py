@@ -154,7 +154,7 @@ def _test_of(own: DataConfig, all_queries: TestConfig) -> DataConfig:
 
 
 def _free_name(run: RunFolder, corpus: Corpus, data: DataConfig, pairs: list[Pair]) -> str:
-    """What the evaluation is called: as the test set, or with more of its path if another one of that name was here."""
+    """The name of the evaluation: that of the test set, with more of its path if that name is in use."""
     folder = Path(str(data.test)).absolute().parent.name if data.kind is DataKind.files else ""
     names = [corpus.name]
     if folder.strip("."):
@@ -204,7 +204,7 @@ def _gold(config: EvaluateConfig, data: DataConfig, pairs: list[Pair], loaded: b
 
 
 def _agreement(loaded: build.Loaded, pairs: list[Pair], gold: Gold) -> AlignmentScores:
-    """How well the attention to the references agrees with the gold links."""
+    """The alignment error of forced decoding of the references against the gold links."""
     found = [word_links(each) for each in force_decode(loaded.model, loaded.tokenizer, pairs, score=False)]
     if doubt := gold.misreading(found):
         log.warning(doubt)
@@ -212,7 +212,7 @@ def _agreement(loaded: build.Loaded, pairs: list[Pair], gold: Gold) -> Alignment
 
 
 def _report_header(loaded: build.Loaded, run: RunFolder, test: str, data: DataConfig, beam: int) -> ReportHeader:
-    """What the page says it is about."""
+    """The heading of the report page."""
     facts = {
         "experiment": loaded.config.name,
         "checkpoint": f"{loaded.folder.name}, after {checkpoint.read_update(loaded.folder):,} updates",

@@ -28,7 +28,7 @@ FILES = {
         "configs/experiment/mean.yaml",
     },
     "cell": {"nmt/model/cells.py", "configs/experiment/minimal_gated.yaml"},
-    "search option": {"nmt/decoding/search.py", "configs/translate.yaml"},
+    "search option": {"nmt/decoding/search.py", "configs/overrides/search.yaml"},
     "metric": {"nmt/analysis/metrics.py"},
 }
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from nmt.analysis import fonts
 from nmt.analysis.comparison import CurvePoint
 
-# Told apart by every kind of eye.  # Okabe and Ito (2008)
+# Distinguishable with color blindness too.  # Okabe and Ito (2008)
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # and in grey print too
 _GREY = "0.45"

@@ -1,4 +1,4 @@
-"""Training SentencePiece on a bounded, repeatable sample of a corpus, once: the result is kept by content."""
+"""Training SentencePiece on a bounded, repeatable sample of a corpus; the result is cached by content."""
 
 import hashlib
 import io
@@ -26,7 +26,7 @@ _RESERVED = str.maketrans("\0\u2585", "  ")  # it leaves out what has one of the
 
 
 class ModelType(Enum):
-    """SentencePiece's ways to cut text."""
+    """SentencePiece's model types."""
 
     unigram = "unigram"
     bpe = "bpe"
@@ -182,7 +182,7 @@ def _train(
 
 
 def _explain(message: str, model_type: ModelType, vocab_size: int, byte_fallback: bool, setting: str) -> str:
-    """What SentencePiece's exception means for the person who set the size."""
+    """The error for the user that corresponds to an exception of SentencePiece."""
     if most := re.search(r"set it to a value <= (\d+)", message):
         if int(most[1]) > 4 + 256 * byte_fallback:
             return (
