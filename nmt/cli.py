@@ -32,8 +32,8 @@ FROM_CHECKPOINT = ("model", "tokenizer")  # determined by the checkpoint where o
 def run_command(name: str, main: Callable[..., None], schema: type) -> None:
     """Reads the command line with configs/NAME.yaml and calls main(config, overrides), once for each job of --multirun.
 
-    An error of the user (ValueError, OSError, anything Hydra refuses) is one line on standard error and exit code 2;
-    Ctrl-C is exit code 130. NMT_TRACEBACK=1 shows the traceback.
+    A person's mistake (ValueError, OSError, anything Hydra refuses) is one line on standard error and exit code 2;
+    Ctrl-C is exit code 130. NMT_TRACEBACK=1 shows where it came from.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -105,7 +105,7 @@ def _sections(composed: DictConfig, key: str = "") -> Iterator[tuple[str, DictCo
 
 
 def _report(error: Exception, schema: type, config: typing.Any = None) -> None:
-    """Prints an error of the user in one line; an error of the program is raised."""
+    """The line that says what went wrong, if it is a person's mistake; ours is raised."""
     mistake = isinstance(error, (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError, MemoryError))
     mistake = mistake or (isinstance(error, RuntimeError) and _out_of_memory(error))
     if not mistake or os.environ.get("NMT_TRACEBACK"):
@@ -149,7 +149,7 @@ def _quote_path(override: str) -> str:
 
 
 def explain(error: BaseException, schema: type, config: typing.Any = None) -> str:
-    """The error in one line, with the legal words, or the key that gave a path, where they are known."""
+    """What went wrong, in one line, with the legal words, or the key that gave a path, where they are known."""
     if _out_of_memory(error):
         return f"not enough memory for this: try smaller sizes, batch.size or decode.batch_size ({_one_line(error)})"
     if isinstance(error, OSError) and error.strerror:

@@ -154,7 +154,7 @@ def _test_of(own: DataConfig, all_queries: TestConfig) -> DataConfig:
 
 
 def _free_name(run: RunFolder, corpus: Corpus, data: DataConfig, pairs: list[Pair]) -> str:
-    """The name of the evaluation: that of the test set, with more of its path if that name is in use."""
+    """What the evaluation is called: as the test set, or with more of its path if another one of that name was here."""
     folder = Path(str(data.test)).absolute().parent.name if data.kind is DataKind.files else ""
     names = [corpus.name]
     if folder.strip("."):

@@ -54,7 +54,7 @@ class Launch(NamedTuple):
 
 
 def main(config: TrainConfig, overrides: list[str]) -> None:
-    """Raises SystemExit(0) after a signal to stop: the other jobs of a sweep are not started."""
+    """Raises SystemExit(0) when it was asked to stop: the other jobs of a sweep are not begun."""
     started = job_started()
     with contextlib.ExitStack() as stack, init_distributed() as distributed:
         start_log(None, quiet=not distributed.is_main)

@@ -1,4 +1,4 @@
-"""Comparing systems on one test set: BLEU by source length, and significance tests of differences."""
+"""Translations of one test set by several systems: how BLEU goes with length, and whether a difference is chance."""
 
 import math
 import statistics

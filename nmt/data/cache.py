@@ -1,4 +1,4 @@
-"""Files and folders of the cache: written under another name and renamed, so that none is ever incomplete."""
+"""Files and folders of the cache: written beside their place and renamed, so that nobody ever finds half of one."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 def written_beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
     """A temporary file (or folder) beside `path`, which takes its place at the end, and is removed if the body raises.
 
-    Its name begins with a dot and the name of `path`. It is locked as long as its writer runs: see `remove_abandoned`.
+    Its name begins with a dot and the name of `path`. It is locked as long as its writer lives: see `remove_abandoned`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside, lock = _locked(path, folder)
@@ -21,9 +21,9 @@ def written_beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
         yield beside
         beside.chmod(0o755 if folder else 0o644)  # as any other, where a temporary one is for its owner only
         if not folder:
-            os.replace(beside, path)  # complete or not at all; another process that writes the same loses nothing
+            os.replace(beside, path)  # whole or not at all; who else writes the same now loses nothing
         else:
-            if path.exists():  # damaged, or written by another process: equal content either way
+            if path.exists():  # damaged, or someone else's who was quicker: equal content either way
                 shutil.rmtree(path, ignore_errors=True)
             with suppress(OSError):
                 os.rename(beside, path)
@@ -35,7 +35,7 @@ def written_beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
 def remove_abandoned(folder: Path, name: str) -> None:
     """Removes what writers of NAME... that were killed left in `folder`.
 
-    A writer that runs, on whatever machine, holds a lock; where the file system has no locks, nothing is removed.
+    A writer that lives, on whatever machine, holds a lock; where the file system has no locks, nothing is removed.
     """
     for place in folder.glob(f".{name}*"):
         with suppress(OSError):

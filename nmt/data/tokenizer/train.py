@@ -182,7 +182,7 @@ def _train(
 
 
 def _explain(message: str, model_type: ModelType, vocab_size: int, byte_fallback: bool, setting: str) -> str:
-    """The error for the user that corresponds to an exception of SentencePiece."""
+    """What SentencePiece's exception means for the person who set the size."""
     if most := re.search(r"set it to a value <= (\d+)", message):
         if int(most[1]) > 4 + 256 * byte_fallback:
             return (
