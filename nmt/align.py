@@ -1,4 +1,4 @@
-"""Aligns given pairs: `python -m nmt.align checkpoint=RUN src=FILE tgt=FILE > links`; --help says more."""
+"""The align command: `python -m nmt.align checkpoint=RUN src=FILE tgt=FILE > links` writes word links of pairs."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""The one wall between configuration and code: configuration in, objects out."""
+"""Builds objects from a configuration: the only module that imports both the configuration and everything else."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""From the command line to a configuration, and every mistake on it to one clear line."""
+"""The command line: composes the configuration of a command, and prints an error in one line."""
 
 import argparse
 import contextlib
@@ -27,7 +27,7 @@ _PACKAGE = Path(__file__).resolve().parent
 # The YAML files lie inside the package where it is installed, and beside it in a clone.
 CONFIGS = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
 _UNREADABLE = re.compile(r"[~!#&;<>^`]|[^\x00-\x7f]")
-FROM_CHECKPOINT = ("model", "tokenizer")  # settled by the checkpoint where one is given
+FROM_CHECKPOINT = ("model", "tokenizer")  # determined by the checkpoint where one is given
 
 
 def run_command(name: str, main: Callable[..., float | None], schema: type) -> None:
@@ -46,7 +46,7 @@ def run_command(name: str, main: Callable[..., float | None], schema: type) -> N
     config: typing.Any = None
     settle_closed_streams()
 
-    # A mistake is reported here and not on the way out: Hydra would add lines of its own, and drop the rest of a sweep.
+    # An error is reported here, inside Hydra: it would add its own lines, and drop the rest of a sweep.
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
     def enter(composed: DictConfig) -> float | None:
         nonlocal refused, config
@@ -118,7 +118,7 @@ def _report(error: Exception, schema: type, config: typing.Any = None) -> None:
 
 @contextlib.contextmanager
 def _read_flags(schema: type) -> Iterator[None]:
-    """Refuses, in one line, flags that are not Hydra's and what a checkpoint settles; points a sweep's files elsewhere.
+    """Refuses, in one line, unknown flags and settings that a checkpoint determines; moves Hydra's files of a sweep.
 
     The configuration of each job of a sweep is in its run folder; Hydra's folders would only repeat it. A sweeper's
     own results stay where hydra.sweep.dir= names a folder.

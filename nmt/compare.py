@@ -1,4 +1,4 @@
-"""Compares runs on one test set: `python -m nmt.compare runs=[RUN,RUN]`; --help says more."""
+"""The compare command: `python -m nmt.compare runs=[RUN,RUN]` compares runs on one test set."""
 
 import json
 import logging
@@ -165,7 +165,7 @@ def _check_same_text(first: Run, other: Run, test: str) -> None:
 
 
 def _systems(runs: list[Run]) -> dict[str, list[int]]:
-    """The rows of the runs that differ by chance alone, together under a name: the experiment's, if it is their own."""
+    """The runs that differ only by chance, grouped under a name: the experiment's, if only they have it."""
     recipes = [comparable(run.config) for run in runs]
     groups = [[other for other, each in enumerate(recipes) if each == one] for one in recipes]
     groups = [rows for row, rows in enumerate(groups) if rows[0] == row]

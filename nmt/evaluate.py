@@ -1,4 +1,4 @@
-"""Translates and scores a test set: `python -m nmt.evaluate checkpoint=RUN [data.test=PREFIX]`; --help says more."""
+"""The evaluate command: `python -m nmt.evaluate checkpoint=RUN [data.test=PREFIX]` translates and scores a test set."""
 
 import contextlib
 import logging
@@ -122,11 +122,11 @@ def _shown(loaded: build.Loaded, selection: Selection, test: _Test) -> ReportSen
 
 def _check_attention(config: EvaluateConfig, loaded: build.Loaded, pictures_asked_for: bool) -> None:
     """Raises ValueError for what was asked of attention where the model has none."""
-    all_queries = [f"heatmaps={config.heatmaps}"] if pictures_asked_for and config.heatmaps else []
-    all_queries += [f"gold={config.gold}"] if config.gold else []
-    all_queries += ["gold_reversed=true"] if config.gold_reversed else []
-    if all_queries:
-        loaded.require_attention(all_queries[0])
+    asked = [f"heatmaps={config.heatmaps}"] if pictures_asked_for and config.heatmaps else []
+    asked += [f"gold={config.gold}"] if config.gold else []
+    asked += ["gold_reversed=true"] if config.gold_reversed else []
+    if asked:
+        loaded.require_attention(asked[0])
 
 
 def _translations(model, translator: Translator, lines: list[str], device: Device, distributed: Distributed):
@@ -137,13 +137,13 @@ def _translations(model, translator: Translator, lines: list[str], device: Devic
         yield from distributed_translate(model, translator, lines, device, distributed, attention=True)
 
 
-def _test_of(own: DataConfig, all_queries: TestConfig) -> DataConfig:
+def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
     """The run's test set with what the command line says instead."""
-    kind = all_queries.kind or own.kind
-    if all_queries.kind is None and own.kind is DataKind.demo and all_queries.test:
+    kind = asked.kind or own.kind
+    if asked.kind is None and own.kind is DataKind.demo and asked.test:
         kind = DataKind.files
     for key in ("name", "config"):
-        if (value := getattr(all_queries, key)) and kind is not DataKind.hub:
+        if (value := getattr(asked, key)) and kind is not DataKind.hub:
             raise ValueError(
                 f"data.{key}={value} has no effect: it needs data.kind=hub; give that too, or leave it out"
             )
@@ -152,13 +152,13 @@ def _test_of(own: DataConfig, all_queries: TestConfig) -> DataConfig:
     return replace(
         own,
         kind=kind,
-        src=all_queries.src or pair.src,
-        tgt=all_queries.tgt or pair.tgt,
-        test=all_queries.test or files.test,
-        name=all_queries.name or files.name,
-        config=all_queries.config or files.config,
-        bleu_tokenizer=all_queries.bleu_tokenizer or own.bleu_tokenizer,
-        cache=all_queries.cache,
+        src=asked.src or pair.src,
+        tgt=asked.tgt or pair.tgt,
+        test=asked.test or files.test,
+        name=asked.name or files.name,
+        config=asked.config or files.config,
+        bleu_tokenizer=asked.bleu_tokenizer or own.bleu_tokenizer,
+        cache=asked.cache,
         train=None,
         valid=None,
     )
@@ -186,17 +186,15 @@ def _gold(config: EvaluateConfig, data: DataConfig, pairs: list[Pair], loaded: b
 
     Raises ValueError where they are not those of the test set, and where they were asked for and cannot be used.
     """
-    all_queries = f"gold={config.gold}" if config.gold else "gold_reversed=true"
+    asked = f"gold={config.gold}" if config.gold else "gold_reversed=true"
     if config.data.concat > 1 and (config.gold or config.gold_reversed):
-        raise ValueError(f"{all_queries} is about the sentences of the test set as they are: leave data.concat= away")
+        raise ValueError(f"{asked} is about the sentences of the test set as they are: leave data.concat= away")
     if not loaded.model.has_attention or config.data.concat > 1:
         return None
     target_first, path = config.gold_reversed, Path(config.gold) if config.gold else None
     if path is None and data.kind is DataKind.demo:
         if config.gold_reversed:
-            raise ValueError(
-                f"{all_queries} is about a file of links, and the demo corpus knows its own: leave it away"
-            )
+            raise ValueError(f"{asked} is about a file of links, and the demo corpus knows its own: leave it away")
         path = Path(data.cache) / "demo" / "test.links"
         target_first = build.languages(data).src == DEMO_TGT
     elif path is None and data.kind is DataKind.files:
@@ -206,9 +204,7 @@ def _gold(config: EvaluateConfig, data: DataConfig, pairs: list[Pair], loaded: b
         path = next((place for place in places if place.is_file()), None)
     if path is None:
         if config.gold_reversed:
-            raise ValueError(
-                f"{all_queries} is about gold links, and {data.test}.links is not there: give gold=FILE as well"
-            )
+            raise ValueError(f"{asked} is about gold links, and {data.test}.links is not there: give gold=FILE as well")
         return None
     gold = read_gold(path, pairs, f"the test set {data.test or ''}".strip(), target_first=target_first)
     log.info(f"gold links of {path}, read {'target' if target_first else 'source'} first")
@@ -216,7 +212,7 @@ def _gold(config: EvaluateConfig, data: DataConfig, pairs: list[Pair], loaded: b
 
 
 def _agreement(loaded: build.Loaded, pairs: list[Pair], gold: Gold) -> AlignmentScores:
-    """How well the attention to the references agrees with the gold links."""
+    """The alignment error of forced decoding of the references against the gold links."""
     found = [word_links(each) for each in force_decode(loaded.model, loaded.tokenizer, pairs, score=False)]
     if doubt := gold.misreading(found):
         log.warning(doubt)
@@ -224,7 +220,7 @@ def _agreement(loaded: build.Loaded, pairs: list[Pair], gold: Gold) -> Alignment
 
 
 def _report_header(loaded: build.Loaded, run: RunFolder, test: str, data: DataConfig, beam: int) -> ReportHeader:
-    """What the page says it is about."""
+    """The heading of the report page."""
     facts = {
         "experiment": loaded.config.name,
         "checkpoint": f"{loaded.folder.name}, after {checkpoint.read_update(loaded.folder):,} updates",

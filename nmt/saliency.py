@@ -1,4 +1,4 @@
-"""Sets attention beside gradients: `python -m nmt.saliency checkpoint=RUN src=FILE [tgt=FILE]`; --help says more."""
+"""The saliency command: `python -m nmt.saliency checkpoint=RUN src=FILE` compares attention with gradients."""
 
 import contextlib
 import json
@@ -84,7 +84,7 @@ def _read(config: SaliencyConfig) -> list[Pair]:
 
 
 class Progress:
-    """Says on the log, every `SAID_EVERY` seconds, how far it is."""
+    """Logs the progress every `SAID_EVERY` seconds."""
 
     def __init__(self, pairs: int):
         self._pairs, self._number = pairs, 0
@@ -170,7 +170,7 @@ def _print(pairs: int, found: dict[tuple[str, str], RankCorrelation], errors: di
 
 
 def _answer(found: dict[tuple[str, str], RankCorrelation]) -> str:
-    """What the numbers say, in a sentence. Without ties (1 + tau) / 2 of all couples of words are in like order."""
+    """The numbers in one sentence. Without ties (1 + tau) / 2 of all couples of words are in like order."""
     attended, scale = (
         50 * (1 + found[pair].tau) for pair in (("attention", "jacobian"), ("jacobian", "input_gradient"))
     )

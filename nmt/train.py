@@ -1,4 +1,4 @@
-"""Trains a translator: `python -m nmt.train +experiment=bahdanau [key=value ...]`; --help says more."""
+"""The train command: `python -m nmt.train +experiment=bahdanau [key=value ...]` trains a translation model."""
 
 from nmt.training.budget import Budget, job_started  # isort: skip  (first: max_minutes counts from here)
 
@@ -38,7 +38,7 @@ log = logging.getLogger("nmt")
 
 
 class SavedRun(NamedTuple):
-    """What a run to go on with has on disk."""
+    """The files of a run that is resumed."""
 
     place: Path
     snapshot: Snapshot
@@ -141,7 +141,7 @@ def _is_finished(snapshot: Snapshot, config: TrainConfig) -> bool:
 
 
 def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
-    """Everything that a person can get wrong, before a new run folder exists."""
+    """Builds all objects, so that errors of the user are found before a new run folder exists."""
     config, saved = launch.config, launch.saved
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -197,7 +197,7 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
 
 
 def _read_text(launch: Launch) -> tuple[Corpus, Corpus, LinkFiles | None]:
-    """Training and validation text, and the links of the first; the test text is looked at, if there is any."""
+    """Training and validation text, and the links of the first; the test text is checked, if there is any."""
     data = launch.config.data
     try:
         train, valid = build.read_corpus(data, "train"), build.read_corpus(data, "valid")
@@ -211,7 +211,7 @@ def _read_text(launch: Launch) -> tuple[Corpus, Corpus, LinkFiles | None]:
 
 
 def _validation(config: TrainConfig, valid: Corpus) -> dict[str, str | int | float | None]:
-    """What the numbers of a validation depend on beside the model, by the names of settings."""
+    """The settings, beside the model, on which the scores of a validation depend."""
     found: dict[str, str | int | float | None] = {DATA_VALID: valid.digest()}
     if config.trainer.early_stopping_metric is EarlyStoppingMetric.bleu:
         trainer, decode = config.trainer, config.decode
@@ -257,7 +257,7 @@ def _check_moved(saved: SavedRun, now: TrainConfig, trainer: Trainer) -> None:
 def _create_run_folder(launch: Launch, trainer: Trainer, stack: contextlib.ExitStack) -> None:
     """Makes the run folder of a new run, locked until `stack` ends; keeps the settings of either. For rank 0.
 
-    Everything that the run will write is tried first: what fails leaves no run behind.
+    Every file is written once as a test first; after a failure no run folder is left.
     """
     text = to_yaml(trainer.checkpointer.config | {"run": str(launch.folder.path), "resume": None})
     if not launch.resuming:

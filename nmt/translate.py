@@ -1,4 +1,4 @@
-"""Translates lines: `python -m nmt.translate checkpoint=RUN < in.txt > out.txt`; --help says more."""
+"""The translate command: `python -m nmt.translate checkpoint=RUN < in.txt > out.txt` translates lines."""
 
 import contextlib
 import sys
@@ -38,7 +38,7 @@ def main(config: TranslateConfig, _overrides: list[str]) -> None:
         found = translator.translate(_prompted() if terminal else lines, window=1 if terminal else None, skip=done)
         for number, nbest in enumerate(found, done):
             out.write(_text(nbest, number, config.decode.nbest).encode("utf-8"))
-            out.flush()  # whoever reads it, or goes on with it after a kill, has all that there is
+            out.flush()  # so that a reader, or append=true after a kill, has every finished line
             if aligned:
                 aligned.write((pharaoh(word_links(nbest[0])) + "\n").encode("utf-8"))
                 aligned.flush()

@@ -29,6 +29,7 @@ ALLOWED = {
         *("data", "demo_corpus", "model", "acceleration", "analysis", "decoding"),
         *("checkpoint", "runtime", "training", "config"),
     },
+    "api": {"data", "analysis", "decoding", "runtime", "config", "build"},
 }
 
 

@@ -1,4 +1,4 @@
-"""The README and the pages beside it promise nothing that does not work as printed."""
+"""Commands, links and paths in README and the documentation work as printed."""
 
 import re
 import shlex
@@ -45,6 +45,20 @@ def test_there_are_commands():
 def test_every_link_leads_somewhere(page):
     for path in re.findall(r"\]\(([^)#:]+)\)", PAGES[page]):
         assert (page.parent / path).exists(), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_exists(page):
+    """Of the source; files that an example of CONTRIBUTING.md makes are named by its diff."""
+    made = set(re.findall(r"^--- (\S+) \(new\)$", PAGES[page], re.M))
+    for path in re.findall(r"`((?:nmt|configs|scripts|tests|docs)/[\w/.]+)`", PAGES[page]):
+        assert (ROOT / path).exists() or path in made, path
+
+
+def test_the_readme_is_short_and_leads_to_every_page():
+    assert len(TEXT.splitlines()) <= 150
+    for page in PAGES.keys() - {README, ROOT / "data" / "README.md"}:
+        assert f"]({page.relative_to(ROOT)})" in TEXT, page
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`make (\w+)", "".join(PAGES.values())))))

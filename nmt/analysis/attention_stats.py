@@ -1,6 +1,6 @@
 """Statistics of attention: entropy, coverage, and the weight on the end of sentence.
 
-Words that were translated twice or not at all show here before they show in BLEU.
+They show repeated and untranslated words before BLEU does.
 """
 
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ class AttentionStats(NamedTuple):
 
 
 class AttentionSums(NamedTuple):
-    """Sums that become a Health; those of the parts of a corpus may be added up."""
+    """Sums from which AttentionStats are computed; the sums of parts of a corpus can be added."""
 
     entropy: float = 0.0
     max_weight: float = 0.0

@@ -1,4 +1,4 @@
-"""Scores of short and of long sentences apart."""
+"""Scores by sentence length."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -20,7 +20,7 @@ class LengthRow(NamedTuple):
 def by_length(
     measured: Mapping[str, Measured], src_lengths: Sequence[int], *, edges: Sequence[int] = (10, 20, 30, 40, 50)
 ) -> list[LengthRow]:
-    """The metrics on sentences of like length, as in Figure 2 of Bahdanau et al. (2015).
+    """The metrics on sentences of similar length, as in Figure 2 of Bahdanau et al. (2015).
 
     src_lengths: of each sentence. edges: the longest length of each row but the last, rising; the last row reaches to
     the longest sentence. Rows without a sentence are left out. Raises ValueError for another number of lengths than of
@@ -35,7 +35,7 @@ def by_length(
                 "one of each for a sentence"
             )
     longest = max(src_lengths, default=0)
-    # A row that starts at 0 would promise empty sources where there are none.
+    # A row that starts at 0 would suggest empty sources where there are none.
     bounds = [min(0, min(src_lengths, default=1) - 1), *(edge for edge in edges if edge < longest), longest]
     rows = []
     for below, high in pairwise(bounds):

@@ -10,7 +10,7 @@ import numpy as np
 from nmt.analysis.metrics import MAIN_METRIC, METRICS, measure
 
 SEED = 12345  # of all resampling, sacreBLEU's own default, so that equal translations give equal numbers
-MIN_SENTENCES = 20  # sentences in a point of a curve: of fewer BLEU is mostly noise
+MIN_SENTENCES = 20  # sentences in a point of a curve: BLEU of fewer is mostly noise
 _POINTS = 10
 _CHUNK = 1000  # shuffles at a time: 3 MB for a test set of 3,000 sentences, 24 as numbers
 
@@ -83,7 +83,7 @@ def _bins(lengths: np.ndarray, width: int | None) -> Iterator[np.ndarray]:
 
 class SystemScore(NamedTuple):
     """One metric of one run: its score, half the interval in which 95 % of its resamples lie, and the chance `p` of so
-    large a difference from the first run, in either direction, if in truth there were none; nan of the first run."""
+    large a difference from the first run, in either direction, under the null hypothesis; nan for the first run."""
 
     score: float
     interval: float
@@ -126,7 +126,7 @@ def randomization_test(
     """The chance of at least so large a difference between the scores of two systems, in either direction, if in truth
     there were none.
 
-    If there is none, it does not matter which system made which of a sentence's two translations.
+    Under the null hypothesis the two translations of a sentence are exchangeable.
 
     one, other (N, K): the systems' statistics of the same sentences. Each of `samples` shuffles exchanges the
     translations of a random half of the sentences. p is the share of shuffles, the text as it is among them, whose

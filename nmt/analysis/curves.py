@@ -76,7 +76,7 @@ def _draw_likelihood(axis: Axes, likelihood: dict[str, Series]) -> None:
         if points:
             _line(axis, points, color, label=label, marker=marker)
     axis.set_ylabel("perplexity")
-    # Few marks, in plain numbers: 10^1 says little about a perplexity.
+    # Few ticks, in plain numbers: 10^1 is hard to read as a perplexity.
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"))
     axis.yaxis.set_minor_locator(NullLocator())

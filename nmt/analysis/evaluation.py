@@ -21,7 +21,7 @@ from nmt.analysis.by_length import LengthRow, by_length
 from nmt.analysis.metrics import Limits, MetricScore, measure_all
 from nmt.analysis.segmentation import TOKENIZERS, length_unit, lengths, without_spaces
 
-# What an evaluation consists of in its folder. Where the last one is, all is whole.
+# The files of an evaluation. The last one is moved into place last, so where it is, the evaluation is complete.
 EVALUATION_FILES = (
     "sources.txt",
     "references.txt",
@@ -34,7 +34,7 @@ EVALUATION_FILES = (
 
 
 def draw_translation(translation: TranslationLike, path: Path, *, pieces: bool | None = None) -> bool:
-    """The heatmap of one translation, by word or by piece. Says whether there is one: not where a side is empty.
+    """The heatmap of one translation, by word or by piece. Returns whether it was drawn: not where a side is empty.
 
     pieces=None: by piece where one of the two sides is written without spaces.
     """
@@ -110,7 +110,7 @@ class Scoring(NamedTuple):
 
 
 class Evaluation(NamedTuple):
-    """What an evaluation left, line by line: the test set and its translations; synthetic_long: see Report; tokenizer:
+    """A written evaluation, line by line: the test set and its translations; synthetic_long: see Report; tokenizer:
     BLEU's, "" where it does not say."""
 
     sources: list[str]

@@ -1,4 +1,4 @@
-"""Text of any script in pictures: which installed fonts draw it, and what to write where none does.
+"""Fonts for text of any script in pictures, and replacements for what no font draws.
 
 Fonts are searched only when DejaVu Sans, which comes with matplotlib, lacks a character. Joined letters (Arabic,
 Devanagari) and right-to-left order inside a word are matplotlib's work since 3.11, which shapes text with libraqm;
@@ -79,7 +79,7 @@ def _family(cluster: str) -> str:
 
 @cache
 def _advise() -> None:
-    """Say once a process what would help."""
+    """Warns once in a process which fonts to install."""
     _log.warning(
         "pictures show some characters as code points (U+4E2D): no installed font draws them; a font of their script "
         "helps, such as those of Debian's fonts-noto-core and fonts-noto-cjk"

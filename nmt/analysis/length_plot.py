@@ -14,7 +14,7 @@ from nmt.analysis.comparison import CurvePoint
 from nmt.analysis.metrics import MAIN_METRIC, METRICS
 from nmt.runtime.atomic import written_beside
 
-# Told apart by every kind of eye.  # Okabe and Ito (2008)
+# Distinguishable with color blindness too.  # Okabe and Ito (2008)
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # and in grey print too
 _GREY = "0.45"

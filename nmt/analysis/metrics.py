@@ -1,7 +1,7 @@
 """Scores of translations: METRICS, the table that evaluation, its page, validation and comparison go through.
 
-A metric gives statistics of each sentence, which add up, and a score of their sum: so that scores of a corpus, of the
-sentences of one length, and of resampled sentences need no second look at the text.
+A metric gives statistics of each sentence, which add up, and a score of their sum. So the text is read once for the
+scores of a corpus, of the sentences of one length, and of resampled sentences.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""A folder of results that are replaced together: the old ones stay until the new ones are whole."""
+"""Replacing the results in a folder together: the old ones stay until the new ones are complete."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from nmt.runtime.atomic import remove_abandoned, temporary
 
 @contextmanager
 def replacing(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Gives a hidden folder inside `folder` to write into. At the end what was written takes its place in `folder`.
+    """Gives a hidden folder inside `folder` to write into. At the end the files written are moved to `folder`.
 
     names: of all that such results can consist of, files and folders of pictures. A name that was not written goes from
     `folder`, and what has no such name stays there. The last name goes first and comes last: where it is, all is whole.

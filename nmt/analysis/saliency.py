@@ -1,4 +1,4 @@
-"""What each predicted piece depended on, by the gradient, beside attention; and how far the two agree."""
+"""Gradients of each predicted piece with respect to the source embeddings, and their agreement with attention."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,9 +38,9 @@ def saliency(
 
     progress: called with the number of rows, of T, that are ready.
 
-    The sentence goes through the model in T copies, of which copy t stands for the log-probability of piece t alone.
-    One backward pass then has every row: the gradient at the embeddings of copy t. Of long sentences a few copies go at
-    a time, so that memory grows with S + T.
+    The sentence is in the batch T times; copy t contributes only the log-probability of piece t. One backward pass then
+    gives every row: the gradient at the embeddings of copy t. Long sentences are done a few copies at a time, so that
+    memory grows with S + T.
     """
     assert not model.training, "dropout would change the gradients: call model.eval() first"
     copies = max(1, _COPIED_PIECES // (len(src) + len(tgt)))
@@ -70,7 +70,7 @@ def _rows(model, src: Sequence[int], tgt: Sequence[int], first: int) -> Saliency
 
 @contextmanager
 def _taken_from(module: torch.nn.Module) -> Iterator[list[Tensor]]:
-    """Inside, what the module puts out is a leaf that gradients lead to, and is kept in the list."""
+    """Within the block the module's output is a leaf tensor that receives gradients, and is kept in the list."""
     taken: list[Tensor] = []
 
     def replace(_module, _inputs, output: Tensor) -> Tensor:
@@ -89,9 +89,9 @@ def by_words(
 ) -> dict[str, WordAttention]:
     """The matrices between words, by name; no attention where the model has none.
 
-    As `merge` does it for attention: a weighted mean over target pieces, a sum over source pieces. It is squares that
-    are so merged of the Jacobian, which makes it the length of the gradient at all embeddings of the source word: sums
-    of lengths would grow with the number of its pieces alone.
+    As `merge` does it for attention: a weighted mean over target pieces, a sum over source pieces. For the Jacobian the
+    squares are merged, which gives the norm of the gradient at all embeddings of the source word: a sum of norms would
+    grow with the number of its pieces.
     """
     places = tgt_word_of, src_word_of, n_tgt, n_src
     attention = {"attention": merge(found.attention, *places)} if found.attention.shape[1] else {}
@@ -113,7 +113,7 @@ def shares(words: WordAttention) -> WordAttention:
 
 
 def kendall(first: np.ndarray, second: np.ndarray) -> float:
-    """Kendall's tau-b of two rows (S,): 1 where they rank alike, -1 where the other way round, 0 where unrelated.
+    """Kendall's tau-b of two rows (S,): 1 for equal rankings, -1 for reversed ones, 0 for unrelated ones.
 
     Ties count for neither; nan where a row is constant and so ranks nothing.  # Kendall (1945)
     """
@@ -126,7 +126,7 @@ class RankCorrelation(NamedTuple):
     """How two matrices agree, on average over target words; nan where there is none.
 
     tau: Kendall's tau-b between their rankings of the source words; top: how often they have the same word on top;
-    chance: how often they would if it were drawn by lot; words: the number of target words.
+    chance: how often they would by chance; words: the number of target words.
     """
 
     tau: float
@@ -139,7 +139,7 @@ def rank_correlation(sentences: Iterable[Mapping[str, np.ndarray]]) -> dict[tupl
     """How every two of the matrices (Tw, Sw), which have names and are not negative, agree over all sentences.
 
     A target word counts where both its rows rank the source words: where neither is constant.
-    # Jain and Wallace (2019), 4.1, who so compare attention and gradient
+    # Jain and Wallace (2019), 4.1, whose comparison of attention and gradient this is
     """
     sums: dict[tuple[str, str], np.ndarray] = {}
     for matrices in sentences:

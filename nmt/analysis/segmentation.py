@@ -1,4 +1,4 @@
-"""How a text is divided into tokens to score it and to measure its length, also where it has no spaces."""
+"""The tokenizer of BLEU and the unit of length for a language, also where text has no spaces."""
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -46,7 +46,7 @@ def bleu_tokenizer(language: str) -> str:
 
 
 def without_spaces(lines: Iterable[str]) -> bool:
-    """Whether a text is written without spaces between words: its first lines tell.
+    """Whether a text is written without spaces between words, by its first lines.
 
     At least a third of its letters are of a script that is so written, and most of its lines have no space, or spaces
     come after whole phrases only. Korean has spaces; Chinese that was divided into words has them too.

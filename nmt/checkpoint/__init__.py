@@ -1,4 +1,4 @@
-"""A checkpoint on disk: a folder that is whole or absent, and that nothing has to be executed to read."""
+"""Checkpoints on disk: a folder that is complete or absent; reading it executes no code."""
 
 from nmt.checkpoint.optimizer import pack_optimizer, unpack_optimizer
 from nmt.checkpoint.reading import check_fit, read, read_config, read_update, verify

@@ -124,7 +124,7 @@ def _needed(optimizer: torch.optim.Optimizer, group: Mapping) -> set[str]:
 
 
 def _kind(value: object) -> object:
-    """What may stand in for what: any number for a number, any switch for a switch."""
+    """The kinds of values that may replace each other: any number a number, any boolean a boolean."""
     match value:
         case None | bool():
             return "switch"

@@ -1,4 +1,4 @@
-"""Reading a checkpoint that may be damaged, of another version, or unfriendly: the truth or a ValueError."""
+"""Reading a checkpoint that may be damaged, of another version, or hostile: correctly, or with a ValueError."""
 
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -51,7 +51,7 @@ def read(folder: Path, *, weights_only: bool) -> Snapshot:
 
 
 def verify(folder: Path) -> None:
-    """Reads every file and compares it with its checksum. Raises ValueError naming the file that is not whole."""
+    """Reads every file and compares it with its checksum. Raises ValueError naming the damaged file."""
     _read_stable(folder, lambda place: _check(place, _listed(place)))
 
 
@@ -98,14 +98,14 @@ def check_fit(folder: Path, expected: Mapping[str, Tensor]) -> None:
             if name not in expected and not problem:
                 problem = f"holds {name[:80]!r}, which the model has not"
         if problem:
-            _check(place, listed, only=(MODEL,))  # if the file is damaged, that is the news
+            _check(place, listed, only=(MODEL,))  # a damaged file is reported as damaged
             raise ValueError(f"{place / MODEL}: {problem}; try a checkpoint of this very model")
 
     _read_stable(folder, attempt)
 
 
 def _read_stable(folder: Path, attempt: Callable[[Path], Result]) -> Result:
-    """Reads again when the folder was replaced under the reader by a run that is still going on."""
+    """Reads again when a running training replaced the folder during the read."""
     for attempts_left in reversed(range(10)):
         place = resolve(folder)
         before = _identity(place)

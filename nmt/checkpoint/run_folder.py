@@ -1,4 +1,4 @@
-"""What a run folder holds and where, which checkpoint of it to use, and that one run at a time writes there."""
+"""The run folder: its files, which checkpoint of it to use, and its lock for one writer at a time."""
 
 import datetime
 import errno
@@ -42,7 +42,7 @@ class RunFolder:
 
     @property
     def dry_run(self) -> "RunFolder":
-        """A run folder in this one in which writing is tried."""
+        """A run folder inside this one, to test writing."""
         return RunFolder(self.path / ".dry-run")
 
     def step(self, update: int) -> Path:
@@ -50,17 +50,18 @@ class RunFolder:
         return self.checkpoints / f"step-{update}"
 
     def evaluation(self, name: str) -> Path:
-        """Where the evaluation on test set `name` goes. Raises ValueError for a name that would lead elsewhere."""
+        """The folder of the evaluation on test set `name`. Raises ValueError for a name that leads out of the run
+        folder."""
         if not name or name.startswith(".") or "/" in name or "\0" in name:
             raise ValueError(f"{name[:80]!r}: no name for a folder under {self.path / 'evaluation'}")
         return self.path / "evaluation" / name
 
     def exists(self) -> bool:
-        """Whether a run has been here, finished or not."""
+        """Whether the folder holds a run, finished or not."""
         return any(place.exists() for place in (self.config, self.log, self.metrics, self.checkpoints))
 
     def check_free(self) -> None:
-        """Raises ValueError where a new run cannot go."""
+        """Raises ValueError where a new run cannot be written."""
         self._refuse_file()
         if self.exists():
             raise ValueError(f"run={self.path}: already holds a run; try resume={self.path}, or another run=")
@@ -76,16 +77,16 @@ class RunFolder:
         self.tensorboard.mkdir(exist_ok=True)
 
     def write_config(self, config: str) -> None:
-        """Puts the YAML text in place of the configuration that stands there, whole or not at all."""
+        """Replaces the configuration by the YAML text, completely or not at all."""
         self.path.mkdir(parents=True, exist_ok=True)
         with written_beside(self.config) as beside:
             beside.write_text(config, encoding="utf-8")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Holds the folder (made if need be) for this process alone, and clears up after a writer that died in it.
+        """Locks the folder (created if missing) for this process, and recovers from a writer that was killed.
 
-        The lock is the kernel's and goes with the process, however it ends. Raises ValueError naming the holder.
+        The kernel releases the lock when the process ends, however it ends. Raises ValueError naming the holder.
         """
         self._refuse_file()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -154,7 +155,7 @@ class RunFolder:
             ) from None
 
     def latest_valid(self) -> Path | None:
-        """The whole checkpoint of the most updates; None if none was ever written.
+        """The undamaged checkpoint of the most updates; None if none was ever written.
 
         Damaged ones are passed over with a warning. Raises ValueError if there are checkpoints and all are damaged.
         """
@@ -190,7 +191,7 @@ class RunFolder:
 def new_run_folder(parent: Path) -> Iterator[RunFolder]:
     """A folder of this process's own, `parent`/DATE-TIME or, of the same second, DATE-TIME-2, -3 and so on.
 
-    It is deleted at the end if nothing came into it, so a mistake on the command line leaves nothing behind.
+    It is deleted at the end if it is empty, so that an error on the command line leaves no folder.
     """
     moment = datetime.datetime.now().strftime("%Y-%m-%d-%H%M%S")
     for number in itertools.count(1):
@@ -235,7 +236,7 @@ def find_checkpoint(path: Path | str) -> Path:
 
 
 def run_folder_of(place: Path) -> RunFolder:
-    """The run whose checkpoint this is: where its evaluation goes. For a lone checkpoint, the folder it lies in."""
+    """The run folder of a checkpoint, where its evaluation is written; for a single checkpoint, its parent folder."""
     parent = place.absolute().parent
     return RunFolder(parent.parent if parent.name == "checkpoints" else parent)
 

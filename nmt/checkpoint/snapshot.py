@@ -1,4 +1,4 @@
-"""What one checkpoint holds, in memory and as files: names, limits and the format's version."""
+"""The content of a checkpoint, in memory and as files: names, limits and the format's version."""
 
 import os
 import stat
@@ -39,7 +39,7 @@ class Snapshot(NamedTuple):
 
 
 def one_line(error: object) -> str:
-    """What an error of another library says, on one line of bearable length."""
+    """The message of another library's error, on one line of limited length."""
     return "".join(letter if letter.isprintable() else " " for letter in str(error)[:300]).strip()
 
 

@@ -1,4 +1,4 @@
-"""Named tensors to and from one safetensors file, tied tensors once, and nothing read that the file does not hold."""
+"""Named tensors to and from one safetensors file; tied tensors are stored once."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

@@ -98,7 +98,7 @@ def _linked(source: Path, name: Path) -> bool:
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Says in an OSError of the block that it is about `path`: one from writing into an open file does not."""
+    """Names `path` in an OSError of the block: an error from writing to an open file does not."""
     try:
         yield
     except OSError as error:
@@ -108,13 +108,13 @@ def named(path: Path) -> Iterator[None]:
 
 
 def resolve(folder: Path) -> Path:
-    """Where checkpoint `folder` is to be read: itself, or the one set aside while it is being replaced."""
+    """The folder to read for checkpoint `folder`: itself, or its old version while it is being replaced."""
     old = _old(folder)
     return old if not folder.is_dir() and old.is_dir() else folder
 
 
 def delete(folder: Path) -> None:
-    """Deletes a checkpoint so that a kill half-way leaves nothing that could be taken for one."""
+    """Deletes a checkpoint; a kill meanwhile leaves nothing that resembles one."""
     hidden = _partial(folder)
     shutil.rmtree(hidden, ignore_errors=True)
     folder.rename(hidden)
@@ -122,7 +122,7 @@ def delete(folder: Path) -> None:
 
 
 def recover(parent: Path) -> None:
-    """Clears up under `parent` after a writer that died. Only for the holder of the run's lock."""
+    """Removes or restores under `parent` what a killed writer left. Only for the holder of the run's lock."""
     for folder in parent.iterdir():
         if folder.name.startswith(".") and ".partial-" in folder.name:
             shutil.rmtree(folder, ignore_errors=True)
@@ -135,7 +135,7 @@ def recover(parent: Path) -> None:
 
 
 class NotWritten(OSError):
-    """A checkpoint could not be written; says all of it in one line."""
+    """A checkpoint could not be written; the message is one line."""
 
 
 @contextmanager

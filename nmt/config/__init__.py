@@ -1,4 +1,4 @@
-"""Configuration: every setting, typed, and the only place that knows OmegaConf and Hydra.
+"""The configuration: every setting with its type. Only this package, nmt.cli and nmt.build use OmegaConf and Hydra.
 
-A composed configuration becomes plain dataclasses once, in nmt.cli, and there is no config library beyond it.
+nmt.cli converts a composed configuration to plain dataclasses, which all other code gets.
 """

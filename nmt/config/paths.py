@@ -86,7 +86,7 @@ def prepare_paths(config: Any) -> None:
 
 
 def check_paths(config: Any, more: Sequence[NamedPath] = ()) -> None:
-    """Raises ValueError where a path of `config`, or of `more` that only the command knows, cannot be used.
+    """Raises ValueError where a path of `config`, or one of `more` that the command found, cannot be used.
 
     That is an output that is also an input or another output, by whatever name; one that cannot be written; a path of
     bytes that are not UTF-8 under a key whose value is kept in files.
@@ -135,7 +135,7 @@ def path_of_error(error: OSError, config: Any) -> str:
 
 
 def reads(key: str, *files: Path) -> NamedPath:
-    """Files that a command finds out that it reads, under the key to name in a message."""
+    """Files that a command reads beside those of its configuration, under the key to name in a message."""
     return NamedPath(key, str(files[0]), PathKey(Use.input), tuple(map(str, files)))
 
 

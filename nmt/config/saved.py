@@ -1,4 +1,4 @@
-"""A configuration as plain data, for checkpoints, and back; what may change when a run goes on."""
+"""Saved configurations: to plain data and back, and what may change when a run is resumed."""
 
 from pathlib import Path
 from typing import Any
@@ -75,8 +75,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _check_yaml(text: str) -> None:
-    """Raises ValueError for what a reader could be busy with for ever: aliases, which may stand for any number of
-    others, deep nesting, a large file."""
+    """Raises ValueError for YAML that could take unlimited time to read: aliases, deep nesting, a large file."""
     if len(text.encode()) > MOST_YAML:
         raise ValueError(f"larger than {MOST_YAML:,} bytes, so it is not ours")
     depth = 0
@@ -95,7 +94,7 @@ def value_at(plain: dict, key: str):
     return plain
 
 
-# What a run may be resumed with: how long it goes on, what it writes and when, where it runs and how it decodes.
+# What may change when a run is resumed: its budget, what it writes and when, where it runs and how it decodes.
 RESUMABLE_KEYS = (
     "device",
     "fused_kernels",
@@ -118,7 +117,7 @@ RESUMABLE_KEYS = (
     "trainer.valid_sentences",
     "trainer.tensorboard",
 )
-# Where what a run has read lies: may change, as other bytes there are noticed by their digests.
+# Paths of input files: may change, since their content is checked by digests.
 MOVABLE = (
     "data.name",
     "data.train",
@@ -128,8 +127,8 @@ MOVABLE = (
     "tokenizer.src_model",
     "tokenizer.tgt_model",
 )
-LOCATION_KEYS = ("run", "resume")  # where the run is, which says nothing about it
-# Beside the places, what runs may differ in that tell of one way to train, and of its chances.
+LOCATION_KEYS = ("run", "resume")  # where the run is, not what it is
+# Settings, beside the paths, by which repetitions of one experiment may differ.
 NUISANCE_KEYS = (
     "seed",
     "device",
@@ -148,10 +147,10 @@ def comparable(plain: dict) -> dict:
 
 
 def resumed(saved: dict, asked: TrainConfig, overrides: list[str]) -> TrainConfig:
-    """The configuration to go on with: the run's own, `saved`, with what the command line `overrides` asks for.
+    """The configuration to resume with: the run's own, `saved`, with what the command line `overrides` asks for.
 
-    A command that composes anew (+experiment=..., data=files, ...) asks for all of `asked`, any other only for
-    the keys that it names. Raises ValueError, with both values, for a change that would make it another run, and for
+    A command that composes anew (+experiment=..., data=files, ...) gives all of `asked`, any other only the keys
+    that it names. Raises ValueError, with both values, for a change that would make it another run, and for
     what can have no effect.
     """
     new = to_dict(asked)
@@ -173,7 +172,7 @@ def resumed(saved: dict, asked: TrainConfig, overrides: list[str]) -> TrainConfi
 
 
 def check_same_run(before: TrainConfig, now: TrainConfig) -> None:
-    """Raises ValueError, with both values, where `now` could not go on from a checkpoint with the settings `before`."""
+    """Raises ValueError, with both values, where a run with the settings `before` cannot resume with `now`."""
     new = to_dict(now)
     wanted = {name: value_at(new, name) for name in _leaves(new) if name not in LOCATION_KEYS}
     _changed(to_dict(before), wanted, "in the checkpoint", "in the run's config.yaml")

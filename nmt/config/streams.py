@@ -1,4 +1,4 @@
-"""Standard input, output and error of a command: closed ones, and output that nobody takes."""
+"""Standard input, output and error of a command: closed streams, and output without a reader."""
 
 import contextlib
 import os
@@ -31,6 +31,6 @@ def flush_output() -> None:
 
 
 def drop_output() -> None:
-    """Nobody takes our output any more; the exit would complain about what is still unwritten."""
+    """Drops unwritten output, since its reader is gone: at exit Python would report an error."""
     with contextlib.suppress(OSError):  # of a stream that is no file of the system
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

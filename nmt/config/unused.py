@@ -1,7 +1,7 @@
-"""Settings that can have no effect: one that is given on the command line is refused, with what to do instead.
+"""Settings without effect: one that is given on the command line is refused, with what to do instead.
 
-The rules stand here and nowhere else. A default is never refused: what a size or an experiment sets for one optimizer
-or decoder may stand beside another. What is null or false asks for nothing, so it is not refused either.
+All rules are here. A default is never refused: a preset or an experiment may set a key of one optimizer or decoder
+while another is chosen. A setting of null or false is not refused either.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -32,7 +32,7 @@ _WIDE_SCORES = (ScoreFunction.additive, ScoreFunction.concat, ScoreFunction.cove
 
 class Rule(NamedTuple):
     """keys: settings, separated by blanks; acts: whether they can have an effect in a configuration; advice: why they
-    cannot and what to do, to be said after "KEY=VALUE has no effect: "."""
+    cannot and what to do, printed after "KEY=VALUE has no effect: "."""
 
     keys: str
     acts: Callable[[Any], bool]
@@ -197,7 +197,7 @@ def refuse_unused(config: Any, overrides: list[str]) -> None:
 
 
 def _refuse_idle_trainer(config: TrainConfig) -> None:
-    """For what cannot be a default: somebody took away what it follows."""
+    """Refuses settings that follow another one which was switched off; they cannot be defaults."""
     trainer, schedule = config.trainer, config.optim.schedule.name
     if trainer.patience and not trainer.validate_every:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Which pairs make a batch and in what order: a budget, like lengths together, one order for each epoch."""
+"""Batches: a budget for each, pairs of similar lengths together, one order for each epoch."""
 
 from enum import Enum
 from typing import NamedTuple
@@ -102,7 +102,7 @@ class Batches:
         self._sort = shuffle if sort is None else sort
 
     def epoch(self, number: int) -> list[np.ndarray]:
-        """The rows of each batch of an epoch, each row once; the same whenever asked for the same seed and number."""
+        """The rows of each batch of an epoch, each row once; the same for the same seed and number."""
         rng = np.random.default_rng([self._seed, number])
         rows = rng.permutation(len(self.encoded)) if self._shuffle else np.arange(len(self.encoded))
         edges = self._bucket_edges(len(rows))

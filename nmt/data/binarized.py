@@ -1,6 +1,6 @@
-"""A corpus as ids in a memory-mapped Arrow file, written once as a stream and found again by its content.
+"""A corpus as ids in a memory-mapped Arrow file, written once as a stream and cached by its content.
 
-With the links between its words, where there are such, made into links between pieces.
+Word links of the corpus, if given, are stored as links between pieces.
 """
 
 import hashlib

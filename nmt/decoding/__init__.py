@@ -1,1 +1,1 @@
-"""From a trained model to text: search over pieces, and lines in, lines out."""
+"""Decoding with a trained model: search, translation of lines, forced decoding."""

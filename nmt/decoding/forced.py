@@ -49,7 +49,7 @@ class _Given(NamedTuple):
 def force_decode(
     model, tokenizer, pairs: Iterable[Pair], *, batch_size: int = 64, score: bool = True, posterior: bool = False
 ) -> Iterator[Translation]:
-    """The given pairs as if they had been translated so, in order; `model` is in eval mode.
+    """Translations of given pairs, as if search had found them, in order; `model` is in eval mode.
 
     weights: row t is the attention of the step that predicts piece t; with `posterior` the posterior attention: see
     `posterior_attention`; log_prob sums over the target's pieces. A pair blank on both sides is an empty translation.

@@ -1,4 +1,4 @@
-"""What the steps of a search leave behind, and the hypotheses read out of it, backwards, when all are done."""
+"""The records of the steps of a search, and the hypotheses that are read from them, backwards, at the end."""
 
 from typing import NamedTuple
 

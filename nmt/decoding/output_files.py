@@ -1,4 +1,4 @@
-"""Files of translations that were cut off: how much of them is whole, and where to go on."""
+"""Continuing interrupted output files: how many of their lines are complete, and cutting off the rest."""
 
 import gzip
 import os
@@ -19,7 +19,7 @@ class OutputFile(NamedTuple):
 
 
 def truncate_to_common(outputs: list[OutputFile]) -> int:
-    """Cuts the files behind the last sentence that is whole in all of them -> the number of sentences that stay.
+    """Truncates the files after the last sentence that is complete in all of them -> the number of sentences kept.
 
     A file that is not there counts as empty. Raises ValueError for a numbered file without numbers.
     """
@@ -38,7 +38,7 @@ def _whole(output: OutputFile) -> int:
 
 
 def _cut(output: OutputFile, sentences: int) -> None:
-    """Leaves the first `sentences`. Gzip is written anew: nothing could go on behind a stream that was cut off."""
+    """Keeps the first `sentences`. Gzip is written anew, since a truncated stream cannot be continued."""
 
     def kept() -> Iterator[bytes]:
         for index, line in enumerate(_whole_lines(output.path)):

@@ -1,13 +1,13 @@
-"""Search: from a batch of source sentences to the best hypotheses under a model, greedily or with a beam.
+"""Search: the best hypotheses of a batch of source sentences under a model, greedily or with a beam.
 
-Search knows four things of a model: `encode`, `step`, and `select(rows)` on the Source and the State they pass around.
-Anything with these four can be searched, an ensemble too. Shapes: B sentences, K places of the beam, S source length,
+Search uses four methods: `encode` and `step` of a model, and `select(rows)` of the Source and of the State. Any object
+with these can be searched, an ensemble too. Shapes: B sentences, K places of the beam, S source length,
 T target length, V vocabulary, N = B * P rows of a step: P is 1 at the first, then K. The rows of a sentence are
 adjacent and share one row of Source, which is never copied.
 
 The rule of the beam (Sutskever et al. 2014, section 3.2): a sentence has K places. At each step the best continuations
-take the places that are free. One that ends keeps its place for good: it is never extended and never pushed out, and
-the live ones share what is left. The search of a sentence is over when no place is free, at `max_length`, or as soon as
+take the free places. A finished hypothesis keeps its place: it is never extended or replaced, and the live ones share
+the other places. The search of a sentence is over when no place is free, at `max_length`, or as soon as
 no live hypothesis can enter the n best any more. The last rule changes no result: a log-probability only falls as a
 hypothesis grows, so log_prob / penalty(max_length) bounds every score still in reach.
 """

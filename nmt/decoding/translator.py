@@ -1,4 +1,4 @@
-"""The translator: lines of text in, translations out, in order and as they come, whatever their number and length."""
+"""The translator: a stream of lines to a stream of translations, in order, for any number and length of lines."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol
@@ -20,7 +20,7 @@ _LINE_ENDS = dict.fromkeys(map(ord, "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"), " "
 class Translation(NamedTuple):
     """One translation of one line. All is empty, and the scores are 0, for a line without words."""
 
-    text: str  # one line, whatever the model says
+    text: str  # always one line
     score: float  # after length normalization
     log_prob: float  # natural logarithm, summed over tgt_pieces
     src_words: list[str]  # as in the line

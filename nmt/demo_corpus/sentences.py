@@ -146,14 +146,12 @@ def _question(choices: Choices, rich: float) -> Fragment:
     kind = choices.weigh((("yes", 46.0), ("why", 12.0), ("where", 14.0), ("who", 12.0), ("what", 9.0), ("many", 7.0)))
     if kind == "who":
         who = En("who")
-        all_queries = clause(
-            choices, Phrase(Fragment([who], [Fr("qui", (who,))])), choices.weigh(TENSES), rich, being=0.1
-        )
-        return _timed(choices, all_queries, 0.15, first=False)
+        question = clause(choices, Phrase(Fragment([who], [Fr("qui", (who,))])), choices.weigh(TENSES), rich, being=0.1)
+        return _timed(choices, question, 0.15, first=False)
     subject = _asker(choices, 0.5 * rich)
     if kind in ("yes", "why"):
-        all_queries = clause(choices, subject, choices.weigh(TENSES), rich, question=True)
-        pair = _timed(choices, all_queries, 0.2, first=False)
+        question = clause(choices, subject, choices.weigh(TENSES), rich, question=True)
+        pair = _timed(choices, question, 0.2, first=False)
         return gloss("why", "pourquoi") + pair if kind == "why" else pair
     if kind == "where":
         fitting = [

@@ -1,4 +1,4 @@
-"""Where training runs and in which precision: the one place that knows cuda, bf16, threads and seeds."""
+"""Device and precision: the only module that chooses CUDA, bf16, threads and seeds."""
 
 import os
 import random
@@ -85,7 +85,7 @@ def choose_device(
 ) -> Device:
     """The device, the type of its products and, on CUDA, the kernels that the model uses from now on.
 
-    Raises ValueError where the machine has not what is asked for.
+    Raises ValueError where the machine does not have it.
     """
     return choose_kernels(_choose_device(name, precision, distributed), fused_kernels, cuda_graphs)
 
@@ -184,7 +184,7 @@ def cpu_multiplies_bf16() -> bool:
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds every generator there is: initialization, dropout, shuffling."""
+    """Seeds every random generator: initialization, dropout, shuffling."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)

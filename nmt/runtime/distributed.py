@@ -1,4 +1,4 @@
-"""The processes of one training: what each knows of the others, and what they say to each other."""
+"""Distributed training: the ranks, and the messages between them."""
 
 import contextlib
 import datetime
@@ -69,12 +69,12 @@ class Distributed:
         if error:
             raise error
         if failed:
-            raise SystemExit(2)  # rank 0 says why
+            raise SystemExit(2)  # rank 0 prints the reason
         return found  # pyright: ignore[reportReturnType]
 
     @contextlib.contextmanager
     def main_process_first(self):
-        """Rank 0 goes through the block before the others do, and leaves its caches for them."""
+        """Rank 0 runs the block first; the others then find its caches."""
         if self.size > 1 and not self.is_main:
             self._wait()
         yield

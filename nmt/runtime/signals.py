@@ -1,4 +1,4 @@
-"""Being asked to stop: the first signal is noted for the loop, which saves and ends; a second one ends the process."""
+"""Stopping by signals: after the first the training loop saves and ends; a second one ends the process at once."""
 
 import signal
 import threading

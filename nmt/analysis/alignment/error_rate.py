@@ -1,11 +1,11 @@
-"""The error of links against those that people made."""
+"""Alignment error rate, precision and recall against gold links."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 
 class AlignmentScores(NamedTuple):
-    """How links agree with gold links, each from 0 to 1. A small `aer` is good, a large precision and recall are."""
+    """Scores of links against gold links, each from 0 to 1. A low `aer` is good, and high precision and recall."""
 
     aer: float
     precision: float

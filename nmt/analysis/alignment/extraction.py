@@ -1,4 +1,4 @@
-"""From a translation, found or given, to the alignment of its words: in one direction, or in both."""
+"""The word alignment of a translation, by one model or by the models of both directions."""
 
 from typing import NamedTuple, Protocol
 
@@ -118,10 +118,11 @@ def align(translation: TranslationLike, *, threshold: float | None = None) -> Al
 def align_both(
     forward: TranslationLike, backward: TranslationLike, how: Symmetrization, *, threshold: float | None = None
 ) -> Alignment:
-    """The alignment by two models, the second of which translates the other way round.
+    """The alignment by two models, the second of which translates in the other direction.
 
-    Each makes its links, by that threshold; by agreement they make them together, and the threshold is theirs. Where
-    one of them was led without attention, since the pair is too long for it, there are neither links nor weights.
+    Each direction makes its links, by that threshold, and `how` joins them; joint makes links from both matrices, by
+    that threshold. Where one translation has no attention, since the pair is too long, there are neither links nor
+    weights.
     """
     if not (forward.weights.size and backward.weights.size):
         return Alignment([], no_attention(len(forward.tgt_words)).weights, None)

@@ -1,4 +1,4 @@
-"""Links that people made for a test set: read once, checked against its words, and scored against."""
+"""Gold links of a test set: reading, checking against its words, and scoring links against them."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import repeat
@@ -9,7 +9,7 @@ from nmt.analysis.alignment.error_rate import AlignmentScores, alignment_error_r
 from nmt.analysis.alignment.formats import GoldLinks, load_links, read_links
 from nmt.analysis.alignment.linking import Link
 
-# How much smaller the error rate must be with the file read in another way before a person is told of it.
+# How much smaller the error rate must be with the file read in another way before a warning is given.
 _MUCH_SMALLER = 0.2
 _Links = Sequence[Collection[tuple[int, int]]]
 _Lengths = Sequence[tuple[int, int]]
@@ -27,8 +27,8 @@ class TextPair(Protocol):
 class Gold(NamedTuple):
     """The gold links of a test set, source first, words counted from 0.
 
-    name: what messages call them. target_first: whether their file has the target first. lengths: the words of each
-    pair's source and target; None where the text is not at hand.
+    name: their name in messages. target_first: whether their file has the target first. lengths: the numbers of words
+    of each pair's source and target; None where the text is not available.
     """
 
     name: str
@@ -37,14 +37,14 @@ class Gold(NamedTuple):
     lengths: _Lengths | None
 
     def score(self, found: _Links) -> AlignmentScores:
-        """How links, a collection for each pair, agree with these. Raises ValueError for another number of pairs."""
+        """Scores links, a collection for each pair, against these. Raises ValueError for another number of pairs."""
         return _score(found, self.links)
 
     def misreading(self, found: _Links) -> str:
         """What to try if the file seems to have been read in a wrong way; the empty string if it does not.
 
-        A file that fits its text in two ways cannot be refused. But it is suspicious if the links that a program found
-        agree far better with it when it is read the other way round, or when its words count from 1.
+        A file that fits its text in two ways cannot be refused. But it is probably misread if a model's links agree far
+        better with it when it is read with source and target exchanged, or with words counted from 1.
         """
         error = self.score(found).aer
         for reading in (_REVERSED, _FROM_ONE):
@@ -61,9 +61,9 @@ class Gold(NamedTuple):
 def read_gold(path: Path, pairs: Iterable[TextPair], text: str, *, target_first: bool = False) -> Gold:
     """The gold links of a test set: a file, plain or gzipped, with a line for each pair, or a .wa file.
 
-    text: what messages call the test set. target_first: the file has the target first. `path` is opened once, so it may
-    be a pipe. Raises ValueError for what is no link, links of another number of pairs, and links to words that are not
-    there.
+    text: the name of the test set in messages. target_first: the file has the target first. `path` is opened once, so
+    it may be a pipe. Raises ValueError for what is no link, links of another number of pairs, and links to words that
+    do not exist.
     """
     lengths = [(len(pair.src.split()), len(pair.tgt.split())) for pair in pairs]
     links = list(read_links(path, len(lengths)))
@@ -86,7 +86,7 @@ def read_gold(path: Path, pairs: Iterable[TextPair], text: str, *, target_first:
 
 
 def read_gold_and_links(gold: Path, found: Path, *, target_first: bool = False) -> tuple[Gold, list[frozenset[Link]]]:
-    """Gold links, and the sure links of another program, of a text that is not at hand.
+    """Gold links, and the sure links of another program, where the text is not available.
 
     Raises ValueError for what is no link, and where the two are of different numbers of pairs.
     """

@@ -1,4 +1,4 @@
-"""From attention between words to links: which words belong together."""
+"""Word links from the attention between words."""
 
 from typing import NamedTuple
 
@@ -12,20 +12,20 @@ class Link(NamedTuple):
     tgt: int
 
 
-MIN_CLAIM = 0.2  # the claim above which a target word is linked to the source word it claims most
+MIN_CLAIM = 0.2  # the claim above which a target word is linked to the source word of its largest claim
 MIN_WEIGHT = 0.1  # the least weight by which a source word is linked to the target word that attends to it most
 
 
 def links(weights: np.ndarray, *, min_claim: float = MIN_CLAIM, threshold: float | None = None) -> list[Link]:
-    """Decide which words are linked, sorted by source word, then target word.
+    """The links of a sentence pair, sorted by source word, then target word.
 
-    Without a threshold words compete, both ways. A target word's claim to a source word is w^2 / (all the attention
-    that this source word gets): one that attends to "a" and, for its gender, to the noun after it belongs to "a", since
-    another word attends to the noun. It is linked to the source word of its largest claim, if that is more than
-    `min_claim`. And a source word that gets a weight of at least `MIN_WEIGHT` anywhere is linked to the target word
-    that attends to it most, so that several source words can share one. A target word to which neither applies, since
-    others attend more to its source words, or it attends to the end of the sentence, stays without links. Of equals the
-    first is taken. With a threshold, 0 < threshold <= 1, each pair of at least that weight is linked.
+    Without a threshold, the claim of a target word on a source word is w^2 / (sum of all weights on that source word).
+    The division decides for words such as an article, which also attends, for its gender, to the following noun:
+    another target word has the larger weight on the noun. A target word is linked to the source word of its largest
+    claim, if that is more than `min_claim`. A source word with a weight of at least `MIN_WEIGHT` from any target word
+    is linked to the target word with the largest weight on it, so several source words can be linked to one target
+    word. A target word to which neither applies has no link. Of equal values the first counts. With a threshold, 0 <
+    threshold <= 1, each pair of at least that weight is linked.
 
     weights: (Tw, Sw), as in `WordAttention`. Raises ValueError for a threshold outside its range.
     """
@@ -40,7 +40,7 @@ def links(weights: np.ndarray, *, min_claim: float = MIN_CLAIM, threshold: float
 
 
 def claims_of(weights: np.ndarray) -> np.ndarray:
-    """weights (Tw, Sw) -> the claim (Tw, Sw) of each target word to each source word; see `links`."""
+    """weights (Tw, Sw) -> the claim (Tw, Sw) of each target word on each source word; see `links`."""
     attended = weights.sum(axis=0)
     return np.divide(weights**2, attended, out=np.zeros_like(weights), where=attended > 0)
 

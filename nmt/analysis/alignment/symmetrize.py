@@ -1,4 +1,4 @@
-"""Two directions made one: links, and matrices, of a model and of one that translates the other way round."""
+"""Symmetrization: one set of links, or one matrix, from the models of both translation directions."""
 
 from collections.abc import Collection
 from enum import Enum
@@ -13,7 +13,7 @@ _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1,
 
 
 class Symmetrization(Enum):
-    """How two directions become one; the words of ``symmetrize``."""
+    """How the links of two directions are joined; the words of ``symmetrize``."""
 
     intersection = "intersection"
     union = "union"
@@ -27,9 +27,9 @@ def symmetrize(
 ) -> list[Link]:
     """Links of both directions, all written source first, as one sorted list.
 
-    grow_diag begins with the intersection and takes from the union, again and again, what touches a link (diagonally
-    too) and has a word that is not linked yet; grow_diag_final_and then takes, first from `forward` and then from
-    `backward`, links between two words that are both not linked yet.  # Och and Ney (2003), 4; Koehn et al. (2005)
+    grow_diag starts with the intersection and repeatedly adds links of the union that are adjacent to a link
+    (diagonally too) and have a word without a link; grow_diag_final_and then adds, first from `forward` and then from
+    `backward`, links between two words that both have no link.  # Och and Ney (2003), 4; Koehn et al. (2005)
     Raises ValueError for agreement, which is made of two matrices: `joint_links`.
     """
     first, second = set(forward), set(backward)
@@ -51,9 +51,9 @@ def symmetrize(
 
 
 def joint_links(forward: np.ndarray, backward: np.ndarray, *, threshold: float | None = None) -> list[Link]:
-    """The links that two directions make together, sorted: sqrt(claim of one * claim of the other) >= threshold.
+    """The links that two directions determine jointly, sorted: sqrt(claim of one * claim of the other) >= threshold.
 
-    # Liang, Taskar and Klein (2006), 4, whose posteriors are here claims as in `links`: w^2 / (all that a word gets)
+    # Liang, Taskar and Klein (2006), 4, with claims as in `links` for posteriors: w^2 / (sum of the weights on a word)
     forward (Tw, Sw): weights of each target word; backward (Sw, Tw): of each source word. threshold: MIN_JOINT_CLAIM
     where none is given. Raises ValueError for one outside 0 < threshold <= 1.
     """
@@ -76,8 +76,8 @@ def _grow(found: set[tuple[int, int]], union: set[tuple[int, int]]) -> set[tuple
     before = -1
     while before < len(found):
         before = len(found)
-        # By target word, then source word, as the published program goes: a link that is taken can bar a later one, and
-        # one that lies ahead has its own turn in the same round.
+        # By target word, then source word, in the order of the published program: an added link can exclude a later
+        # one, and one further on is considered in the same round.
         ahead = sorted((tgt, src) for src, tgt in found)
         while ahead:
             tgt, src = heappop(ahead)

@@ -14,14 +14,14 @@ MAX_POINTS = 300  # of a line: more than these cannot be told apart at this widt
 
 
 class Tick(NamedTuple):
-    """A mark on an axis, at x or y, and what it says."""
+    """A tick of an axis, at x or y, and its label."""
 
     at: float
     label: str
 
 
 class ChartPoint(NamedTuple):
-    """A point of a line, and what it says when it is pointed at."""
+    """A point of a line, and its label under the pointer."""
 
     x: float
     y: float
@@ -29,7 +29,7 @@ class ChartPoint(NamedTuple):
 
 
 class ChartLine(NamedTuple):
-    """A series: `kind` is "train" or "valid", which the style knows."""
+    """A series: `kind` is "train" or "valid", a class of the style sheet."""
 
     label: str
     kind: str

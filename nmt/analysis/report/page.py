@@ -1,4 +1,4 @@
-"""The page itself: what goes where, rendered into one HTML file that needs nothing beside it."""
+"""The report page: its data, rendered into one HTML file that needs no other file."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -31,8 +31,8 @@ _STATS = {
 
 
 class ReportSentences(NamedTuple):
-    """The sentences of the page: the reference of each one of `selection.kept`, in that order, as the model was led
-    through it; gold: links of all lines of the test set, or None; attention: whether the model has any."""
+    """The sentences of the page: the reference of each of `selection.kept`, in that order, by forced decoding; gold:
+    links of all lines of the test set, or None; attention: whether the model has any."""
 
     selection: Selection
     forced: Sequence[TranslationLike]
@@ -42,7 +42,7 @@ class ReportSentences(NamedTuple):
 
 @dataclass
 class ReportHeader:
-    """What the page is about. src, tgt: the two languages; facts: what else is to be said, by name."""
+    """The heading of the page. src, tgt: the two languages; facts: further lines, by name."""
 
     run: str
     test: str
@@ -54,7 +54,7 @@ class ReportHeader:
 def write_page(
     path: Path, header: ReportHeader, report: Report, sentences: ReportSentences, metrics_jsonl: Path
 ) -> None:
-    """Write the page, which `path` has at once or not at all. Curves are left out where there is no metrics.jsonl.
+    """Write the page, complete or not at all. Curves are left out where there is no metrics.jsonl.
 
     Whatever comes from texts and names is shown as it is: nothing in it is ever read as HTML or JavaScript.
     """

@@ -1,4 +1,4 @@
-"""The sentences that a page shows word by word: which ones of a test set, and what is told about each."""
+"""The sentences that the report page shows word by word: which of a test set, and the data of each."""
 
 import base64
 import heapq
@@ -35,7 +35,7 @@ class SelectedSentence(NamedTuple):
 
 
 class Selection:
-    """Chooses which sentences a page shows while their translations pass by; memory holds no more than those.
+    """Chooses which sentences a page shows, from a stream of translations; keeps only those in memory.
 
     They are the first `first`, and of the others the `worst` with the lowest chrF. Sentences with more than `longest`
     words on a side are left out, and counted in `too_long`. encode: the pieces of a reference, for text without spaces,
@@ -94,7 +94,7 @@ class Selection:
 def describe(selected: SelectedSentence, forced: TranslationLike, gold: GoldLinks | None) -> dict:
     """What the page needs to know of a sentence, in plain data for JSON.
 
-    forced: the reference as the model was led through it. gold: links of source and reference, where there are any.
+    forced: the reference by forced decoding. gold: links of source and reference, where there are any.
     """
     attention = {"hypothesis": _with_columns(selected.translation), "reference": _with_columns(forced)}
     hypothesis, reference = selected.translation.tgt_words, forced.tgt_words
@@ -148,9 +148,9 @@ def _quantized(weights: np.ndarray) -> str:
 def _disagreement(one: WordAttention, other: WordAttention) -> float:
     """How differently two translations spread their attention over the source, from 0 to 1.
 
-    Each source word, and the end of sentence, has a share of all the attention that the words of a translation paid;
+    Each source word, and the end of sentence, has a share of the attention of all words of a translation;
     the disagreement is half the sum of the differences of these shares (total variation). It is large where one
-    says what the other leaves out.
+    translates what the other leaves out.
     """
     shares = [np.append(each.weights.mean(axis=0), each.eos.mean()) if len(each.eos) else None for each in (one, other)]
     if shares[0] is None or shares[1] is None:

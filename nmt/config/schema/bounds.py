@@ -1,4 +1,4 @@
-"""What numbers may be; each raises ValueError in the words of the command line: `a__b` stands for the key a.b."""
+"""Bounds of numbers; each raises ValueError that names the key: the keyword `a__b` is the key a.b."""
 
 import math
 import sys

@@ -1,4 +1,4 @@
-"""A synthetic set of long sentences, made of a test set: neighbors joined into one."""
+"""A synthetic set of long sentences: neighboring sentences of a test set, concatenated."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from nmt.data.corpus.pairs import Corpus, Pair
 class ConcatenatedCorpus(Corpus):
     """Each sentence alone, then every two neighbors as one sentence, every three, and so on up to `max_size`.
 
-    Of long sentences there are few in any test set, so this shows how a translator does as they grow; but it is no text
-    that anybody wrote, and no score on it says how good a translator is. A rest of fewer neighbors is left out.
+    Test sets have few long sentences, so this shows how quality depends on length. But it is not natural text, and a
+    score on it does not measure translation quality. Fewer neighbors that remain at the end are left out.
     """
 
     def __init__(self, corpus: Corpus, max_size: int):
@@ -22,7 +22,7 @@ class ConcatenatedCorpus(Corpus):
 
     @property
     def about(self) -> str:
-        """What it is, to stand beside every number that comes of it."""
+        """A description, to be printed beside every score on it."""
         return f"synthetic set, 1 to {self._max_size} neighboring sentences joined into one"
 
     def __iter__(self) -> Iterator[Pair]:

@@ -1,4 +1,4 @@
-"""Which columns of a table hold the two languages, by what its heading calls them."""
+"""Which columns of a table hold the two languages, by the names in its first line."""
 
 import re
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ _NAME = re.compile(r"[^\W\d_]{4,}( \([\w ]+\))?")  # one word, or such as: Chine
 
 
 def find_columns(columns: Sequence[str], src: str, tgt: str) -> tuple[int, int] | None:
-    """The places of the source and the target column, or None where the names do not say.
+    """The places of the source and the target column, or None where the names do not tell.
 
     A column is a language's if it is called so (`de`), failing that in other case (`DE`), by another tag of the same
     language (`deu`, `de-AT`) or by its name (`German`, `Deutsch`), and failing that by its side (`source`, `target`).

@@ -12,7 +12,7 @@ from nmt.data.corpus.heading import find_columns
 from nmt.data.corpus.pairs import Corpus, EmptyLines, Pair
 from nmt.data.corpus.rows import SUFFIXES, TextFile, as_text, digests, no_columns, read_rows, suffix_of, text_file
 
-if TYPE_CHECKING:  # the library takes seconds to import, and nobody should wait for it who reads plain files
+if TYPE_CHECKING:  # the library takes seconds to import, and reading plain files does not need it
     import pyarrow
     from datasets import Dataset
 
@@ -36,10 +36,10 @@ def read_hub(
 
     `path` is a dataset's name, a folder of data files, a folder written by `save_to_disk`, or one data file (whose only
     split has whatever name is asked for). Rows are `{"translation": {SRC: ..., TGT: ...}}` or have flat columns SRC and
-    TGT. Values are the text that stands in the files: see `read_rows`. `key` is the setting that gave the split, for
+    TGT. Values are read as text: see `read_rows`. `key` is the setting that gave the split, for
     messages; `cache` the folder of the library's copies (default: its own).
 
-    Raises ValueError, in one line, whatever the library says: no network, no such dataset, config, split or column.
+    Raises ValueError, in one line, for any error of the library: no network, no such dataset, config, split or column.
     """
     split = split.strip()
     try:
@@ -118,14 +118,14 @@ def _one_line(text: str | None) -> str:
 
 
 def _ours(error: BaseException | None) -> "_Refused | None":
-    """Our own error, which the library may have wrapped in one of its own."""
+    """This module's error, which the library may have wrapped in its own."""
     while error is not None and not isinstance(error, _Refused):
         error = error.__cause__
     return error
 
 
 class _Refused(ValueError):
-    """What is wrong with a file, in our own words."""
+    """An error of this module about a file."""
 
 
 @dataclass

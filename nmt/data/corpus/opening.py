@@ -16,7 +16,7 @@ _OTHER = {b"BZh": "bzip2 -d", b"\xfd7zXZ\x00": "xz -d", b"\x28\xb5\x2f\xfd": "zs
 
 
 def open_input(path: str | Path) -> BinaryIO:
-    """Opens a file for reading, or standard input for `-`; gzip is known by its bytes, whatever the name.
+    """Opens a file for reading, or standard input for `-`; gzip is recognized by its first bytes, whatever the name.
 
     Pipes may be read too: no byte is read twice. Raises OSError naming the file; ValueError where standard input is
     closed, and for the other ways to compress that are in common use.
@@ -86,7 +86,7 @@ def name_of(path: str | Path) -> str:
 
 
 class _File(io.FileIO):
-    """A file whose errors name it: of a write that fails, Python says no more than that."""
+    """A file whose errors name it: Python's error for a failed write does not."""
 
     def write(self, data, /) -> int:
         try:

@@ -1,4 +1,4 @@
-"""What every corpus is: pairs of lines that can be read again and again, a name, and a hash of its content."""
+"""The interface of a corpus: pairs of lines that can be read repeatedly, a name, and a hash of its content."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ class Corpus(ABC):
     """A stream of pairs that can be iterated any number of times, in one fixed order, in bounded memory.
 
     A corpus drops nothing: evaluation needs every line. `blank` says whether iterating raises at a pair that is blank
-    on one side only (error); whoever encodes for training leaves such pairs out (skip) or trains on them (keep).
+    on one side only (error); encoding for training leaves such pairs out (skip) or keeps them (keep).
     """
 
     name: str

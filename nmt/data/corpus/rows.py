@@ -1,4 +1,4 @@
-"""Rows of CSV, TSV and JSON files in which every value is the text that stands there: no number, date or null is made.
+"""Rows of CSV, TSV and JSON files with every value read as text, never converted to a number, a date or null.
 
 The `datasets` library guesses what values mean: it reads NA as nothing, 007 as 7.0 and 2020-01-01 as a time.
 """

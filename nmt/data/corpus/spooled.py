@@ -12,7 +12,7 @@ from nmt.data.corpus.pairs import Corpus, Pair
 def can_be_reread(path: Path) -> bool:
     """Whether `path` gives the same content each time it is opened: False for pipes, terminals and what is not there.
 
-    /dev/stdin and /dev/fd/N are False whatever is behind them: on some systems they go on where the last reader ended.
+    /dev/stdin and /dev/fd/N are False whatever they are: on some systems reading continues where the last reader ended.
     """
     return path.is_file() and path.absolute().parts[1] != "dev"
 

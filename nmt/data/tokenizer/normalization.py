@@ -1,4 +1,4 @@
-"""What becomes of characters before they are cut into pieces: SentencePiece's rules, and one that keeps them all."""
+"""Normalization of text before it is split into pieces: SentencePiece's rules, and one that keeps all characters."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""One SentencePiece model under our ids: text to pieces and back, exactly, and which word each piece belongs to."""
+"""A SentencePiece model with this program's ids: text to pieces and back, exactly, and the word of each piece."""
 
 import codecs
 import re
@@ -100,7 +100,7 @@ class Subwords:
         return self._surface(printed.replace(SPACE, " "))
 
     def normalize(self, text: str) -> str:
-        """The text a round trip gives back: what the model's own normalization makes of it."""
+        """The text after encoding and decoding: the model's normalization of it."""
         return self._surface(self._processor.normalize(self._spaced(text)).replace(SPACE, " "))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The two sides' subwords together: saved in a folder, loaded from it, or made from one's own .model files."""
+"""The tokenizer of both sides: saved in a folder, loaded from it, or made from .model files of the user."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Training SentencePiece on a bounded, repeatable sample of a corpus, once: the result is kept by content."""
+"""Training SentencePiece on a bounded, repeatable sample of a corpus; the result is cached by content."""
 
 import hashlib
 import io
@@ -27,7 +27,7 @@ _RESERVED = str.maketrans("\0\u2585", "  ")  # it leaves out what has one of the
 
 
 class ModelType(Enum):
-    """SentencePiece's ways to cut text."""
+    """SentencePiece's model types."""
 
     unigram = "unigram"
     bpe = "bpe"

@@ -1,0 +1,93 @@
+"""The Python interface: a trained model that translates lines and aligns pairs; docs/python.md shows it.
+
+model = nmt.load("runs/mine")
+(translation,) = model.translate(["A red house."])
+nmt.word_links(translation)
+"""
+
+from collections.abc import Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+
+from nmt import build
+from nmt.analysis.alignment import Link, WordAttention, word_attention, word_links
+from nmt.analysis.evaluation import draw_translation
+from nmt.build import Loaded
+from nmt.config.schema import DecodeOverrides
+from nmt.data.corpus import Pair
+from nmt.decoding.forced import force_decode
+from nmt.decoding.translator import Translation
+from nmt.runtime.device import Device, DeviceName, Precision, choose_device
+
+__all__ = [
+    "Link",
+    "TrainedModel",
+    "Translation",
+    "WordAttention",
+    "draw_heatmap",
+    "load",
+    "word_attention",
+    "word_links",
+]
+
+
+class TrainedModel:
+    """The model of a checkpoint in eval mode, with its tokenizer and the device it is on."""
+
+    def __init__(self, loaded: Loaded, device: Device):
+        self.model, self.tokenizer, self.config = loaded.model, loaded.tokenizer, loaded.config
+        self.checkpoint = loaded.folder
+        self.device = device
+        self._loaded = loaded
+
+    def translate(
+        self, lines: Iterable[str], *, beam: int = 5, batch_size: int | None = None, max_length: int | None = None
+    ) -> list[Translation]:
+        """The best translation of each line, in order.
+
+        beam: the width of the search; 1 is greedy. batch_size: sentences searched together. max_length: the most
+        target subwords, EOS included. Where the last two are None, they are those of the run's validations.
+        Raises ValueError for a value that is impossible.
+        """
+        options = DecodeOverrides(beam=beam, batch_size=batch_size, max_length=max_length)
+        translator = build.translator_of(self._loaded, options)
+        with self.device.autocast():
+            return [nbest[0] for nbest in translator.translate(_lines(lines))]
+
+    def force_decode(
+        self, pairs: Iterable[tuple[str, str]], *, batch_size: int = 64, posterior: bool = False
+    ) -> list[Translation]:
+        """Given pairs (source, target) as if the model had produced each target: its log-probability and attention.
+
+        posterior: the weights are the posterior attention, which takes the target token into account. Slower.
+        """
+        given = (Pair(*pair) for pair in pairs)
+        with self.device.autocast():
+            return list(force_decode(self.model, self.tokenizer, given, batch_size=batch_size, posterior=posterior))
+
+
+def load(run: str | PathLike[str], *, device: str = "auto", precision: str = "fp32") -> TrainedModel:
+    """The trained model of a run folder (its best checkpoint) or of one checkpoint folder.
+
+    device: auto, cpu or cuda. precision of matrix products: auto, fp32, bf16 or fp16.
+    Raises ValueError where there is no checkpoint, it is damaged, or the machine lacks the device.
+    """
+    chosen = choose_device(DeviceName(device), Precision(precision))
+    return TrainedModel(build.load(str(run), chosen.device), chosen)
+
+
+def draw_heatmap(translation: Translation, path: str | PathLike[str], *, subwords: bool | None = None) -> None:
+    """Draws the attention of a translation into a PNG, PDF or SVG file.
+
+    subwords: whether rows and columns are subwords instead of words; None: where a side is written without spaces.
+    Raises ValueError for another suffix, and for a translation without attention.
+    """
+    if not draw_translation(translation, Path(path), pieces=subwords):
+        raise ValueError(f"{path}: this translation has no attention to draw")
+
+
+def _lines(lines: Iterable[str]) -> Sequence[str]:
+    """Raises ValueError for one string, whose characters would be taken for lines."""
+    if isinstance(lines, str):
+        raise ValueError("translate takes a list of lines, not one string: try model.translate([line])")
+    return list(lines)
