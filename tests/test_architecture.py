@@ -18,7 +18,7 @@ ALLOWED = {
     "model": {"data", "acceleration"},
     "acceleration": {"data", "model"},
     "analysis": {"data", "runtime"},
-    "decoding": {"data", "model", "acceleration"},
+    "decoding": {"data", "model", "acceleration", "runtime"},
     "checkpoint": {"data", "runtime"},
     "runtime": {"acceleration"},
     "training": {"data", "model", "analysis", "decoding", "checkpoint", "runtime"},
