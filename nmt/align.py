@@ -24,10 +24,11 @@ from nmt.analysis.alignment import (
 from nmt.build import Loaded
 from nmt.cli import run_command
 from nmt.config.schema import AlignConfig
-from nmt.data.corpus import STREAM, Corpus, Pair, open_output, read_pair
+from nmt.data.corpus import Corpus, Pair, read_pair
 from nmt.decoding.forced import force_decode
 from nmt.decoding.translator import Translation
 from nmt.runtime.logs import start_log
+from nmt.runtime.text_files import STREAM, open_output
 
 log = logging.getLogger("nmt")
 

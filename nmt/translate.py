@@ -11,9 +11,9 @@ from nmt.analysis.alignment import pharaoh
 from nmt.analysis.evaluation import draw_translation, word_links
 from nmt.cli import run_command
 from nmt.config.schema import HeatmapUnits, TranslateConfig
-from nmt.data.corpus import STREAM, decode_lines, name_of, open_input, open_output
 from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation
+from nmt.runtime.text_files import STREAM, decode_lines, name_of, open_input, open_output
 
 
 def main(config: TranslateConfig, _overrides: list[str]) -> None:

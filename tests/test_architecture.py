@@ -19,7 +19,7 @@ ALLOWED = {
     "model": {"data"},
     "acceleration": {"data", "model"},
     "analysis": {"data", "runtime"},
-    "decoding": {"data", "model", "acceleration"},
+    "decoding": {"data", "model", "acceleration", "runtime"},
     "checkpoint": {"data", "runtime"},
     "runtime": {"acceleration"},
     "training": {"data", "model", "analysis", "decoding", "checkpoint", "runtime"},

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from nmt.data.corpus import DAMAGED, open_input, open_output
+from nmt.runtime.text_files import DAMAGED, open_input, open_output
 
 
 class OutputFile(NamedTuple):

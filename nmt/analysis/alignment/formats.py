@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nmt.analysis.alignment.linking import Link
-from nmt.data.corpus import can_be_reread, read_lines
+from nmt.data.corpus import can_be_reread
 from nmt.runtime.hashing import file_sha256
+from nmt.runtime.text_files import read_lines
 
 
 class GoldLinks(NamedTuple):

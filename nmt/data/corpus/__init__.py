@@ -3,13 +3,10 @@
 from nmt.data.corpus.concatenated import ConcatenatedCorpus
 from nmt.data.corpus.files import FileCorpus, read_files, read_pair
 from nmt.data.corpus.hub import HubCorpus, read_hub
-from nmt.data.corpus.opening import DAMAGED, STREAM, decode_lines, name_of, open_input, open_output, read_lines
 from nmt.data.corpus.pairs import Corpus, EmptyLines, Pair
 from nmt.data.corpus.spooled import Spooled, can_be_reread
 
 __all__ = [
-    "DAMAGED",
-    "STREAM",
     "ConcatenatedCorpus",
     "Corpus",
     "EmptyLines",
@@ -18,12 +15,7 @@ __all__ = [
     "Pair",
     "Spooled",
     "can_be_reread",
-    "decode_lines",
-    "name_of",
-    "open_input",
-    "open_output",
     "read_files",
     "read_hub",
-    "read_lines",
     "read_pair",
 ]

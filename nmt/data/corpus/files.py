@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nmt.data.corpus.heading import find_columns, is_heading_of_others
-from nmt.data.corpus.opening import STREAM, read_lines
 from nmt.data.corpus.pairs import Corpus, EmptyLines, Pair
 from nmt.data.corpus.spooled import Spooled, can_be_reread
 from nmt.runtime.hashing import file_sha256
+from nmt.runtime.text_files import STREAM, read_lines
 
 _digests: dict[tuple[str, int, int], str] = {}  # by real path, size and time of change: a file is hashed once a process
 

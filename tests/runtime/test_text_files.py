@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from nmt.data.corpus import open_input, open_output, read_lines
+from nmt.runtime.text_files import open_input, open_output, read_lines
 
 TEXT = b"eins\nzwei\n"
 
