@@ -13,7 +13,8 @@ COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency"}
 
 # A package may import from itself and from the packages named here.
 ALLOWED = {
-    "data": set(),
+    "bounds": set(),
+    "data": {"bounds"},
     "demo_corpus": set(),
     "model": {"data", "acceleration"},
     "acceleration": {"data", "model"},
@@ -21,8 +22,8 @@ ALLOWED = {
     "decoding": {"data", "model", "acceleration"},
     "checkpoint": {"data"},
     "runtime": {"data", "acceleration"},
-    "training": {"data", "model", "analysis", "decoding", "checkpoint", "runtime"},
-    "config": {"data", "model", "analysis", "decoding", "training", "runtime"},
+    "training": {"bounds", "data", "model", "analysis", "decoding", "checkpoint", "runtime"},
+    "config": {"bounds", "data", "model", "analysis", "decoding", "training", "runtime"},
     "cli": {"config", "runtime"},
     "build": {
         *("data", "demo_corpus", "model", "acceleration", "analysis", "decoding"),

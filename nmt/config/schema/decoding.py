@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields, replace
 
-from nmt.config.schema.bounds import positive_int
+from nmt.bounds import positive_int
 from nmt.decoding.search import LengthPenalty
 
 
