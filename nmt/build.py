@@ -40,8 +40,8 @@ from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
 from nmt.runtime.device import Device, DeviceName, Precision, choose_device
 from nmt.runtime.distributed import Distributed
 from nmt.runtime.logs import start_log
+from nmt.training.gradients import Gradients
 from nmt.training.optim import Schedule, build_optimizer
-from nmt.training.options import TrainerOptions
 
 # Of the demo corpus, and of what a tokenizer is trained on, whatever the seed of the run: everybody's are the same.
 DEMO_SEED = TOKENIZER_SEED = 1
@@ -267,57 +267,22 @@ def build_translator(
 
 
 def build_optim(config: TrainConfig, model: Seq2Seq) -> tuple[torch.optim.Optimizer, Schedule]:
-    optim, schedule = config.optim, config.optim.schedule
-    optimizer = build_optimizer(
-        model,
-        optim.name,
-        lr=optim.lr,
-        betas=(optim.beta1, optim.beta2),
-        eps=optim.eps,
-        rho=optim.rho,
-        momentum=optim.momentum,
-        weight_decay=optim.weight_decay,
-    )
-    return optimizer, Schedule(
-        schedule.name,
-        warmup=schedule.warmup,
-        constant_fraction=schedule.constant_fraction,
-        halvings=schedule.halvings,
-        min_factor=schedule.min_factor,
-        factor=schedule.factor,
-        patience=schedule.patience,
-    )
+    return build_optimizer(model, config.optim), Schedule(config.optim.schedule)
 
 
 def build_batches(config: TrainConfig, encoded: BinarizedCorpus, *, training: bool) -> Batches:
-    batch = config.batch
-    return Batches(
-        encoded,
-        budget=batch.size,
-        type=batch.type,
-        bucket_batches=batch.bucket_batches,
-        seed=config.seed,
-        shuffle=training,
-        sort=True,
-    )
+    return Batches(encoded, config.batch, seed=config.seed, shuffle=training, sort=True)
 
 
-def trainer_options(config: TrainConfig) -> TrainerOptions:
-    trainer, optim = config.trainer, config.optim
-    return TrainerOptions(
-        grad_accumulation=trainer.grad_accumulation,
-        max_grad_norm=optim.max_grad_norm,
-        normalization=optim.normalization,
-        label_smoothing=config.loss.label_smoothing,
-        guidance=config.guided_alignment.weight if config.guided_alignment.links else 0.0,
-        guidance_decay=config.guided_alignment.decay,
-        log_every=trainer.log_every,
-        validate_every=trainer.validate_every,
-        save_every=trainer.save_every,
-        save_minutes=trainer.save_minutes,
-        keep_checkpoints=trainer.keep_checkpoints,
-        early_stopping_metric=trainer.early_stopping_metric,
-        patience=trainer.patience,
-        max_skipped_updates=trainer.max_skipped_updates,
-        tensorboard=trainer.tensorboard,
+def build_gradients(
+    config: TrainConfig, model: Seq2Seq, encoded: BinarizedCorpus, device: Device, distributed: Distributed
+) -> Gradients:
+    return Gradients(
+        model,
+        build_batches(config, encoded, training=True),
+        loss=config.loss,
+        optimizer=config.optim,
+        device=device,
+        distributed=distributed,
+        guidance=config.guided_alignment,
     )

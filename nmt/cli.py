@@ -244,9 +244,10 @@ def _unknown_key(key: str, schema: type) -> str:
 
 def _explain_value(message: str, schema: type) -> str:
     """For a word, a number or a section that does not fit its key."""
-    merged = r"In '([^']+)'.*?Merge error: \w+ is not a subclass of (\w+)Config\. value: ([^\n]*)"
+    merged = r"In '([^']+)'.*?Merge error: \w+ is not a subclass of (\w+)\. value: ([^\n]*)"
     if merged := re.search(merged, message, re.S):
-        return f"{merged[1]}: {merged[3]} stands where the keys of {merged[2].lower()} belong"
+        section = _section_of(schema, merged[2]) or merged[2]
+        return f"{merged[1]}: {merged[3]} stands where the keys of {section} belong"
     if not (at := re.search(r"full_key: (\S+)", message)):
         return ""
     key = at[1]
@@ -282,6 +283,16 @@ def _keys(schema: type, parent: str) -> list[str]:
             return []
         schema = found[0].type
     return [f.name for f in fields(schema)]
+
+
+def _section_of(schema: type, name: str) -> str:
+    """The section whose dataclass is called `name`, without the sections that it is in; "" where there is none."""
+    for each in fields(schema):
+        if isinstance(each.type, type) and is_dataclass(each.type):
+            found = each.name if each.type.__name__ == name else _section_of(each.type, name)
+            if found:
+                return found
+    return ""
 
 
 def _under(schema: type, key: str) -> list[str]:

@@ -26,7 +26,6 @@ from nmt.runtime.distributed import Distributed, init_distributed
 from nmt.runtime.logs import start_log
 from nmt.training.checkpointer import DATA_VALID, Checkpointer, RunIdentity
 from nmt.training.dry_run import dry_run
-from nmt.training.gradients import Gradients
 from nmt.training.metrics_logger import MetricsLogger
 from nmt.training.optim import EMA
 from nmt.training.options import EarlyStoppingMetric
@@ -165,20 +164,13 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
         model.load_state_dict(weights)
     seed_everything(config.seed + distributed.rank)  # the weights are the same on all ranks, and dropout is not
     optimizer, schedule = build.build_optim(config, model)
-    options = build.trainer_options(config)
-    gradients = Gradients(
-        model,
-        build.build_batches(config, encoded, training=True),
-        smoothing=options.label_smoothing,
-        device=device,
-        distributed=distributed,
-        normalization=options.normalization,
-    )
+    options = config.trainer
+    gradients = build.build_gradients(config, model, encoded, device, distributed)
     ema = EMA(model, config.optim.ema_decay) if config.optim.ema_decay else None
     state = TrainState(model, optimizer, schedule, gradients.scaler, ema)
     corpus = train.digest() + (guide.digest() if guide else "")
     identity = RunIdentity(corpus, _validation(config, valid), config.seed)
-    pairs = list(valid)[: config.trainer.valid_sentences]
+    pairs = list(valid)[: options.valid_sentences]
     return Trainer(
         state,
         gradients,
@@ -187,11 +179,11 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
             [pair.src for pair in pairs],
             [pair.tgt for pair in pairs],
             build.metric_tokenizer(config.data),
-            build.build_translator(model, tokenizer, config.decode, beam=config.trainer.valid_beam),
+            build.build_translator(model, tokenizer, config.decode, beam=options.valid_beam),
         ),
         Checkpointer(state, launch.folder, distributed, options, tokenizer, to_dict(config), identity),
         options,
-        Budget(config.trainer.max_updates, config.trainer.max_epochs, config.trainer.max_minutes, started),
+        Budget(options.max_updates, options.max_epochs, options.max_minutes, started),
         MetricsLogger(launch.folder, tensorboard=options.tensorboard) if distributed.is_main else None,
     )
 

@@ -48,7 +48,8 @@ from nmt.model.seq2seq import Seq2Seq
 from nmt.runtime.device import Device, seed_everything
 from nmt.runtime.distributed import Distributed
 from nmt.training.cuda_graphs import CudaGraphs
-from nmt.training.gradients import Gradients, SyncedFlags
+from nmt.training.gradients import Gradients, LossOptions, SyncedFlags
+from nmt.training.optim import OptimizerOptions
 
 Work = Callable[[], object]
 PAPER, TINY = loops.SIZES["paper"], loops.SIZES["tiny"]
@@ -280,7 +281,7 @@ def recipes(bench: Bench) -> None:
             model = build.new_model(config, tokenizer, bench.device.device).train()
             optimizer, _ = build.build_optim(config, model)
             gradients = Gradients(
-                model, batches, smoothing=config.loss.label_smoothing, device=bench.device, distributed=Distributed()
+                model, batches, loss=config.loss, optimizer=config.optim, device=bench.device, distributed=Distributed()
             )
             if recorded:
                 gradients.graphs = CudaGraphs(
@@ -370,7 +371,14 @@ def our_runs(bench: Bench, model: Seq2Seq, batch: Batch) -> dict[str, Work]:
     """tapes, kernels, graphs, both, and a whole update."""
 
     def passes(kernels: list[Kernel], recorded: bool, then: Work | None = None) -> Work:
-        gradients = Gradients(model, None, smoothing=0.0, device=bench.device, distributed=Distributed())  # pyright: ignore
+        gradients = Gradients(
+            model,
+            None,  # pyright: ignore
+            loss=LossOptions(),
+            optimizer=OptimizerOptions(),
+            device=bench.device,
+            distributed=Distributed(),
+        )
         made: list[CudaGraphs] = []
 
         def run() -> None:

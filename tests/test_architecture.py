@@ -14,7 +14,8 @@ COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency"}
 
 # A package may import from itself and from the packages named here.
 ALLOWED = {
-    "data": {"runtime"},
+    "bounds": set(),
+    "data": {"bounds", "runtime"},
     "demo_corpus": {"runtime"},
     "model": {"data"},
     "acceleration": {"data", "model"},
@@ -22,8 +23,8 @@ ALLOWED = {
     "decoding": {"data", "model", "acceleration", "runtime"},
     "checkpoint": {"data", "runtime"},
     "runtime": {"acceleration"},
-    "training": {"data", "model", "analysis", "decoding", "checkpoint", "runtime"},
-    "config": {"data", "model", "analysis", "decoding", "training", "runtime"},
+    "training": {"bounds", "data", "model", "analysis", "decoding", "checkpoint", "runtime"},
+    "config": {"bounds", "data", "model", "analysis", "decoding", "training", "runtime"},
     "cli": {"config", "runtime"},
     "build": {
         *("data", "demo_corpus", "model", "acceleration", "analysis", "decoding"),

@@ -15,11 +15,11 @@ from nmt.config.schema import (
     ModelConfig,
     TokenizerConfig,
     TrainConfig,
-    TrainerConfig,
 )
 from nmt.data.corpus import read_files
 from nmt.data.tokenizer import ModelType
 from nmt.model.seq2seq import TiedEmbeddings
+from nmt.training.options import TrainerOptions
 
 
 def sentencepiece_model(path: Path, text: str, size: int = 30) -> str:
@@ -42,7 +42,7 @@ def new_model(tokenizer: TokenizerConfig, folder: Path):
     config = TrainConfig(
         model=ModelConfig(*parts, tied_embeddings=TiedEmbeddings.all),
         tokenizer=tokenizer,
-        trainer=TrainerConfig(max_updates=1),
+        trainer=TrainerOptions(max_updates=1),
     )
     made = build.build_tokenizer(tokenizer, read_files([folder / "text"], "de", "en"), folder / "cache")
     return build.new_model(config, made, torch.device("cpu"))

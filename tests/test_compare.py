@@ -6,7 +6,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from nmt.config.saved import to_dict
-from nmt.config.schema import DataConfig, DataKind, TrainConfig, TrainerConfig
+from nmt.config.schema import DataConfig, DataKind, TrainConfig
+from nmt.training.options import TrainerOptions
 from tests.support import commands
 from tests.support.commands import write_lines
 
@@ -32,7 +33,7 @@ def write_run(
     **data,
 ):
     """A run folder with its configuration and one evaluation. data: settings of the corpus."""
-    config = TrainConfig(name=name, trainer=TrainerConfig(max_updates=1), seed=seed, run=str(folder))
+    config = TrainConfig(name=name, trainer=TrainerOptions(max_updates=1), seed=seed, run=str(folder))
     config.data = DataConfig(**data)
     config.optim.lr = lr
     place = folder / "evaluation" / test

@@ -1,5 +1,6 @@
 """Batches: a budget for each, pairs of similar lengths together, one order for each epoch."""
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmt.bounds import at_least
 from nmt.data.binarized import BinarizedCorpus
 from nmt.data.symbols import BOS, PAD
 
@@ -20,6 +22,23 @@ class BatchType(Enum):
 
     tokens = "tokens"
     sentences = "sentences"
+
+
+@dataclass
+class BatchOptions:
+    """The settings batch.*: how much a batch holds.
+
+    size: what `type` counts of a batch, at most. bucket_batches: batches a pool, inside which pairs are sorted by
+    length; 0: one pool of everything.
+    """
+
+    size: int = 4096
+    type: BatchType = BatchType.tokens
+    bucket_batches: int = 0
+
+    def __post_init__(self):
+        at_least(1, batch__size=self.size)
+        at_least(0, batch__bucket_batches=self.bucket_batches)
 
 
 class Fill(NamedTuple):
@@ -71,9 +90,9 @@ class Batches:
     """Divides encoded pairs into batches, epoch by epoch.
 
     An epoch shuffles all pairs, sorts them by length inside pools of about `bucket_batches` batches (0: one pool of
-    everything), cuts each pool to the `budget` and shuffles the batches. BatchType.tokens: the longer side's padded
-    tokens of a batch, B * max(S, T), are at most `budget`, but a pair that is longer makes a batch of its own.
-    BatchType.sentences: every batch has `budget` pairs, but for what remains at the end of a pool; with budget 80 and
+    everything), cuts each pool to `size` and shuffles the batches. BatchType.tokens: the longer side's padded
+    tokens of a batch, B * max(S, T), are at most `size`, but a pair that is longer makes a batch of its own.
+    BatchType.sentences: every batch has `size` pairs, but for what remains at the end of a pool; with size 80 and
     pool 20 this is the recipe of Bahdanau et al. (2015), appendix B.2: 1600 pairs at a time, sorted and split into 20.
 
     shuffle=False takes the pairs as they come, the same in every epoch; sort=True then still sorts within pools, for
@@ -83,21 +102,15 @@ class Batches:
     def __init__(
         self,
         encoded: BinarizedCorpus,
+        options: BatchOptions,
         *,
-        budget: int,
-        type: BatchType,
-        bucket_batches: int = 0,
         seed: int = 0,
         shuffle: bool = True,
         sort: bool | None = None,
     ):
-        """`sort` is, unless told, as `shuffle`. Raises ValueError for a budget below 1 or a pool below 0."""
-        if budget < 1:
-            raise ValueError(f"a batch of {budget} {type.value} holds nothing; give it at least 1")
-        if bucket_batches < 0:
-            raise ValueError(f"a sorting pool of {bucket_batches} batches is impossible; 0 sorts the whole corpus")
+        """`sort` is, unless told, as `shuffle`."""
         self.encoded = encoded
-        self._budget, self._type, self._bucket_batches = budget, type, bucket_batches
+        self._size, self._type, self._bucket_batches = options.size, options.type, options.bucket_batches
         self._seed, self._shuffle = seed, shuffle
         self._sort = shuffle if sort is None else sort
 
@@ -148,11 +161,15 @@ class Batches:
     def _bucket_edges(self, pairs: int) -> np.ndarray:
         """Where pools begin, and the end."""
         size = pairs
-        if self._bucket_batches and self._type is BatchType.sentences:
-            size = self._bucket_batches * self._budget
-        elif self._bucket_batches:
-            longer = np.maximum(self.encoded.src_lengths, self.encoded.tgt_lengths).mean(dtype=np.float64)
-            size = max(1, round(self._bucket_batches * self._budget / longer))
+        if self._bucket_batches:
+            match self._type:
+                case BatchType.sentences:
+                    size = self._bucket_batches * self._size
+                case BatchType.tokens:
+                    longer = np.maximum(self.encoded.src_lengths, self.encoded.tgt_lengths).mean(dtype=np.float64)
+                    size = max(1, round(self._bucket_batches * self._size / longer))
+                case _:
+                    raise _unknown(self._type)
         return np.append(np.arange(0, pairs, max(1, min(size, pairs))), pairs)
 
     def _sorted(self, rows: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -175,18 +192,25 @@ class Batches:
         """Where batches end, but for the last; `longer`: each pair's longer side in order; no batch crosses `edges`."""
         cuts: list[int] = []
         for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
-            if self._type is BatchType.sentences:
-                cuts.extend(range(begin + self._budget, end, self._budget))
-            else:
-                at = begin
-                while at < end:
-                    at += self._fitting(longer[at : min(end, at + self._budget // int(longer[at]) + 1)])
-                    cuts.append(at)
-                cuts.pop()
+            match self._type:
+                case BatchType.sentences:
+                    cuts.extend(range(begin + self._size, end, self._size))
+                case BatchType.tokens:
+                    at = begin
+                    while at < end:
+                        at += self._fitting(longer[at : min(end, at + self._size // int(longer[at]) + 1)])
+                        cuts.append(at)
+                    cuts.pop()
+                case _:
+                    raise _unknown(self._type)
             cuts.append(end)
         return np.array(cuts[:-1], dtype=np.int64)
 
     def _fitting(self, longer: np.ndarray) -> int:
-        """How many pairs, from the first, fit into the budget; at least one."""
+        """How many pairs, from the first, fit into a batch; at least one."""
         padded = np.maximum.accumulate(longer).astype(np.int64) * np.arange(1, len(longer) + 1)
-        return max(1, int(np.searchsorted(padded, self._budget, side="right")))
+        return max(1, int(np.searchsorted(padded, self._size, side="right")))
+
+
+def _unknown(type: BatchType) -> ValueError:
+    return ValueError(f"batch.type={type}: legal are {', '.join(each.value for each in BatchType)}")

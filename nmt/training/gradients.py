@@ -1,20 +1,41 @@
 """The gradient of one update: summed over batches and ranks, divided once by all its target tokens or sentences."""
 
 import logging
-from typing import NamedTuple
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nmt.bounds import fraction
 from nmt.data.batches import Batch, Batches
 from nmt.runtime.device import Device, random_states, restore_random_states
 from nmt.runtime.distributed import Distributed
 from nmt.runtime.memory import out_of_memory
 from nmt.training.cuda_graphs import CudaGraphs
-from nmt.training.optim import Normalization
+from nmt.training.optim import Normalization, OptimizerOptions
 
 log = logging.getLogger("nmt")
+
+
+@dataclass
+class LossOptions:
+    """The settings loss.*"""
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self):
+        fraction(loss__label_smoothing=self.label_smoothing)
+
+
+class Guidance(Protocol):
+    """How much the links count in the objective."""
+
+    def weight_at(self, epoch: int) -> float:
+        """Their weight in an epoch, from 0; 0 where there are none."""
+        ...
 
 
 class SyncedFlags(NamedTuple):
@@ -33,20 +54,24 @@ class SyncedFlags(NamedTuple):
 
 
 class Gradients:
-    """Leaves gradients in the parameters of `model`, as if all batches of an update were one batch on one rank."""
+    """Leaves gradients in the parameters of `model`, as if all batches of an update were one batch on one rank.
+
+    loss, guidance: the objective; optimizer: what the sum is divided by and how it is clipped.
+    """
 
     def __init__(
         self,
         model,
         batches: Batches,
         *,
-        smoothing: float,
+        loss: LossOptions,
+        optimizer: OptimizerOptions,
         device: Device,
         distributed: Distributed,
-        normalization: Normalization = Normalization.tokens,
+        guidance: Guidance | None = None,
     ):
-        self.model, self.batches, self.smoothing = model, batches, smoothing
-        self.normalization = normalization
+        self.model, self.batches, self.guidance = model, batches, guidance
+        self.smoothing, self.options = loss.label_smoothing, optimizer
         self.device, self.distributed = device, distributed
         self.scaler = device.scaler()
         self.graphs = CudaGraphs(model, device) if device.cuda_graphs else None
@@ -55,24 +80,33 @@ class Gradients:
     def accumulate(
         self, batches: list[np.ndarray], flags: SyncedFlags, guidance: float = 0.0
     ) -> tuple[Tensor, int, SyncedFlags]:
-        """batches: rows of the batches of the update, word: this rank's -> summed nll in nats, on the device, which may
-        still be at work; target tokens; all's word.
+        """batches: rows of the batches of the update; flags: this rank's; guidance: weight of the links in the
+        objective -> summed nll in nats, on the device, which may still be at work; target tokens; all ranks' flags.
 
-        Gradients are those of the objective a token, or a sentence, times the scaler's scale; guidance: of the links in
-        it. Raises ValueError where a single pair does not fit into memory.
+        Gradients are those of the objective a token, or a sentence, times the scaler's scale. Raises ValueError where a
+        single pair does not fit into memory.
         """
         tokens = sum(int(self.batches.encoded.tgt_lengths[rows].sum()) for rows in batches)
-        match self.normalization:
+        match self.options.normalization:
             case Normalization.tokens:
                 divisor = tokens
             case Normalization.sentences:
                 divisor = sum(map(len, batches))
             case _:
                 legal = ", ".join(each.value for each in Normalization)
-                raise ValueError(f"optim.normalization={self.normalization}: legal are {legal}")
+                raise ValueError(f"optim.normalization={self.options.normalization}: legal are {legal}")
         nll, splits = self._of_this_rank(self._own(batches), divisor, guidance)
         summed, synced = self._summed(nll, flags._replace(splits=float(splits)))
         return summed, tokens, synced
+
+    def guidance_at(self, epoch: int) -> float:
+        """The weight of the links in the objective in an epoch, from 0."""
+        return self.guidance.weight_at(epoch) if self.guidance else 0.0
+
+    def clip(self, optimizer: torch.optim.Optimizer) -> Tensor:
+        """Takes the scaler's scale off the gradients, and clips their norm -> the norm before, on the device."""
+        self.scaler.unscale_(optimizer)
+        return torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.max_grad_norm or math.inf)
 
     def prefetch(self, batches: list[np.ndarray]) -> None:
         """Makes the batches of the next update, while the device is still at work on this one."""

@@ -3,11 +3,13 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import torch
 from torch import nn
+
+from nmt.bounds import at_least, fraction, greater_than
 
 
 class OptimizerName(Enum):
@@ -31,34 +33,6 @@ class Normalization(Enum):
     sentences = "sentences"
 
 
-def build_optimizer(
-    model: nn.Module,
-    name: OptimizerName,
-    *,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    rho: float,
-    momentum: float,
-    weight_decay: float,
-) -> torch.optim.Optimizer:
-    """Weight decay is left off biases and other vectors; `betas` are Adam's, `rho` Adadelta's, `momentum` SGD's."""
-    matrices = [p for p in model.parameters() if p.requires_grad and p.dim() > 1]
-    vectors = [p for p in model.parameters() if p.requires_grad and p.dim() <= 1]
-    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    match name:
-        case OptimizerName.adam:
-            return torch.optim.Adam(groups, lr=lr, betas=betas, eps=eps, fused=True)
-        case OptimizerName.adamw:
-            return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True)
-        case OptimizerName.adadelta:
-            return torch.optim.Adadelta(groups, lr=lr, rho=rho, eps=eps)
-        case OptimizerName.sgd:
-            return torch.optim.SGD(groups, lr=lr, momentum=momentum)
-        case _:
-            raise ValueError(f"optim.name={name}: legal are {', '.join(n.value for n in OptimizerName)}")
-
-
 class ScheduleName(Enum):
     """The words of ``optim.schedule.name``."""
 
@@ -71,51 +45,120 @@ class ScheduleName(Enum):
 
 
 @dataclass
-class Schedule:
-    """The learning rate's factor as a function of the update and of how much of the run's budget is spent.
+class ScheduleOptions:
+    """The settings optim.schedule.*: the learning rate's factor as a function of the update and of the budget spent.
 
     warmup: updates of linear growth from 0. constant: 1. inverse_sqrt: sqrt(warmup / update). halving: halved
     `halvings` times, evenly over the budget that is left after the share `constant_fraction` (Luong et al. (2015), 4.1:
     5 of 10 epochs, then each). linear, cosine: down to `min_factor` at the end of the budget, after
-    `constant_fraction`. plateau: multiplied by `factor` after more than `patience` validations without a better loss;
-    this alone has memory, `level`, `waited` and `best`.
+    `constant_fraction`. plateau: multiplied by `factor` after more than `patience` validations without a better loss.
     """
 
-    name: ScheduleName
+    name: ScheduleName = ScheduleName.constant
     warmup: int = 0
     constant_fraction: float = 0.0
     halvings: int = 5
     min_factor: float = 0.0
     factor: float = 0.5
     patience: int = 1
+
+    def __post_init__(self):
+        at_least(0, optim__schedule__warmup=self.warmup, optim__schedule__patience=self.patience)
+        at_least(1, optim__schedule__halvings=self.halvings)
+        fraction(optim__schedule__constant_fraction=self.constant_fraction)
+        for name in ("min_factor", "factor"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"optim.schedule.{name}={getattr(self, name)} is impossible: give 0 to 1")
+        if self.name is ScheduleName.inverse_sqrt and self.warmup == 0:
+            raise ValueError(
+                "optim.schedule.name=inverse_sqrt falls from the end of its warm-up: try optim.schedule.warmup=1000"
+            )
+
+
+@dataclass
+class OptimizerOptions:
+    """The settings optim.*: how gradients become updates.
+
+    beta1, beta2: Adam's; rho: Adadelta's; momentum: SGD's; weight_decay: left off biases and other vectors.
+    max_grad_norm: gradients are clipped to it; 0: never. ema_decay: of the average of the weights; 0: none.
+    """
+
+    name: OptimizerName = OptimizerName.adam
+    lr: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    rho: float = 0.95
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    normalization: Normalization = Normalization.tokens
+    ema_decay: float = 0.0
+    schedule: ScheduleOptions = field(default_factory=ScheduleOptions)
+
+    def __post_init__(self):
+        greater_than(0, optim__lr=self.lr)
+        at_least(0, optim__eps=self.eps, optim__weight_decay=self.weight_decay, optim__max_grad_norm=self.max_grad_norm)
+        fraction(
+            optim__beta1=self.beta1,
+            optim__beta2=self.beta2,
+            optim__rho=self.rho,
+            optim__momentum=self.momentum,
+            optim__ema_decay=self.ema_decay,
+        )
+
+
+def build_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim.Optimizer:
+    matrices = [p for p in model.parameters() if p.requires_grad and p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.requires_grad and p.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": options.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    lr, betas, eps = options.lr, (options.beta1, options.beta2), options.eps
+    match options.name:
+        case OptimizerName.adam:
+            return torch.optim.Adam(groups, lr=lr, betas=betas, eps=eps, fused=True)
+        case OptimizerName.adamw:
+            return torch.optim.AdamW(groups, lr=lr, betas=betas, eps=eps, fused=True)
+        case OptimizerName.adadelta:
+            return torch.optim.Adadelta(groups, lr=lr, rho=options.rho, eps=eps)
+        case OptimizerName.sgd:
+            return torch.optim.SGD(groups, lr=lr, momentum=options.momentum)
+        case _:
+            raise ValueError(f"optim.name={options.name}: legal are {', '.join(n.value for n in OptimizerName)}")
+
+
+@dataclass
+class Schedule:
+    """The factor of the learning rate, as its options have it.
+
+    The plateau schedule alone has memory: `level`, the factor; `waited`, validations since the `best` loss.
+    """
+
+    options: ScheduleOptions
     level: float = 1.0
     waited: int = 0
     best: float = math.inf
 
     def scale(self, update: int, spent: float) -> float:
         """update: the number of the update to come, from 1; spent: share of the budget that is used -> the factor."""
-        warm = min(1.0, update / self.warmup) if self.warmup else 1.0
-        rest = (
-            min(1.0, max(0.0, (spent - self.constant_fraction) / (1 - self.constant_fraction)))
-            if self.constant_fraction < 1
-            else 0.0
-        )
-        match self.name:
+        options = self.options
+        warm = min(1.0, update / options.warmup) if options.warmup else 1.0
+        rest = min(1.0, max(0.0, (spent - options.constant_fraction) / (1 - options.constant_fraction)))
+        match options.name:
             case ScheduleName.constant:
                 shape = 1.0
             case ScheduleName.inverse_sqrt:
-                shape = math.sqrt(max(1, self.warmup) / max(update, self.warmup, 1))
+                shape = math.sqrt(max(1, options.warmup) / max(update, options.warmup, 1))
             case ScheduleName.halving:
-                shape = 0.5 ** math.ceil(min(rest * self.halvings, self.halvings))
+                shape = 0.5 ** math.ceil(min(rest * options.halvings, options.halvings))
             case ScheduleName.linear:
-                shape = self.min_factor + (1 - self.min_factor) * (1 - rest)
+                shape = options.min_factor + (1 - options.min_factor) * (1 - rest)
             case ScheduleName.cosine:
-                shape = self.min_factor + (1 - self.min_factor) * 0.5 * (1 + math.cos(math.pi * rest))
+                shape = options.min_factor + (1 - options.min_factor) * 0.5 * (1 + math.cos(math.pi * rest))
             case ScheduleName.plateau:
                 shape = self.level
             case _:
                 raise ValueError(
-                    f"optim.schedule.name={self.name}: legal are {', '.join(s.value for s in ScheduleName)}"
+                    f"optim.schedule.name={options.name}: legal are {', '.join(s.value for s in ScheduleName)}"
                 )
         return warm * shape
 
@@ -125,8 +168,8 @@ class Schedule:
             self.best, self.waited = loss, 0
         else:
             self.waited += 1
-        if self.name is ScheduleName.plateau and self.waited > self.patience:
-            self.level, self.waited = self.level * self.factor, 0
+        if self.options.name is ScheduleName.plateau and self.waited > self.options.patience:
+            self.level, self.waited = self.level * self.options.factor, 0
 
     def state_dict(self) -> dict[str, float | None]:
         """What has to be kept to go on later, as strict JSON."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from nmt.training.optim import Normalization
+from nmt.bounds import at_least, greater_than
 from nmt.training.validation import ValidationResult
 
 
@@ -25,21 +25,20 @@ class EarlyStoppingMetric(Enum):
                 raise ValueError(f"trainer.early_stopping_metric={self}: legal are {legal}")
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainerOptions:
-    """How often the loop does what (in updates; 0: never) and when it gives up.
+    """The settings trainer.*: how long a run lasts, and how often (in updates; 0: never) the loop does what.
 
-    grad_accumulation: batches an update, whatever the number of ranks; guidance: weight of the links in the objective,
-    which each epoch multiplies by guidance_decay; patience: validations without a better one before the
-    run ends (0: never); max_skipped_updates: updates in a row with a number that is not finite before it fails.
+    max_updates, max_epochs, max_minutes: the budget, which ends by the first that is spent; grad_accumulation: batches
+    an update, whatever the number of ranks; keep_checkpoints: of those that save_every and save_minutes ask for (0:
+    all); patience: validations without a better one before the run ends (0: never); max_skipped_updates: updates in a
+    row with a number that is not finite before it fails; valid_sentences: of the validation set, translated.
     """
 
+    max_updates: int | None = None
+    max_epochs: float | None = None
+    max_minutes: float | None = None
     grad_accumulation: int = 1
-    max_grad_norm: float = 1.0
-    normalization: Normalization = Normalization.tokens
-    label_smoothing: float = 0.0
-    guidance: float = 0.0
-    guidance_decay: float = 1.0
     log_every: int = 50
     validate_every: int = 500
     save_every: int = 500
@@ -48,4 +47,21 @@ class TrainerOptions:
     early_stopping_metric: EarlyStoppingMetric = EarlyStoppingMetric.bleu
     patience: int = 0
     max_skipped_updates: int = 20
+    valid_beam: int = 5
+    valid_sentences: int | None = None
     tensorboard: bool = True
+
+    def __post_init__(self):
+        at_least(1, trainer__grad_accumulation=self.grad_accumulation, trainer__max_updates=self.max_updates)
+        at_least(1, trainer__max_skipped_updates=self.max_skipped_updates, trainer__valid_beam=self.valid_beam)
+        at_least(1, trainer__valid_sentences=self.valid_sentences)
+        greater_than(0, trainer__max_epochs=self.max_epochs, trainer__max_minutes=self.max_minutes)
+        at_least(
+            0,
+            trainer__log_every=self.log_every,
+            trainer__validate_every=self.validate_every,
+            trainer__save_every=self.save_every,
+            trainer__save_minutes=self.save_minutes,
+            trainer__keep_checkpoints=self.keep_checkpoints,
+            trainer__patience=self.patience,
+        )

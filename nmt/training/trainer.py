@@ -100,10 +100,9 @@ class Trainer:
         begun, progress, state = time.monotonic(), self.progress, self.state
         own = self._local_flags(begun)
         batches = self._next_batches()
-        guidance = self.options.guidance * self.options.guidance_decay**progress.epoch
+        guidance = self.gradients.guidance_at(progress.epoch)
         nll, tokens, self.flags = self.gradients.accumulate(batches, own, guidance)
-        state.scaler.unscale_(state.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), self.options.max_grad_norm or math.inf)
+        norm = self.gradients.clip(state.optimizer)
         self.gradients.prefetch(self._peek_batches())
         nll, norm = torch.stack((nll.double(), norm.double())).tolist()  # where an update waits for the device
         progress.update += 1
@@ -246,7 +245,7 @@ class Trainer:
         if not self.distributed.is_main:
             return SystemExit(2)
         try_ = f"a smaller optim.lr than {self.state.base_rates[0]:g}"
-        try_ += ", optim.max_grad_norm=1" if not self.options.max_grad_norm else ""
+        try_ += ", optim.max_grad_norm=1" if not self.gradients.options.max_grad_norm else ""
         try_ += "" if self.device.dtype == torch.float32 else ", or precision=fp32"
         if self.run.has_checkpoint():
             try_ = (

@@ -13,12 +13,12 @@ from nmt.config.schema import (
     EvaluateConfig,
     SaliencyConfig,
     TrainConfig,
-    TrainerConfig,
     TranslateConfig,
 )
+from nmt.training.options import TrainerOptions
 
 COMMANDS = {
-    "train": lambda: TrainConfig(trainer=TrainerConfig(max_updates=1)),
+    "train": lambda: TrainConfig(trainer=TrainerOptions(max_updates=1)),
     "evaluate": EvaluateConfig,
     "translate": TranslateConfig,
     "align": lambda: AlignConfig(src="s", tgt="t"),

@@ -7,7 +7,8 @@ import yaml
 from omegaconf import OmegaConf
 
 from nmt.config.saved import read_saved, to_dict, to_yaml
-from nmt.config.schema import DataConfig, TrainConfig, TrainerConfig
+from nmt.config.schema import DataConfig, TrainConfig
+from nmt.training.options import TrainerOptions
 
 NINE = [f"{each}: &{each} [{','.join([f'*{before}'] * 9)}]" for before, each in zip("abcdef", "bcdefg", strict=True)]
 
@@ -39,12 +40,14 @@ def test_a_file_that_would_keep_the_reader_busy_is_refused_at_once_in_one_line(t
     "text", ["null", "1e3", "true", "~", "a: b", "- x", "*a", "&a", "{x}", "$x", "é 中", " x ", "#", "\\"]
 )
 def test_every_text_that_training_takes_reads_back(tmp_path, text):
-    config = TrainConfig(data=DataConfig(train=[text, text]), run=text, name=text, trainer=TrainerConfig(max_updates=1))
+    config = TrainConfig(
+        data=DataConfig(train=[text, text]), run=text, name=text, trainer=TrainerOptions(max_updates=1)
+    )
     (tmp_path / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(to_dict(config))), encoding="utf-8")
     assert read_saved(tmp_path / "config.yaml") == to_dict(config)
 
 
-PLAIN = to_dict(TrainConfig(trainer=TrainerConfig(max_updates=1)))
+PLAIN = to_dict(TrainConfig(trainer=TrainerOptions(max_updates=1)))
 
 
 def test_a_configuration_is_written_as_it_is_read():

@@ -6,26 +6,24 @@ import pytest
 
 from nmt.config.schema import (
     AttentionConfig,
-    BatchConfig,
     DataConfig,
     DecodeConfig,
     DecoderConfig,
     EncoderConfig,
     EvaluateConfig,
-    LossConfig,
     ModelConfig,
-    OptimConfig,
-    ScheduleConfig,
     TokenizerConfig,
     TrainConfig,
-    TrainerConfig,
     TranslateConfig,
 )
+from nmt.data.batches import BatchOptions
 from nmt.model.attention import ScoreFunction
 from nmt.model.seq2seq import TiedEmbeddings
-from nmt.training.optim import ScheduleName
+from nmt.training.gradients import LossOptions
+from nmt.training.optim import OptimizerOptions, ScheduleName, ScheduleOptions
+from nmt.training.options import TrainerOptions
 
-LIMIT = TrainerConfig(max_updates=1)
+LIMIT = TrainerOptions(max_updates=1)
 
 
 @pytest.mark.parametrize("value", [0, -1, 10**12])
@@ -56,39 +54,39 @@ def test_dropout_is_a_share(section, value):
 @pytest.mark.parametrize("value", [1.0, -0.1, math.nan])
 def test_decays_and_smoothing_are_shares(name, value):
     with pytest.raises(ValueError, match=rf"optim\.{name}=.* is impossible"):
-        OptimConfig(**{name: value})
+        OptimizerOptions(**{name: value})
 
 
 @pytest.mark.parametrize("value", [1.0, -0.1, math.nan])
 def test_label_smoothing_is_a_share(value):
     with pytest.raises(ValueError, match=r"loss\.label_smoothing=.* is impossible"):
-        LossConfig(label_smoothing=value)
+        LossOptions(label_smoothing=value)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, math.nan, math.inf])
 def test_a_learning_rate_is_above_zero_and_finite(value):
     with pytest.raises(ValueError, match=r"optim\.lr=.* is impossible: give a number above 0"):
-        OptimConfig(lr=value)
+        OptimizerOptions(lr=value)
 
 
 @pytest.mark.parametrize("name", ["eps", "weight_decay", "max_grad_norm"])
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
 def test_other_numbers_of_the_optimizer_are_at_least_zero_and_finite(name, value):
     with pytest.raises(ValueError, match=rf"optim\.{name}=.* is impossible"):
-        OptimConfig(**{name: value})
+        OptimizerOptions(**{name: value})
 
 
 @pytest.mark.parametrize(("name", "value"), [("max_updates", 0), ("max_epochs", 0.0), ("max_minutes", -1.0)])
 def test_a_budget_allows_something(name, value):
     with pytest.raises(ValueError, match=rf"trainer\.{name}={value} is impossible"):
-        TrainerConfig(**{name: value})
+        TrainerOptions(**{name: value})
 
 
 @pytest.mark.parametrize("name", ["max_epochs", "max_minutes"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_budget_ends(name, value):
     with pytest.raises(ValueError, match="is impossible"):
-        TrainerConfig(**{name: value})
+        TrainerOptions(**{name: value})
 
 
 @pytest.mark.parametrize(
@@ -96,17 +94,17 @@ def test_a_budget_ends(name, value):
 )
 def test_intervals_and_counts_are_possible(name, value):
     with pytest.raises(ValueError, match=rf"trainer\.{name}={value} is impossible"):
-        TrainerConfig(**{name: value})
+        TrainerOptions(**{name: value})
 
 
 def test_a_run_without_an_end_is_refused():
     with pytest.raises(ValueError, match=r"nothing would end this run: set trainer\.max_updates, max_epochs"):
-        TrainConfig(trainer=TrainerConfig())
+        TrainConfig(trainer=TrainerOptions())
 
 
 @pytest.mark.parametrize("limit", [{"max_updates": 1}, {"max_epochs": 0.5}, {"max_minutes": 1.0}, {"patience": 2}])
 def test_one_limit_is_enough(limit):
-    assert TrainConfig(trainer=TrainerConfig(**limit)).trainer.max_updates == limit.get("max_updates")
+    assert TrainConfig(trainer=TrainerOptions(**limit)).trainer.max_updates == limit.get("max_updates")
 
 
 def test_more_hypotheses_than_the_beam_holds_are_refused():
@@ -148,19 +146,19 @@ def test_two_models_of_ones_own_go_together():
 
 def test_a_batch_holds_something():
     with pytest.raises(ValueError, match=r"batch\.size=0 is impossible: the least is 1"):
-        BatchConfig(size=0)
+        BatchOptions(size=0)
 
 
 @pytest.mark.parametrize("name", ["constant_fraction", "min_factor", "factor"])
 @pytest.mark.parametrize("value", [-0.1, 1.1, math.nan])
 def test_shares_of_a_schedule_are_shares(name, value):
     with pytest.raises(ValueError, match=rf"optim\.schedule\.{name}=.* is impossible"):
-        ScheduleConfig(**{name: value})
+        ScheduleOptions(**{name: value})
 
 
 def test_an_inverse_root_falls_from_somewhere():
     with pytest.raises(ValueError, match=r"try optim\.schedule\.warmup=1000"):
-        ScheduleConfig(name=ScheduleName.inverse_sqrt)
+        ScheduleOptions(name=ScheduleName.inverse_sqrt)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])

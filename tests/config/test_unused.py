@@ -16,10 +16,10 @@ from nmt.config.schema import (
     ModelConfig,
     TokenizerConfig,
     TrainConfig,
-    TrainerConfig,
 )
 from nmt.config.unused import given, refuse_other_model, refuse_unused, refuse_unused_search
 from nmt.decoding.search import LengthPenalty, SearchOptions
+from nmt.training.options import TrainerOptions
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
@@ -185,7 +185,7 @@ def test_what_a_command_line_names_is_found_however_it_is_written():
     assert given([*words, "model/attention=dot"]) == [*found, "model.attention.score"]
 
 
-OWN = TrainConfig(trainer=TrainerConfig(max_updates=1))
+OWN = TrainConfig(trainer=TrainerOptions(max_updates=1))
 
 
 @pytest.mark.parametrize(
@@ -204,14 +204,14 @@ OWN = TrainConfig(trainer=TrainerConfig(max_updates=1))
 )
 def test_another_model_than_that_of_init_is_refused_with_both_values(words, said):
     model, tokenizer = ModelConfig(decoder=DecoderConfig(kind=DecoderKind.luong)), TokenizerConfig(vocab_size=300)
-    config = TrainConfig(model=model, tokenizer=tokenizer, finetune_from="RUN", trainer=TrainerConfig(max_updates=1))
+    config = TrainConfig(model=model, tokenizer=tokenizer, finetune_from="RUN", trainer=TrainerOptions(max_updates=1))
     with pytest.raises(ValueError, match=said):
         refuse_other_model(OWN, config, words)
 
 
 def test_the_same_model_as_that_of_init_is_taken_and_so_is_another_dropout():
     model = ModelConfig(decoder=DecoderConfig(dropout=0.5))
-    config = TrainConfig(model=model, finetune_from="RUN", trainer=TrainerConfig(max_updates=1))
+    config = TrainConfig(model=model, finetune_from="RUN", trainer=TrainerOptions(max_updates=1))
     words = ["+experiment=bahdanau", "model.decoder.hidden=512", "model.decoder.dropout=0.5", "preset=base"]
     refuse_other_model(OWN, config, words)
 

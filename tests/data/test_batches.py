@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from nmt.data.batches import Batches, BatchType
+from nmt.data.batches import Batches, BatchOptions, BatchType
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
 from nmt.data.corpus import Corpus, Pair, read_files
 from nmt.data.symbols import BOS, EOS, PAD
@@ -31,8 +31,8 @@ def captions(size: int = 29_000, seed: int = 0) -> Lengths:
     return Lengths(np.clip(np.round(tgt * rng.normal(1.03, 0.16, size)), 3, 70), tgt)
 
 
-def batches(lengths, budget=4096, type=BatchType.tokens, **options) -> Batches:
-    return Batches(lengths, budget=budget, type=type, **options)
+def batches(lengths, size=4096, type=BatchType.tokens, bucket_batches=0, **order) -> Batches:
+    return Batches(lengths, BatchOptions(size, type, bucket_batches), **order)
 
 
 def rows_of(epoch) -> list[list[int]]:
@@ -40,16 +40,16 @@ def rows_of(epoch) -> list[list[int]]:
 
 
 CASES = [
-    {"budget": 4096},
-    {"budget": 4096, "bucket_batches": 10},
-    {"budget": 10},
-    {"budget": 80, "type": BatchType.sentences},
-    {"budget": 80, "type": BatchType.sentences, "bucket_batches": 20},
-    {"budget": 1, "type": BatchType.sentences, "bucket_batches": 3},
-    {"budget": 10**9, "bucket_batches": 7},
-    {"budget": 500, "shuffle": False},
-    {"budget": 500, "shuffle": False, "sort": True},
-    {"budget": 500, "sort": False},
+    {"size": 4096},
+    {"size": 4096, "bucket_batches": 10},
+    {"size": 10},
+    {"size": 80, "type": BatchType.sentences},
+    {"size": 80, "type": BatchType.sentences, "bucket_batches": 20},
+    {"size": 1, "type": BatchType.sentences, "bucket_batches": 3},
+    {"size": 10**9, "bucket_batches": 7},
+    {"size": 500, "shuffle": False},
+    {"size": 500, "shuffle": False, "sort": True},
+    {"size": 500, "sort": False},
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=[" ".join(map(str, case.values())) for case in CASES])
 
@@ -145,7 +145,9 @@ def test_fill_is_real_over_padded_tokens():
     assert fill == (9 / 11, 11 / 11, 20 / 22)
 
 
-@pytest.mark.parametrize(("option", "message"), [({"budget": 0}, "0 tokens"), ({"bucket_batches": -1}, "-1 batches")])
+@pytest.mark.parametrize(
+    ("option", "message"), [({"size": 0}, r"batch\.size=0"), ({"bucket_batches": -1}, r"batch\.bucket_batches=-1")]
+)
 def test_impossible_sizes_are_refused(option, message):
     with pytest.raises(ValueError, match=message):
         batches(captions(10), **option)
@@ -222,5 +224,5 @@ def test_multi30k_is_padded_by_less_than_five_percent_on_either_side(corpora, tm
     }
     tokenizer = train_tokenizer(corpus, model_type=ModelType.bpe, character_coverage=1.0, **options)
     encoded = binarize_corpus(corpus, tokenizer, max_length=None, skip=True, cache=tmp_path)
-    fill = Batches(encoded, budget=4096, type=BatchType.tokens, bucket_batches=0, seed=0, shuffle=True).fills(0)
+    fill = Batches(encoded, BatchOptions(4096), seed=0, shuffle=True).fills(0)
     assert min(fill.src, fill.tgt) >= 0.95

@@ -17,8 +17,8 @@ import torch
 
 from nmt import build, checkpoint
 from nmt.checkpoint.run_folder import RunFolder
-from nmt.config.schema import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, ModelConfig
-from nmt.data.batches import Batches, BatchType
+from nmt.config.schema import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, GuidedConfig, ModelConfig
+from nmt.data.batches import Batches, BatchOptions
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
 from nmt.data.corpus import read_files
 from nmt.data.tokenizer import ModelType, Tokenizer
@@ -32,9 +32,17 @@ from nmt.runtime.distributed import Distributed
 from nmt.training import budget
 from nmt.training.budget import Budget
 from nmt.training.checkpointer import Checkpointer, RunIdentity
-from nmt.training.gradients import Gradients
+from nmt.training.gradients import Gradients, LossOptions
 from nmt.training.metrics_logger import MetricsLogger
-from nmt.training.optim import EMA, OptimizerName, Schedule, ScheduleName, build_optimizer
+from nmt.training.optim import (
+    EMA,
+    OptimizerName,
+    OptimizerOptions,
+    Schedule,
+    ScheduleName,
+    ScheduleOptions,
+    build_optimizer,
+)
 from nmt.training.options import TrainerOptions
 from nmt.training.train_state import TrainState
 from nmt.training.trainer import Trainer
@@ -91,6 +99,8 @@ class Tiny:
         ema: float = 0.0,
         optimizer: OptimizerName = OptimizerName.adam,
         lr: float = 0.01,
+        max_grad_norm: float = 1.0,
+        guidance: GuidedConfig | None = None,
         distributed: Distributed | None = None,
         model=None,
         validation: dict | None = None,
@@ -101,29 +111,35 @@ class Tiny:
         if not run.config.exists():
             run.create("name: tiny\n")
         model = model or self.model(dropout=dropout)
-        adam = build_optimizer(
-            model, optimizer, lr=lr, betas=(0.9, 0.98), eps=1e-8, rho=0.95, momentum=0.5, weight_decay=0.0
+        optim = OptimizerOptions(
+            optimizer,
+            lr=lr,
+            beta2=0.98,
+            momentum=0.5,
+            max_grad_norm=max_grad_norm,
+            schedule=ScheduleOptions(schedule, warmup=1, factor=0.5, patience=0),
         )
         translator = Translator(model, self.tokenizer, SearchOptions(beam=1, max_length=8), batch_size=8)
         torch.manual_seed(5)
         options, distributed = replace(options, **changes), distributed or Distributed()
         gradients = Gradients(
             model,
-            Batches(self.encoded, budget=60, type=BatchType.tokens, seed=3),
-            smoothing=options.label_smoothing,
+            Batches(self.encoded, BatchOptions(60), seed=3),
+            loss=LossOptions(),
+            optimizer=optim,
             device=CPU,
             distributed=distributed,
-            normalization=options.normalization,
+            guidance=guidance,
         )
         average = EMA(model, ema) if ema else None
-        state = TrainState(model, adam, Schedule(schedule, factor=0.5, patience=0), gradients.scaler, average)
+        state = TrainState(model, build_optimizer(model, optim), Schedule(optim.schedule), gradients.scaler, average)
         config = {"trainer": {"max_updates": updates}}
         identity = RunIdentity(validation=validation or {})
         return Trainer(
             state,
             gradients,
             Validator(
-                Batches(self.valid, budget=60, type=BatchType.tokens, shuffle=False),
+                Batches(self.valid, BatchOptions(60), shuffle=False),
                 self.src,
                 self.references,
                 "13a",

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from nmt.config.schema import DecoderKind
-from nmt.data.batches import Batches, BatchType
+from nmt.data.batches import Batches, BatchOptions
 from nmt.runtime.device import (
     CudaGraphsMode,
     Device,
@@ -20,7 +20,8 @@ from nmt.runtime.device import (
 from nmt.runtime.distributed import Distributed
 from nmt.training import cuda_graphs
 from nmt.training.cuda_graphs import CapturedGraph, CudaGraphs, Passes, Shape
-from nmt.training.gradients import Gradients, SyncedFlags
+from nmt.training.gradients import Gradients, LossOptions, SyncedFlags
+from nmt.training.optim import OptimizerOptions
 
 CPU = Device(torch.device("cpu"), torch.float32, "for tests")
 
@@ -28,8 +29,9 @@ CPU = Device(torch.device("cpu"), torch.float32, "for tests")
 def filler(tiny, model, device=CPU) -> Gradients:
     return Gradients(
         model,
-        Batches(tiny.encoded, budget=60, type=BatchType.tokens),
-        smoothing=0.1,
+        Batches(tiny.encoded, BatchOptions(60)),
+        loss=LossOptions(0.1),
+        optimizer=OptimizerOptions(),
         device=device,
         distributed=Distributed(),
     )

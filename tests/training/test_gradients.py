@@ -5,11 +5,11 @@ import pytest
 import torch
 
 from nmt.config.schema import DecoderKind
-from nmt.data.batches import Batches, BatchType
+from nmt.data.batches import Batches, BatchOptions
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
-from nmt.training.gradients import Gradients, SyncedFlags
-from nmt.training.optim import Normalization
+from nmt.training.gradients import Gradients, LossOptions, SyncedFlags
+from nmt.training.optim import Normalization, OptimizerOptions
 
 
 def gradients(model) -> dict[str, torch.Tensor]:
@@ -24,14 +24,14 @@ def filler(
     distributed: Distributed | None = None,
 ) -> Gradients:
     device = Device(torch.device("cpu"), torch.float32, "for tests")
-    batches = Batches(tiny.encoded, budget=60, type=BatchType.tokens)
+    batches = Batches(tiny.encoded, BatchOptions(60))
     return Gradients(
         model,
         batches,
-        smoothing=smoothing,
+        loss=LossOptions(smoothing),
+        optimizer=OptimizerOptions(normalization=normalization),
         device=device,
         distributed=distributed or Distributed(),
-        normalization=normalization,
     )
 
 

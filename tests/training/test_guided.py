@@ -8,13 +8,15 @@ import pytest
 import torch
 
 from nmt.analysis.alignment import LinkFiles
-from nmt.data.batches import Batches, BatchType
+from nmt.config.schema import GuidedConfig
+from nmt.data.batches import Batches, BatchOptions
 from nmt.data.binarized import binarize_corpus
 from nmt.data.corpus import read_files
 from nmt.model.loss import guided_cross_entropy
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
-from nmt.training.gradients import Gradients, SyncedFlags
+from nmt.training.gradients import Gradients, LossOptions, SyncedFlags
+from nmt.training.optim import OptimizerOptions
 from tests.support.commands import compose_config
 
 
@@ -48,7 +50,7 @@ def test_links_written_target_first_are_turned(tmp_path):
 
 @pytest.mark.slow
 def test_guidance_draws_attention_to_the_links(linked):
-    batch = Batches(linked.encoded, budget=60, type=BatchType.tokens).collate(np.arange(4))
+    batch = Batches(linked.encoded, BatchOptions(60)).collate(np.arange(4))
     distances = {}
     for guidance in (0.0, 3.0):
         model = linked.model()
@@ -66,8 +68,10 @@ def test_guidance_draws_attention_to_the_links(linked):
 def test_guided_halves_accumulate_to_the_whole(linked):
     model = linked.model().double()
     device = Device(torch.device("cpu"), torch.float32, "for tests")
-    batches = Batches(linked.encoded, budget=60, type=BatchType.tokens)
-    fill = Gradients(model, batches, smoothing=0.0, device=device, distributed=Distributed())
+    batches = Batches(linked.encoded, BatchOptions(60))
+    fill = Gradients(
+        model, batches, loss=LossOptions(), optimizer=OptimizerOptions(), device=device, distributed=Distributed()
+    )
     rows = np.arange(20)
     found = []
     for group, guidance in (([rows], 0.7), ([rows[:3], rows[3:]], 0.7), ([rows], 0.0)):
@@ -80,7 +84,7 @@ def test_guided_halves_accumulate_to_the_whole(linked):
 
 @pytest.mark.slow
 def test_guidance_fades_from_epoch_to_epoch(linked, tmp_path, monkeypatch):
-    trainer = linked.trainer(tmp_path / "run", updates=120, guidance=2.0, guidance_decay=0.5)
+    trainer = linked.trainer(tmp_path / "run", updates=120, guidance=GuidedConfig(links="a", weight=2.0, decay=0.5))
     seen = []
 
     def note(group, word, guidance):

@@ -5,7 +5,19 @@ import math
 import pytest
 import torch
 
-from nmt.training.optim import EMA, OptimizerName, Schedule, ScheduleName, build_optimizer
+from nmt.training.optim import (
+    EMA,
+    OptimizerName,
+    OptimizerOptions,
+    Schedule,
+    ScheduleName,
+    ScheduleOptions,
+    build_optimizer,
+)
+
+
+def scheduled(name: ScheduleName, level: float = 1.0, **options) -> Schedule:
+    return Schedule(ScheduleOptions(name, **options), level)
 
 
 def linear(weight: float) -> torch.nn.Linear:
@@ -18,24 +30,24 @@ def linear(weight: float) -> torch.nn.Linear:
 @pytest.mark.parametrize(
     ("schedule", "update", "spent", "expected"),
     [
-        (Schedule(ScheduleName.constant), 7, 0.9, 1.0),
-        (Schedule(ScheduleName.constant, warmup=4), 1, 0.0, 0.25),
-        (Schedule(ScheduleName.constant, warmup=4), 4, 0.0, 1.0),
-        (Schedule(ScheduleName.inverse_sqrt, warmup=100), 50, 0.0, 0.5),
-        (Schedule(ScheduleName.inverse_sqrt, warmup=100), 100, 0.0, 1.0),
-        (Schedule(ScheduleName.inverse_sqrt, warmup=100), 400, 0.0, 0.5),
-        (Schedule(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.5, 1.0),
-        (Schedule(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.51, 0.5),
-        (Schedule(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.61, 0.25),
-        (Schedule(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 1.0, 1 / 32),
-        (Schedule(ScheduleName.linear), 1, 0.25, 0.75),
-        (Schedule(ScheduleName.linear, constant_fraction=0.5, min_factor=0.1), 1, 0.5, 1.0),
-        (Schedule(ScheduleName.linear, constant_fraction=0.5, min_factor=0.1), 1, 0.75, 0.55),
-        (Schedule(ScheduleName.linear, constant_fraction=0.5, min_factor=0.1), 1, 1.0, 0.1),
-        (Schedule(ScheduleName.cosine), 1, 0.5, 0.5),
-        (Schedule(ScheduleName.cosine, min_factor=0.2), 1, 1.0, 0.2),
-        (Schedule(ScheduleName.cosine), 1, 1 / 3, 0.75),
-        (Schedule(ScheduleName.plateau, level=0.125), 9, 0.9, 0.125),
+        (scheduled(ScheduleName.constant), 7, 0.9, 1.0),
+        (scheduled(ScheduleName.constant, warmup=4), 1, 0.0, 0.25),
+        (scheduled(ScheduleName.constant, warmup=4), 4, 0.0, 1.0),
+        (scheduled(ScheduleName.inverse_sqrt, warmup=100), 50, 0.0, 0.5),
+        (scheduled(ScheduleName.inverse_sqrt, warmup=100), 100, 0.0, 1.0),
+        (scheduled(ScheduleName.inverse_sqrt, warmup=100), 400, 0.0, 0.5),
+        (scheduled(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.5, 1.0),
+        (scheduled(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.51, 0.5),
+        (scheduled(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.61, 0.25),
+        (scheduled(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 1.0, 1 / 32),
+        (scheduled(ScheduleName.linear), 1, 0.25, 0.75),
+        (scheduled(ScheduleName.linear, constant_fraction=0.5, min_factor=0.1), 1, 0.5, 1.0),
+        (scheduled(ScheduleName.linear, constant_fraction=0.5, min_factor=0.1), 1, 0.75, 0.55),
+        (scheduled(ScheduleName.linear, constant_fraction=0.5, min_factor=0.1), 1, 1.0, 0.1),
+        (scheduled(ScheduleName.cosine), 1, 0.5, 0.5),
+        (scheduled(ScheduleName.cosine, min_factor=0.2), 1, 1.0, 0.2),
+        (scheduled(ScheduleName.cosine), 1, 1 / 3, 0.75),
+        (scheduled(ScheduleName.plateau, level=0.125), 9, 0.9, 0.125),
     ],
 )
 def test_schedules_are_what_one_computes_by_hand(schedule, update, spent, expected):
@@ -43,7 +55,7 @@ def test_schedules_are_what_one_computes_by_hand(schedule, update, spent, expect
 
 
 def test_a_plateau_lowers_the_rate_after_patience_and_starts_waiting_anew():
-    plateau = Schedule(ScheduleName.plateau, factor=0.5, patience=1)
+    plateau = scheduled(ScheduleName.plateau, factor=0.5, patience=1)
     levels = []
     for loss in (3.0, 3.1, 3.2, 2.9, 2.9, 2.95, 2.95, 2.95):
         plateau.on_validation(loss)
@@ -52,22 +64,22 @@ def test_a_plateau_lowers_the_rate_after_patience_and_starts_waiting_anew():
 
 
 def test_a_plateau_is_taken_up_where_it_was():
-    one, two = (Schedule(ScheduleName.plateau, factor=0.5, patience=1) for _ in range(2))
+    one, two = (scheduled(ScheduleName.plateau, factor=0.5, patience=1) for _ in range(2))
     two.load_state_dict(one.state_dict())
     for loss in (3.0, 3.1, 3.2, 3.3):
         one.on_validation(loss)
-        other = Schedule(ScheduleName.plateau, factor=0.5, patience=1)
+        other = scheduled(ScheduleName.plateau, factor=0.5, patience=1)
         other.load_state_dict(two.state_dict())
         other.on_validation(loss)
         two = other
     assert two == one
-    assert math.isinf(Schedule(ScheduleName.plateau).best)
+    assert math.isinf(scheduled(ScheduleName.plateau).best)
 
 
 @pytest.mark.parametrize("memory", [None, {}, {"level": "x", "waited": 0, "best": 1.0}, [1]])
 def test_what_is_no_memory_of_a_schedule_is_refused(memory):
     with pytest.raises(ValueError, match="no memory of the schedule"):
-        Schedule(ScheduleName.plateau).load_state_dict(memory)
+        scheduled(ScheduleName.plateau).load_state_dict(memory)
 
 
 def test_the_ema_is_what_one_computes_by_hand():
@@ -103,9 +115,7 @@ def test_weights_and_ema_swap_exactly_and_back_even_after_an_error():
 @pytest.mark.parametrize("name", OptimizerName)
 def test_every_optimizer_moves_the_weights_downhill(name):
     layer = linear(1.0)
-    optimizer = build_optimizer(
-        layer, name, lr=0.1, betas=(0.9, 0.98), eps=1e-6, rho=0.95, momentum=0.9, weight_decay=0.0
-    )
+    optimizer = build_optimizer(layer, OptimizerOptions(name, lr=0.1, beta2=0.98, eps=1e-6, momentum=0.9))
     for _ in range(3):
         optimizer.zero_grad()
         (layer(torch.ones(1, 2)) ** 2).sum().backward()
@@ -116,7 +126,7 @@ def test_every_optimizer_moves_the_weights_downhill(name):
 def test_weight_decay_leaves_biases_alone():
     layer = linear(1.0)
     optimizer = build_optimizer(
-        layer, OptimizerName.adamw, lr=0.1, betas=(0.9, 0.98), eps=1e-6, rho=0.95, momentum=0.0, weight_decay=0.5
+        layer, OptimizerOptions(OptimizerName.adamw, lr=0.1, beta2=0.98, eps=1e-6, weight_decay=0.5)
     )
     layer.weight.grad, layer.bias.grad = torch.zeros(1, 2), torch.zeros(1)
     optimizer.step()

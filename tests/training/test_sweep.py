@@ -25,7 +25,8 @@ def test_each_job_of_a_sweep_returns_its_best_validation_score(tiny, start_comma
                 file.write(f"{job.return_value}\n")
             return job
 
-        utils.run_job = hydra.run_job = noting  # launchers import the first, a single run uses the second  # pyright: ignore[reportPrivateImportUsage]
+        utils.run_job = noting  # for launchers
+        hydra.run_job = noting  # pyright: ignore[reportPrivateImportUsage]  # for a single run
 
     settings = tiny.settings(
         f"{tmp_path}/one,{tmp_path}/two",

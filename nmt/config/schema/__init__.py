@@ -14,17 +14,16 @@ from nmt.config.schema.commands import (
     TestConfig,
     TranslateConfig,
 )
-from nmt.config.schema.data import BatchConfig, DataConfig, DataKind, TokenizerConfig
+from nmt.config.schema.data import DataConfig, DataKind, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig, DecodeOverrides
 from nmt.config.schema.model import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, ModelConfig
-from nmt.config.schema.training import GuidedConfig, LossConfig, OptimConfig, ScheduleConfig, TrainConfig, TrainerConfig
+from nmt.config.schema.training import GuidedConfig, TrainConfig
 
 __all__ = [
     "COMPARISON_FILES",
     "EVALUATION_OUTPUTS",
     "AlignConfig",
     "AttentionConfig",
-    "BatchConfig",
     "CompareConfig",
     "DataConfig",
     "DataKind",
@@ -37,15 +36,11 @@ __all__ = [
     "ForcedConfig",
     "GuidedConfig",
     "HeatmapUnits",
-    "LossConfig",
     "ModelConfig",
-    "OptimConfig",
     "SaliencyConfig",
-    "ScheduleConfig",
     "TestConfig",
     "TokenizerConfig",
     "TrainConfig",
-    "TrainerConfig",
     "TranslateConfig",
 ]
 

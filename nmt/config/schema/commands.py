@@ -6,8 +6,8 @@ from enum import Enum
 from nmt.analysis.alignment import Symmetrization
 from nmt.analysis.metrics import MAIN_METRIC, METRICS
 from nmt.analysis.segmentation import TOKENIZERS
+from nmt.bounds import MAX_COUNT, at_least, between, greater_than, one_of, positive_int
 from nmt.config.paths import CACHE_FILES, RUN_FILES, STREAM, PathKey, Use, path_key
-from nmt.config.schema.bounds import MAX_COUNT, at_least, between, greater_than, one_of, positive_int
 from nmt.config.schema.data import DataKind
 from nmt.config.schema.decoding import DecodeOverrides
 from nmt.runtime.device import DeviceName, Precision

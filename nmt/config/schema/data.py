@@ -1,13 +1,12 @@
-"""The settings of text: data.*, tokenizer.*, batch.*"""
+"""The settings of text: data.*, tokenizer.*"""
 
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from nmt.analysis.segmentation import TOKENIZERS
+from nmt.bounds import at_least, one_of, positive_int
 from nmt.config.paths import CACHE_FILES, Use, path_key
-from nmt.config.schema.bounds import at_least, one_of, positive_int
-from nmt.data.batches import BatchType
 from nmt.data.corpus import EmptyLines
 from nmt.data.tokenizer import TokenizerOptions
 
@@ -66,14 +65,3 @@ class TokenizerConfig(TokenizerOptions):
         super().__post_init__()
         if (self.src_model is None) != (self.tgt_model is None):
             raise ValueError("tokenizer.src_model and tokenizer.tgt_model go together; one for both is tokenizer.model")
-
-
-@dataclass
-class BatchConfig:
-    size: int = 4096
-    type: BatchType = BatchType.tokens
-    bucket_batches: int = 0
-
-    def __post_init__(self):
-        at_least(1, batch__size=self.size)
-        at_least(0, batch__bucket_batches=self.bucket_batches)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from nmt.config.schema.bounds import positive_int
+from nmt.bounds import positive_int
 from nmt.decoding.search import SearchOptions
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
-from nmt.config.schema.bounds import MAX_LAYERS, between, fraction, positive_int
+from nmt.bounds import MAX_LAYERS, between, fraction, positive_int
 from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
 from nmt.model.decoder import InitHidden
