@@ -30,8 +30,10 @@ def test_every_command_composes(command):
     verb, *overrides = (word.strip("'") for word in command)
     if any(word.startswith("hydra/launcher=") for word in overrides):
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher", reason="needs the optional extra `cluster`")
-    if "--multirun" in overrides:  # each value of a sweep is tried as the others are
-        overrides = [word.split(",")[0] for word in overrides if word != "--multirun"]
+    if any(word.startswith("hydra/sweeper=") for word in overrides):
+        pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="needs the optional extra `sweep`")
+    if "--multirun" in overrides:  # one value of each list, and the lower end of each interval, stands for all
+        overrides = [re.sub(r"interval\((.*)", r"\1", word.split(",")[0]) for word in overrides if word != "--multirun"]
     words = [word for word in overrides if word != "..."]
     config = compose_config(words, verb.removeprefix("nmt."))
     refuse_unused(config, [word for word in words if not word.startswith("hydra")])
