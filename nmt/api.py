@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 
 from nmt import build
+from nmt.acceleration.selection import prepare_device
 from nmt.analysis.alignment import Link, WordAttention, word_attention, word_links
 from nmt.analysis.evaluation import draw_translation
 from nmt.build import Loaded
@@ -17,7 +18,7 @@ from nmt.config.schema import DecodeOverrides
 from nmt.data.corpus import Pair
 from nmt.decoding.forced import force_decode
 from nmt.decoding.translator import Translation
-from nmt.runtime.device import Device, DeviceName, Precision, choose_device
+from nmt.runtime.device import Device, DeviceName, Precision
 
 __all__ = [
     "Link",
@@ -72,7 +73,7 @@ def load(run: str | PathLike[str], *, device: str = "auto", precision: str = "fp
     device: auto, cpu or cuda. precision of matrix products: auto, fp32, bf16 or fp16.
     Raises ValueError where there is no checkpoint, it is damaged, or the machine lacks the device.
     """
-    chosen = choose_device(DeviceName(device), Precision(precision))
+    chosen = prepare_device(DeviceName(device), Precision(precision))
     return TrainedModel(build.load(str(run), chosen.device), chosen)
 
 

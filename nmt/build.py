@@ -8,6 +8,7 @@ import torch
 
 from nmt import checkpoint
 from nmt.acceleration.fused import FusedLoops
+from nmt.acceleration.selection import prepare_device
 from nmt.analysis.alignment import LinkFiles
 from nmt.analysis.segmentation import bleu_tokenizer
 from nmt.checkpoint.run_folder import find_checkpoint
@@ -37,7 +38,7 @@ from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecod
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import initialize
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
-from nmt.runtime.device import Device, DeviceName, Precision, choose_device
+from nmt.runtime.device import Device, DeviceName, Precision
 from nmt.runtime.distributed import Distributed
 from nmt.runtime.logs import start_log
 from nmt.training.gradients import Gradients
@@ -199,7 +200,7 @@ def start(settings: DeviceSettings, distributed: Distributed | None = None) -> D
     start_log(None, quiet=distributed is not None and not distributed.is_main)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    return choose_device(settings.device, settings.precision, distributed)
+    return prepare_device(settings.device, settings.precision, distributed)
 
 
 class Loaded(NamedTuple):

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 
 from nmt import build, checkpoint
+from nmt.acceleration.selection import prepare_device
 from nmt.analysis.alignment import LinkFiles
 from nmt.analysis.segmentation import unfit_tokenizer
 from nmt.checkpoint import Snapshot
@@ -21,7 +22,7 @@ from nmt.config.unused import refuse_unused
 from nmt.data.corpus import Corpus
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.search import LengthPenalty
-from nmt.runtime.device import choose_device, seed_everything
+from nmt.runtime.device import seed_everything
 from nmt.runtime.distributed import Distributed, init_distributed
 from nmt.runtime.logs import start_log
 from nmt.training.checkpointer import DATA_VALID, Checkpointer, RunIdentity
@@ -144,7 +145,7 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
     config, saved = launch.config, launch.saved
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = choose_device(config.device, config.precision, distributed, config.fused_kernels, config.cuda_graphs)
+    device = prepare_device(config.device, config.precision, distributed, config.fused_kernels, config.cuda_graphs)
     seed_everything(config.seed)
     with distributed.main_process_first():
         train, valid, guide = _read_text(launch)

@@ -246,10 +246,11 @@ def search(check: Check) -> None:
     import torch
 
     from nmt import build
+    from nmt.acceleration.selection import prepare_device
     from nmt.analysis.metrics import corpus_score
     from nmt.decoding.search import SearchOptions
     from nmt.decoding.translator import Translator
-    from nmt.runtime.device import DeviceName, Precision, choose_device
+    from nmt.runtime.device import DeviceName, Precision
 
     prefix = Path(check.options.corpus)
     lines, references = (
@@ -262,7 +263,7 @@ def search(check: Check) -> None:
     print(f"{'':<8}{'':<6}{'batch':>6}{'sentences/s':>13}{'BLEU':>8}{'differ from the CPU in fp32':>29}")
     for where in ("cpu", check.options.device):
         for precision in (Precision.fp32, Precision.bf16)[: 1 if where == "cpu" and not check.options.tiny else 2]:
-            device = choose_device(DeviceName(where), precision)
+            device = prepare_device(DeviceName(where), precision)
             loaded = build.load(run, device.device)
             for batch in (64,) if where == "cpu" else (64, 512):
                 translator = Translator(

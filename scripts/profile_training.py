@@ -23,9 +23,10 @@ from omegaconf import OmegaConf
 
 from nmt import build
 from nmt.acceleration.fused.attention import FusedAttention
+from nmt.acceleration.selection import prepare_device
 from nmt.cli import CONFIGS
 from nmt.config import schema
-from nmt.runtime.device import choose_device, seed_everything
+from nmt.runtime.device import seed_everything
 from nmt.training.optim import EMA
 
 PARTS = (
@@ -72,7 +73,7 @@ class Stopwatch:
 
 def profile(config: schema.TrainConfig, updates: int) -> list[dict[str, float]]:
     """Seconds by part of each update, and `tokens`; the first three, which prepare much, are left out."""
-    device = choose_device(config.device, config.precision)
+    device = prepare_device(config.device, config.precision)
     seed_everything(config.seed)
     train = build.read_corpus(config.data, "train")
     tokenizer = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache))
@@ -133,7 +134,7 @@ def main() -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     laps = profile(config, options.updates)
-    device = choose_device(config.device, config.precision)
+    device = prepare_device(config.device, config.precision)
     where = processor() if device.device.type == "cpu" else torch.cuda.get_device_name()
     print(f"{where}, {torch.get_num_threads()} threads, {device.reason}; medians of {len(laps)} updates")
     whole = [sum(seconds for part, seconds in lap.items() if part in PARTS and part[0] != " ") for lap in laps]

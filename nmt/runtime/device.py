@@ -3,15 +3,13 @@
 import os
 import random
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from nmt.acceleration.fused.selfcheck import check_kernel
-from nmt.acceleration.kernels import Kernel, set_kernels
 from nmt.runtime.distributed import Distributed, gpu_of
 
 # oneDNN keeps the kernels that it made for the last 1024 shapes, and every batch of text brings new ones: a run on a
@@ -40,21 +38,6 @@ class Precision(Enum):
     fp16 = "fp16"
 
 
-class FusedKernels(Enum):
-    """The words of ``fused_kernels``: auto uses those that give, on this GPU, what torch's own operations give."""
-
-    auto = "auto"
-    off = "off"
-
-
-class CudaGraphsMode(Enum):
-    """The words of ``cuda_graphs``: CUDA graphs of encoder and decoder, one for each shape of batch; auto: on CUDA."""
-
-    auto = "auto"
-    on = "on"
-    off = "off"
-
-
 @dataclass(frozen=True)
 class Device:
     """A torch device, the type of its matrix products (float32: no autocast) and why, in words for the log.
@@ -76,21 +59,8 @@ class Device:
         return torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
 
 
-def choose_device(
-    name: DeviceName,
-    precision: Precision,
-    distributed: Distributed | None = None,
-    fused_kernels: FusedKernels = FusedKernels.auto,
-    cuda_graphs: CudaGraphsMode = CudaGraphsMode.off,
-) -> Device:
-    """The device, the type of its products and, on CUDA, the kernels that the model uses from now on.
-
-    Raises ValueError where the machine does not have it.
-    """
-    return choose_kernels(_choose_device(name, precision, distributed), fused_kernels, cuda_graphs)
-
-
-def _choose_device(name: DeviceName, precision: Precision, distributed: Distributed | None) -> Device:
+def choose_device(name: DeviceName, precision: Precision, distributed: Distributed | None = None) -> Device:
+    """The device and the type of its products. Raises ValueError where the machine does not have it."""
     cuda = torch.cuda.is_available()
     match name:
         case DeviceName.cuda if not cuda:
@@ -122,29 +92,6 @@ def _gpu(distributed: Distributed) -> int:
     if gpu is None:
         raise ValueError(f"more ranks than the {count} GPU(s) here: try --nproc-per-node={count}, or device=cpu")
     return gpu
-
-
-def choose_kernels(device: Device, fused_kernels: FusedKernels, cuda_graphs: CudaGraphsMode) -> Device:
-    """From now on the model uses the kernels that work on `device` -> the same with CUDA graphs on or off; its reason
-    then says which kernels, and why not others. On a CPU there are neither.
-    """
-    set_kernels(())
-    reasons = [device.reason]
-    cuda = device.device.type == "cuda"
-    if cuda and fused_kernels is FusedKernels.auto:
-        problems = {kernel: check_kernel(kernel, device.device, device.dtype) for kernel in Kernel}
-        working = [kernel for kernel, why in problems.items() if not why]
-        set_kernels(working)
-        reasons.append(f"kernels {', '.join(kernel.value for kernel in working) or 'none'}")
-        reasons += [f"not {kernel.value}: {why}" for kernel, why in problems.items() if why]
-    match cuda_graphs:
-        case CudaGraphsMode.on:
-            reasons.append("CUDA graphs, as asked" if cuda else "cuda_graphs=on is ignored on a cpu")
-        case CudaGraphsMode.auto if cuda:
-            reasons.append("CUDA graphs")
-        case _:
-            pass
-    return replace(device, reason="; ".join(reasons), cuda_graphs=cuda and cuda_graphs is not CudaGraphsMode.off)
 
 
 def _cuda_precision(precision: Precision, device: torch.device) -> tuple[torch.dtype, str]:

@@ -12,9 +12,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from nmt.acceleration import selection
 from nmt.acceleration.kernels import Kernel
+from nmt.acceleration.selection import CudaGraphsMode, prepare_device
 from nmt.runtime import device as devices
-from nmt.runtime.device import CudaGraphsMode, DeviceName, Precision, choose_device
+from nmt.runtime.device import DeviceName, Precision, choose_device
 from nmt.runtime.distributed import Distributed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,13 +103,13 @@ def test_a_gpu_that_is_not_used_is_not_asked_for_random_numbers(monkeypatch):
 def test_every_command_tries_the_kernels_of_a_gpu(monkeypatch):
     pretend_gpus(monkeypatch, 1)
     tried = []
-    monkeypatch.setattr(devices, "check_kernel", lambda kernel, *where: tried.append(kernel) or "")
-    chosen = choose_device(DeviceName.cuda, Precision.bf16)  # as evaluate, translate, align and saliency do
+    monkeypatch.setattr(selection, "check_kernel", lambda kernel, *where: tried.append(kernel) or "")
+    chosen = prepare_device(DeviceName.cuda, Precision.bf16)  # as evaluate, translate, align and saliency do
     assert tried == list(Kernel)
     assert "kernels triton, cudnn, fp32_accumulation" in chosen.reason
     assert not chosen.cuda_graphs
-    assert choose_device(DeviceName.cuda, Precision.bf16, cuda_graphs=CudaGraphsMode.auto).cuda_graphs
-    choose_device(DeviceName.cpu, Precision.fp32)  # and none of them is used any more
+    assert prepare_device(DeviceName.cuda, Precision.bf16, cuda_graphs=CudaGraphsMode.auto).cuda_graphs
+    prepare_device(DeviceName.cpu, Precision.fp32)  # and none of them is used any more
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from nmt.acceleration.selection import CudaGraphsMode, FusedKernels
 from nmt.bounds import at_least, between, positive_int
 from nmt.config.paths import RUN_FILES, Use, check_text, path_key
 from nmt.config.schema.data import DataConfig, TokenizerConfig
@@ -10,7 +11,7 @@ from nmt.config.schema.decoding import DecodeConfig
 from nmt.config.schema.model import DecoderKind, ModelConfig
 from nmt.data.batches import BatchOptions
 from nmt.model.seq2seq import TiedEmbeddings
-from nmt.runtime.device import CudaGraphsMode, DeviceName, FusedKernels, Precision
+from nmt.runtime.device import DeviceName, Precision
 from nmt.training.gradients import LossOptions
 from nmt.training.optim import OptimizerOptions
 from nmt.training.options import TrainerOptions
