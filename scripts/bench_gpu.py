@@ -33,6 +33,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from nmt import build
+from nmt.acceleration.cuda_graphs import CudaGraphs
 from nmt.acceleration.fused import FusedLoops
 from nmt.acceleration.fused.selfcheck import check_kernel
 from nmt.acceleration.kernels import Kernel, kernels_enabled
@@ -47,7 +48,6 @@ from nmt.model.loops import ReferenceLoops
 from nmt.model.seq2seq import Seq2Seq
 from nmt.runtime.device import Device, seed_everything
 from nmt.runtime.distributed import Distributed
-from nmt.training.cuda_graphs import CudaGraphs
 from nmt.training.gradients import Gradients, LossOptions, SyncedFlags
 from nmt.training.optim import OptimizerOptions
 

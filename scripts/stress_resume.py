@@ -58,22 +58,22 @@ def main() -> int:
     options.add_argument("--updates", type=int, default=400)
     options.add_argument("--folder", type=Path, default=None)
     options.add_argument("settings", nargs="*")
-    all_queries = options.parse_intermixed_args()
-    folder = all_queries.folder or Path(tempfile.mkdtemp(prefix="torture-"))
-    settings = [*SETTINGS, f"trainer.max_updates={all_queries.updates}", *all_queries.settings]
+    asked = options.parse_intermixed_args()
+    folder = asked.folder or Path(tempfile.mkdtemp(prefix="torture-"))
+    settings = [*SETTINGS, f"trainer.max_updates={asked.updates}", *asked.settings]
     whole, killed = folder / "undisturbed", folder / "killed"
 
     started = time.monotonic()
     if start(whole, settings).wait():
         return complain(folder / "undisturbed.log")
-    print(f"undisturbed: {all_queries.updates} updates in {time.monotonic() - started:.0f} s", flush=True)
-    dice = random.Random(all_queries.seed)
+    print(f"undisturbed: {asked.updates} updates in {time.monotonic() - started:.0f} s", flush=True)
+    dice = random.Random(asked.seed)
     kinds = collections.Counter()
     done, redone = 0, 0
-    while done < all_queries.kills:
+    while done < asked.kills:
         kind = ("while saving", "after updates", "at any moment")[done % 3]
         # So much of the run may be behind it after this kill that the others still find something to disturb.
-        most = int(all_queries.updates * (done + 1) / (all_queries.kills + 1)) + 10
+        most = int(asked.updates * (done + 1) / (asked.kills + 1)) + 10
         before = updates(killed)
         process = start(killed, settings)
         if not disturb(process, killed, kind, dice, most):

@@ -49,22 +49,22 @@ def main() -> int:
     options.add_argument("--kills", type=int, default=1)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("settings", nargs="*")
-    all_queries = options.parse_intermixed_args()
+    asked = options.parse_intermixed_args()
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
-    run = all_queries.run.resolve() if all_queries.run else folder / "small"
-    if not all_queries.run:
+    run = asked.run.resolve() if asked.run else folder / "small"
+    if not asked.run:
         subprocess.run([sys.executable, "-m", "nmt.train", f"run={run}", *SMALL], cwd=ROOT, check=True)
     settings = [
         f"checkpoint={run}",
         "decode.beam=1",
         "decode.batch_size=256",
         "decode.max_length=20",
-        *all_queries.settings,
+        *asked.settings,
     ]
     peaks = {}
-    for lines in (all_queries.short, all_queries.long):
+    for lines in (asked.short, asked.long):
         source, out = folder / f"{lines}.src", folder / f"{lines}.tgt"
-        repeat(all_queries.file, source, lines)
+        repeat(asked.file, source, lines)
         begun = time.monotonic()
         process = start(source, out, settings)
         _, status, usage = os.wait4(process.pid, 0)
@@ -77,13 +77,13 @@ def main() -> int:
             f"{lines:8} lines  {seconds:7.0f} s  {lines / seconds:6.0f} lines/s  peak {peaks[lines]:6.0f} MB",
             flush=True,
         )
-    growth = peaks[all_queries.long] / peaks[all_queries.short]
+    growth = peaks[asked.long] / peaks[asked.short]
 
-    source, whole = folder / f"{all_queries.long}.src", folder / f"{all_queries.long}.tgt"
+    source, whole = folder / f"{asked.long}.src", folder / f"{asked.long}.tgt"
     cut, total = folder / "cut.tgt", whole.stat().st_size
-    dice = random.Random(all_queries.seed)
-    for kill in range(all_queries.kills):
-        target = int(total * (kill + dice.uniform(0.2, 0.8)) / all_queries.kills)
+    dice = random.Random(asked.seed)
+    for kill in range(asked.kills):
+        target = int(total * (kill + dice.uniform(0.2, 0.8)) / asked.kills)
         process = start(source, cut, settings)
         while process.poll() is None and (not cut.exists() or cut.stat().st_size < target):
             time.sleep(0.01)
@@ -94,7 +94,7 @@ def main() -> int:
         print("continuing failed")
         return 1
     same = cut.read_bytes() == whole.read_bytes()
-    print(f"memory of {all_queries.long} over {all_queries.short} lines: {growth:.3f} (at most {MOST_GROWTH})")
+    print(f"memory of {asked.long} over {asked.short} lines: {growth:.3f} (at most {MOST_GROWTH})")
     print(f"continued after a kill: {'the same bytes' if same else 'OTHER BYTES'}")
     return 0 if same and growth <= MOST_GROWTH else 1
 

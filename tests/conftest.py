@@ -12,7 +12,9 @@ torch.set_num_threads(1)
 pytest_plugins = ["tests.support.model_fixtures", "tests.support.run_fixtures", "tests.support.command_fixtures"]
 
 # A busy machine is no reason to fail: examples are counted, not timed.
-settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
 settings.load_profile("unhurried")
 
 

@@ -23,7 +23,7 @@ ALLOWED = {
     "decoding": {"data", "model", "acceleration", "runtime"},
     "checkpoint": {"data", "runtime"},
     "runtime": set(),
-    "training": {"bounds", "data", "model", "analysis", "decoding", "checkpoint", "runtime"},
+    "training": {"acceleration", "bounds", "data", "model", "analysis", "decoding", "checkpoint", "runtime"},
     "config": {"bounds", "acceleration", "data", "model", "analysis", "decoding", "training", "runtime"},
     "cli": {"config", "runtime"},
     "build": {

@@ -239,9 +239,9 @@ def test_a_preset_trains_on_local_data_of_its_shape(tmp_path, monkeypatch, corpu
 
 @pytest.mark.parametrize("given", [(None, None), ("en", None), (None, "fr"), ("en", "fr")])
 def test_the_demo_corpus_goes_both_ways(given):
-    all_queries = dict(zip(("src", "tgt"), given, strict=True))
+    asked = dict(zip(("src", "tgt"), given, strict=True))
     turned = dict(zip(("tgt", "src"), given, strict=True))
-    assert build.languages(DataConfig(**all_queries)) == ("en", "fr")
+    assert build.languages(DataConfig(**asked)) == ("en", "fr")
     assert build.languages(DataConfig(**turned)) == (("fr", "en") if any(given) else ("en", "fr"))
 
 

@@ -149,13 +149,13 @@ def test_the_pictures_of_text_without_spaces_are_by_piece(trained, monkeypatch):
 
 
 def test_the_pictures_of_text_with_spaces_stay_by_word(trained, tmp_path, monkeypatch):
-    all_queries = []
-    monkeypatch.setattr(evaluation, "draw_translation", lambda *_, pieces: all_queries.append(pieces))
+    asked = []
+    monkeypatch.setattr(evaluation, "draw_translation", lambda *_, pieces: asked.append(pieces))
     shutil.copytree(trained, tmp_path / "spaced")
     path = tmp_path / "spaced" / "test.zho_Hans"
     path.write_text("".join(" ".join(line) for line in path.open(encoding="utf-8")), encoding="utf-8")
     call(tmp_path / "spaced", "evaluate", "checkpoint=RUN", "heatmaps=1", "device=cpu")
-    assert all_queries == [False]
+    assert asked == [False]
 
 
 def test_the_lengths_of_sources_without_spaces_are_counted_in_characters(trained):

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmt.acceleration.cuda_graphs import CudaGraphs
 from nmt.bounds import fraction
 from nmt.data.batches import Batch, Batches
 from nmt.runtime.device import Device, random_states, restore_random_states
 from nmt.runtime.distributed import Distributed
 from nmt.runtime.memory import out_of_memory
-from nmt.training.cuda_graphs import CudaGraphs
 from nmt.training.optim import Normalization, OptimizerOptions
 
 log = logging.getLogger("nmt")

@@ -73,7 +73,7 @@ def test_a_hypothesis_word_lights_up_the_source_words_that_it_attends_to(opened)
     assert lit(opened, "src") == {"house": 75, "red": 20}
     assert classed(opened, "src", "link") == ["house"]
     assert color(opened, "src", 2) != dull
-    assert said(opened) == "“maison” looked at house 75 %, red 20 %."
+    assert said(opened) == "“maison” attends to house 75 %, red 20 %."
 
 
 def test_a_source_word_lights_up_what_attends_to_it(opened):

@@ -31,7 +31,7 @@ def small_model(kind: str):
         layers=2 if luong else 1,
         init_hidden=InitHidden.last,
         input_feeding=kind != "luong_unfed",
-        vocabulary=12,
+        vocab_size=12,
         embedding=6,
         readout=6,
         dropout=0.5,

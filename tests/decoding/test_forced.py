@@ -32,7 +32,7 @@ class Both:
 
 @pytest.fixture(scope="module")
 def model():
-    sizes = SmallModel(vocabulary=PIECES, embedding=6, hidden=8, memory=8, readout=6, attention_size=5, dropout=0.3)
+    sizes = SmallModel(vocab_size=PIECES, embedding=6, hidden=8, memory=8, readout=6, attention_size=5, dropout=0.3)
     return sizes.build().eval()
 
 

@@ -33,7 +33,7 @@ def greedy_search(model, src, lengths, *, attention=True, **options):
 
 def real_model(kind):
     sizes = SmallModel(
-        kind, init_hidden=InitHidden.last, vocabulary=9, embedding=6, hidden=7, memory=10, readout=6, attention_size=4
+        kind, init_hidden=InitHidden.last, vocab_size=9, embedding=6, hidden=7, memory=10, readout=6, attention_size=4
     )
     return draw_weights(sizes.build(seed=3), std=0.7)  # hypotheses differ in more than rounding
 

@@ -20,7 +20,7 @@ def model(decoder: str, score: ScoreFunction, input_feeding: bool) -> Seq2Seq:
         score=score,
         init_hidden=InitHidden.backward_first if decoder == "bahdanau" else InitHidden.last,
         input_feeding=input_feeding,
-        vocabulary=WORDS,
+        vocab_size=WORDS,
         embedding=16,
         hidden=WIDTH,
         memory=WIDTH,

@@ -20,7 +20,7 @@ def make_sentences(src_lengths=(7, 5, 2), tgt_lengths=(4, 6, 3), seed: int = 2) 
     generator = torch.Generator().manual_seed(seed)
 
     def rows(lengths):
-        ids = torch.randint(4, SmallModel.vocabulary, (len(lengths), max(lengths)), generator=generator)
+        ids = torch.randint(4, SmallModel.vocab_size, (len(lengths), max(lengths)), generator=generator)
         return ids.masked_fill(torch.arange(max(lengths)) >= torch.tensor(lengths).unsqueeze(1), 0)
 
     return Sentences(rows(src_lengths), torch.tensor(src_lengths), rows(tgt_lengths), rows(tgt_lengths))

@@ -26,7 +26,7 @@ class SmallModel:
     init_hidden: InitHidden = InitHidden.backward_first
     input_feeding: bool = True
     bidirectional: bool = True
-    vocabulary: int = 23
+    vocab_size: int = 23
     embedding: int = 8
     hidden: int = 8
     memory: int = 8
@@ -40,7 +40,7 @@ class SmallModel:
         torch.manual_seed(seed)
         directions = 2 if self.bidirectional else 1
         encoder = Encoder(
-            self.vocabulary,
+            self.vocab_size,
             embedding=self.embedding,
             hidden=self.memory // directions,
             layers=self.layers,
@@ -59,7 +59,7 @@ class SmallModel:
         match self.decoder:
             case "bahdanau":
                 return BahdanauDecoder(
-                    self.vocabulary,
+                    self.vocab_size,
                     embedding=self.embedding,
                     hidden=self.hidden,
                     readout=self.readout,
@@ -72,7 +72,7 @@ class SmallModel:
                 )
             case "luong":
                 return LuongDecoder(
-                    self.vocabulary,
+                    self.vocab_size,
                     embedding=self.embedding,
                     hidden=self.hidden,
                     memory=self.memory,
@@ -85,7 +85,7 @@ class SmallModel:
                 )
             case "fixed":
                 return FixedVectorDecoder(
-                    self.vocabulary,
+                    self.vocab_size,
                     embedding=self.embedding,
                     hidden=self.hidden,
                     readout=self.readout,

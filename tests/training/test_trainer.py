@@ -387,12 +387,12 @@ def test_a_signal_in_mid_update_saves_and_the_rest_is_as_if_it_had_not_come(tiny
     trainer = tiny.trainer(tmp_path / "parts", model=model, **how)
     loss = model.loss
 
-    def all_queries(*arguments):
+    def asked(*arguments):
         if model.training and trainer.progress.update == 3 and not trainer.stop.requested:  # a second one would kill
             os.kill(os.getpid(), number)
         return loss(*arguments)
 
-    model.loss = all_queries
+    model.loss = asked
     progress = trainer.train()
     assert progress.update < 6
     assert not progress.finished
@@ -411,12 +411,12 @@ def test_a_signal_in_mid_validation_abandons_it_and_it_is_made_up_for(tiny, tmp_
     trainer = tiny.trainer(tmp_path / "parts", model=model, **how)
     encode = model.encode
 
-    def all_queries(*arguments):
+    def asked(*arguments):
         if not model.training and trainer.progress.update == 4 and not trainer.stop.requested:
             os.kill(os.getpid(), signal.SIGTERM)
         return encode(*arguments)
 
-    model.encode = all_queries
+    model.encode = asked
     progress = trainer.train()
     assert (progress.update, progress.validated) == (4, 2)
     again = tiny.trainer(tmp_path / "parts", **how)

@@ -43,10 +43,10 @@ def test_who_is_asked_to_stop_abandons_the_likelihood(tiny, tmp_path, cpu):
 
 def test_who_is_asked_to_stop_abandons_the_translations(tiny, tmp_path, cpu):
     trainer = tiny.trainer(tmp_path)
-    all_queries = iter([False] * 3 + [True] * 100)
+    asked = iter([False] * 3 + [True] * 100)
     with pytest.raises(ValidationInterrupted):
         distributed_translate(
-            trainer.state.model, trainer.validator.translator, tiny.src, cpu, Distributed(), lambda: next(all_queries)
+            trainer.state.model, trainer.validator.translator, tiny.src, cpu, Distributed(), lambda: next(asked)
         )
     assert trainer.state.model.training
 

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from nmt.acceleration import cuda_graphs
+from nmt.acceleration.cuda_graphs import CapturedGraph, CudaGraphs, Passes, Shape
 from nmt.acceleration.selection import CudaGraphsMode, FusedKernels, choose_kernels
 from nmt.config.schema import DecoderKind
 from nmt.data.batches import Batches, BatchOptions
 from nmt.runtime.device import Device, DeviceName, Precision, choose_device, random_states, restore_random_states
 from nmt.runtime.distributed import Distributed
-from nmt.training import cuda_graphs
-from nmt.training.cuda_graphs import CapturedGraph, CudaGraphs, Passes, Shape
 from nmt.training.gradients import Gradients, LossOptions, SyncedFlags
 from nmt.training.optim import OptimizerOptions
 
