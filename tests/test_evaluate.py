@@ -1,25 +1,20 @@
 """The evaluate command: gold links, what becomes of earlier results, names, and very long lines."""
 
-import contextlib
 import gzip
-import io
 import json
 import re
-import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from nmt import evaluate, train
-from nmt.cli import run_command
-from nmt.config.schema import DataConfig, DataKind, EvaluateConfig, TrainConfig
+from nmt import evaluate
+from nmt.config.schema import DataConfig, DataKind, EvaluateConfig
 from nmt.data.corpus import Pair
 from nmt.decoding import translator
+from tests.support.commands import Ended, call
 
-DOORS = {"train": (train.main, TrainConfig), "evaluate": (evaluate.main, EvaluateConfig)}
 TINY = [
     *(
         "tokenizer.model_type=char",
@@ -39,38 +34,10 @@ FROM_ONE = ["1-3 2-2 3-1", "1-1 2p1", "1-1", "1-2 2-1", "1-4 2-5"]
 WA = ["1 1 3", "1 2 2", "1 3 1", "2 1 1 S", "2 2 1 P", "3 1 1", "4 1 2", "4 2 1", "5 1 4", "5 2 5"]
 
 
-class Ended(NamedTuple):
-    """How a command ended: its exit status and what it printed."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def mistake(self) -> str:
-        lines = self.err.splitlines()
-        assert (self.code, len(lines), self.out) == (2, 1, ""), self.err
-        return lines[0].removeprefix("error: ")
-
-    @property
-    def rates(self) -> str:
-        assert self.code == 0, self.err
-        return next(line for line in self.out.splitlines() if line.startswith("alignment error rate"))
-
-
-def call(folder: Path, verb: str, *words: str) -> Ended:
-    """`python -m nmt.VERB WORDS` in `folder`, in this process."""
-    code = 0
-    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
-        streams = [io.StringIO(), io.StringIO()]
-        for name, stream in zip(("stdout", "stderr"), streams, strict=True):
-            patch.setattr(sys, name, stream)
-        patch.setattr(sys, "argv", [f"nmt.{verb}", *words])
-        try:
-            run_command(verb, *DOORS[verb])
-        except SystemExit as end:
-            code = int(end.code or 0)
-    return Ended(code, *(stream.getvalue() for stream in streams))
+def rates(ended: Ended) -> str:
+    """The line with the alignment error rate of an evaluation that went through."""
+    assert ended.code == 0, ended.err
+    return next(line for line in ended.out.splitlines() if line.startswith("alignment error rate"))
 
 
 def write(prefix: Path, src: list[str], tgt: list[str], links: list[str] | None = None) -> None:
@@ -115,21 +82,21 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def test_gold_links_of_every_format_and_direction_give_the_same_error_rate(run, tmp_path):
-    rates = run("out=out").rates
+    expected = rates(run("out=out"))
     write(tmp_path / "back", SRC, TGT, BACK)
-    assert run("out=out", "data.test=back", "gold_reversed=true").rates == rates
+    assert rates(run("out=out", "data.test=back", "gold_reversed=true")) == expected
     write(tmp_path / "wa", SRC, TGT, WA)
-    assert run("out=out", "data.test=wa").rates == rates
+    assert rates(run("out=out", "data.test=wa")) == expected
     write(tmp_path / "zipped", SRC, TGT)
     (tmp_path / "zipped.links.gz").write_bytes(gzip.compress((tmp_path / "test.links").read_bytes()))
-    assert run("out=out", "data.test=zipped").rates == rates
-    assert run("out=out", "data.test=zipped", "gold=back.links", "gold_reversed=true").rates == rates
+    assert rates(run("out=out", "data.test=zipped")) == expected
+    assert rates(run("out=out", "data.test=zipped", "gold=back.links", "gold_reversed=true")) == expected
 
 
 def test_gold_links_of_a_table_lie_beside_it(run, tmp_path):
     (tmp_path / "table.tsv").write_text("".join(f"{s}\t{t}\n" for s, t in zip(SRC, TGT, strict=True)))
     (tmp_path / "table.links").write_text((tmp_path / "test.links").read_text())
-    assert run("out=out", "data.test=table.tsv").rates == run("out=out").rates
+    assert rates(run("out=out", "data.test=table.tsv")) == rates(run("out=out"))
 
 
 def test_the_gold_links_that_were_used_and_their_direction_are_said(run):

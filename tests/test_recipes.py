@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from nmt.decoding import search
 from tests.support.commands import environment, write_lines
 from tests.support.recipes import apply_edits, read_edits
 
@@ -127,7 +126,6 @@ def test_a_cell_is_added(copied):
     assert "MinimalGatedCell MinimalGatedCell" in python(copied, CHECK_STEPS)
 
 
-@pytest.mark.skipif(not hasattr(search, "SearchOptions"), reason="the options of search are not declared beside it")
 def test_a_search_option_is_added(copied):
     apply(copied, "search option")
     train(copied, "+experiment=rnnencdec")
