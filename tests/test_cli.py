@@ -224,6 +224,10 @@ def test_help_of_training_names_every_group_and_option(ask):
         assert word in out
 
 
+def test_help_shows_an_interpolation_of_an_example_as_it_is_typed(ask):
+    assert "seed=1,2,3 'run=runs/seed-${seed}'" in ask("train", "--help").out
+
+
 @pytest.mark.parametrize("verb", ["train", "evaluate", "translate"])
 def test_the_configuration_can_be_shown(ask, verb):
     heard = ask(verb, "--cfg", "job")
