@@ -26,10 +26,10 @@ from nmt.config.schema import (
     TrainConfig,
 )
 from nmt.config.unused import refuse_other_model, refuse_unused_search
+from nmt.corpus import Corpus, EmptyLines, read_files, read_hub
 from nmt.data.batches import Batches
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
 from nmt.data.cache import writing_cache
-from nmt.data.corpus import Corpus, EmptyLines, read_files, read_hub
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
 from nmt.decoding.translator import Translator
 from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
