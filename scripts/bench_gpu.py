@@ -40,7 +40,7 @@ from nmt.acceleration.kernels import Kernel, kernels_enabled
 from nmt.cli import CONFIGS
 from nmt.config.schema import TrainConfig
 from nmt.data.batches import Batch
-from nmt.model.attention import ScoreFunction, build_attention
+from nmt.model.attention import ScoreFunction, Source, build_attention
 from nmt.model.cells import CellKind
 from nmt.model.decoder import Bridge, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
@@ -197,7 +197,7 @@ def kernels(bench: Bench) -> None:
         return
     from nmt.acceleration.fused import triton_attention, triton_loss
     from nmt.acceleration.fused.attention import Query
-    from nmt.acceleration.fused.scores import create_attention
+    from nmt.acceleration.fused.scores import ScoreWeights, create_attention
 
     place = {"device": bench.device.device, "dtype": torch.bfloat16}
     positions, width, memory_width = bench.size.length, bench.size.attention, 2 * bench.size.encoder
@@ -213,7 +213,7 @@ def kernels(bench: Bench) -> None:
             triton_attention.ROWS, triton_attention.COLUMNS, triton_attention.WARPS = way
             with kernels_enabled(Kernel.triton):
                 attention = create_attention(
-                    memory, keys, mask, query, v, None, positions, torch.bfloat16, torch.float32
+                    Source(memory, keys, mask), ScoreWeights(query, v), positions, torch.bfloat16, torch.float32
                 )
             step_query = Query(states[0].float(), states[0])
             attention.forward_step(0, step_query)

@@ -122,14 +122,8 @@ def test_no_module_has_a_name_that_says_nothing():
     assert not names & {"utils", "helpers", "common", "base", "core", "engine", "manager"}
 
 
-# What is above the limits below, to be emptied.
-LONG_MODULES = {
-    "acceleration/fused/functions.py",
-    "acceleration/fused/triton_attention.py",
-}
+# Functions above the limits below, to be emptied.
 LARGE_FUNCTIONS = {
-    "acceleration/fused/scores.py": {"create_attention"},
-    "acceleration/fused/attention.py": {"__init__"},
     "model/decoder/bahdanau.py": {"__init__"},
     "model/decoder/fixed_vector.py": {"__init__"},
     "model/decoder/luong.py": {"__init__"},
@@ -156,7 +150,7 @@ def test_a_package_that_is_read_as_a_whole_has_less_than_1500_lines(package):
 
 def test_no_module_has_more_than_300_lines():
     lengths = {path: len(path.read_text("utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
-    assert {str(path.relative_to(PACKAGE)) for path, lines in lengths.items() if lines > 300} <= LONG_MODULES
+    assert not [str(path.relative_to(PACKAGE)) for path, lines in lengths.items() if lines > 300]
 
 
 def test_no_function_has_more_than_60_lines_or_8_parameters():
