@@ -42,7 +42,7 @@ from nmt.config.schema import TrainConfig
 from nmt.data.batches import Batch
 from nmt.model.attention import ScoreFunction, Source, build_attention
 from nmt.model.cells import CellKind
-from nmt.model.decoder import Bridge, InitHidden, LuongDecoder
+from nmt.model.decoder import Bridge, DecoderSizes, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
 from nmt.model.loops import ReferenceLoops
 from nmt.model.seq2seq import Seq2Seq
@@ -168,17 +168,10 @@ def luong(bench: Bench) -> None:
     """Source and target tokens a second, where cuDNN can run both sides."""
     hidden, layers, words = (16, 2, 40) if bench.tiny else (1024, 4, 30_000)
     encoder = Encoder(words, embedding=hidden, hidden=hidden, layers=layers, cell=CellKind.lstm, bidirectional=False)
-    decoder = LuongDecoder(
-        words,
-        embedding=hidden,
-        hidden=hidden,
-        memory=hidden,
-        attention=build_attention(ScoreFunction.general, hidden, hidden, 0),
-        bridge=Bridge(InitHidden.last, hidden, 1, [2 * hidden] * layers),
-        layers=layers,
-        cell=CellKind.lstm,
-        input_feeding=False,
-    )
+    sizes = DecoderSizes(words, hidden, hidden, memory=hidden, layers=layers, cell=CellKind.lstm)
+    general = build_attention(ScoreFunction.general, hidden, hidden, 0)
+    bridge = Bridge(InitHidden.last, hidden, 1, [2 * hidden] * layers)
+    decoder = LuongDecoder(sizes, attention=general, bridge=bridge, input_feeding=False)
     model = Seq2Seq(encoder, decoder, loops=FusedLoops()).to(bench.device.device).train()
     for rows in bench.batches:
         size = bench.size._replace(batch=rows, words=words)
