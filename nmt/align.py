@@ -24,7 +24,7 @@ from nmt.analysis.alignment import (
 from nmt.build import Loaded
 from nmt.cli import run_command
 from nmt.config.schema import AlignConfig
-from nmt.data.corpus import Corpus, Pair, read_pair
+from nmt.corpus import Corpus, Pair, read_pair
 from nmt.decoding.forced import force_decode
 from nmt.decoding.translator import Translation
 from nmt.runtime.logs import start_log

@@ -15,7 +15,7 @@ from nmt.analysis.alignment import Link, WordAttention, word_attention, word_lin
 from nmt.analysis.evaluation import draw_translation
 from nmt.build import Loaded
 from nmt.config.schema import DecodeOverrides
-from nmt.data.corpus import Pair
+from nmt.corpus import Pair
 from nmt.decoding.forced import force_decode
 from nmt.decoding.translator import Translation
 from nmt.runtime.device import Device, DeviceName, Precision

@@ -18,7 +18,6 @@ from nmt.config.schema import (
     DataKind,
     DecodeConfig,
     DecodeOverrides,
-    DecoderKind,
     GuidedConfig,
     ModelConfig,
     TestConfig,
@@ -26,15 +25,15 @@ from nmt.config.schema import (
     TrainConfig,
 )
 from nmt.config.unused import refuse_other_model, refuse_unused_search
+from nmt.corpus import Corpus, EmptyLines, read_files, read_hub
 from nmt.data.batches import Batches
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
 from nmt.data.cache import writing_cache
-from nmt.data.corpus import Corpus, EmptyLines, read_files, read_hub
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
 from nmt.decoding.translator import Translator
 from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
 from nmt.model.attention import build_attention
-from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, LuongDecoder
+from nmt.model.decoder import Bridge, Decoder, DecoderSizes, build_decoder
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import initialize
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
@@ -154,22 +153,24 @@ def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
 
 def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
     enc, dec, attention = model.encoder, model.decoder, model.attention
-    widths = {
-        "embedding": dec.embedding,
-        "hidden": dec.hidden,
-        "layers": dec.layers,
-        "cell": dec.cell,
-        "dropout": dec.dropout,
-    }
     state_size = dec.hidden * (2 if dec.cell.value == "lstm" else 1)
     bridge = Bridge(dec.init_hidden, enc.hidden, 2 if enc.bidirectional else 1, [state_size] * dec.layers)
-    if dec.kind is DecoderKind.fixed_vector:
-        return FixedVectorDecoder(tgt_size, **widths, readout=dec.readout, memory=memory, bridge=bridge)
-    scorer = build_attention(attention.score, dec.hidden, memory, attention.size or 0)
-    if dec.kind is DecoderKind.bahdanau:
-        return BahdanauDecoder(tgt_size, **widths, readout=dec.readout, memory=memory, attention=scorer, bridge=bridge)
-    return LuongDecoder(
-        tgt_size, **widths, memory=memory, attention=scorer, bridge=bridge, input_feeding=dec.input_feeding
+    sizes = DecoderSizes(
+        vocab_size=tgt_size,
+        embedding=dec.embedding,
+        hidden=dec.hidden,
+        memory=memory,
+        readout=dec.readout,
+        layers=dec.layers,
+        cell=dec.cell,
+        dropout=dec.dropout,
+    )
+    return build_decoder(
+        dec.kind,
+        sizes,
+        bridge=bridge,
+        build_attention=lambda: build_attention(attention.score, dec.hidden, memory, attention.size or 0),
+        input_feeding=dec.input_feeding,
     )
 
 

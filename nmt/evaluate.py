@@ -20,7 +20,7 @@ from nmt.checkpoint.run_folder import RunFolder, run_folder_of
 from nmt.cli import run_command
 from nmt.config.paths import check_paths, reads, writes
 from nmt.config.schema import EVALUATION_OUTPUTS, DataConfig, DataKind, EvaluateConfig, TestConfig
-from nmt.data.corpus import ConcatenatedCorpus, Corpus, Pair
+from nmt.corpus import ConcatenatedCorpus, Corpus, Pair
 from nmt.decoding.forced import force_decode
 from nmt.decoding.translator import ATTENTION_PIECES, Translator
 from nmt.demo_corpus import DEMO_TGT

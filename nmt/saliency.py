@@ -26,7 +26,7 @@ from nmt.analysis.saliency import RankCorrelation, by_words, rank_correlation, s
 from nmt.build import Loaded
 from nmt.cli import run_command
 from nmt.config.schema import SaliencyConfig
-from nmt.data.corpus import Pair, read_pair
+from nmt.corpus import Pair, read_pair
 from nmt.data.symbols import EOS
 from nmt.decoding.translator import ATTENTION_PIECES
 from nmt.runtime.text_files import read_lines

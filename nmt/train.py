@@ -19,7 +19,7 @@ from nmt.cli import run_command
 from nmt.config.saved import check_same_run, from_dict, read_saved, resumed, to_dict, to_yaml
 from nmt.config.schema import TrainConfig
 from nmt.config.unused import refuse_unused
-from nmt.data.corpus import Corpus
+from nmt.corpus import Corpus
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.search import LengthPenalty
 from nmt.runtime.device import seed_everything

@@ -40,9 +40,9 @@ from nmt.acceleration.kernels import Kernel, kernels_enabled
 from nmt.cli import CONFIGS
 from nmt.config.schema import TrainConfig
 from nmt.data.batches import Batch
-from nmt.model.attention import ScoreFunction, build_attention
+from nmt.model.attention import ScoreFunction, Source, build_attention
 from nmt.model.cells import CellKind
-from nmt.model.decoder import Bridge, InitHidden, LuongDecoder
+from nmt.model.decoder import Bridge, DecoderSizes, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
 from nmt.model.loops import ReferenceLoops
 from nmt.model.seq2seq import Seq2Seq
@@ -168,17 +168,10 @@ def luong(bench: Bench) -> None:
     """Source and target tokens a second, where cuDNN can run both sides."""
     hidden, layers, words = (16, 2, 40) if bench.tiny else (1024, 4, 30_000)
     encoder = Encoder(words, embedding=hidden, hidden=hidden, layers=layers, cell=CellKind.lstm, bidirectional=False)
-    decoder = LuongDecoder(
-        words,
-        embedding=hidden,
-        hidden=hidden,
-        memory=hidden,
-        attention=build_attention(ScoreFunction.general, hidden, hidden, 0),
-        bridge=Bridge(InitHidden.last, hidden, 1, [2 * hidden] * layers),
-        layers=layers,
-        cell=CellKind.lstm,
-        input_feeding=False,
-    )
+    sizes = DecoderSizes(words, hidden, hidden, memory=hidden, layers=layers, cell=CellKind.lstm)
+    general = build_attention(ScoreFunction.general, hidden, hidden, 0)
+    bridge = Bridge(InitHidden.last, hidden, 1, [2 * hidden] * layers)
+    decoder = LuongDecoder(sizes, attention=general, bridge=bridge, input_feeding=False)
     model = Seq2Seq(encoder, decoder, loops=FusedLoops()).to(bench.device.device).train()
     for rows in bench.batches:
         size = bench.size._replace(batch=rows, words=words)
@@ -197,7 +190,7 @@ def kernels(bench: Bench) -> None:
         return
     from nmt.acceleration.fused import triton_attention, triton_loss
     from nmt.acceleration.fused.attention import Query
-    from nmt.acceleration.fused.scores import create_attention
+    from nmt.acceleration.fused.scores import ScoreWeights, create_attention
 
     place = {"device": bench.device.device, "dtype": torch.bfloat16}
     positions, width, memory_width = bench.size.length, bench.size.attention, 2 * bench.size.encoder
@@ -213,7 +206,7 @@ def kernels(bench: Bench) -> None:
             triton_attention.ROWS, triton_attention.COLUMNS, triton_attention.WARPS = way
             with kernels_enabled(Kernel.triton):
                 attention = create_attention(
-                    memory, keys, mask, query, v, None, positions, torch.bfloat16, torch.float32
+                    Source(memory, keys, mask), ScoreWeights(query, v), positions, torch.bfloat16, torch.float32
                 )
             step_query = Query(states[0].float(), states[0])
             attention.forward_step(0, step_query)

@@ -34,7 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from nmt.acceleration.fused import FusedLoops
 from nmt.model.attention import AdditiveAttention, Attention, ScoreFunction, build_attention
 from nmt.model.cells import Cell, CellKind
-from nmt.model.decoder import BahdanauDecoder, Bridge, InitHidden, LuongDecoder
+from nmt.model.decoder import BahdanauDecoder, Bridge, DecoderSizes, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import Initialization, initialize
 from nmt.model.loops import ReferenceLoops
@@ -81,29 +81,14 @@ def build_model(
     memory = 2 * size.encoder
     encoder = Encoder(size.words, embedding=size.embedding, hidden=size.encoder, cell=cells[0])
     bridge = Bridge(InitHidden.backward_first, size.encoder, 2, [size.decoder])
+    sizes = DecoderSizes(size.words, size.embedding, size.decoder, memory=memory, readout=size.readout, cell=cells[1])
     match decoder:
         case "bahdanau":
-            built = BahdanauDecoder(
-                size.words,
-                embedding=size.embedding,
-                hidden=size.decoder,
-                readout=size.readout,
-                memory=memory,
-                attention=build_attention(ScoreFunction.additive, size.decoder, memory, attention or size.attention),
-                bridge=bridge,
-                cell=cells[1],
-            )
+            additive = build_attention(ScoreFunction.additive, size.decoder, memory, attention or size.attention)
+            built = BahdanauDecoder(sizes, attention=additive, bridge=bridge)
         case "luong":
-            built = LuongDecoder(
-                size.words,
-                embedding=size.embedding,
-                hidden=size.decoder,
-                memory=memory,
-                attention=build_attention(ScoreFunction.general, size.decoder, memory, 0),
-                bridge=bridge,
-                cell=cells[1],
-                input_feeding=False,
-            )
+            general = build_attention(ScoreFunction.general, size.decoder, memory, 0)
+            built = LuongDecoder(sizes, attention=general, bridge=bridge, input_feeding=False)
         case _:
             raise ValueError(f"--decoder {decoder}: legal are bahdanau, luong")
     model = Seq2Seq(encoder, built, loops=FusedLoops())

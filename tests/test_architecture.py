@@ -15,22 +15,23 @@ COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency"}
 # A package may import from itself and from the packages named here.
 ALLOWED = {
     "bounds": set(),
-    "data": {"bounds", "runtime"},
+    "corpus": {"runtime"},
+    "data": {"bounds", "corpus", "runtime"},
     "demo_corpus": {"runtime"},
     "model": {"data"},
     "acceleration": {"data", "model", "runtime"},
-    "analysis": {"data", "runtime"},
-    "decoding": {"data", "model", "acceleration", "runtime"},
+    "analysis": {"corpus", "data", "runtime"},
+    "decoding": {"corpus", "data", "model", "acceleration", "runtime"},
     "checkpoint": {"data", "runtime"},
     "runtime": set(),
     "training": {"acceleration", "bounds", "data", "model", "analysis", "decoding", "checkpoint", "runtime"},
-    "config": {"bounds", "acceleration", "data", "model", "analysis", "decoding", "training", "runtime"},
+    "config": {"bounds", "acceleration", "corpus", "data", "model", "analysis", "decoding", "training", "runtime"},
     "cli": {"config", "runtime"},
     "build": {
-        *("data", "demo_corpus", "model", "acceleration", "analysis", "decoding"),
+        *("corpus", "data", "demo_corpus", "model", "acceleration", "analysis", "decoding"),
         *("checkpoint", "runtime", "training", "config"),
     },
-    "api": {"acceleration", "data", "analysis", "decoding", "runtime", "config", "build"},
+    "api": {"acceleration", "corpus", "data", "analysis", "decoding", "runtime", "config", "build"},
 }
 
 
@@ -121,21 +122,6 @@ def test_no_module_has_a_name_that_says_nothing():
     assert not names & {"utils", "helpers", "common", "base", "core", "engine", "manager"}
 
 
-# What is above the limits below, to be emptied.
-LONG_MODULES = {
-    "acceleration/fused/functions.py",
-    "acceleration/fused/triton_attention.py",
-    "cli.py",
-}
-LARGE_FUNCTIONS = {
-    "acceleration/fused/scores.py": {"create_attention"},
-    "acceleration/fused/attention.py": {"__init__"},
-    "model/decoder/bahdanau.py": {"__init__"},
-    "model/decoder/fixed_vector.py": {"__init__"},
-    "model/decoder/luong.py": {"__init__"},
-}
-
-
 def is_kernel_or_autograd(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     """A Triton kernel, or forward and backward of an autograd function, whose arguments are given."""
     decorators = " ".join(map(ast.unparse, function.decorator_list))
@@ -149,9 +135,14 @@ def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     return [each.arg for each in found if each and each.arg not in ("self", "cls")]
 
 
+@pytest.mark.parametrize("package", ["model", "training", "data"])
+def test_a_package_that_is_read_as_a_whole_has_less_than_1500_lines(package):
+    assert sum(len(path.read_text("utf-8").splitlines()) for path in modules(package)) < 1500
+
+
 def test_no_module_has_more_than_300_lines():
     lengths = {path: len(path.read_text("utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
-    assert {str(path.relative_to(PACKAGE)) for path, lines in lengths.items() if lines > 300} <= LONG_MODULES
+    assert not [str(path.relative_to(PACKAGE)) for path, lines in lengths.items() if lines > 300]
 
 
 def test_no_function_has_more_than_60_lines_or_8_parameters():
@@ -161,8 +152,7 @@ def test_no_function_has_more_than_60_lines_or_8_parameters():
                 continue
             assert node.end_lineno is not None
             large = node.end_lineno - node.lineno >= 60 or len(parameters(node)) > 8
-            name = str(path.relative_to(PACKAGE))
-            assert not large or node.name in LARGE_FUNCTIONS.get(name, ()), (name, node.name)
+            assert not large, (str(path.relative_to(PACKAGE)), node.name)
 
 
 @pytest.mark.process

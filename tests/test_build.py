@@ -16,7 +16,7 @@ from nmt.config.schema import (
     TokenizerConfig,
     TrainConfig,
 )
-from nmt.data.corpus import read_files
+from nmt.corpus import read_files
 from nmt.data.tokenizer import ModelType
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.training.options import TrainerOptions

@@ -11,7 +11,7 @@ import pytest
 
 from nmt import evaluate
 from nmt.config.schema import DataConfig, DataKind, EvaluateConfig
-from nmt.data.corpus import Pair
+from nmt.corpus import Pair
 from nmt.decoding import translator
 from tests.support.commands import Ended, call
 

@@ -22,8 +22,7 @@ FILES = {
     "score function": {"nmt/model/attention.py", "configs/model/attention/cosine.yaml"},
     "decoder": {
         "nmt/model/decoder/mean.py",
-        "nmt/config/schema/model.py",
-        "nmt/build.py",
+        "nmt/model/decoder/__init__.py",
         "configs/experiment/mean.yaml",
     },
     "cell": {"nmt/model/cells.py", "configs/experiment/minimal_gated.yaml"},

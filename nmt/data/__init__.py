@@ -1,1 +1,1 @@
-"""A parallel corpus becomes batches: symbols, corpus, tokenizer, encoded, batches, and the corpus that comes along."""
+"""Parallel text becomes batches of ids: symbols, tokenizer, binarized corpus, batches."""

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import pyarrow as pa
 
-from nmt.data.corpus import Corpus, EmptyLines, Pair
+from nmt.corpus import Corpus, EmptyLines, Pair
 from nmt.data.symbols import EOS, PAD
 from nmt.data.tokenizer import Tokenizer
 from nmt.runtime.atomic import remove_abandoned, written_beside

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmt.data.corpus import Pair
+from nmt.corpus import Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD
 from nmt.decoding import batching
 from nmt.decoding.batching import batches, pad, windows

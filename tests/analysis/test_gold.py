@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from nmt.analysis.alignment import LinkFiles, read_gold, read_gold_and_links
-from nmt.data.corpus import Pair
+from nmt.corpus import Pair
 
 PAIRS = [Pair("a b c", "A B C D"), Pair("d e", "E"), Pair("", ""), Pair("f", "F G H")]
 LINES = ["0-0 2-3 1p1", "0-0 1-0", "", "0-2"]

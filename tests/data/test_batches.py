@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from nmt.corpus import Corpus, Pair, read_files
 from nmt.data.batches import Batches, BatchOptions, BatchType
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
-from nmt.data.corpus import Corpus, Pair, read_files
 from nmt.data.symbols import BOS, EOS, PAD
 from nmt.data.tokenizer import ModelType
 from tests.support.tokenizers import train_tokenizer

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from nmt.corpus import Corpus, EmptyLines, Pair, read_files
 from nmt.data.binarized import BinarizedCorpus, Skipped, binarize_corpus
-from nmt.data.corpus import Corpus, EmptyLines, Pair, read_files
 from nmt.data.symbols import EOS, PAD
 from nmt.data.tokenizer import ModelType, Tokenizer
 from tests.support.tokenizers import train_tokenizer

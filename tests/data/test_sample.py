@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nmt.analysis.alignment import read_links
-from nmt.data.corpus import read_files
+from nmt.corpus import read_files
 from nmt.demo_corpus import splits
 
 ROOT = Path(__file__).parents[2]

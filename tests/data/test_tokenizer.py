@@ -11,7 +11,7 @@ import sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nmt.data.corpus import Corpus, Pair
+from nmt.corpus import Corpus, Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK, UNK_SURFACE
 from nmt.data.tokenizer import ModelType, Normalization, Subwords, Tokenizer, TokenizerOptions
 from nmt.data.tokenizer.normalization import LINE_ENDS
@@ -481,7 +481,7 @@ def test_training_says_nothing_on_the_terminal(capfd):
 
 
 def test_multi30k_comes_back_normalized(corpora):
-    from nmt.data.corpus import read_files
+    from nmt.corpus import read_files
 
     corpus = read_files([corpora / "multi30k" / "val"], "de", "en")
     model = train(corpus, model_type=ModelType.bpe, src_vocab_size=2000).src

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from nmt.data.corpus import Pair
+from nmt.corpus import Pair
 from nmt.data.symbols import BOS, EOS
 from nmt.decoding.forced import force_decode
 from tests.support.models import SmallModel

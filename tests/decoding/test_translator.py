@@ -6,7 +6,7 @@ from itertools import count, islice
 import numpy as np
 import pytest
 
-from nmt.data.corpus import Pair
+from nmt.corpus import Pair
 from nmt.data.symbols import EOS
 from nmt.data.tokenizer import ModelType
 from nmt.decoding.batching import BATCH_PIECES

@@ -125,16 +125,13 @@ def test_tied_matrices_are_one(make):
 
 def test_tying_different_widths_says_what_to_set():
     from nmt.model.attention import build_attention
-    from nmt.model.decoder import Bridge, InitHidden, LuongDecoder
+    from nmt.model.decoder import Bridge, DecoderSizes, InitHidden, LuongDecoder
     from nmt.model.encoder import Encoder
 
     decoder = LuongDecoder(
-        9,
-        embedding=4,
-        hidden=6,
-        memory=6,
+        DecoderSizes(9, embedding=4, hidden=6, memory=6),
         attention=build_attention(ScoreFunction.general, 6, 6, 0),
-        bridge=Bridge(InitHidden.zero, 3, 2, [12]),
+        bridge=Bridge(InitHidden.zero, 3, 2, [6]),
     )
     encoder = Encoder(9, embedding=4, hidden=3)
     with pytest.raises(ValueError, match=r"model\.tied_embeddings=target .* set model\.tied_embeddings=none") as error:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import nmt
+from nmt.corpus import read_files
 from nmt.data.binarized import binarize_corpus
-from nmt.data.corpus import read_files
 from nmt.data.tokenizer import ModelType
 from nmt.demo_corpus import write_demo
 from nmt.runtime.atomic import remove_abandoned, written_beside

@@ -9,7 +9,7 @@ import torch
 from nmt.data.symbols import EOS
 from nmt.decoding.search import SearchOptions, greedy_search
 from nmt.model.attention import AdditiveAttention
-from nmt.model.decoder import BahdanauDecoder, Bridge, InitHidden
+from nmt.model.decoder import BahdanauDecoder, Bridge, DecoderSizes, InitHidden
 from nmt.model.encoder import Encoder
 from nmt.model.seq2seq import Seq2Seq
 
@@ -23,11 +23,7 @@ def bench(monkeypatch):
 def test_with_one_hypothesis_the_textbook_search_is_ours(bench):
     torch.manual_seed(0)
     decoder = BahdanauDecoder(
-        9,
-        embedding=6,
-        hidden=7,
-        readout=6,
-        memory=10,
+        DecoderSizes(9, embedding=6, hidden=7, memory=10, readout=6),
         attention=AdditiveAttention(7, 10, 4),
         bridge=Bridge(InitHidden.last, 5, 2, [7]),
     )

@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from nmt.acceleration.fused import FusedLoops
-from nmt.model.attention import Attention, CoverageAttention, ScoreFunction, build_attention
+from nmt.model.attention import CoverageAttention, ScoreFunction, build_attention
 from nmt.model.cells import CellKind
-from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, InitHidden, LuongDecoder
+from nmt.model.decoder import Bridge, DecoderKind, DecoderSizes, InitHidden, build_decoder
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import Initialization, initialize
 from nmt.model.loops import ReferenceLoops
@@ -49,54 +49,23 @@ class SmallModel:
             dropout=self.dropout,
         )
         state_size = 2 * self.hidden if self.cell is CellKind.lstm else self.hidden
-        bridge = Bridge(self.init_hidden, self.memory // directions, directions, [state_size] * self.layers)
-        attention = build_attention(self.score, self.hidden, self.memory, self.attention_size)
-        return Seq2Seq(
-            encoder, self._decoder(bridge, attention), tied_embeddings=self.tied_embeddings, loops=FusedLoops()
+        decoder = build_decoder(
+            DecoderKind("fixed_vector" if self.decoder == "fixed" else self.decoder),
+            DecoderSizes(
+                vocab_size=self.vocab_size,
+                embedding=self.embedding,
+                hidden=self.hidden,
+                memory=self.memory,
+                readout=self.readout,
+                layers=self.layers,
+                cell=self.cell,
+                dropout=self.dropout,
+            ),
+            bridge=Bridge(self.init_hidden, self.memory // directions, directions, [state_size] * self.layers),
+            build_attention=lambda: build_attention(self.score, self.hidden, self.memory, self.attention_size),
+            input_feeding=self.input_feeding,
         )
-
-    def _decoder(self, bridge: Bridge, attention: Attention) -> Decoder:
-        match self.decoder:
-            case "bahdanau":
-                return BahdanauDecoder(
-                    self.vocab_size,
-                    embedding=self.embedding,
-                    hidden=self.hidden,
-                    readout=self.readout,
-                    memory=self.memory,
-                    attention=attention,
-                    bridge=bridge,
-                    layers=self.layers,
-                    cell=self.cell,
-                    dropout=self.dropout,
-                )
-            case "luong":
-                return LuongDecoder(
-                    self.vocab_size,
-                    embedding=self.embedding,
-                    hidden=self.hidden,
-                    memory=self.memory,
-                    attention=attention,
-                    bridge=bridge,
-                    layers=self.layers,
-                    cell=self.cell,
-                    input_feeding=self.input_feeding,
-                    dropout=self.dropout,
-                )
-            case "fixed":
-                return FixedVectorDecoder(
-                    self.vocab_size,
-                    embedding=self.embedding,
-                    hidden=self.hidden,
-                    readout=self.readout,
-                    memory=self.memory,
-                    bridge=bridge,
-                    layers=self.layers,
-                    cell=self.cell,
-                    dropout=self.dropout,
-                )
-            case _:
-                raise AssertionError(self.decoder)
+        return Seq2Seq(encoder, decoder, tied_embeddings=self.tied_embeddings, loops=FusedLoops())
 
 
 def make_model(decoder: str = "bahdanau", *, seed: int = 1, dtype: torch.dtype = torch.float64, **sizes) -> Seq2Seq:

@@ -18,9 +18,9 @@ import torch
 from nmt import build, checkpoint
 from nmt.checkpoint.run_folder import RunFolder
 from nmt.config.schema import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, GuidedConfig, ModelConfig
+from nmt.corpus import read_files
 from nmt.data.batches import Batches, BatchOptions
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
-from nmt.data.corpus import read_files
 from nmt.data.tokenizer import ModelType, Tokenizer
 from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator

@@ -20,8 +20,8 @@ from nmt.checkpoint.run_folder import find_checkpoint
 from nmt.cli import explain
 from nmt.config.saved import from_dict, to_dict
 from nmt.config.schema import TrainConfig, TranslateConfig
+from nmt.corpus import EmptyLines, read_files
 from nmt.data.binarized import binarize_corpus
-from nmt.data.corpus import EmptyLines, read_files
 from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator
 from tests.support.commands import compose_config

@@ -9,9 +9,9 @@ import torch
 
 from nmt.analysis.alignment import LinkFiles
 from nmt.config.schema import GuidedConfig
+from nmt.corpus import read_files
 from nmt.data.batches import Batches, BatchOptions
 from nmt.data.binarized import binarize_corpus
-from nmt.data.corpus import read_files
 from nmt.model.loss import guided_cross_entropy
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed

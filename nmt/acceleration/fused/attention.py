@@ -1,6 +1,6 @@
 """Fused attention, forward and backward by hand: the equations of ``nmt.model.attention`` and their derivatives.
 
-``advance(t, asker)`` fills contexts[t] and weights[t]; ``retreat(t, ...)`` adds to the gradient of the query.
+``forward_step(t, query)`` fills contexts[t] and weights[t]; ``backward_step(t, ...)`` adds to the query's gradient.
 Energies are not stored but recomputed, so memory grows with B T S and never with B T S A.
 """
 
@@ -29,35 +29,37 @@ class ScoreGradients(NamedTuple):
     coverage_weight: Tensor | None = None
 
 
-class FusedAttention:
-    """Attention over one batch. All in float32 or wider, but for `low_precision`.
+class Workspace(NamedTuple):
+    """What attention reads and fills, whatever the score. All in float32 or wider, but for `low_precision`.
 
     memory (B, S, M); bias (B, S): 0 on real tokens and -inf on padding
     contexts (T, B, M), weights (T, B, S): filled step by step
     low_precision (T, B, M): the contexts in the products' type where that is narrower, else None
-
-    As with cells, `buffers` are all its state.
     """
 
-    def __init__(
-        self,
-        memory: Tensor,
-        bias: Tensor,
-        contexts: Tensor,
-        weights: Tensor,
-        low_precision: Tensor | None,
-        *more: Tensor,
-    ):
-        self.buffers = (memory, bias, contexts, weights, low_precision, *more)
-        self.memory = memory
-        self.bias = bias
-        self.contexts = contexts
-        self.weights = weights
-        self.low_precision = low_precision
-        self.context = contexts.unsqueeze(2).unbind(0)  # (B, 1, M) each
-        self.weight = weights.unsqueeze(2).unbind(0)  # (B, 1, S) each
-        self.matmul_inputs = contexts if low_precision is None else low_precision
+    memory: Tensor
+    bias: Tensor
+    contexts: Tensor
+    weights: Tensor
+    low_precision: Tensor | None
+
+
+class FusedAttention:
+    """Attention over one batch. score_buffers: the tensors of the score. As with cells, `buffers` are all its state."""
+
+    def __init__(self, workspace: Workspace, *score_buffers: Tensor):
+        self.buffers = (*workspace, *score_buffers)
+        self.memory, self.bias, self.contexts, self.weights, self.low_precision = workspace
+        self.context = self.contexts.unsqueeze(2).unbind(0)  # (B, 1, M) each
+        self.weight = self.weights.unsqueeze(2).unbind(0)  # (B, 1, S) each
+        self.matmul_inputs = self.contexts if self.low_precision is None else self.low_precision
         self.matmul_input = self.matmul_inputs.unbind(0)
+
+    @classmethod
+    def from_buffers(cls, *buffers) -> "FusedAttention":
+        """The attention whose `buffers` these are: how the backward gets it from what autograd saved."""
+        fields = len(Workspace._fields)
+        return cls(Workspace(*buffers[:fields]), *buffers[fields:])
 
     def forward_step(self, t: int, query: Query) -> None:
         """contexts[t] and weights[t], for this query."""
@@ -122,22 +124,22 @@ class FusedAdditive(FusedAttention):
     (43 in float32); tanh of their sum is 1 to the last digit long before, unless the two are so large and cancel.
     """
 
-    def __init__(self, memory, bias, contexts, weights, low_precision, exp_keys: Tensor, query: Tensor, v: Tensor):
-        super().__init__(memory, bias, contexts, weights, low_precision, exp_keys, query, v)
+    def __init__(self, workspace: Workspace, exp_keys: Tensor, query: Tensor, v: Tensor):
+        super().__init__(workspace, exp_keys, query, v)
         self.exp_keys = exp_keys
         self.query = query
         self.query_twice = 2 * query
         self.v = v
         self.one = v.new_ones(())
         self.slope = -2 * v
-        self.workspace = torch.empty_like(exp_keys)
-        self.flat = self.workspace.flatten(0, 1)
-        self.flat_bias = bias.flatten()
+        self.terms = torch.empty_like(exp_keys)
+        self.flat = self.terms.flatten(0, 1)
+        self.flat_bias = self.bias.flatten()
 
     def reciprocals(self, t: int, query: Query) -> Tensor:
-        """r (B, S, A) of step t, in room that the next call overwrites."""
+        """r (B, S, A) of step t, in memory that the next call overwrites."""
         projected = bounded_exp_(torch.mm(query.matmul_input, self.query_twice.t()).to(self.v.dtype)).unsqueeze(1)
-        return torch.addcmul(self.one, self.exp_keys, projected, out=self.workspace).reciprocal_()
+        return torch.addcmul(self.one, self.exp_keys, projected, out=self.terms).reciprocal_()
 
     def energies(self, t: int, query: Query) -> Tensor:
         self.reciprocals(t, query)
@@ -174,15 +176,13 @@ class FusedCoverage(FusedAdditive):
     What is added to the keys changes at every step, so r = sigmoid(-2 (q + k + c w)) has no exponentials to share.
     """
 
-    def __init__(
-        self, memory, bias, contexts, weights, low_precision, keys_twice: Tensor, query, v, coverage_weight: Tensor
-    ):
-        super().__init__(memory, bias, contexts, weights, low_precision, keys_twice, query, v)
+    def __init__(self, workspace: Workspace, keys_twice: Tensor, query: Tensor, v: Tensor, coverage_weight: Tensor):
+        super().__init__(workspace, keys_twice, query, v)
         self.buffers = (*self.buffers, coverage_weight)
         self.keys_twice = keys_twice
         self.coverage_weight = coverage_weight
         self.coverage_weight_twice = 2 * coverage_weight
-        self.coverage = torch.zeros_like(weights[0])
+        self.coverage = torch.zeros_like(self.weights[0])
 
     def forward_step(self, t: int, query: Query) -> None:
         super().forward_step(t, query)
@@ -190,8 +190,8 @@ class FusedCoverage(FusedAdditive):
 
     def reciprocals(self, t: int, query: Query) -> Tensor:
         projected = torch.mm(query.matmul_input, self.query_twice.t()).to(self.v.dtype).unsqueeze(1)
-        torch.add(self.keys_twice, projected, out=self.workspace)
-        return self.workspace.addcmul_(self.coverage.unsqueeze(2), self.coverage_weight_twice).neg_().sigmoid_()
+        torch.add(self.keys_twice, projected, out=self.terms)
+        return self.terms.addcmul_(self.coverage.unsqueeze(2), self.coverage_weight_twice).neg_().sigmoid_()
 
     def start_backward(self, all_queries: Query, d_contexts: Tensor, d_weights: Tensor | None) -> None:
         # Coverage passes every weight to all later steps; their gradients are added as the loop goes.
@@ -209,7 +209,7 @@ class FusedCoverage(FusedAdditive):
         super().backward_step(t, query, d_state)
 
     def backward_energies(self, t: int, d_energies: Tensor, query: Query, d_state: Tensor) -> None:
-        super().backward_energies(t, d_energies, query, d_state)  # leaves r - r^2 in the room
+        super().backward_energies(t, d_energies, query, d_state)  # leaves r - r^2 in `terms`
         self.d_coverage_weight.addmv_(self.flat.t(), (self.coverage * d_energies).flatten())
         self.d_coverage.addcmul_(d_energies, torch.mv(self.flat, self.steep_coverage_weight).view_as(d_energies))
 
@@ -220,8 +220,8 @@ class FusedCoverage(FusedAdditive):
 class FusedDot(FusedAttention):
     """e = h . k: dot and, with keys W_a h_s, general; scaled dot comes with its keys scaled."""
 
-    def __init__(self, memory, bias, contexts, weights, low_precision, keys: Tensor):
-        super().__init__(memory, bias, contexts, weights, low_precision, keys)
+    def __init__(self, workspace: Workspace, keys: Tensor):
+        super().__init__(workspace, keys)
         self.keys = keys
 
     def energies(self, t: int, query: Query) -> Tensor:

@@ -6,9 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from nmt.acceleration.fused import cudnn, loss
+from nmt.acceleration.fused.attend_all import AttendAll
+from nmt.acceleration.fused.bahdanau import BahdanauLoop
 from nmt.acceleration.fused.cells import FusedCell, FusedGRU, FusedGRUResetAfter, FusedLSTM
-from nmt.acceleration.fused.functions import AttendAll, BahdanauLoop, LuongLoop, RunCell
 from nmt.acceleration.fused.linear import linear
+from nmt.acceleration.fused.luong import LuongLoop
+from nmt.acceleration.fused.run_cell import RunCell
+from nmt.acceleration.fused.scores import ScoreWeights
 from nmt.acceleration.inference import InferenceModel
 from nmt.acceleration.kernels import Kernel, is_enabled
 from nmt.acceleration.matmul import matmul_dtype
@@ -191,9 +195,8 @@ def _keys(attention: Attention, source: Source) -> Tensor:
     return source.keys
 
 
-def _score_weights(attention: Attention) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-    """query (A, H) and v (A,) of an additive score, and coverage_weight (A,) of one with coverage."""
+def _score_weights(attention: Attention) -> ScoreWeights:
     if not isinstance(attention, AdditiveAttention):
-        return None, None, None
+        return ScoreWeights()
     coverage_weight = attention.coverage_weight if isinstance(attention, CoverageAttention) else None
-    return attention.query.weight, attention.v, coverage_weight
+    return ScoreWeights(attention.query.weight, attention.v, coverage_weight)

@@ -1,57 +1,53 @@
 """Chooses the fused attention for a score, a device and a type of products."""
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from nmt.acceleration.fused.attention import FusedAdditive, FusedAttention, FusedCoverage, FusedDot
+from nmt.acceleration.fused.attention import FusedAdditive, FusedAttention, FusedCoverage, FusedDot, Workspace
 from nmt.acceleration.kernels import Kernel, is_enabled
 from nmt.acceleration.matmul import bounded_exp_
+from nmt.model.attention import Source
+
+
+class ScoreWeights(NamedTuple):
+    """The weights of a score: none of dot products; query (A, H) and v (A,) of an additive score, and coverage_weight
+    (A,) of one with coverage."""
+
+    query: Tensor | None = None
+    v: Tensor | None = None
+    coverage_weight: Tensor | None = None
 
 
 def create_attention(
-    memory: Tensor,
-    keys: Tensor,
-    mask: Tensor,
-    query: Tensor | None,
-    v: Tensor | None,
-    coverage_weight: Tensor | None,
-    steps: int,
-    dtype: torch.dtype,
-    accumulation: torch.dtype,
+    source: Source, score: ScoreWeights, steps: int, dtype: torch.dtype, accumulation: torch.dtype
 ) -> FusedAttention:
-    """Attention over `steps` steps: additive if its weights query (A, H) and v (A,) are given, with coverage if
-    coverage_weight (A,) is as well, else dot products."""
+    """Attention over `steps` steps. dtype: of matrix products; accumulation: of everything else."""
+    memory, keys, mask = source
     batch, positions, width = memory.shape
     contexts = memory.new_empty(steps, batch, width, dtype=accumulation)
-    weights = memory.new_empty(steps, batch, positions, dtype=accumulation)
-    bias = torch.zeros(batch, positions, dtype=accumulation, device=memory.device).masked_fill_(~mask, -math.inf)
-    low_precision = None if dtype == accumulation else torch.empty_like(contexts, dtype=dtype)
-    workspace = (bias, contexts, weights, low_precision)
-    if query is None or v is None:
-        return FusedDot(memory.to(accumulation), *workspace, keys.to(accumulation))
-    if coverage_weight is not None:
-        return FusedCoverage(
-            memory.to(accumulation),
-            *workspace,
-            2 * keys.to(accumulation),
-            query.to(dtype),
-            v.to(accumulation),
-            coverage_weight.to(accumulation),
-        )
-    if is_enabled(Kernel.triton, memory, dtype):
+    workspace = Workspace(
+        memory,
+        torch.zeros(batch, positions, dtype=accumulation, device=memory.device).masked_fill_(~mask, -math.inf),
+        contexts,
+        memory.new_empty(steps, batch, positions, dtype=accumulation),
+        None if dtype == accumulation else torch.empty_like(contexts, dtype=dtype),
+    )
+    query, v, coverage_weight = score
+    if query is not None and v is not None and coverage_weight is None and is_enabled(Kernel.triton, memory, dtype):
         from nmt.acceleration.fused import triton_attention  # triton is not everywhere
 
         if positions <= triton_attention.MAX_POSITIONS:
-            matmul_inputs = memory.to(dtype).contiguous(), keys.to(dtype).contiguous()
-            return triton_attention.TritonAdditive(
-                matmul_inputs[0], *workspace, matmul_inputs[1], query.to(dtype), v.to(accumulation)
-            )
-    return FusedAdditive(
-        memory.to(accumulation),
-        *workspace,
-        bounded_exp_(2 * keys.to(accumulation)),
-        query.to(dtype),
-        v.to(accumulation),
-    )
+            workspace = workspace._replace(memory=memory.to(dtype).contiguous())
+            keys, query, v = keys.to(dtype).contiguous(), query.to(dtype), v.to(accumulation)
+            return triton_attention.TritonAdditive(workspace, keys, query, v)
+    workspace = workspace._replace(memory=memory.to(accumulation))
+    keys = keys.to(accumulation)
+    if query is None or v is None:
+        return FusedDot(workspace, keys)
+    query, v = query.to(dtype), v.to(accumulation)
+    if coverage_weight is not None:
+        return FusedCoverage(workspace, 2 * keys, query, v, coverage_weight.to(accumulation))
+    return FusedAdditive(workspace, bounded_exp_(2 * keys), query, v)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nmt.analysis.alignment.linking import Link
-from nmt.data.corpus import can_be_reread
+from nmt.corpus import can_be_reread
 from nmt.runtime.hashing import file_sha256
 from nmt.runtime.text_files import read_lines
 

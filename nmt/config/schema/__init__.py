@@ -1,4 +1,4 @@
-"""every setting and its type; the numbers are in the YAML files under configs/."""
+"""Every setting and its type; the numbers are in the YAML files under configs/."""
 
 from hydra.core.config_store import ConfigStore
 
@@ -16,8 +16,9 @@ from nmt.config.schema.commands import (
 )
 from nmt.config.schema.data import DataConfig, DataKind, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig, DecodeOverrides
-from nmt.config.schema.model import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, ModelConfig
+from nmt.config.schema.model import AttentionConfig, DecoderConfig, EncoderConfig, ModelConfig
 from nmt.config.schema.training import GuidedConfig, TrainConfig
+from nmt.model.decoder import DecoderKind
 
 __all__ = [
     "COMPARISON_FILES",

@@ -7,7 +7,7 @@ from typing import Any
 from nmt.analysis.segmentation import TOKENIZERS
 from nmt.bounds import at_least, one_of, positive_int
 from nmt.config.paths import CACHE_FILES, Use, path_key
-from nmt.data.corpus import EmptyLines
+from nmt.corpus import EmptyLines
 from nmt.data.tokenizer import TokenizerOptions
 
 

@@ -1,22 +1,13 @@
 """The settings of a model: model.*"""
 
 from dataclasses import dataclass, field
-from enum import Enum
 
 from nmt.bounds import MAX_LAYERS, between, fraction, positive_int
 from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
-from nmt.model.decoder import InitHidden
+from nmt.model.decoder import DecoderKind, InitHidden
 from nmt.model.initialization import Initialization
 from nmt.model.seq2seq import TiedEmbeddings
-
-
-class DecoderKind(Enum):
-    """The words of ``model.decoder.kind``."""
-
-    bahdanau = "bahdanau"
-    luong = "luong"
-    fixed_vector = "fixed_vector"
 
 
 @dataclass

@@ -8,8 +8,9 @@ from nmt.bounds import at_least, between, positive_int
 from nmt.config.paths import RUN_FILES, Use, check_text, path_key
 from nmt.config.schema.data import DataConfig, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig
-from nmt.config.schema.model import DecoderKind, ModelConfig
+from nmt.config.schema.model import ModelConfig
 from nmt.data.batches import BatchOptions
+from nmt.model.decoder import DecoderKind
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.runtime.device import DeviceName, Precision
 from nmt.training.gradients import LossOptions

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sentencepiece
 
-from nmt.data.corpus import Corpus, Pair
+from nmt.corpus import Corpus, Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK
 from nmt.data.tokenizer.normalization import SPACE, Normalization, normalizer, with_normalization
 from nmt.data.tokenizer.subwords import Subwords

@@ -5,10 +5,14 @@ All share one interface: ``source`` and ``init_state`` begin a batch, ``step`` a
 outside the loop. Both return features (., R), the input of the output layer.
 """
 
+from collections.abc import Callable
+from enum import Enum
+
+from nmt.model.attention import Attention
 from nmt.model.decoder.bahdanau import BahdanauDecoder, BahdanauState
 from nmt.model.decoder.bridge import Bridge, InitHidden
 from nmt.model.decoder.fixed_vector import FixedVectorDecoder, FixedVectorState
-from nmt.model.decoder.interface import Decoder, Features, State, Step
+from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, State, Step
 from nmt.model.decoder.luong import LuongDecoder, LuongState
 
 __all__ = [
@@ -16,6 +20,8 @@ __all__ = [
     "BahdanauState",
     "Bridge",
     "Decoder",
+    "DecoderKind",
+    "DecoderSizes",
     "Features",
     "FixedVectorDecoder",
     "FixedVectorState",
@@ -24,4 +30,33 @@ __all__ = [
     "LuongState",
     "State",
     "Step",
+    "build_decoder",
 ]
+
+
+class DecoderKind(Enum):
+    """The closed list of decoders; the values are the words of ``model.decoder.kind``."""
+
+    bahdanau = "bahdanau"
+    luong = "luong"
+    fixed_vector = "fixed_vector"
+
+
+def build_decoder(
+    kind: DecoderKind,
+    sizes: DecoderSizes,
+    *,
+    bridge: Bridge,
+    build_attention: Callable[[], Attention],
+    input_feeding: bool = True,
+) -> Decoder:
+    """The decoder for `kind`. build_attention: called for a decoder that has attention; input_feeding: Luong's."""
+    match kind:
+        case DecoderKind.bahdanau:
+            return BahdanauDecoder(sizes, attention=build_attention(), bridge=bridge)
+        case DecoderKind.luong:
+            return LuongDecoder(sizes, attention=build_attention(), bridge=bridge, input_feeding=input_feeding)
+        case DecoderKind.fixed_vector:
+            return FixedVectorDecoder(sizes, bridge=bridge)
+        case _:
+            raise ValueError(f"model.decoder.kind={kind}: legal are {', '.join(k.value for k in DecoderKind)}")

@@ -5,9 +5,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from nmt.model.attention import Attention, Source
-from nmt.model.cells import CellKind
 from nmt.model.decoder.bridge import Bridge
-from nmt.model.decoder.interface import Decoder, Features, Step, select_rows
+from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, Step, select_rows
 from nmt.model.decoder.readout import MaxoutReadout
 from nmt.model.encoder import EncoderOutput
 
@@ -33,26 +32,13 @@ class BahdanauDecoder(Decoder[BahdanauState]):
     With more than one layer the bottom layer asks and takes the context, and the readout reads the top layer.
     """
 
-    def __init__(
-        self,
-        vocab_size: int,
-        *,
-        embedding: int,
-        hidden: int,
-        readout: int,
-        memory: int,
-        attention: Attention,
-        bridge: Bridge,
-        layers: int = 1,
-        cell: CellKind = CellKind.gru,
-        dropout: float = 0.0,
-    ):
-        super().__init__(vocab_size, embedding, hidden, layers, cell, dropout)
-        self.features_size = readout
+    def __init__(self, sizes: DecoderSizes, *, attention: Attention, bridge: Bridge):
+        super().__init__(sizes)
+        self.features_size = sizes.readout
         self.attention = attention
         self.bridge = bridge
-        self.context = nn.Linear(memory, self.cell.gates * hidden, bias=False)
-        self.readout = MaxoutReadout(hidden, embedding, memory, readout)
+        self.context = nn.Linear(sizes.memory, self.cell.gates * sizes.hidden, bias=False)
+        self.readout = MaxoutReadout(sizes.hidden, sizes.embedding, sizes.memory, sizes.readout)
 
     def source(self, encoded: EncoderOutput) -> Source:
         return Source(encoded.memory, self.attention.project_keys(encoded.memory), encoded.mask)

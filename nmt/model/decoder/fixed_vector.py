@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from nmt.model.attention import Source
-from nmt.model.cells import CellKind
 from nmt.model.decoder.bridge import Bridge
-from nmt.model.decoder.interface import Decoder, Features, Step, select_rows
+from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, Step, select_rows
 from nmt.model.decoder.readout import MaxoutReadout
 from nmt.model.encoder import EncoderOutput
 
@@ -33,24 +32,12 @@ class FixedVectorDecoder(Decoder[FixedVectorState]):
 
     has_attention = False
 
-    def __init__(
-        self,
-        vocab_size: int,
-        *,
-        embedding: int,
-        hidden: int,
-        readout: int,
-        memory: int,
-        bridge: Bridge,
-        layers: int = 1,
-        cell: CellKind = CellKind.gru,
-        dropout: float = 0.0,
-    ):
-        super().__init__(vocab_size, embedding, hidden, layers, cell, dropout)
-        self.features_size = readout
+    def __init__(self, sizes: DecoderSizes, *, bridge: Bridge):
+        super().__init__(sizes)
+        self.features_size = sizes.readout
         self.bridge = bridge
-        self.context = nn.Linear(memory, self.cell.gates * hidden, bias=False)
-        self.readout = MaxoutReadout(hidden, embedding, memory, readout)
+        self.context = nn.Linear(sizes.memory, self.cell.gates * sizes.hidden, bias=False)
+        self.readout = MaxoutReadout(sizes.hidden, sizes.embedding, sizes.memory, sizes.readout)
 
     def source(self, encoded: EncoderOutput) -> Source:
         """The memory is one position, the fixed vector (B, 1, M); there are no keys and no attention."""

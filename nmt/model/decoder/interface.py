@@ -1,5 +1,6 @@
 """What all decoders share: what goes in and out of them, the target embedding and a stack of cells."""
 
+from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar, cast
 
 from torch import Tensor, nn
@@ -56,21 +57,36 @@ class Features(NamedTuple):
     weights: Tensor
 
 
+@dataclass(frozen=True)
+class DecoderSizes:
+    """The target vocabulary V, the embedding E, the state H, the encoder outputs M and the readout R, which Luong's
+    decoder does not have; and the stack of `layers` cells."""
+
+    vocab_size: int
+    embedding: int
+    hidden: int
+    memory: int
+    readout: int = 0
+    layers: int = 1
+    cell: CellKind = CellKind.gru
+    dropout: float = 0.0
+
+
 class Decoder(nn.Module, Generic[StateT]):
-    """The target embedding, a stack of `layers` cells, and the interface. loops: what runs over all steps; Seq2Seq sets
-    it."""
+    """The target embedding, a stack of cells, and the interface. loops: what runs over all steps; Seq2Seq sets it."""
 
     has_attention = True
     features_size: int
 
-    def __init__(self, vocab_size: int, embedding: int, hidden: int, layers: int, cell: CellKind, dropout: float):
+    def __init__(self, sizes: DecoderSizes):
         super().__init__()
         self.loops = ReferenceLoops()
-        self.hidden = hidden
-        self.embedding = nn.Embedding(vocab_size, embedding, padding_idx=PAD)
-        self.dropout = Dropout(dropout)
-        self.cell = build_cell(cell, embedding, hidden)
-        self.upper = nn.ModuleList(build_cell(cell, hidden, hidden) for _ in range(layers - 1))
+        self.hidden = sizes.hidden
+        self.embedding = nn.Embedding(sizes.vocab_size, sizes.embedding, padding_idx=PAD)
+        self.dropout = Dropout(sizes.dropout)
+        self.cell = build_cell(sizes.cell, sizes.embedding, sizes.hidden)
+        upper = (build_cell(sizes.cell, sizes.hidden, sizes.hidden) for _ in range(sizes.layers - 1))
+        self.upper = nn.ModuleList(upper)
 
     @property
     def cells(self) -> tuple[Cell, ...]:

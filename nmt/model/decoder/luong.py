@@ -5,9 +5,8 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from nmt.model.attention import Attention, Source
-from nmt.model.cells import CellKind
 from nmt.model.decoder.bridge import Bridge
-from nmt.model.decoder.interface import Decoder, Features, Step, select_rows
+from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, Step, select_rows
 from nmt.model.encoder import EncoderOutput
 from nmt.model.loops import LuongLayers
 
@@ -30,8 +29,9 @@ class LuongState(NamedTuple):
 
 
 class LuongDecoder(Decoder[LuongState]):
-    """Updates, then attends: the query is h_t, h~_t = tanh(W_c [c_t; h_t]) is the feature.  # Luong et al. (2015), eq.
-    5 and 3.3
+    """Updates, then attends: the query is h_t, h~_t = tanh(W_c [c_t; h_t]) is the feature.
+
+    # Luong et al. (2015), eq. 5 and 3.3
 
     With input feeding h~_{t-1} enters the bottom cell; without (and without coverage) nothing recurs through attention
     and all steps are one product. The top layer asks.
@@ -41,26 +41,14 @@ class LuongDecoder(Decoder[LuongState]):
     so, and 77 % where the weights are read a step later.
     """
 
-    def __init__(
-        self,
-        vocab_size: int,
-        *,
-        embedding: int,
-        hidden: int,
-        memory: int,
-        attention: Attention,
-        bridge: Bridge,
-        layers: int = 1,
-        cell: CellKind = CellKind.lstm,
-        input_feeding: bool = True,
-        dropout: float = 0.0,
-    ):
-        super().__init__(vocab_size, embedding, hidden, layers, cell, dropout)
-        self.features_size = hidden
+    def __init__(self, sizes: DecoderSizes, *, attention: Attention, bridge: Bridge, input_feeding: bool = True):
+        super().__init__(sizes)
+        self.features_size = sizes.hidden
         self.attention = attention
         self.bridge = bridge
+        hidden = sizes.hidden
         self.input_feed = nn.Linear(hidden, self.cell.gates * hidden, bias=False) if input_feeding else None
-        self.combine = nn.Linear(memory + hidden, hidden, bias=False)
+        self.combine = nn.Linear(sizes.memory + hidden, hidden, bias=False)
 
     def source(self, encoded: EncoderOutput) -> Source:
         return Source(encoded.memory, self.attention.project_keys(encoded.memory), encoded.mask)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from itertools import islice
 
-from nmt.data.corpus.pairs import Corpus, Pair
+from nmt.corpus.pairs import Corpus, Pair
 
 
 class ConcatenatedCorpus(Corpus):

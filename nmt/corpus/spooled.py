@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from nmt.data.corpus.pairs import Corpus, Pair
+from nmt.corpus.pairs import Corpus, Pair
 
 
 def can_be_reread(path: Path) -> bool:

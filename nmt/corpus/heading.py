@@ -9,23 +9,23 @@ _NAME = re.compile(r"[^\W\d_]{4,}( \([\w ]+\))?")  # one word, or such as: Chine
 
 
 def find_columns(columns: Sequence[str], src: str, tgt: str) -> tuple[int, int] | None:
-    """The places of the source and the target column, or None where the names do not tell.
+    """The indices of the source and the target column, or None where the names do not tell.
 
     A column is a language's if it is called so (`de`), failing that in other case (`DE`), by another tag of the same
     language (`deu`, `de-AT`) or by its name (`German`, `Deutsch`), and failing that by its side (`source`, `target`).
     """
     found = []
     for language, side in zip((src, tgt), _SIDES, strict=True):
-        distributed = [_rank(column, language, side) for column in columns]
-        best = min((rank for rank in distributed if rank is not None), default=None)
-        if best is None or distributed.count(best) > 1:
+        ranks = [_rank(column, language, side) for column in columns]
+        best = min((rank for rank in ranks if rank is not None), default=None)
+        if best is None or ranks.count(best) > 1:
             return None
-        found.append(distributed.index(best))
+        found.append(ranks.index(best))
     return (found[0], found[1]) if found[0] != found[1] or src == tgt else None
 
 
 def is_heading_of_others(columns: Sequence[str], src: str, tgt: str) -> bool:
-    """Whether a row that `find_columns` can't use looks like a heading all the same: `German` beside `text`, say."""
+    """Whether a row that `find_columns` can't use is a heading all the same: `German` beside `text`, say."""
     named = any(_rank(c, language, side) is not None for c in columns for language, side in zip((src, tgt), _SIDES))  # noqa: B905
     return named and all(c.strip().lower() in _WORDS or _language(c) or _language_by_name(c) for c in columns)
 

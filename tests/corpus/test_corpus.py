@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.data.corpus import Corpus, EmptyLines, Pair, read_files, read_hub
+from nmt.corpus import Corpus, EmptyLines, Pair, read_files, read_hub
 
 ROWS = [{"translation": {"de": f"hallo {i}", "en": f"hello {i}"}} for i in range(10)]
 
@@ -186,7 +186,7 @@ def test_digests_follow_content(tmp_path):
 
 @pytest.mark.process
 def test_reading_files_does_not_import_the_datasets_library():
-    code = "import sys, nmt.data.corpus; sys.exit('datasets' in sys.modules)"
+    code = "import sys, nmt.corpus; sys.exit('datasets' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nmt.data.corpus.files import digest_of, lines_of
-from nmt.data.corpus.heading import find_columns
+from nmt.corpus.files import digest_of, lines_of
+from nmt.corpus.heading import find_columns
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _JSON = (".json", ".jsonl", ".ndjson")

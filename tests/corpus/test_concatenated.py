@@ -1,4 +1,4 @@
-from nmt.data.corpus import ConcatenatedCorpus, Pair, read_files
+from nmt.corpus import ConcatenatedCorpus, Pair, read_files
 
 
 def corpus(folder, lines):

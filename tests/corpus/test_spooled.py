@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.data.corpus import Pair, read_pair
+from nmt.corpus import Pair, read_pair
 
 SRC, TGT = "ä b\n\nc\r\nd\u2028e\n", "A\n\nC\nD"
 PAIRS = [Pair("ä b", "A"), Pair("", ""), Pair("c", "C"), Pair("d\u2028e", "D")]

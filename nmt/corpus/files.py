@@ -7,9 +7,9 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from nmt.data.corpus.heading import find_columns, is_heading_of_others
-from nmt.data.corpus.pairs import Corpus, EmptyLines, Pair
-from nmt.data.corpus.spooled import Spooled, can_be_reread
+from nmt.corpus.heading import find_columns, is_heading_of_others
+from nmt.corpus.pairs import Corpus, EmptyLines, Pair
+from nmt.corpus.spooled import Spooled, can_be_reread
 from nmt.runtime.hashing import file_sha256
 from nmt.runtime.text_files import STREAM, read_lines
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nmt.data.corpus.heading import find_columns
-from nmt.data.corpus.pairs import Corpus, EmptyLines, Pair
-from nmt.data.corpus.rows import SUFFIXES, TextFile, as_text, digests, no_columns, read_rows, suffix_of, text_file
+from nmt.corpus.heading import find_columns
+from nmt.corpus.pairs import Corpus, EmptyLines, Pair
+from nmt.corpus.rows import SUFFIXES, TextFile, as_text, digests, no_columns, read_rows, suffix_of, text_file
 
 if TYPE_CHECKING:  # the library takes seconds to import, and reading plain files does not need it
     import pyarrow

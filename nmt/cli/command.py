@@ -1,0 +1,150 @@
+"""Runs a command: its flags, its configuration, each job of a sweep, and its exit code."""
+
+import argparse
+import contextlib
+import os
+import re
+import sys
+import tempfile
+import typing
+import warnings
+from collections.abc import Callable, Iterator
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from nmt.cli.errors import explain, unknown_key
+from nmt.cli.keys import CONFIGS, FROM_CHECKPOINT, keys_under
+from nmt.config.paths import path_keys, prepare_paths
+from nmt.config.streams import drop_output, flush_output, settle_closed_streams
+from nmt.config.unused import refuse_unused
+from nmt.runtime.memory import out_of_memory
+
+_UNREADABLE = re.compile(r"[~!#&;<>^`]|[^\x00-\x7f]")
+
+
+def run_command(name: str, main: Callable[..., float | None], schema: type) -> None:
+    """Reads the command line with configs/NAME.yaml and calls main(config, overrides), once for each job of --multirun.
+
+    What main returns goes to Hydra, whose sweeper may look for the best of it; a job that was refused returns None.
+    A person's mistake (ValueError, OSError, anything Hydra refuses) is one line on standard error and exit code 2;
+    Ctrl-C is exit code 130. NMT_TRACEBACK=1 shows where it came from.
+    """
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+
+    warnings.filterwarnings("ignore", category=UserWarning, module="hydra")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that its errors reach the handlers below
+    refused = 0
+    config: typing.Any = None
+    settle_closed_streams()
+
+    # An error is reported here, inside Hydra: it would add its own lines, and drop the rest of a sweep.
+    @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
+    def enter(composed: DictConfig) -> float | None:
+        nonlocal refused, config
+        config, found = None, None
+        try:
+            overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)  # as written: a=${b} stays so
+            assert isinstance(overrides, list)
+            _check_keys(composed, schema)
+            config = OmegaConf.to_object(composed)
+            if not getattr(config, "resume", None):  # what a run goes on with is known once it is opened
+                refuse_unused(config, overrides)
+            prepare_paths(config)
+            found = main(config, overrides)
+            flush_output()  # here, and not at exit, where a full disk or a reader that has gone could not be answered
+        except BrokenPipeError:
+            drop_output()
+            sys.exit(0)
+        except Exception as error:
+            _report(error, schema, config)
+            refused += 1
+            return None
+        return found
+
+    try:
+        with _read_flags(schema):
+            try:
+                enter()
+            finally:
+                with contextlib.suppress(OSError) if refused else contextlib.nullcontext():
+                    flush_output()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        drop_output()
+        sys.exit(0)
+    except Exception as error:
+        _report(error, schema, config)
+        refused += 1
+    if refused:
+        sys.exit(2)
+
+
+def _check_keys(composed: DictConfig, schema: type) -> None:
+    """Raises ValueError for a key that `+key=value` added or `~key` took away: Hydra lets both through."""
+    for key, section in _sections(composed):
+        legal = keys_under(schema, key)
+        for name in map(str, section):
+            if name not in legal:
+                raise ValueError(unknown_key(f"{key}.{name}" if key else name, schema))
+        if gone := [f"{key}.{name}" if key else name for name in legal if name not in section]:
+            raise ValueError(f"~{gone[0]}: this key cannot be taken away; set it, or leave it as it is")
+
+
+def _sections(composed: DictConfig, key: str = "") -> Iterator[tuple[str, DictConfig]]:
+    yield key, composed
+    for name in composed:
+        child = composed._get_node(name)
+        if isinstance(child, DictConfig) and OmegaConf.get_type(child) is not dict:
+            yield from _sections(child, f"{key}.{name}" if key else str(name))
+
+
+def _report(error: Exception, schema: type, config: typing.Any = None) -> None:
+    """The line that says what went wrong, if it is a person's mistake; ours is raised."""
+    mistake = isinstance(error, (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError))
+    if not (mistake or out_of_memory(error)) or os.environ.get("NMT_TRACEBACK"):
+        raise error
+    print(f"error: {explain(error, schema, config)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _read_flags(schema: type) -> Iterator[None]:
+    """Refuses, in one line, unknown flags and settings that a checkpoint determines; moves Hydra's files of a sweep.
+
+    The configuration of each job of a sweep is in its run folder; Hydra's folders would only repeat it. A sweeper's
+    own results stay where hydra.sweep.dir= names a folder.
+    """
+    from hydra._internal.utils import get_args_parser
+
+    def refuse(message: str) -> typing.NoReturn:
+        raise ValueError(f"{message}; settings are written key=value, without dashes: see --help")
+
+    parser = get_args_parser()
+    parser.error = refuse  # pyright: ignore[reportAttributeAccessIssue]
+    flags: argparse.Namespace = parser.parse_args()
+    for override in flags.overrides:
+        key = re.split("[=@]", override.lstrip("+~"))[0].replace("/", ".")
+        if key.split(".")[0] in FROM_CHECKPOINT and not keys_under(schema, key.split(".")[0]):
+            raise ValueError(unknown_key(key, schema))
+    quoted = {each: _quote_path(each) for each in flags.overrides if each.partition("=")[0] in path_keys(schema)}
+    sys.argv = [quoted.get(word, word) for word in sys.argv]
+    with contextlib.ExitStack() as stack:
+        if flags.multirun and not any(each.startswith("hydra.sweep.dir=") for each in flags.overrides):
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="nmt-"))
+            words = [each in flags.overrides or each in quoted.values() for each in sys.argv]
+            # Beside another setting: argparse takes those that stand together, before or after --multirun.
+            at = words.index(True) if True in words else len(sys.argv)
+            sys.argv = [*sys.argv[:at], f"hydra.sweep.dir={scratch}", *sys.argv[at:]]
+        yield
+
+
+def _quote_path(override: str) -> str:
+    """key=~/x as key='~/x', in a list too: Hydra can read neither a tilde nor a letter beyond ASCII without quotes."""
+    key, _, value = override.partition("=")
+    if not _UNREADABLE.search(value) or re.search("^{|['\"]", value):
+        return override
+    return f"{key}=" + re.sub(r"[^\[\],]+", lambda part: f"'{part[0].strip()}'" if part[0].strip() else "", value)
