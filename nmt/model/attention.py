@@ -1,4 +1,4 @@
-"""Attention scores, masked softmax and context.
+"""Attention: scores, weights, context, and what is carried from step to step.
 
 Every score has the same three parts: ``project_keys`` (once a sentence), ``project_query`` (once a step, or for all
 steps at once) and ``energies``. Queries come as (B, Q, .): Q is 1 for a step of greedy search, K for a step of beam
@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from nmt.model.energies import additive_energies, coverage_energies, dot_energies
+from nmt.model.normalizers import masked_softmax
 
 
 class Source(NamedTuple):
@@ -27,11 +30,41 @@ class Source(NamedTuple):
         return Source(*(field.index_select(0, rows) for field in self))
 
 
+class AttentionState(NamedTuple):
+    """What attention carries from step to step, for N hypotheses; a part that is not needed has width 0.
+
+    coverage (N, S): the sum of the weights so far; position (N, P): where attention has got to.
+    """
+
+    coverage: Tensor
+    position: Tensor
+
+    def select(self, rows: Tensor) -> "AttentionState":
+        """The state of the hypotheses `rows` (R,) alone, in that order."""
+        return AttentionState(*(field.index_select(0, rows) for field in self))
+
+    def unflatten(self, batch: int) -> "AttentionState":
+        """(N, .) -> (B, Q, .), with N = B * Q."""
+        return AttentionState(*(field.unflatten(0, (batch, len(field) // batch)) for field in self))
+
+    def for_single_position(self) -> "AttentionState":
+        """The same for sources of one position, whose weight is one whatever was attended to before."""
+        return self._replace(coverage=self.coverage[:, :1])
+
+
 class AttentionOutput(NamedTuple):
-    """What attention returns: context (B, Q, M) and weights (B, Q, S), each row of which sums to one."""
+    """What attention returns: context (B, Q, M) and weights (B, Q, S)."""
 
     context: Tensor
     weights: Tensor
+
+
+class AttentionStep(NamedTuple):
+    """One step of N hypotheses: context (N, M), weights (N, S), and the state of the next step."""
+
+    context: Tensor
+    weights: Tensor
+    state: AttentionState
 
 
 class ScoreFunction(Enum):
@@ -45,54 +78,12 @@ class ScoreFunction(Enum):
     coverage = "coverage"
 
 
-# Energies are at least float32, whatever autocast says: what bfloat16 rounds off an energy of 16 changes a weight by a
-# twentieth.
-
-
-def additive_energies(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
-    """query (B, Q, A), keys (B, S, A), v (A,) -> (B, Q, S): v . tanh(query + key).  # Bahdanau et al. (2015), A.1.2"""
-    query, keys, v = _wide(query, keys, v)
-    with torch.autocast(query.device.type, enabled=False):
-        return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1)) @ v
-
-
-def coverage_energies(query: Tensor, keys: Tensor, coverage: Tensor, coverage_weight: Tensor, v: Tensor) -> Tensor:
-    """The additive score with coverage (B, Q, S), the sum of earlier weights, coverage_weight (A,): v . tanh(query +
-    key + coverage cover).
-
-    # Tu et al. (2016), 3: their linguistic coverage, each word's fertility being one
-    """
-    query, keys, coverage, coverage_weight, v = _wide(query, keys, coverage, coverage_weight, v)
-    with torch.autocast(query.device.type, enabled=False):
-        return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1) + coverage.unsqueeze(3) * coverage_weight) @ v
-
-
-def dot_energies(query: Tensor, keys: Tensor) -> Tensor:
-    """query (B, Q, A), keys (B, S, A) -> (B, Q, S): the inner products.  # Luong et al. (2015), eq. 8"""
-    query, keys = _wide(query, keys)
-    with torch.autocast(query.device.type, enabled=False):
-        return query @ keys.transpose(1, 2)
-
-
-def _wide(*tensors: Tensor) -> list[Tensor]:
-    """Each in its type, or in float32 if that is narrower."""
-    return [tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
-
-
-def masked_softmax(energies: Tensor, mask: Tensor) -> Tensor:
-    """energies (B, Q, S), mask (B, S) -> weights (B, Q, S), at least float32: rows sum to one, padding gets exactly 0.
-
-    Every sentence has at least its end-of-sentence token, so no row is masked whole.
-    """
-    energies = energies.to(torch.promote_types(energies.dtype, torch.float32))
-    return energies.masked_fill(~mask.unsqueeze(1), float("-inf")).softmax(-1)
-
-
 class Attention(nn.Module):
     """A score with its weights. Subclasses say how keys and queries are made and matched."""
 
     size: int
     uses_coverage = False  # whether energies depend on the weights of earlier steps
+    position_width = 0  # of AttentionState.position
 
     def project_keys(self, memory: Tensor) -> Tensor:
         """memory (B, S, M) -> keys (B, S, A)."""
@@ -102,33 +93,54 @@ class Attention(nn.Module):
         """hidden (B, Q, H) -> query (B, Q, A)."""
         raise NotImplementedError
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
-        """query (B, Q, A), keys (B, S, A), coverage as in `forward` -> energies (B, Q, S)."""
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
+        """query (B, Q, A), keys (B, S, A), state (B, Q, .) -> energies (B, Q, S)."""
         raise NotImplementedError
 
-    def initial_coverage(self, memory: Tensor) -> Tensor:
-        """`coverage` before the first step, of memory (B, S, M): (B, S) zeros, or (B, 0) for a score without
-        coverage."""
-        return memory.new_zeros(memory.shape[:2]) if self.uses_coverage else memory.new_zeros(len(memory), 0)
+    def normalize(self, energies: Tensor, mask: Tensor) -> Tensor:
+        """energies (B, Q, S), mask (B, S) -> weights (B, Q, S): rows sum to one, padding gets exactly 0."""
+        return masked_softmax(energies, mask)
 
-    def update_coverage(self, coverage: Tensor, weights: Tensor) -> Tensor:
-        """`coverage` after a step with these weights, (N, S) both."""
-        return coverage + weights if self.uses_coverage else coverage
+    @property
+    def is_stateful(self) -> bool:
+        """Whether a step depends on earlier ones; where not, all steps can be computed at once."""
+        return self.uses_coverage or self.position_width > 0
 
-    def forward(self, hidden: Tensor, source: Source, coverage: Tensor) -> AttentionOutput:
-        """hidden (B, Q, H): the queries, decoder states -> AttentionOutput.
+    def source(self, memory: Tensor, mask: Tensor) -> Source:
+        """memory (B, S, M), mask (B, S): the encoder's -> what stays the same over the steps."""
+        return Source(memory, self.project_keys(memory), mask)
 
-        coverage (B, Q, S): the sum of each one's weights in the steps before; (B, Q, 0) for a score without coverage.
-        """
-        weights = masked_softmax(self.energies(self.project_query(hidden), source.keys, coverage), source.mask)
-        return AttentionOutput(weights.to(source.memory.dtype) @ source.memory, weights)
+    def initial_state(self, memory: Tensor) -> AttentionState:
+        """The state before the first step, of memory (B, S, M): zeros."""
+        batch, positions, _ = memory.shape
+        return AttentionState(
+            memory.new_zeros(batch, positions if self.uses_coverage else 0),
+            memory.new_zeros(batch, self.position_width),
+        )
 
-    def step(self, hidden: Tensor, source: Source, coverage: Tensor) -> AttentionOutput:
-        """The same for one step of N = B * K hypotheses: hidden (N, H), coverage (N, S or 0) -> context (N, M), weights
-        (N, S)."""
-        rows = (len(source.mask), len(hidden) // len(source.mask))
-        attended = self(hidden.unflatten(0, rows), source, coverage.unflatten(0, rows))
-        return AttentionOutput(*(part.flatten(0, 1) for part in attended))
+    def next_position(self, hidden: Tensor, position: Tensor) -> Tensor:
+        """hidden (N, H), position (N, P) -> the state's position after a step with this query."""
+        return position
+
+    def weights(self, hidden: Tensor, source: Source, state: AttentionState) -> Tensor:
+        """As `forward` -> weights (B, Q, S)."""
+        return self.normalize(self.energies(self.project_query(hidden), source.keys, state), source.mask)
+
+    def attend(self, weights: Tensor, memory: Tensor) -> AttentionOutput:
+        """What `weights` returned and memory (B, S, M) -> AttentionOutput."""
+        return AttentionOutput(weights.to(memory.dtype) @ memory, weights)
+
+    def forward(self, hidden: Tensor, source: Source, state: AttentionState) -> AttentionOutput:
+        """hidden (B, Q, H): the queries, decoder states; state (B, Q, .): of each one -> AttentionOutput."""
+        return self.attend(self.weights(hidden, source, state), source.memory)
+
+    def step(self, hidden: Tensor, source: Source, state: AttentionState) -> AttentionStep:
+        """The same for one step of N = B * K hypotheses: hidden (N, H), state (N, .) -> AttentionStep."""
+        batch = len(source.mask)
+        attended = self(hidden.unflatten(0, (batch, -1)), source, state.unflatten(batch))
+        context, weights = (part.flatten(0, 1) for part in attended)
+        coverage = state.coverage + weights if self.uses_coverage else state.coverage
+        return AttentionStep(context, weights, AttentionState(coverage, self.next_position(hidden, state.position)))
 
 
 class AdditiveAttention(Attention):
@@ -148,7 +160,7 @@ class AdditiveAttention(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return self.query(hidden)
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
         return additive_energies(query, keys, self.v)
 
 
@@ -172,8 +184,8 @@ class CoverageAttention(AdditiveAttention):
         super().__init__(query_size, memory_size, size)
         self.coverage_weight = nn.Parameter(torch.zeros(size))
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
-        return coverage_energies(query, keys, coverage, self.coverage_weight, self.v)
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
+        return coverage_energies(query, keys, state.coverage, self.coverage_weight, self.v)
 
 
 class DotAttention(Attention):
@@ -195,7 +207,7 @@ class DotAttention(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return hidden
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
         return dot_energies(query, keys)
 
 
@@ -220,7 +232,7 @@ class GeneralAttention(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return hidden
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
         return dot_energies(query, keys)
 
 

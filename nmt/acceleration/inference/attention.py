@@ -5,7 +5,7 @@ from torch import Tensor
 
 from nmt.acceleration.inference.linear import PackedLinear
 from nmt.acceleration.matmul import bounded_exp_
-from nmt.model.attention import AdditiveAttention, Attention, CoverageAttention
+from nmt.model.attention import AdditiveAttention, Attention, AttentionState, CoverageAttention
 
 
 class InferenceAdditive(Attention):
@@ -29,7 +29,7 @@ class InferenceAdditive(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return bounded_exp_(self.query(hidden))
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
         return torch.addcmul(self.one, query.unsqueeze(2), keys.unsqueeze(1)).reciprocal_() @ self.slope
 
 
@@ -48,6 +48,6 @@ class InferenceCoverage(InferenceAdditive):
     def project_query(self, hidden: Tensor) -> Tensor:
         return self.query(hidden)
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
         twice = query.unsqueeze(2) + keys.unsqueeze(1)
-        return twice.addcmul_(coverage.unsqueeze(3), self.coverage_weight_twice).neg_().sigmoid_() @ self.slope
+        return twice.addcmul_(state.coverage.unsqueeze(3), self.coverage_weight_twice).neg_().sigmoid_() @ self.slope
