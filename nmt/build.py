@@ -33,7 +33,7 @@ from nmt.data.corpus import Corpus, EmptyLines, read_files, read_hub
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
 from nmt.decoding.translator import Translator
 from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
-from nmt.model.attention import build_attention
+from nmt.model.composed_attention import compose_attention
 from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, LuongDecoder
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import initialize
@@ -153,7 +153,7 @@ def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
 
 
 def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
-    enc, dec, attention = model.encoder, model.decoder, model.attention
+    enc, dec = model.encoder, model.decoder
     widths = {
         "embedding": dec.embedding,
         "hidden": dec.hidden,
@@ -165,7 +165,7 @@ def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
     bridge = Bridge(dec.init_hidden, enc.hidden, 2 if enc.bidirectional else 1, [state_size] * dec.layers)
     if dec.kind is DecoderKind.fixed_vector:
         return FixedVectorDecoder(tgt_size, **widths, readout=dec.readout, memory=memory, bridge=bridge)
-    scorer = build_attention(attention.score, dec.hidden, memory, attention.size or 0)
+    scorer = compose_attention(model.attention, dec.hidden, memory)
     if dec.kind is DecoderKind.bahdanau:
         return BahdanauDecoder(tgt_size, **widths, readout=dec.readout, memory=memory, attention=scorer, bridge=bridge)
     return LuongDecoder(

@@ -6,65 +6,21 @@ search, T when nothing recurs through attention; the source is never copied for 
 """
 
 from enum import Enum
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from nmt.model.energies import additive_energies, coverage_energies, dot_energies
-from nmt.model.normalizers import masked_softmax
-
-
-class Source(NamedTuple):
-    """What stays the same over the steps of decoding a batch.
-
-    memory (B, S, M): encoder outputs; keys (B, S, A): what queries are matched with; mask (B, S): True on real tokens.
-    """
-
-    memory: Tensor
-    keys: Tensor
-    mask: Tensor
-
-    def select(self, rows: Tensor) -> "Source":
-        """The source of the sentences `rows` (R,) alone."""
-        return Source(*(field.index_select(0, rows) for field in self))
-
-
-class AttentionState(NamedTuple):
-    """What attention carries from step to step, for N hypotheses; a part that is not needed has width 0.
-
-    coverage (N, S): the sum of the weights so far; position (N, P): where attention has got to.
-    """
-
-    coverage: Tensor
-    position: Tensor
-
-    def select(self, rows: Tensor) -> "AttentionState":
-        """The state of the hypotheses `rows` (R,) alone, in that order."""
-        return AttentionState(*(field.index_select(0, rows) for field in self))
-
-    def unflatten(self, batch: int) -> "AttentionState":
-        """(N, .) -> (B, Q, .), with N = B * Q."""
-        return AttentionState(*(field.unflatten(0, (batch, len(field) // batch)) for field in self))
-
-    def for_single_position(self) -> "AttentionState":
-        """The same for sources of one position, whose weight is one whatever was attended to before."""
-        return self._replace(coverage=self.coverage[:, :1])
-
-
-class AttentionOutput(NamedTuple):
-    """What attention returns: context (B, Q, M) and weights (B, Q, S)."""
-
-    context: Tensor
-    weights: Tensor
-
-
-class AttentionStep(NamedTuple):
-    """One step of N hypotheses: context (N, M), weights (N, S), and the state of the next step."""
-
-    context: Tensor
-    weights: Tensor
-    state: AttentionState
+from nmt.model.attention_state import AttentionOutput, AttentionState, AttentionStep, Source
+from nmt.model.energies import (
+    additive_energies,
+    advance_centers,
+    coverage_energies,
+    dot_energies,
+    gaussian_energies,
+    location_energies,
+    split_heads,
+)
+from nmt.model.normalizers import Normalizer, normalize
 
 
 class ScoreFunction(Enum):
@@ -76,12 +32,19 @@ class ScoreFunction(Enum):
     general = "general"
     concat = "concat"
     coverage = "coverage"
+    location = "location"
+    gaussian = "gaussian"
 
 
 class Attention(nn.Module):
-    """A score with its weights. Subclasses say how keys and queries are made and matched."""
+    """A score with its weights. Subclasses say how keys and queries are made and matched.
+
+    heads: into how many sums over A / heads units each the energy is split; see `nmt.model.multi_head_attention`.
+    """
 
     size: int
+    heads = 1
+    normalizer = Normalizer.softmax
     uses_coverage = False  # whether energies depend on the weights of earlier steps
     position_width = 0  # of AttentionState.position
 
@@ -94,12 +57,13 @@ class Attention(nn.Module):
         raise NotImplementedError
 
     def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
-        """query (B, Q, A), keys (B, S, A), state (B, Q, .) -> energies (B, Q, S)."""
+        """query (B, Q, A), keys (B, S, A), state (B, Q, .) -> energies (B, Q, S), or (B, Q, S, heads)."""
         raise NotImplementedError
 
     def normalize(self, energies: Tensor, mask: Tensor) -> Tensor:
-        """energies (B, Q, S), mask (B, S) -> weights (B, Q, S): rows sum to one, padding gets exactly 0."""
-        return masked_softmax(energies, mask)
+        """energies (B, Q, S), mask (B, S) or (B, Q, S) -> weights (B, Q, S): rows sum to one, and positions where the
+        mask is False get exactly 0."""
+        return normalize(self.normalizer, energies, mask)
 
     @property
     def is_stateful(self) -> bool:
@@ -123,7 +87,7 @@ class Attention(nn.Module):
         return position
 
     def weights(self, hidden: Tensor, source: Source, state: AttentionState) -> Tensor:
-        """As `forward` -> weights (B, Q, S)."""
+        """As `forward` -> weights (B, Q, S), or (B, Q * heads, S)."""
         return self.normalize(self.energies(self.project_query(hidden), source.keys, state), source.mask)
 
     def attend(self, weights: Tensor, memory: Tensor) -> AttentionOutput:
@@ -154,6 +118,11 @@ class AdditiveAttention(Attention):
         self.v = nn.Parameter(torch.empty(size))
         nn.init.uniform_(self.v, -(size**-0.5), size**-0.5)
 
+    @property
+    def slopes(self) -> Tensor:
+        """v (A,), or for several heads (A, heads)."""
+        return self.v if self.heads == 1 else split_heads(self.v, self.heads)
+
     def project_keys(self, memory: Tensor) -> Tensor:
         return self.key(memory)
 
@@ -161,7 +130,7 @@ class AdditiveAttention(Attention):
         return self.query(hidden)
 
     def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
-        return additive_energies(query, keys, self.v)
+        return additive_energies(query, keys, self.slopes)
 
 
 class ConcatAttention(AdditiveAttention):
@@ -185,7 +154,7 @@ class CoverageAttention(AdditiveAttention):
         self.coverage_weight = nn.Parameter(torch.zeros(size))
 
     def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
-        return coverage_energies(query, keys, state.coverage, self.coverage_weight, self.v)
+        return coverage_energies(query, keys, state.coverage, self.coverage_weight, self.slopes)
 
 
 class DotAttention(Attention):
@@ -208,14 +177,14 @@ class DotAttention(Attention):
         return hidden
 
     def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
-        return dot_energies(query, keys)
+        return dot_energies(query, keys, self.heads)
 
 
 class ScaledDotAttention(DotAttention):
     """h_t . h_s / sqrt(H): keeps the energies of wide states in the softmax's range.  # Vaswani et al. (2017), eq. 1"""
 
     def project_query(self, hidden: Tensor) -> Tensor:
-        return hidden * hidden.shape[-1] ** -0.5
+        return hidden * (self.size // self.heads) ** -0.5
 
 
 class GeneralAttention(Attention):
@@ -233,11 +202,58 @@ class GeneralAttention(Attention):
         return hidden
 
     def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
-        return dot_energies(query, keys)
+        return dot_energies(query, keys, self.heads)
+
+
+class PositionAttention(Attention):
+    """A score that does not look at the source: the query says where to attend to, and keys are of width 0."""
+
+    def __init__(self, query_size: int, width: int):
+        super().__init__()
+        self.size = 0
+        self.query = nn.Linear(query_size, width)
+
+    def project_keys(self, memory: Tensor) -> Tensor:
+        return memory[..., :0]
+
+    def project_query(self, hidden: Tensor) -> Tensor:
+        return self.query(hidden)
+
+
+class LocationAttention(PositionAttention):
+    """softmax(W_a h_t): an energy for each of the first `positions` positions; later ones get no weight.
+
+    # Luong et al. (2015), 3.1
+    """
+
+    def __init__(self, query_size: int, positions: int):
+        super().__init__(query_size, positions)
+
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
+        return location_energies(query, keys.shape[1])
+
+
+class GaussianAttention(PositionAttention):
+    """K Gaussians over positions, whose centers only move forward, normalized over the real positions.
+
+    # Graves (2013), eq. 46-51; there they are not normalized
+    """
+
+    def __init__(self, query_size: int, gaussians: int):
+        super().__init__(query_size, 3 * gaussians)
+        self.position_width = gaussians
+
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
+        importance, sharpness, steps = query.chunk(3, -1)
+        return gaussian_energies(importance, sharpness, advance_centers(state.position, steps), keys.shape[1])
+
+    def next_position(self, hidden: Tensor, position: Tensor) -> Tensor:
+        return advance_centers(position, self.query(hidden).chunk(3, -1)[2])
 
 
 def build_attention(score: ScoreFunction, query_size: int, memory_size: int, size: int) -> Attention:
-    """The module for `score`; `size` (A) is used by additive, concat and coverage alone."""
+    """The module for `score`. size: A of additive, concat and coverage, the number of positions of location, or of
+    Gaussians of gaussian; the others have none."""
     match score:
         case ScoreFunction.additive:
             return AdditiveAttention(query_size, memory_size, size)
@@ -251,5 +267,9 @@ def build_attention(score: ScoreFunction, query_size: int, memory_size: int, siz
             return ScaledDotAttention(query_size, memory_size)
         case ScoreFunction.general:
             return GeneralAttention(query_size, memory_size)
+        case ScoreFunction.location:
+            return LocationAttention(query_size, size)
+        case ScoreFunction.gaussian:
+            return GaussianAttention(query_size, size)
         case _:
             raise ValueError(f"model.attention.score={score}: legal are {', '.join(s.value for s in ScoreFunction)}")

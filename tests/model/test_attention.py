@@ -15,8 +15,8 @@ from nmt.model.attention import (
     build_attention,
     coverage_energies,
     dot_energies,
-    masked_softmax,
 )
+from nmt.model.normalizers import masked_softmax
 
 QUERY = torch.tensor([[[1.0, 2.0]]])
 KEYS = torch.tensor([[[0.5, -1.0], [2.0, 3.0]]])
@@ -107,5 +107,5 @@ def test_dot_between_different_widths_says_what_to_set():
 
 
 def test_an_unknown_score_lists_the_legal_ones():
-    with pytest.raises(ValueError, match="additive, dot, scaled_dot, general, concat, coverage"):
+    with pytest.raises(ValueError, match="additive, dot, scaled_dot, general, concat, coverage, location, gaussian"):
         build_attention("cosine", 4, 4, 4)  # type: ignore[arg-type]

@@ -16,12 +16,12 @@ class InferenceAdditive(Attention):
 
     def __init__(self, attention: AdditiveAttention, dtype: torch.dtype):
         super().__init__()
-        self.size = attention.size
+        self.size, self.heads, self.normalizer = attention.size, attention.heads, attention.normalizer
         key, bias = attention.key, attention.key.bias
         self.key = PackedLinear(2 * key.weight, None if bias is None else 2 * bias, dtype)
         self.query = PackedLinear(2 * attention.query.weight, None, dtype)
-        self.slope = -2 * attention.v.detach()
-        self.one = torch.ones_like(self.slope[0])
+        self.slope = -2 * attention.slopes.detach()
+        self.one = self.slope.new_ones(())
 
     def project_keys(self, memory: Tensor) -> Tensor:
         return bounded_exp_(self.key(memory))
