@@ -32,7 +32,7 @@ from nmt.data.cache import writing_cache
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
 from nmt.decoding.translator import Translator
 from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
-from nmt.model.attention import build_attention
+from nmt.model.composed_attention import compose_attention
 from nmt.model.decoder import Bridge, Decoder, DecoderSizes, build_decoder
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import initialize
@@ -152,7 +152,7 @@ def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
 
 
 def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
-    enc, dec, attention = model.encoder, model.decoder, model.attention
+    enc, dec = model.encoder, model.decoder
     state_size = dec.hidden * (2 if dec.cell.value == "lstm" else 1)
     bridge = Bridge(dec.init_hidden, enc.hidden, 2 if enc.bidirectional else 1, [state_size] * dec.layers)
     sizes = DecoderSizes(
@@ -169,7 +169,7 @@ def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
         dec.kind,
         sizes,
         bridge=bridge,
-        build_attention=lambda: build_attention(attention.score, dec.hidden, memory, attention.size or 0),
+        build_attention=lambda: compose_attention(model.attention, dec.hidden, memory),
         input_feeding=dec.input_feeding,
     )
 

@@ -23,6 +23,7 @@ from nmt.config.schema import (
 )
 from nmt.decoding.search import LengthPenalty
 from nmt.model.attention import ScoreFunction
+from nmt.model.local_attention import GLOBAL, Extent
 from nmt.training.optim import OptimizerName, ScheduleName
 
 _BUDGET_SCHEDULES = (ScheduleName.halving, ScheduleName.linear, ScheduleName.cosine)
@@ -83,7 +84,8 @@ _TRAIN = (
         "model.decoder.input_feeding", lambda c: c.model.decoder.kind is DecoderKind.luong, "model.decoder.kind=luong"
     ),
     _needs(
-        "model.attention.score model.attention.size",
+        "model.attention.score model.attention.size model.attention.normalizer model.attention.extent "
+        "model.attention.heads",
         lambda c: c.model.decoder.kind is not DecoderKind.fixed_vector,
         "attention, which model.decoder.kind=fixed_vector does not have: model.decoder.kind=bahdanau or luong",
     ),
@@ -91,6 +93,26 @@ _TRAIN = (
         "model.attention.size",
         lambda c: c.model.attention.score in _WIDE_SCORES,
         "model.attention.score=additive, concat or coverage (the others are as wide as the decoder's state)",
+    ),
+    _needs(
+        "model.attention.window",
+        lambda c: c.model.attention.extent is not GLOBAL,
+        "model.attention.extent=local_m or local_p",
+    ),
+    _needs(
+        "model.attention.renormalize",
+        lambda c: c.model.attention.extent is Extent.local_p,
+        "model.attention.extent=local_p",
+    ),
+    _needs(
+        "model.attention.gaussians",
+        lambda c: c.model.attention.score is ScoreFunction.gaussian,
+        "model.attention.score=gaussian",
+    ),
+    _needs(
+        "model.attention.max_positions",
+        lambda c: c.model.attention.score is ScoreFunction.location,
+        "model.attention.score=location",
     ),
     Rule(
         "tokenizer.model_type tokenizer.joint tokenizer.vocab_size tokenizer.src_vocab_size tokenizer.tgt_vocab_size "
@@ -225,7 +247,8 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
     keys = given(overrides)
     if "experiment" in keys:  # what an experiment is about
         keys += ["model.decoder.kind"]
-        keys += ["model.attention.score"] if config.model.decoder.kind is not DecoderKind.fixed_vector else []
+        if config.model.decoder.kind is not DecoderKind.fixed_vector:
+            keys += [f"model.attention.{key}" for key in ("score", "normalizer", "extent", "heads")]
     for key in keys:
         if key.split(".")[0] not in ("model", "tokenizer") or key.endswith(".dropout"):
             continue

@@ -1,4 +1,4 @@
-"""Attention scores, masked softmax and context.
+"""Attention: scores, weights, context, and what is carried from step to step.
 
 Every score has the same three parts: ``project_keys`` (once a sentence), ``project_query`` (once a step, or for all
 steps at once) and ``energies``. Queries come as (B, Q, .): Q is 1 for a step of greedy search, K for a step of beam
@@ -6,32 +6,21 @@ search, T when nothing recurs through attention; the source is never copied for 
 """
 
 from enum import Enum
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-
-class Source(NamedTuple):
-    """What stays the same over the steps of decoding a batch.
-
-    memory (B, S, M): encoder outputs; keys (B, S, A): what queries are matched with; mask (B, S): True on real tokens.
-    """
-
-    memory: Tensor
-    keys: Tensor
-    mask: Tensor
-
-    def select(self, rows: Tensor) -> "Source":
-        """The source of the sentences `rows` (R,) alone."""
-        return Source(*(field.index_select(0, rows) for field in self))
-
-
-class AttentionOutput(NamedTuple):
-    """What attention returns: context (B, Q, M) and weights (B, Q, S), each row of which sums to one."""
-
-    context: Tensor
-    weights: Tensor
+from nmt.model.attention_state import AttentionOutput, AttentionState, AttentionStep, Source
+from nmt.model.energies import (
+    additive_energies,
+    advance_centers,
+    coverage_energies,
+    dot_energies,
+    gaussian_energies,
+    location_energies,
+    split_heads,
+)
+from nmt.model.normalizers import Normalizer, normalize
 
 
 class ScoreFunction(Enum):
@@ -43,56 +32,21 @@ class ScoreFunction(Enum):
     general = "general"
     concat = "concat"
     coverage = "coverage"
-
-
-# Energies are at least float32, whatever autocast says: what bfloat16 rounds off an energy of 16 changes a weight by a
-# twentieth.
-
-
-def additive_energies(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
-    """query (B, Q, A), keys (B, S, A), v (A,) -> (B, Q, S): v . tanh(query + key).  # Bahdanau et al. (2015), A.1.2"""
-    query, keys, v = _wide(query, keys, v)
-    with torch.autocast(query.device.type, enabled=False):
-        return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1)) @ v
-
-
-def coverage_energies(query: Tensor, keys: Tensor, coverage: Tensor, coverage_weight: Tensor, v: Tensor) -> Tensor:
-    """The additive score with coverage (B, Q, S), the sum of earlier weights, coverage_weight (A,): v . tanh(query +
-    key + coverage cover).
-
-    # Tu et al. (2016), 3: their linguistic coverage, each word's fertility being one
-    """
-    query, keys, coverage, coverage_weight, v = _wide(query, keys, coverage, coverage_weight, v)
-    with torch.autocast(query.device.type, enabled=False):
-        return torch.tanh(query.unsqueeze(2) + keys.unsqueeze(1) + coverage.unsqueeze(3) * coverage_weight) @ v
-
-
-def dot_energies(query: Tensor, keys: Tensor) -> Tensor:
-    """query (B, Q, A), keys (B, S, A) -> (B, Q, S): the inner products.  # Luong et al. (2015), eq. 8"""
-    query, keys = _wide(query, keys)
-    with torch.autocast(query.device.type, enabled=False):
-        return query @ keys.transpose(1, 2)
-
-
-def _wide(*tensors: Tensor) -> list[Tensor]:
-    """Each in its type, or in float32 if that is narrower."""
-    return [tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]
-
-
-def masked_softmax(energies: Tensor, mask: Tensor) -> Tensor:
-    """energies (B, Q, S), mask (B, S) -> weights (B, Q, S), at least float32: rows sum to one, padding gets exactly 0.
-
-    Every sentence has at least its end-of-sentence token, so no row is masked whole.
-    """
-    energies = energies.to(torch.promote_types(energies.dtype, torch.float32))
-    return energies.masked_fill(~mask.unsqueeze(1), float("-inf")).softmax(-1)
+    location = "location"
+    gaussian = "gaussian"
 
 
 class Attention(nn.Module):
-    """A score with its weights. Subclasses say how keys and queries are made and matched."""
+    """A score with its weights. Subclasses say how keys and queries are made and matched.
+
+    heads: into how many sums over A / heads units each the energy is split; see `nmt.model.multi_head_attention`.
+    """
 
     size: int
+    heads = 1
+    normalizer = Normalizer.softmax
     uses_coverage = False  # whether energies depend on the weights of earlier steps
+    position_width = 0  # of AttentionState.position
 
     def project_keys(self, memory: Tensor) -> Tensor:
         """memory (B, S, M) -> keys (B, S, A)."""
@@ -102,33 +56,55 @@ class Attention(nn.Module):
         """hidden (B, Q, H) -> query (B, Q, A)."""
         raise NotImplementedError
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
-        """query (B, Q, A), keys (B, S, A), coverage as in `forward` -> energies (B, Q, S)."""
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
+        """query (B, Q, A), keys (B, S, A), state (B, Q, .) -> energies (B, Q, S), or (B, Q, S, heads)."""
         raise NotImplementedError
 
-    def initial_coverage(self, memory: Tensor) -> Tensor:
-        """`coverage` before the first step, of memory (B, S, M): (B, S) zeros, or (B, 0) for a score without
-        coverage."""
-        return memory.new_zeros(memory.shape[:2]) if self.uses_coverage else memory.new_zeros(len(memory), 0)
+    def normalize(self, energies: Tensor, mask: Tensor) -> Tensor:
+        """energies (B, Q, S), mask (B, S) or (B, Q, S) -> weights (B, Q, S): rows sum to one, and positions where the
+        mask is False get exactly 0."""
+        return normalize(self.normalizer, energies, mask)
 
-    def update_coverage(self, coverage: Tensor, weights: Tensor) -> Tensor:
-        """`coverage` after a step with these weights, (N, S) both."""
-        return coverage + weights if self.uses_coverage else coverage
+    @property
+    def is_stateful(self) -> bool:
+        """Whether a step depends on earlier ones; where not, all steps can be computed at once."""
+        return self.uses_coverage or self.position_width > 0
 
-    def forward(self, hidden: Tensor, source: Source, coverage: Tensor) -> AttentionOutput:
-        """hidden (B, Q, H): the queries, decoder states -> AttentionOutput.
+    def source(self, memory: Tensor, mask: Tensor) -> Source:
+        """memory (B, S, M), mask (B, S): the encoder's -> what stays the same over the steps."""
+        return Source(memory, self.project_keys(memory), mask)
 
-        coverage (B, Q, S): the sum of each one's weights in the steps before; (B, Q, 0) for a score without coverage.
-        """
-        weights = masked_softmax(self.energies(self.project_query(hidden), source.keys, coverage), source.mask)
-        return AttentionOutput(weights.to(source.memory.dtype) @ source.memory, weights)
+    def initial_state(self, memory: Tensor) -> AttentionState:
+        """The state before the first step, of memory (B, S, M): zeros."""
+        batch, positions, _ = memory.shape
+        return AttentionState(
+            memory.new_zeros(batch, positions if self.uses_coverage else 0),
+            memory.new_zeros(batch, self.position_width),
+        )
 
-    def step(self, hidden: Tensor, source: Source, coverage: Tensor) -> AttentionOutput:
-        """The same for one step of N = B * K hypotheses: hidden (N, H), coverage (N, S or 0) -> context (N, M), weights
-        (N, S)."""
-        rows = (len(source.mask), len(hidden) // len(source.mask))
-        attended = self(hidden.unflatten(0, rows), source, coverage.unflatten(0, rows))
-        return AttentionOutput(*(part.flatten(0, 1) for part in attended))
+    def next_position(self, hidden: Tensor, position: Tensor) -> Tensor:
+        """hidden (N, H), position (N, P) -> the state's position after a step with this query."""
+        return position
+
+    def weights(self, hidden: Tensor, source: Source, state: AttentionState) -> Tensor:
+        """As `forward` -> weights (B, Q, S), or (B, Q * heads, S)."""
+        return self.normalize(self.energies(self.project_query(hidden), source.keys, state), source.mask)
+
+    def attend(self, weights: Tensor, memory: Tensor) -> AttentionOutput:
+        """What `weights` returned and memory (B, S, M) -> AttentionOutput."""
+        return AttentionOutput(weights.to(memory.dtype) @ memory, weights)
+
+    def forward(self, hidden: Tensor, source: Source, state: AttentionState) -> AttentionOutput:
+        """hidden (B, Q, H): the queries, decoder states; state (B, Q, .): of each one -> AttentionOutput."""
+        return self.attend(self.weights(hidden, source, state), source.memory)
+
+    def step(self, hidden: Tensor, source: Source, state: AttentionState) -> AttentionStep:
+        """The same for one step of N = B * K hypotheses: hidden (N, H), state (N, .) -> AttentionStep."""
+        batch = len(source.mask)
+        attended = self(hidden.unflatten(0, (batch, -1)), source, state.unflatten(batch))
+        context, weights = (part.flatten(0, 1) for part in attended)
+        coverage = state.coverage + weights if self.uses_coverage else state.coverage
+        return AttentionStep(context, weights, AttentionState(coverage, self.next_position(hidden, state.position)))
 
 
 class AdditiveAttention(Attention):
@@ -142,14 +118,19 @@ class AdditiveAttention(Attention):
         self.v = nn.Parameter(torch.empty(size))
         nn.init.uniform_(self.v, -(size**-0.5), size**-0.5)
 
+    @property
+    def slopes(self) -> Tensor:
+        """v (A,), or for several heads (A, heads)."""
+        return self.v if self.heads == 1 else split_heads(self.v, self.heads)
+
     def project_keys(self, memory: Tensor) -> Tensor:
         return self.key(memory)
 
     def project_query(self, hidden: Tensor) -> Tensor:
         return self.query(hidden)
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
-        return additive_energies(query, keys, self.v)
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
+        return additive_energies(query, keys, self.slopes)
 
 
 class ConcatAttention(AdditiveAttention):
@@ -172,8 +153,8 @@ class CoverageAttention(AdditiveAttention):
         super().__init__(query_size, memory_size, size)
         self.coverage_weight = nn.Parameter(torch.zeros(size))
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
-        return coverage_energies(query, keys, coverage, self.coverage_weight, self.v)
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
+        return coverage_energies(query, keys, state.coverage, self.coverage_weight, self.slopes)
 
 
 class DotAttention(Attention):
@@ -195,15 +176,15 @@ class DotAttention(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return hidden
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
-        return dot_energies(query, keys)
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
+        return dot_energies(query, keys, self.heads)
 
 
 class ScaledDotAttention(DotAttention):
     """h_t . h_s / sqrt(H): keeps the energies of wide states in the softmax's range.  # Vaswani et al. (2017), eq. 1"""
 
     def project_query(self, hidden: Tensor) -> Tensor:
-        return hidden * hidden.shape[-1] ** -0.5
+        return hidden * (self.size // self.heads) ** -0.5
 
 
 class GeneralAttention(Attention):
@@ -220,12 +201,59 @@ class GeneralAttention(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return hidden
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
-        return dot_energies(query, keys)
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
+        return dot_energies(query, keys, self.heads)
+
+
+class PositionAttention(Attention):
+    """A score that does not look at the source: the query says where to attend to, and keys are of width 0."""
+
+    def __init__(self, query_size: int, width: int):
+        super().__init__()
+        self.size = 0
+        self.query = nn.Linear(query_size, width)
+
+    def project_keys(self, memory: Tensor) -> Tensor:
+        return memory[..., :0]
+
+    def project_query(self, hidden: Tensor) -> Tensor:
+        return self.query(hidden)
+
+
+class LocationAttention(PositionAttention):
+    """softmax(W_a h_t): an energy for each of the first `positions` positions; later ones get no weight.
+
+    # Luong et al. (2015), 3.1
+    """
+
+    def __init__(self, query_size: int, positions: int):
+        super().__init__(query_size, positions)
+
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
+        return location_energies(query, keys.shape[1])
+
+
+class GaussianAttention(PositionAttention):
+    """K Gaussians over positions, whose centers only move forward, normalized over the real positions.
+
+    # Graves (2013), eq. 46-51; there they are not normalized
+    """
+
+    def __init__(self, query_size: int, gaussians: int):
+        super().__init__(query_size, 3 * gaussians)
+        self.position_width = gaussians
+
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
+        importance, sharpness, steps = query.chunk(3, -1)
+        return gaussian_energies(importance, sharpness, advance_centers(state.position, steps), keys.shape[1])
+
+    def next_position(self, hidden: Tensor, position: Tensor) -> Tensor:
+        return advance_centers(position, self.query(hidden).chunk(3, -1)[2])
 
 
 def build_attention(score: ScoreFunction, query_size: int, memory_size: int, size: int) -> Attention:
-    """The module for `score`; `size` (A) is used by additive, concat and coverage alone."""
+    """The module for `score`. size: A of additive, concat and coverage, the number of positions of location, or of
+    Gaussians of gaussian; the others have none."""
     match score:
         case ScoreFunction.additive:
             return AdditiveAttention(query_size, memory_size, size)
@@ -239,5 +267,9 @@ def build_attention(score: ScoreFunction, query_size: int, memory_size: int, siz
             return ScaledDotAttention(query_size, memory_size)
         case ScoreFunction.general:
             return GeneralAttention(query_size, memory_size)
+        case ScoreFunction.location:
+            return LocationAttention(query_size, size)
+        case ScoreFunction.gaussian:
+            return GaussianAttention(query_size, size)
         case _:
             raise ValueError(f"model.attention.score={score}: legal are {', '.join(s.value for s in ScoreFunction)}")

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from nmt.model.attention import Attention, AttentionOutput, Source
+from nmt.model.attention import Attention, AttentionOutput, AttentionState, Source
 from nmt.model.cells import Cell, step_upper_cells
 from nmt.model.dropout import Dropout
 from nmt.model.loss import Loss, cross_entropy
@@ -31,11 +31,11 @@ class LuongOutputs(NamedTuple):
 
 
 class LuongStep(NamedTuple):
-    """states: the cells' new states, (N, state_size) each; attentional (N, H), coverage (N, S or 0), weights (N, S)."""
+    """states: the cells' new states, (N, state_size) each; attentional (N, H), attention's state, weights (N, S)."""
 
     states: tuple[Tensor, ...]
     attentional: Tensor
-    coverage: Tensor
+    attention: AttentionState
     weights: Tensor
 
 
@@ -49,16 +49,20 @@ class LuongLayers(NamedTuple):
     combine: nn.Linear
 
     def step(
-        self, projected: Tensor, states: Sequence[Tensor], attentional: Tensor, coverage: Tensor, source: Source
+        self,
+        projected: Tensor,
+        states: Sequence[Tensor],
+        attentional: Tensor,
+        attention: AttentionState,
+        source: Source,
     ) -> LuongStep:
         """projected (N, gates * H): the words' part of the bottom cell's gates; the rest as in the LuongStep before."""
         if self.input_feed is not None:
             projected = projected + self.input_feed(attentional)
         states = step_upper_cells(self.cells, self.dropout, self.cells[0](projected, states[0]), states)
         hidden = self.cells[-1].output(states[-1])
-        attended = self.attention.step(hidden, source, coverage)
-        coverage = self.attention.update_coverage(coverage, attended.weights)
-        return LuongStep(states, self.attend(attended.context, hidden), coverage, attended.weights)
+        attended = self.attention.step(hidden, source, attention)
+        return LuongStep(states, self.attend(attended.context, hidden), attended.state, attended.weights)
 
     def attend(self, context: Tensor, hidden: Tensor) -> Tensor:
         """context (..., M), hidden (..., H) -> h~ (..., H) = tanh(W_c [c; h]).  # Luong et al. (2015), eq. 5"""
@@ -114,23 +118,24 @@ class ReferenceLoops:
     ) -> BahdanauOutputs:
         """Attends, then updates: projected (T, B, gates * H), the words' part of the gates; start (B, state_size);
         context: what the gates get of the context."""
-        states, attended, coverage = [start], [], attention.initial_coverage(source.memory)
+        states, contexts, weights, attention_state = [start], [], [], attention.initial_state(source.memory)
         for projected_step in projected:
-            attended.append(attention.step(cell.output(states[-1]), source, coverage))
-            coverage = attention.update_coverage(coverage, attended[-1].weights)
-            states.append(cell(projected_step + context(attended[-1].context), states[-1]))
-        contexts, weights = (torch.stack(part) for part in zip(*attended, strict=True))
-        return BahdanauOutputs(torch.stack(states), contexts, weights)
+            attended = attention.step(cell.output(states[-1]), source, attention_state)
+            attention_state = attended.state
+            contexts.append(attended.context)
+            weights.append(attended.weights)
+            states.append(cell(projected_step + context(attended.context), states[-1]))
+        return BahdanauOutputs(torch.stack(states), torch.stack(contexts), torch.stack(weights))
 
     def luong(
         self, layers: LuongLayers, projected: Tensor, states: Sequence[Tensor], attentional: Tensor, source: Source
     ) -> LuongOutputs:
         """Updates, then attends, and feeds h~ to the next step: projected (T, B, gates * H), the words' part of the
         bottom cell's gates; before the first step `states` (B, state_size) of each cell and attentional (B, H)."""
-        coverage, steps = layers.attention.initial_coverage(source.memory), []
+        attention_state, steps = layers.attention.initial_state(source.memory), []
         for projected_step in projected:
-            steps.append(layers.step(projected_step, states, attentional, coverage, source))
-            states, attentional, coverage, _ = steps[-1]
+            steps.append(layers.step(projected_step, states, attentional, attention_state, source))
+            states, attentional, attention_state, _ = steps[-1]
         return LuongOutputs(
             torch.stack([step.attentional for step in steps]), torch.stack([step.weights for step in steps])
         )
@@ -138,14 +143,16 @@ class ReferenceLoops:
     def attend_all(self, attention: Attention, hidden: Tensor, source: Source) -> AttentionOutput:
         """Attention of all steps where no state depends on it: hidden (T, B, H) -> context (B, T, M), weights (B, T,
         S)."""
-        coverage = attention.initial_coverage(source.memory)
-        if not attention.uses_coverage:
-            return attention(hidden.transpose(0, 1), source, coverage.unsqueeze(1).expand(-1, len(hidden), -1))
-        steps = []
+        state = attention.initial_state(source.memory)
+        if not attention.is_stateful:
+            queries = hidden.transpose(0, 1)
+            return attention(queries, source, AttentionState(*(queries[..., :0] for _ in state)))
+        contexts, weights = [], []
         for query in hidden:
-            steps.append(attention.step(query, source, coverage))
-            coverage = attention.update_coverage(coverage, steps[-1].weights)
-        return AttentionOutput(*(torch.stack(part, 1) for part in zip(*steps, strict=True)))
+            context, step_weights, state = attention.step(query, source, state)
+            contexts.append(context)
+            weights.append(step_weights)
+        return AttentionOutput(torch.stack(contexts, 1), torch.stack(weights, 1))
 
     def cross_entropy(
         self,

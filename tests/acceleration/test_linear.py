@@ -8,7 +8,7 @@ from torch.nn import functional
 from nmt.acceleration.fused import linear as padding
 from nmt.acceleration.fused import loss as losses
 from nmt.acceleration.fused.linear import PaddedLinear, linear, padded
-from nmt.model.attention import ScoreFunction, Source, build_attention
+from nmt.model.attention import AttentionState, ScoreFunction, Source, build_attention
 
 
 @pytest.fixture
@@ -73,11 +73,11 @@ def test_energies_are_float32_under_autocast(score):
     attention = build_attention(score, 16, 16, 16)
     memory, hidden = 4 * torch.randn(2, 7, 16), 4 * torch.randn(2, 3, 16)
     mask = torch.ones(2, 7, dtype=torch.bool)
-    coverage = attention.initial_coverage(memory).unsqueeze(1).expand(2, 3, -1)
+    state = AttentionState(*(field.unsqueeze(1).expand(2, 3, -1) for field in attention.initial_state(memory)))
     with torch.autocast("cpu", torch.bfloat16):
         keys, query = attention.project_keys(memory), attention.project_query(hidden)
-        energies = attention.energies(query, keys, coverage)
-        weights = attention(hidden, Source(memory, keys, mask), coverage).weights
-    exact = attention.energies(query.float(), keys.float(), coverage)
+        energies = attention.energies(query, keys, state)
+        weights = attention(hidden, Source(memory, keys, mask), state).weights
+    exact = attention.energies(query.float(), keys.float(), state)
     assert energies.dtype is weights.dtype is torch.float32
     torch.testing.assert_close(energies, exact, rtol=1e-5, atol=1e-5)

@@ -18,6 +18,7 @@ from nmt.config.schema import (
 )
 from nmt.data.batches import BatchOptions
 from nmt.model.attention import ScoreFunction
+from nmt.model.local_attention import Extent
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.training.gradients import LossOptions
 from nmt.training.optim import OptimizerOptions, ScheduleName, ScheduleOptions
@@ -116,6 +117,21 @@ def test_more_hypotheses_than_the_beam_holds_are_refused():
 def test_a_score_with_a_width_of_its_own_asks_for_it(score):
     with pytest.raises(ValueError, match=rf"model\.attention\.size is needed by {score.value} attention; try model"):
         AttentionConfig(score)
+
+
+@pytest.mark.parametrize("score", [ScoreFunction.location, ScoreFunction.gaussian])
+@pytest.mark.parametrize("given", [{"heads": 2}, {"extent": Extent["local_m"]}, {"extent": Extent["local_p"]}])
+def test_a_score_of_positions_has_neither_window_nor_heads(score, given):
+    (key,) = given
+    with pytest.raises(ValueError, match=rf"model\.attention\.{key}=.*{score.value} does not: try model") as error:
+        AttentionConfig(score, **given)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("key", ["window", "heads", "gaussians", "max_positions"])
+def test_the_counts_of_attention_are_positive(key):
+    with pytest.raises(ValueError, match=rf"model\.attention\.{key}"):
+        AttentionConfig(size=4, **{key: 0})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("score", [ScoreFunction.dot, ScoreFunction.scaled_dot, ScoreFunction.general])

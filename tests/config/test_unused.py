@@ -64,6 +64,13 @@ PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
         ),
         (["+experiment=rnnencdec", "model/attention=dot"], "model.attention.score=dot has no effect"),
         (["+experiment=luong_general", "model.attention.size=9"], "model.attention.score=additive, concat or coverage"),
+        (["+experiment=bahdanau", "model.attention.window=3"], "it needs model.attention.extent=local_m or local_p"),
+        (["+experiment=local_m", "model.attention.renormalize=true"], "it needs model.attention.extent=local_p"),
+        (["model.attention.gaussians=3"], "it needs model.attention.score=gaussian"),
+        (["+experiment=gaussian", "model.attention.max_positions=3"], "it needs model.attention.score=location"),
+        (["+experiment=rnnencdec", "model.attention.heads=2"], "model.attention.heads=2 has no effect: it needs att"),
+        (["+experiment=rnnencdec", "model.attention.normalizer=entmax"], "model.attention.normalizer=entmax has no"),
+        (["+experiment=rnnencdec", "model.attention.extent=local_m"], "model.attention.extent=local_m has no effect"),
         (
             ["tokenizer.model=x", "tokenizer.vocab_size=9"],
             "tokenizer.vocab_size=9 has no effect: the models that tokenizer.model=",

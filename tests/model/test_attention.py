@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from nmt.model.attention import (
+    AttentionState,
     ConcatAttention,
     DotAttention,
     GeneralAttention,
@@ -14,12 +15,12 @@ from nmt.model.attention import (
     build_attention,
     coverage_energies,
     dot_energies,
-    masked_softmax,
 )
+from nmt.model.normalizers import masked_softmax
 
 QUERY = torch.tensor([[[1.0, 2.0]]])
 KEYS = torch.tensor([[[0.5, -1.0], [2.0, 3.0]]])
-UNASKED = torch.zeros(1, 1, 0)  # where has been looked before, for scores that do not ask
+NO_STATE = AttentionState(torch.zeros(1, 1, 0), torch.zeros(1, 1, 0))  # of scores that carry nothing
 
 
 def test_additive_energies_are_v_times_tanh_of_query_plus_key():
@@ -41,14 +42,14 @@ def test_dot_energies_are_inner_products():
 
 def test_scaled_dot_divides_by_the_root_of_the_width():
     attention = ScaledDotAttention(2, 2)
-    energies = attention.energies(attention.project_query(QUERY), KEYS, UNASKED)
+    energies = attention.energies(attention.project_query(QUERY), KEYS, NO_STATE)
     torch.testing.assert_close(energies, torch.tensor([[[-1.5, 8.0]]]) / math.sqrt(2))
 
 
 def test_general_multiplies_the_query_with_a_matrix_times_the_memory():
     attention = GeneralAttention(2, 3)
     memory = torch.randn(1, 4, 3)
-    energies = attention.energies(attention.project_query(QUERY), attention.project_keys(memory), UNASKED)
+    energies = attention.energies(attention.project_query(QUERY), attention.project_keys(memory), NO_STATE)
     by_hand = torch.stack([QUERY[0, 0] @ attention.key.weight @ memory[0, s] for s in range(4)])
     torch.testing.assert_close(energies[0, 0], by_hand)
 
@@ -56,7 +57,7 @@ def test_general_multiplies_the_query_with_a_matrix_times_the_memory():
 def test_concat_is_one_matrix_over_query_and_memory():
     attention = ConcatAttention(2, 3, 5)
     memory = torch.randn(1, 4, 3)
-    energies = attention.energies(attention.project_query(QUERY), attention.project_keys(memory), UNASKED)
+    energies = attention.energies(attention.project_query(QUERY), attention.project_keys(memory), NO_STATE)
     joined = torch.cat((attention.query.weight, attention.key.weight), 1)
     by_hand = torch.stack([attention.v @ torch.tanh(joined @ torch.cat((QUERY[0, 0], row))) for row in memory[0]])
     torch.testing.assert_close(energies[0, 0], by_hand)
@@ -85,8 +86,8 @@ def test_a_context_is_the_weighted_memory(score):
     attention = build_attention(score, 4, 4, 6).double()
     memory = torch.randn(2, 3, 4, dtype=torch.float64)
     source = Source(memory, attention.project_keys(memory), torch.tensor([[True] * 3, [True, True, False]]))
-    coverage = attention.initial_coverage(memory).unsqueeze(1).expand(-1, 5, -1)
-    attended = attention(torch.randn(2, 5, 4, dtype=torch.float64), source, coverage)
+    state = AttentionState(*(field.unsqueeze(1).expand(-1, 5, -1) for field in attention.initial_state(memory)))
+    attended = attention(torch.randn(2, 5, 4, dtype=torch.float64), source, state)
     torch.testing.assert_close(attended.context, torch.einsum("bqs,bsm->bqm", attended.weights, memory))
 
 
@@ -94,8 +95,8 @@ def test_many_queries_at_once_are_as_many_steps():
     attention = build_attention(ScoreFunction.additive, 4, 4, 6).double()
     memory, queries = torch.randn(1, 3, 4, dtype=torch.float64), torch.randn(1, 5, 4, dtype=torch.float64)
     source = Source(memory, attention.project_keys(memory), torch.ones(1, 3, dtype=torch.bool))
-    together = attention(queries, source, UNASKED).weights
-    alone = torch.cat([attention(queries[:, [q]], source, UNASKED).weights for q in range(5)], 1)
+    together = attention(queries, source, NO_STATE).weights
+    alone = torch.cat([attention(queries[:, [q]], source, NO_STATE).weights for q in range(5)], 1)
     torch.testing.assert_close(together, alone)
 
 
@@ -106,5 +107,5 @@ def test_dot_between_different_widths_says_what_to_set():
 
 
 def test_an_unknown_score_lists_the_legal_ones():
-    with pytest.raises(ValueError, match="additive, dot, scaled_dot, general, concat, coverage"):
+    with pytest.raises(ValueError, match="additive, dot, scaled_dot, general, concat, coverage, location, gaussian"):
         build_attention("cosine", 4, 4, 4)  # type: ignore[arg-type]

@@ -6,12 +6,15 @@ import torch
 from torch import nn
 
 from nmt.acceleration.fused import FusedLoops
-from nmt.model.attention import CoverageAttention, ScoreFunction, build_attention
+from nmt.model.attention import CoverageAttention, ScoreFunction
 from nmt.model.cells import CellKind
+from nmt.model.composed_attention import AttentionOptions, compose_attention
 from nmt.model.decoder import Bridge, DecoderKind, DecoderSizes, InitHidden, build_decoder
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import Initialization, initialize
+from nmt.model.local_attention import GLOBAL, Extent
 from nmt.model.loops import ReferenceLoops
+from nmt.model.normalizers import Normalizer
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
 
 
@@ -32,6 +35,11 @@ class SmallModel:
     memory: int = 8
     readout: int = 8
     attention_size: int = 5
+    normalizer: Normalizer = Normalizer.softmax
+    extent: Extent = GLOBAL
+    window: int = 10
+    renormalize: bool = False
+    heads: int = 1
     dropout: float = 0.0
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
 
@@ -49,6 +57,17 @@ class SmallModel:
             dropout=self.dropout,
         )
         state_size = 2 * self.hidden if self.cell is CellKind.lstm else self.hidden
+        attention = AttentionOptions(
+            score=self.score,
+            size=self.attention_size,
+            normalizer=self.normalizer,
+            extent=self.extent,
+            window=self.window,
+            renormalize=self.renormalize,
+            heads=self.heads,
+            gaussians=2,
+            max_positions=4,
+        )
         decoder = build_decoder(
             DecoderKind("fixed_vector" if self.decoder == "fixed" else self.decoder),
             DecoderSizes(
@@ -62,7 +81,7 @@ class SmallModel:
                 dropout=self.dropout,
             ),
             bridge=Bridge(self.init_hidden, self.memory // directions, directions, [state_size] * self.layers),
-            build_attention=lambda: build_attention(self.score, self.hidden, self.memory, self.attention_size),
+            build_attention=lambda: compose_attention(attention, self.hidden, self.memory),
             input_feeding=self.input_feeding,
         )
         return Seq2Seq(encoder, decoder, tied_embeddings=self.tied_embeddings, loops=FusedLoops())

@@ -31,6 +31,7 @@ from nmt.model.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
 from nmt.model.dropout import DropoutMask
 from nmt.model.loops import BahdanauOutputs, LuongLayers, LuongOutputs, ReferenceLoops
 from nmt.model.loss import Loss
+from nmt.model.normalizers import Normalizer
 from nmt.model.seq2seq import Seq2Seq
 
 _FUSED_CELLS: dict[type[Cell], type[FusedCell]] = {
@@ -126,7 +127,7 @@ class FusedLoops(ReferenceLoops):
 
     def attend_all(self, attention: Attention, hidden: Tensor, source: Source) -> AttentionOutput:
         """Without the (B, T, S, A) tensor of an additive score's terms. A dot product is one product anyway."""
-        if type(attention) not in _ADDITIVE_SCORES:
+        if not isinstance(attention, AdditiveAttention) or not _has_fused_score(attention):
             return super().attend_all(attention, hidden, source)
         dtype = matmul_dtype(source.keys, hidden)
         with torch.autocast(hidden.device.type, enabled=False):
@@ -155,7 +156,11 @@ class FusedLoops(ReferenceLoops):
 
 def is_fused(cell: Cell, attention: Attention | None = None) -> bool:
     """Whether there are fused versions of this cell and of this score."""
-    return type(cell) in _FUSED_CELLS and (attention is None or type(attention) in _FUSED_SCORES)
+    return type(cell) in _FUSED_CELLS and (attention is None or _has_fused_score(attention))
+
+
+def _has_fused_score(attention: Attention) -> bool:
+    return type(attention) in _FUSED_SCORES and attention.normalizer is Normalizer.softmax
 
 
 def run_side_by_side(cells: Sequence[Cell], projected: Tensor, step_mask: Tensor) -> Tensor:

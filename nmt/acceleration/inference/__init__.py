@@ -85,7 +85,7 @@ def _prepare_decoder(decoder: Decoder, dtype: torch.dtype, fold_memory: bool) ->
         _project_embedding(decoder, [(decoder.cell, "project")], dtype)
     elif isinstance(decoder, BahdanauDecoder | FixedVectorDecoder) and type(decoder) in _FOLDED:
         _project_embedding(decoder, [(decoder.cell, "project"), (decoder.readout, "word")], dtype)
-        if fold_memory:
+        if fold_memory and (isinstance(decoder, FixedVectorDecoder) or decoder.attention.heads == 1):
             fused = fuse_linears([(decoder, "context"), (decoder.readout, "context")])
             return PackedLinear(fused.weight, None, dtype)
     return nn.Identity()

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from nmt.acceleration.inference.linear import PackedLinear
 from nmt.acceleration.matmul import bounded_exp_
-from nmt.model.attention import AdditiveAttention, Attention, CoverageAttention
+from nmt.model.attention import AdditiveAttention, Attention, AttentionState, CoverageAttention
 
 
 class InferenceAdditive(Attention):
@@ -16,12 +16,12 @@ class InferenceAdditive(Attention):
 
     def __init__(self, attention: AdditiveAttention, dtype: torch.dtype):
         super().__init__()
-        self.size = attention.size
+        self.size, self.heads, self.normalizer = attention.size, attention.heads, attention.normalizer
         key, bias = attention.key, attention.key.bias
         self.key = PackedLinear(2 * key.weight, None if bias is None else 2 * bias, dtype)
         self.query = PackedLinear(2 * attention.query.weight, None, dtype)
-        self.slope = -2 * attention.v.detach()
-        self.one = torch.ones_like(self.slope[0])
+        self.slope = -2 * attention.slopes.detach()
+        self.one = self.slope.new_ones(())
 
     def project_keys(self, memory: Tensor) -> Tensor:
         return bounded_exp_(self.key(memory))
@@ -29,7 +29,7 @@ class InferenceAdditive(Attention):
     def project_query(self, hidden: Tensor) -> Tensor:
         return bounded_exp_(self.query(hidden))
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
         return torch.addcmul(self.one, query.unsqueeze(2), keys.unsqueeze(1)).reciprocal_() @ self.slope
 
 
@@ -48,6 +48,6 @@ class InferenceCoverage(InferenceAdditive):
     def project_query(self, hidden: Tensor) -> Tensor:
         return self.query(hidden)
 
-    def energies(self, query: Tensor, keys: Tensor, coverage: Tensor) -> Tensor:
+    def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
         twice = query.unsqueeze(2) + keys.unsqueeze(1)
-        return twice.addcmul_(coverage.unsqueeze(3), self.coverage_weight_twice).neg_().sigmoid_() @ self.slope
+        return twice.addcmul_(state.coverage.unsqueeze(3), self.coverage_weight_twice).neg_().sigmoid_() @ self.slope

@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from nmt.bounds import MAX_LAYERS, between, fraction, positive_int
 from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
+from nmt.model.composed_attention import AttentionOptions
 from nmt.model.decoder import DecoderKind, InitHidden
 from nmt.model.initialization import Initialization
+from nmt.model.local_attention import GLOBAL
 from nmt.model.seq2seq import TiedEmbeddings
 
 
@@ -51,16 +53,27 @@ class DecoderConfig:
 
 
 @dataclass
-class AttentionConfig:
-    score: ScoreFunction = ScoreFunction.additive
-    size: int | None = None
-
+class AttentionConfig(AttentionOptions):
     def __post_init__(self):
-        positive_int(model__attention__size=self.size)
+        positive_int(
+            model__attention__size=self.size,
+            model__attention__window=self.window,
+            model__attention__heads=self.heads,
+            model__attention__gaussians=self.gaussians,
+            model__attention__max_positions=self.max_positions,
+        )
         if self.score in (ScoreFunction.additive, ScoreFunction.concat, ScoreFunction.coverage) and self.size is None:
             raise ValueError(
                 f"model.attention.size is needed by {self.score.value} attention; try model.attention.size=512"
             )
+        if self.score in (ScoreFunction.location, ScoreFunction.gaussian):
+            given = [f"model.attention.heads={self.heads}"] if self.heads > 1 else []
+            given += [f"model.attention.extent={self.extent.value}"] if self.extent is not GLOBAL else []
+            if given:
+                raise ValueError(
+                    f"{given[0]} needs a score that compares the query with the source, and "
+                    f"model.attention.score={self.score.value} does not: try model.attention.score=additive"
+                )
 
 
 @dataclass

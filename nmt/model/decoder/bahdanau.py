@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from nmt.model.attention import Attention, Source
+from nmt.model.attention import Attention, AttentionState, Source
 from nmt.model.decoder.bridge import Bridge
 from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, Step, select_rows
 from nmt.model.decoder.readout import MaxoutReadout
@@ -12,17 +12,16 @@ from nmt.model.encoder import EncoderOutput
 
 
 class BahdanauState(NamedTuple):
-    """layers: the cells' states, (N, state_size) each; coverage (N, S): the sum of the weights so far, of width 0 where
-    the score has none."""
+    """layers: the cells' states, (N, state_size) each; attention: what attention carries from step to step."""
 
     layers: tuple[Tensor, ...]
-    coverage: Tensor
+    attention: AttentionState
 
     def select(self, rows: Tensor) -> "BahdanauState":
-        return BahdanauState(select_rows(self.layers, rows), self.coverage.index_select(0, rows))
+        return BahdanauState(select_rows(self.layers, rows), self.attention.select(rows))
 
     def for_single_position(self) -> "BahdanauState":
-        return self._replace(coverage=self.coverage[:, :1])
+        return self._replace(attention=self.attention.for_single_position())
 
 
 class BahdanauDecoder(Decoder[BahdanauState]):
@@ -41,20 +40,19 @@ class BahdanauDecoder(Decoder[BahdanauState]):
         self.readout = MaxoutReadout(sizes.hidden, sizes.embedding, sizes.memory, sizes.readout)
 
     def source(self, encoded: EncoderOutput) -> Source:
-        return Source(encoded.memory, self.attention.project_keys(encoded.memory), encoded.mask)
+        return self.attention.source(encoded.memory, encoded.mask)
 
     def init_state(self, encoded: EncoderOutput) -> BahdanauState:
-        return BahdanauState(self.bridge(encoded), self.attention.initial_coverage(encoded.memory))
+        return BahdanauState(self.bridge(encoded), self.attention.initial_state(encoded.memory))
 
     def step(self, tokens: Tensor, state: BahdanauState, source: Source) -> Step:
         embedded = self.embedding(tokens)
-        attended = self.attention.step(self.cell.output(state.layers[0]), source, state.coverage)
+        attended = self.attention.step(self.cell.output(state.layers[0]), source, state.attention)
         top = self.cells[-1].output(state.layers[-1])
         features = self.readout(top, self.readout.word(embedded), attended.context)
         bottom = self.cell(self.cell.project(embedded) + self.context(attended.context), state.layers[0])
-        coverage = self.attention.update_coverage(state.coverage, attended.weights)
         layers = self._step_upper_layers(bottom, state.layers)
-        return Step(features, BahdanauState(layers, coverage), attended.weights)
+        return Step(features, BahdanauState(layers, attended.state), attended.weights)
 
     def features(self, tgt_in: Tensor, state: BahdanauState, source: Source) -> Features:
         embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here: a step's numbers lie together

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from nmt.model.attention import Attention, Source
+from nmt.model.attention import Attention, AttentionState, Source
 from nmt.model.decoder.bridge import Bridge
 from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, Step, select_rows
 from nmt.model.encoder import EncoderOutput
@@ -12,20 +12,20 @@ from nmt.model.loops import LuongLayers
 
 
 class LuongState(NamedTuple):
-    """layers: the cells' states, (N, state_size) each; attentional (N, H): h~, of width 0 where it is not fed; coverage
-    (N, S): the sum of the weights so far, of width 0 where the score has none."""
+    """layers: the cells' states, (N, state_size) each; attentional (N, H): h~, of width 0 where it is not fed;
+    attention: what attention carries from step to step."""
 
     layers: tuple[Tensor, ...]
     attentional: Tensor
-    coverage: Tensor
+    attention: AttentionState
 
     def select(self, rows: Tensor) -> "LuongState":
         return LuongState(
-            select_rows(self.layers, rows), self.attentional.index_select(0, rows), self.coverage.index_select(0, rows)
+            select_rows(self.layers, rows), self.attentional.index_select(0, rows), self.attention.select(rows)
         )
 
     def for_single_position(self) -> "LuongState":
-        return self._replace(coverage=self.coverage[:, :1])
+        return self._replace(attention=self.attention.for_single_position())
 
 
 class LuongDecoder(Decoder[LuongState]):
@@ -33,8 +33,8 @@ class LuongDecoder(Decoder[LuongState]):
 
     # Luong et al. (2015), eq. 5 and 3.3
 
-    With input feeding h~_{t-1} enters the bottom cell; without (and without coverage) nothing recurs through attention
-    and all steps are one product. The top layer asks.
+    With input feeding h~_{t-1} enters the bottom cell; without, and where attention has no state, nothing recurs
+    through attention and all steps are one product. The top layer asks.
 
     Footnote 14 of the paper gives the weights of a content score to the word that is fed in, y_{t-1}. Trained here, fed
     back or not, they are those of the word being predicted: with general on the demo corpus the alignment error is 8 %
@@ -51,14 +51,14 @@ class LuongDecoder(Decoder[LuongState]):
         self.combine = nn.Linear(sizes.memory + hidden, hidden, bias=False)
 
     def source(self, encoded: EncoderOutput) -> Source:
-        return Source(encoded.memory, self.attention.project_keys(encoded.memory), encoded.mask)
+        return self.attention.source(encoded.memory, encoded.mask)
 
     def init_state(self, encoded: EncoderOutput) -> LuongState:
         width = self.hidden if self.input_feed is not None else 0
         return LuongState(
             self.bridge(encoded),
             encoded.memory.new_zeros(len(encoded.memory), width),
-            self.attention.initial_coverage(encoded.memory),
+            self.attention.initial_state(encoded.memory),
         )
 
     @property
@@ -67,9 +67,9 @@ class LuongDecoder(Decoder[LuongState]):
 
     def step(self, tokens: Tensor, state: LuongState, source: Source) -> Step:
         projected = self.cell.project(self.embedding(tokens))
-        layers, features, coverage, weights = self.recurrent_layers.step(projected, *state, source)
+        layers, features, attention, weights = self.recurrent_layers.step(projected, *state, source)
         attentional = features if self.input_feed is not None else state.attentional
-        return Step(features, LuongState(layers, attentional, coverage), weights)
+        return Step(features, LuongState(layers, attentional, attention), weights)
 
     def features(self, tgt_in: Tensor, state: LuongState, source: Source) -> Features:
         embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here

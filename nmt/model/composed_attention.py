@@ -1,0 +1,43 @@
+"""One attention of four independent parts: a score, heads, a normalizer and an extent."""
+
+from dataclasses import dataclass
+
+from nmt.model.attention import Attention, ScoreFunction, build_attention
+from nmt.model.local_attention import GLOBAL, Extent, limit_to_window
+from nmt.model.multi_head_attention import MultiHeadAttention
+from nmt.model.normalizers import Normalizer
+
+
+@dataclass
+class AttentionOptions:
+    """The settings ``model.attention``.
+
+    size: A of additive, concat and coverage; gaussians, max_positions: of the scores gaussian and location
+    window: D of local_m and local_p; renormalize: divides the weights of local_p by their sum
+    """
+
+    score: ScoreFunction = ScoreFunction.additive
+    size: int | None = None
+    normalizer: Normalizer = Normalizer.softmax
+    extent: Extent = GLOBAL
+    window: int = 10
+    renormalize: bool = False
+    heads: int = 1
+    gaussians: int = 5
+    max_positions: int = 200
+
+
+def compose_attention(options: AttentionOptions, query_size: int, memory_size: int) -> Attention:
+    """The attention of `options`. Raises ValueError where widths do not fit."""
+    match options.score:
+        case ScoreFunction.gaussian:
+            size = options.gaussians
+        case ScoreFunction.location:
+            size = options.max_positions
+        case _:
+            size = options.size or 0
+    attention = build_attention(options.score, query_size, memory_size, size)
+    attention.normalizer = options.normalizer
+    if options.heads > 1:
+        attention = MultiHeadAttention(attention, options.heads, memory_size)
+    return limit_to_window(attention, options.extent, options.window, query_size, options.renormalize)

@@ -1,0 +1,196 @@
+"""The laws of attention, for normalizers, windows, heads and scores of positions, alone and together."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from nmt.acceleration.fused import FusedLoops
+from nmt.decoding.posterior import posterior_attention
+from nmt.model.attention import AttentionState, ScoreFunction, Source
+from nmt.model.composed_attention import AttentionOptions, compose_attention
+from nmt.model.local_attention import Extent
+from nmt.model.loops import ReferenceLoops
+from nmt.model.normalizers import Normalizer
+from tests.support.models import reference_of
+
+LOCAL_M, LOCAL_P = Extent["local_m"], Extent["local_p"]
+# The sources have up to 7 positions: a window of 3 is cut out of them, one of 5 is a mask.
+KINDS = {
+    "sparsemax": {"normalizer": Normalizer.sparsemax},
+    "entmax": {"normalizer": Normalizer.entmax},
+    "entmax_coverage": {"normalizer": Normalizer.entmax, "score": ScoreFunction.coverage},
+    "entmax_general": {"normalizer": Normalizer.entmax, "score": ScoreFunction.general},
+    "location": {"score": ScoreFunction.location},
+    "gaussian": {"score": ScoreFunction.gaussian},
+    "sparse_gaussian": {"score": ScoreFunction.gaussian, "normalizer": Normalizer.sparsemax},
+    "local_m": {"extent": LOCAL_M, "window": 1},
+    "local_m_masked": {"extent": LOCAL_M, "window": 2, "score": ScoreFunction.general},
+    "local_p": {"extent": LOCAL_P, "window": 1, "score": ScoreFunction.general},
+    "local_p_masked": {"extent": LOCAL_P, "window": 2},
+    "local_p_renormalized": {"extent": LOCAL_P, "window": 1, "renormalize": True, "score": ScoreFunction.dot},
+    "local_coverage": {"extent": LOCAL_M, "window": 1, "score": ScoreFunction.coverage},
+    "heads": {"heads": 2, "attention_size": 6},
+    "heads_general": {"heads": 4, "score": ScoreFunction.general},
+    "heads_scaled_dot": {"heads": 2, "score": ScoreFunction.scaled_dot},
+    "heads_coverage": {"heads": 2, "attention_size": 6, "score": ScoreFunction.coverage},
+    "sparse_local_heads": {"heads": 2, "score": ScoreFunction.dot, "extent": LOCAL_P, "window": 1}
+    | {"normalizer": Normalizer.sparsemax},
+    "masked_local_heads": {"heads": 2, "attention_size": 6, "extent": LOCAL_P, "window": 2, "renormalize": True},
+}
+AS_PUBLISHED = {"local_p", "local_p_masked", "sparse_local_heads"}  # rows sum to less than one
+EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
+DECODERS = pytest.mark.parametrize(
+    ("decoder", "feeding"), [("bahdanau", {}), ("luong", {}), ("luong", {"input_feeding": False})]
+)
+LOOPS = pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
+
+
+def outputs_and_gradients(model, sentences):
+    """logits, weights, and the gradient of every parameter for a loss that has a part in both."""
+    logits, weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    is_token = (sentences.tgt_in != 0).unsqueeze(2)
+    loss = ((logits * is_token).square().sum() / 100) + (weights * is_token).pow(3).sum()
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    return logits, weights, dict(zip(names, torch.autograd.grad(loss, parameters, materialize_grads=True), strict=True))
+
+
+@LOOPS
+@DECODERS
+@EVERY_KIND
+def test_step_by_step_is_teacher_forcing(make, sentences, loops, decoder, feeding, kind):
+    model = make(decoder, **feeding, **KINDS[kind]).with_loops(loops)
+    logits, weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    source, state = model.encode(sentences.src, sentences.src_lengths)
+    for t, tokens in enumerate(sentences.tgt_in.unbind(1)):
+        of_step, state, step_weights = model.step(tokens, state, source)
+        torch.testing.assert_close(of_step, logits[:, t], rtol=1e-10, atol=1e-10)
+        torch.testing.assert_close(step_weights, weights[:, t], rtol=1e-10, atol=1e-10)
+
+
+@DECODERS
+@EVERY_KIND
+def test_fused_is_reference(make, sentences, decoder, feeding, kind):
+    model = make(decoder, **feeding, **KINDS[kind])
+    fast, plain = (outputs_and_gradients(each, sentences) for each in (model, reference_of(model)))
+    for mine, other in zip(fast[:2], plain[:2], strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
+    for name, slope in plain[2].items():
+        torch.testing.assert_close(fast[2][name], slope, rtol=1e-8, atol=1e-11, msg=name)
+        assert slope.abs().sum() > 0, name
+
+
+@EVERY_KIND
+@pytest.mark.parametrize("fold_memory", [True, False])
+def test_inference_is_the_plain_model(make, sentences, kind, fold_memory):
+    for decoder in ("bahdanau", "luong"):
+        model = make(decoder, **KINDS[kind])
+        found = []
+        for stepper in (model, model.for_inference(fold_memory=fold_memory)):
+            with torch.inference_mode():
+                source, state = stepper.encode(sentences.src, sentences.src_lengths)
+                state = state.select(torch.arange(3).repeat_interleave(2))
+                for column in torch.tensor([[4, 9, 5], [6, 7, 22], [4, 4, 8]] * 2).unbind(1):
+                    logits, state, weights = stepper.step(column, state, source)
+                    found.append((logits, weights, *state.attention))
+        for plain, fast in zip(found[:3], found[3:], strict=True):
+            torch.testing.assert_close(fast, plain, rtol=1e-10, atol=1e-12)
+
+
+@EVERY_KIND
+def test_weights_sum_to_one_and_padding_gets_exactly_zero(make, sentences, kind):
+    """local_p as published multiplies a row that sums to one by at least exp(-2), and at most 1."""
+    _, weights = make(**KINDS[kind])(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    sums = weights.sum(2)
+    if kind in AS_PUBLISHED:
+        assert (sums > 0.135).all()
+        assert (sums <= 1 + 1e-12).all()
+        assert (sums < 0.999).any()
+    else:
+        torch.testing.assert_close(sums, torch.ones_like(sums))
+    for row, length in enumerate(sentences.src_lengths):
+        assert (weights[row, :, length:] == 0).all()
+
+
+@EVERY_KIND
+def test_more_padding_changes_nothing_forward_or_backward(make, sentences, kind):
+    wider = sentences._replace(
+        src=functional.pad(sentences.src, (0, 3)), tgt_in=functional.pad(sentences.tgt_in, (0, 2))
+    )
+    model = make(**KINDS[kind])
+    (logits, weights, slopes), found = (outputs_and_gradients(model, each) for each in (sentences, wider))
+    torch.testing.assert_close(found[0][:, :6], logits, rtol=1e-11, atol=1e-12)
+    torch.testing.assert_close(found[1][:, :6, :7], weights, rtol=1e-11, atol=1e-12)
+    for name, slope in slopes.items():
+        torch.testing.assert_close(found[2][name], slope, rtol=1e-10, atol=1e-12, msg=name)
+
+
+@EVERY_KIND
+def test_a_batch_of_many_is_many_batches_of_one(make, sentences, kind):
+    model = make(**KINDS[kind])
+    logits, weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    for row, length in enumerate(sentences.src_lengths):
+        alone = model(sentences.src[[row], :length], length.unsqueeze(0), sentences.tgt_in[[row]])
+        torch.testing.assert_close(logits[[row]], alone[0], rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(weights[[row], :, :length], alone[1], rtol=1e-11, atol=1e-12)
+
+
+@EVERY_KIND
+def test_a_source_of_one_position_has_weight_one(make, sentences, kind):
+    model = make(**KINDS[kind])
+    source, state = model.encode(sentences.src, sentences.src_lengths)
+    for tokens in sentences.tgt_in.t()[:3]:
+        _, state, _ = model.step(tokens, state, source)
+    alone = Source(source.memory[:, 1:2], source.keys[:, 1:2], source.mask[:, 1:2])
+    _, _, weights = model.step(torch.tensor([4, 5, 6]), state.for_single_position(), alone)
+    torch.testing.assert_close(weights, torch.ones(3, 1, dtype=torch.float64))
+
+
+@EVERY_KIND
+def test_posterior_attention_sums_to_one(make, sentences, kind):
+    model = make(**KINDS[kind])
+    with torch.no_grad():
+        found = posterior_attention(
+            model, sentences.src, sentences.src_lengths, sentences.tgt_in, sentences.tgt_out.clamp_min(4)
+        )
+    torch.testing.assert_close(found.sum(2), torch.ones_like(found.sum(2)))
+
+
+@EVERY_KIND
+def test_gradcheck(kind):
+    options = {name: value for name, value in KINDS[kind].items() if name != "attention_size"}
+    torch.manual_seed(3)
+    options = AttentionOptions(size=6, gaussians=2, max_positions=4, **options)  # type: ignore[arg-type]
+    attention = compose_attention(options, 8, 8).double()
+    mask = torch.arange(7) < torch.tensor([[7], [3]])
+    parts = [torch.randn(2, length, 8, dtype=torch.float64).requires_grad_() for length in (7, 2)]
+    coverage, position = attention.initial_state(parts[0])
+    state = AttentionState(*((part + 0.3).unsqueeze(1).repeat(1, 2, 1) for part in (coverage, position)))
+
+    def attend(memory, hidden, *_):
+        return tuple(attention(hidden, attention.source(memory, mask), state))
+
+    assert torch.autograd.gradcheck(attend, (*parts, *attention.parameters()))
+
+
+@EVERY_KIND
+def test_bf16_products_leave_weights_in_float32(make, sentences, kind):
+    model = make(dtype=torch.float32, **KINDS[kind])
+    exact, _ = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    assert weights.dtype is torch.float32
+    assert (logits.float() - exact).norm() < 0.1 * exact.norm()
+
+
+@pytest.mark.parametrize("extent", [LOCAL_M, LOCAL_P])
+@pytest.mark.parametrize("heads", [1, 2])
+def test_a_window_as_long_as_the_source_with_a_flat_gaussian_is_global(make, sentences, extent, heads):
+    options = {"heads": heads, "attention_size": 6}
+    local, plain = make(extent=extent, window=10**7, **options), make(**options)
+    own = local.decoder.attention.attention.state_dict()
+    plain.load_state_dict(
+        {name: weight for name, weight in local.state_dict().items() if ".attention." not in name}
+        | {f"decoder.attention.{name}": weight for name, weight in own.items()}
+    )
+    found, expected = (model(sentences.src, sentences.src_lengths, sentences.tgt_in) for model in (local, plain))
+    torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
