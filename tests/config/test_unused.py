@@ -254,6 +254,6 @@ def test_an_option_of_search_that_can_have_no_effect_is_refused(given, own, said
     decode = overrides.over(DecodeConfig(length_penalty=own))
     if said:
         with pytest.raises(ValueError, match=said):
-            refuse_unused_search(overrides, decode)
+            refuse_unused_search(overrides, decode, ModelConfig())
     else:
-        refuse_unused_search(overrides, decode)
+        refuse_unused_search(overrides, decode, ModelConfig())

@@ -7,6 +7,7 @@ from nmt.bounds import MAX_LAYERS, between, fraction, positive_int
 from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
 from nmt.model.decoder import InitHidden
+from nmt.model.hard_attention import AttentionChoice, HardAttentionOptions
 from nmt.model.initialization import Initialization
 from nmt.model.seq2seq import TiedEmbeddings
 
@@ -63,6 +64,8 @@ class DecoderConfig:
 class AttentionConfig:
     score: ScoreFunction = ScoreFunction.additive
     size: int | None = None
+    choice: AttentionChoice = AttentionChoice.soft
+    hard: HardAttentionOptions = field(default_factory=HardAttentionOptions)
 
     def __post_init__(self):
         positive_int(model__attention__size=self.size)
@@ -79,3 +82,10 @@ class ModelConfig:
     attention: AttentionConfig = field(default_factory=lambda: AttentionConfig(size=512))
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
     initialization: Initialization = Initialization.xavier
+
+    def __post_init__(self):
+        if self.attention.choice is AttentionChoice.hard and self.decoder.kind is DecoderKind.fixed_vector:
+            raise ValueError(
+                "model.attention.choice=hard chooses a source position, and model.decoder.kind=fixed_vector has none to "
+                "choose from: try model.decoder.kind=bahdanau or luong"
+            )
