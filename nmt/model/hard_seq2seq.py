@@ -1,5 +1,6 @@
 """A model with hard attention: the parts of `Seq2Seq`, and words that are predicted from one position each."""
 
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -73,9 +74,8 @@ class HardSeq2Seq(Seq2Seq):
         """Where gradients are asked for, logits are made twice rather than kept."""
         positions, targets, weights = self._teacher_force(src, src_lengths, tgt_in, tgt_out)
         positions = self._predicting(positions)
-        found = []
-        for words in _chunks(positions.weights):
-            found.append(checkpoint(_mixture, self.output, positions, words, use_reentrant=False))
+        again = partial(checkpoint, _mixture, use_reentrant=False) if torch.is_grad_enabled() else _mixture
+        found = [again(self.output, positions, words) for words in _chunks(positions.weights)]
         gold = torch.cat(found).gather(1, targets.unsqueeze(1)).squeeze(1)
         each = torch.zeros(tgt_out.shape, dtype=gold.dtype, device=gold.device)
         return TokenLogProbs(each.masked_scatter(tgt_out != PAD, gold), weights)
