@@ -16,8 +16,7 @@ class _ChunkedMarginal(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, activate, chunk: int, dtype, decoder, memory, sentence, weights, drop, weight, bias, targets):
-        need = any(ctx.needs_input_grad)
+    def forward(ctx, activate, need, chunk, dtype, decoder, memory, sentence, weights, drop, weight, bias, targets):
         accumulation = torch.promote_types(decoder.dtype, torch.float32)
         low_weight, low_bias = weight.to(dtype), bias.to(dtype)
         log_probs = torch.empty(len(targets), dtype=accumulation, device=decoder.device)
@@ -27,8 +26,8 @@ class _ChunkedMarginal(torch.autograd.Function):
         for start in range(0, len(targets), step):
             words = slice(start, start + step)
             parts = decoder[words].unsqueeze(1) + memory[sentence[words]]
-            with torch.enable_grad():
-                parts = parts.detach().requires_grad_()
+            with torch.set_grad_enabled(need):
+                parts = parts.detach().requires_grad_(need)
                 features = activate(parts) * drop[words].unsqueeze(1)
             operand = features.detach().flatten(0, 1).to(dtype)
             logits = torch.addmm(low_bias, operand, low_weight.t()).to(accumulation)
@@ -68,7 +67,7 @@ class _ChunkedMarginal(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, d_nll, _d_log_probs):
         decoder, memory, weights, weight, bias = (grad * d_nll for grad in ctx.saved_tensors)
-        return None, None, None, decoder, memory, None, weights, None, weight, bias, None
+        return None, None, None, None, decoder, memory, None, weights, None, weight, bias, None
 
 
 def marginal_nll(
@@ -83,6 +82,7 @@ def marginal_nll(
     with torch.autocast(kind, enabled=False):
         nll, log_probs = _ChunkedMarginal.apply(
             positions.activate,
+            torch.is_grad_enabled(),
             chunk or (512 if kind == "cpu" else 4096),
             dtype,
             *(positions.decoder, positions.memory, positions.sentence, positions.weights, positions.drop),
