@@ -35,6 +35,8 @@ from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
 from nmt.model.composed_attention import compose_attention
 from nmt.model.decoder import Bridge, Decoder, DecoderSizes, build_decoder
 from nmt.model.encoder import Encoder
+from nmt.model.hard_attention import AttentionChoice
+from nmt.model.hard_seq2seq import HardSeq2Seq
 from nmt.model.initialization import initialize
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
 from nmt.runtime.device import Device, DeviceName, Precision
@@ -148,7 +150,16 @@ def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
         dropout=enc.dropout,
     )
     decoder = _build_decoder(model, encoder.size, tgt_size)
-    return Seq2Seq(encoder, decoder, tied_embeddings=model.tied_embeddings, loops=FusedLoops())
+    match model.attention.choice:
+        case AttentionChoice.soft:
+            return Seq2Seq(encoder, decoder, tied_embeddings=model.tied_embeddings, loops=FusedLoops())
+        case AttentionChoice.hard:
+            return HardSeq2Seq(
+                encoder, decoder, model.attention.hard, tied_embeddings=model.tied_embeddings, loops=FusedLoops()
+            )
+        case _:
+            legal = ", ".join(each.value for each in AttentionChoice)
+            raise ValueError(f"model.attention.choice={model.attention.choice}: legal are {legal}")
 
 
 def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
@@ -185,7 +196,14 @@ def new_model(config: TrainConfig, tokenizer: Tokenizer, device: torch.device) -
         )
     model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
     initialize(model, config.model.initialization)
+    predict_as(model, config.decode)
     return model.to(device)
+
+
+def predict_as(model: Seq2Seq, decode: DecodeConfig) -> None:
+    """From now on a model with hard attention predicts words, and scores them, as `decode` says."""
+    if isinstance(model, HardSeq2Seq):
+        model.prediction = decode.hard_attention
 
 
 class DeviceSettings(Protocol):
@@ -229,6 +247,7 @@ def load(place: str | None, device: torch.device) -> Loaded:
         model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
     checkpoint.check_fit(folder, model.state_dict())
     model.load_state_dict(checkpoint.read(folder, weights_only=True).model, assign=True)
+    predict_as(model, config.decode)
     return Loaded(model.to(device).eval(), tokenizer, config, folder)
 
 
@@ -256,7 +275,8 @@ def translator_of(loaded: Loaded, overrides: DecodeOverrides) -> Translator:
     Raises ValueError for what can have no effect.
     """
     decode = overrides.over(loaded.config.decode)
-    refuse_unused_search(overrides, decode)
+    refuse_unused_search(overrides, decode, loaded.config.model)
+    predict_as(loaded.model, decode)
     return build_translator(loaded.model, loaded.tokenizer, decode)
 
 

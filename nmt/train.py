@@ -22,6 +22,7 @@ from nmt.config.unused import refuse_unused
 from nmt.corpus import Corpus
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.search import LengthPenalty
+from nmt.model.hard_attention import AttentionChoice
 from nmt.runtime.device import seed_everything
 from nmt.runtime.distributed import Distributed, init_distributed
 from nmt.runtime.logs import start_log
@@ -213,6 +214,8 @@ def _validation(config: TrainConfig, valid: Corpus) -> dict[str, str | int | flo
         found["trainer.valid_beam"] = trainer.valid_beam
         found["decode.max_length"] = decode.max_length
         found["decode.length_penalty"] = decode.length_penalty.value
+        hard = config.model.attention.choice is AttentionChoice.hard
+        found["decode.hard_attention"] = decode.hard_attention.value if hard else None
         found["decode.length_penalty_alpha"] = (
             decode.length_penalty_alpha if decode.length_penalty is LengthPenalty.gnmt else None
         )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nmt.analysis.alignment import WordAttention, merge
-from nmt.data.symbols import BOS
+from nmt.data.symbols import BOS, PAD
 
 # Pieces, of source and target, in the copies of one sentence that go through the model together: 32 copies of 128 and
 # 128. Training's memory for that is needed at once, 100 MB where layers are 128 wide.
@@ -58,10 +58,11 @@ def _rows(model, src: Sequence[int], tgt: Sequence[int], first: int) -> Saliency
     sources = torch.tensor(src, device=model.device).expand(len(steps), -1)
     lengths = torch.full((len(steps),), len(src), device=model.device)
     tgt_in = torch.tensor([BOS, *tgt[:-1]], device=model.device).expand(len(steps), -1)
+    tgt_out = torch.full_like(tgt_in, PAD)
+    tgt_out[copy, steps] = torch.tensor(tgt, device=model.device)[steps]
     with torch.enable_grad(), _taken_from(model.encoder.embedding) as taken:
-        features, weights = model.features(sources, lengths, tgt_in)
-        log_probs = model.logits(features[copy, steps]).log_softmax(-1)
-        total = log_probs[copy, torch.tensor(tgt, device=model.device)[steps]].sum()
+        log_probs, weights = model.log_probs(sources, lengths, tgt_in, tgt_out)
+        total = log_probs.sum()
         (embedded,) = taken
         (gradient,) = torch.autograd.grad(total, embedded)
     rows = (weights[copy, steps], gradient.norm(dim=2), (gradient * embedded).sum(2))

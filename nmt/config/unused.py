@@ -17,12 +17,14 @@ from nmt.config.schema import (
     DecodeOverrides,
     DecoderKind,
     EvaluateConfig,
+    ModelConfig,
     SaliencyConfig,
     TrainConfig,
     TranslateConfig,
 )
 from nmt.decoding.search import LengthPenalty
 from nmt.model.attention import ScoreFunction
+from nmt.model.hard_attention import AttentionChoice, HardTraining
 from nmt.model.local_attention import GLOBAL, Extent
 from nmt.training.optim import OptimizerName, ScheduleName
 
@@ -113,6 +115,24 @@ _TRAIN = (
         "model.attention.max_positions",
         lambda c: c.model.attention.score is ScoreFunction.location,
         "model.attention.score=location",
+    ),
+    _needs(
+        "model.attention.choice",
+        lambda c: c.model.decoder.kind is not DecoderKind.fixed_vector,
+        "attention, which model.decoder.kind=fixed_vector does not have: model.decoder.kind=bahdanau or luong",
+    ),
+    _needs(
+        "model.attention.hard.training decode.hard_attention",
+        lambda c: c.model.attention.choice is AttentionChoice.hard,
+        "model.attention.choice=hard",
+    ),
+    _needs(
+        " ".join(f"model.attention.hard.{key}" for key in ("reward", "entropy", "baseline_decay", "expected")),
+        lambda c: (
+            c.model.attention.choice is AttentionChoice.hard
+            and c.model.attention.hard.training is HardTraining.reinforce
+        ),
+        "model.attention.choice=hard and model.attention.hard.training=reinforce",
     ),
     Rule(
         "tokenizer.model_type tokenizer.joint tokenizer.vocab_size tokenizer.src_vocab_size tokenizer.tgt_vocab_size "
@@ -248,7 +268,7 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
     if "experiment" in keys:  # what an experiment is about
         keys += ["model.decoder.kind"]
         if config.model.decoder.kind is not DecoderKind.fixed_vector:
-            keys += [f"model.attention.{key}" for key in ("score", "normalizer", "extent", "heads")]
+            keys += [f"model.attention.{key}" for key in ("score", "normalizer", "extent", "heads", "choice")]
     for key in keys:
         if key.split(".")[0] not in ("model", "tokenizer") or key.endswith(".dropout"):
             continue
@@ -261,9 +281,15 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
             )
 
 
-def refuse_unused_search(overrides: DecodeOverrides, decode: DecodeConfig) -> None:
-    """Raises ValueError for what `overrides` asks for and can have no effect in the search that `decode` describes."""
+def refuse_unused_search(overrides: DecodeOverrides, decode: DecodeConfig, model: ModelConfig) -> None:
+    """Raises ValueError for what `overrides` asks for and can have no effect in the search that `decode` describes,
+    with that model."""
     asked = overrides.given()
+    if "hard_attention" in asked and model.attention.choice is not AttentionChoice.hard:
+        raise ValueError(
+            f"decode.hard_attention={decode.hard_attention.value} has no effect: this model was trained with "
+            f"model.attention.choice={model.attention.choice.value}; leave decode.hard_attention out"
+        )
     if "length_penalty_alpha" in asked and decode.length_penalty is not LengthPenalty.gnmt:
         raise ValueError(
             f"decode.length_penalty_alpha={decode.length_penalty_alpha} has no effect: it needs "

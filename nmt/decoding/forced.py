@@ -15,9 +15,6 @@ from nmt.decoding.batching import batches, pad, windows
 from nmt.decoding.posterior import posterior_attention
 from nmt.decoding.translator import Translation
 
-# Rows of the vocabulary product at once: with 30,000 words 512 rows are 60 MB.
-CHUNK = 512
-
 
 class _Given(NamedTuple):
     """A pair in ids, EOS last on both sides; for each piece the word it belongs to, -1 for EOS."""
@@ -89,8 +86,11 @@ def _force_batch(model, stepper, tokenizer, batch: list[_Given], score: bool) ->
     tgt_in, _ = pad([[BOS, *given.tgt[:-1]] for given in batch])
     tgt_out, _ = pad([given.tgt for given in batch])
     src, src_lengths, tgt_in, tgt_out = (each.to(model.device) for each in (src, src_lengths, tgt_in, tgt_out))
-    features, weights = model.features(src, src_lengths, tgt_in)
-    totals = _log_probs(model, features, tgt_out) if score else [math.nan] * len(batch)
+    if score:
+        log_probs, weights = model.log_probs(src, src_lengths, tgt_in, tgt_out)
+        totals = log_probs.double().sum(1).tolist()
+    else:
+        weights, totals = model.features(src, src_lengths, tgt_in).weights, [math.nan] * len(batch)
     if stepper:
         weights = posterior_attention(stepper, src, src_lengths, tgt_in, tgt_out)
     weights = weights.float().cpu().numpy()
@@ -115,18 +115,6 @@ def log_probs_by_steps(model, src: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> T
         log_probs = logits.float().log_softmax(-1).gather(1, words.unsqueeze(1)).squeeze(1)
         totals += log_probs.double() * (words != PAD)
     return totals
-
-
-def _log_probs(model, features: Tensor, tgt_out: Tensor) -> list[float]:
-    """features (B, T, R), tgt_out (B, T) -> of each sentence; a (B, T, V) tensor never exists."""
-    is_token = tgt_out != PAD
-    targets = tgt_out[is_token]
-    found = [
-        model.logits(rows).float().log_softmax(-1).gather(1, ids.unsqueeze(1)).squeeze(1)
-        for rows, ids in zip(features[is_token].split(CHUNK), targets.split(CHUNK), strict=True)
-    ]
-    each = torch.zeros(tgt_out.shape, dtype=torch.float64, device=tgt_out.device)
-    return each.masked_scatter(is_token, torch.cat(found).double()).sum(1).tolist()
 
 
 def _without_weights(tokenizer, given: _Given) -> Translation:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nmt.model.attention import Attention, AttentionOutput, AttentionState, Source
 from nmt.model.cells import Cell, step_upper_cells
 from nmt.model.dropout import Dropout
+from nmt.model.hard_attention import Marginal, Positions, marginal_nll
 from nmt.model.loss import Loss, cross_entropy
 
 
@@ -24,10 +25,12 @@ class BahdanauOutputs(NamedTuple):
 
 
 class LuongOutputs(NamedTuple):
-    """Time-major: attentional (T, B, H), Luong's h~ of every step; weights (T, B, S)."""
+    """Time-major: attentional (T, B, H), Luong's h~ of every step; weights (T, B, S); states (T + 1, B, state_size) of
+    the top cell, the first included."""
 
     attentional: Tensor
     weights: Tensor
+    states: Tensor
 
 
 class LuongStep(NamedTuple):
@@ -132,12 +135,15 @@ class ReferenceLoops:
     ) -> LuongOutputs:
         """Updates, then attends, and feeds h~ to the next step: projected (T, B, gates * H), the words' part of the
         bottom cell's gates; before the first step `states` (B, state_size) of each cell and attentional (B, H)."""
-        attention_state, steps = layers.attention.initial_state(source.memory), []
+        attention_state, steps, top = layers.attention.initial_state(source.memory), [], [states[-1]]
         for projected_step in projected:
             steps.append(layers.step(projected_step, states, attentional, attention_state, source))
             states, attentional, attention_state, _ = steps[-1]
+            top.append(states[-1])
         return LuongOutputs(
-            torch.stack([step.attentional for step in steps]), torch.stack([step.weights for step in steps])
+            torch.stack([step.attentional for step in steps]),
+            torch.stack([step.weights for step in steps]),
+            torch.stack(top),
         )
 
     def attend_all(self, attention: Attention, hidden: Tensor, source: Source) -> AttentionOutput:
@@ -166,6 +172,10 @@ class ReferenceLoops:
     ) -> Loss:
         """See `nmt.model.loss.cross_entropy`."""
         return cross_entropy(features, weight, bias, tgt_out, smoothing=smoothing, token_positions=token_positions)
+
+    def marginal_nll(self, positions: Positions, output: nn.Linear, targets: Tensor) -> Marginal:
+        """See `nmt.model.hard_attention.marginal_nll`."""
+        return marginal_nll(positions, output.weight, output.bias, targets)
 
     def for_inference(self, model: Any, *, fold_memory: bool, rescore_top_k: int) -> StepModel:
         """What search uses instead of `model`, a Seq2Seq: the model itself. For the options see

@@ -2,11 +2,14 @@
 
 import copy
 from enum import Enum
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
+from nmt.data.symbols import PAD
 from nmt.model.attention import Source
-from nmt.model.decoder import Decoder, Features, State
+from nmt.model.decoder import Decoder, Features, State, Step
 from nmt.model.encoder import Encoder
 from nmt.model.loops import ReferenceLoops, StepModel
 from nmt.model.loss import Loss, guided_cross_entropy
@@ -21,6 +24,17 @@ class TiedEmbeddings(Enum):
     none = "none"
     target = "target"
     all = "all"
+
+
+class TokenLogProbs(NamedTuple):
+    """log_probs (B, T): of each target token, 0 on padding; weights (B, T, S)."""
+
+    log_probs: Tensor
+    weights: Tensor
+
+
+# Rows of the vocabulary product at once: with 30,000 words 512 rows are 60 MB.
+CHUNK = 512
 
 
 class Seq2Seq(nn.Module):
@@ -77,8 +91,12 @@ class Seq2Seq(nn.Module):
 
     def step(self, tokens: Tensor, state: State, source: Source) -> tuple[Tensor, State, Tensor]:
         """tokens (N,), state of N = B * K rows, source of B rows -> logits (N, V), state, weights (N, S)."""
-        features, state, weights = self.decoder.step(tokens, state, source)
-        return self.logits(features), state, weights
+        step = self.decoder.step(tokens, state, source)
+        return self.predict(self.decoder, self.output, step, source), step.state, step.weights
+
+    def predict(self, decoder: Decoder, output: nn.Module, step: Step, source: Source) -> Tensor:
+        """A step of `decoder` -> logits (N, V) by `output`; both this model's, or what inference has in their place."""
+        return output(step.features)
 
     def with_loops(self, loops: ReferenceLoops) -> "Seq2Seq":
         """The same weights, run by other loops."""
@@ -108,6 +126,19 @@ class Seq2Seq(nn.Module):
         features, weights = self.features(src, src_lengths, tgt_in)
         return self.logits(features), weights
 
+    def log_probs(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> TokenLogProbs:
+        """Log-probabilities of the real tokens of tgt_out (B, T), at least float32; a (B, T, V) tensor never exists."""
+        features, weights = self.features(src, src_lengths, tgt_in)
+        is_token = tgt_out != PAD
+        found = []
+        for rows, ids in zip(features[is_token].split(CHUNK), tgt_out[is_token].split(CHUNK), strict=True):
+            logits = self.logits(rows)
+            log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
+            found.append(log_probs.gather(1, ids.unsqueeze(1)).squeeze(1))
+        gold = torch.cat(found)
+        each = torch.zeros(tgt_out.shape, dtype=gold.dtype, device=gold.device)
+        return TokenLogProbs(each.masked_scatter(is_token, gold), weights)
+
     def loss(
         self,
         src: Tensor,
@@ -129,6 +160,9 @@ class Seq2Seq(nn.Module):
         if links is None or not guidance:
             return loss
         return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, links))
+
+    def after_update(self, nll: float) -> None:
+        """Told of every update that changed the weights. nll: in nats a target token, the same on all ranks."""
 
     def loss_from_features(
         self, features: Tensor, tgt_out: Tensor, smoothing: float = 0.0, token_positions: Tensor | None = None

@@ -110,6 +110,7 @@ class Trainer:
         if math.isfinite(norm) and math.isfinite(nll):
             progress.skipped_in_row = 0
             state.step(self.flags.spent)
+            state.model.after_update(nll / tokens)
             progress.window.add(nll, tokens, norm)
         else:
             self._skip(nll, norm)

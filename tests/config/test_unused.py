@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from nmt.cli import CONFIGS
 from nmt.config.schema import (
+    AttentionConfig,
     DecodeConfig,
     DecodeOverrides,
     DecoderConfig,
@@ -19,6 +20,7 @@ from nmt.config.schema import (
 )
 from nmt.config.unused import given, refuse_other_model, refuse_unused, refuse_unused_search
 from nmt.decoding.search import LengthPenalty, SearchOptions
+from nmt.model.hard_attention import AttentionChoice, HardPrediction
 from nmt.training.options import TrainerOptions
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
@@ -62,6 +64,9 @@ PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
             ["+experiment=rnnencdec", "model.attention.size=9"],
             "attention, which model.decoder.kind=fixed_vector does not",
         ),
+        (["model.attention.hard.training=reinforce"], "it needs model.attention.choice=hard"),
+        (["+experiment=hard_marginal", "model.attention.hard.entropy=1"], "model.attention.hard.training=reinforce"),
+        (["decode.hard_attention=most_probable"], "it needs model.attention.choice=hard"),
         (["+experiment=rnnencdec", "model/attention=dot"], "model.attention.score=dot has no effect"),
         (["+experiment=luong_general", "model.attention.size=9"], "model.attention.score=additive, concat or coverage"),
         (["+experiment=bahdanau", "model.attention.window=3"], "it needs model.attention.extent=local_m or local_p"),
@@ -261,6 +266,14 @@ def test_an_option_of_search_that_can_have_no_effect_is_refused(given, own, said
     decode = overrides.over(DecodeConfig(length_penalty=own))
     if said:
         with pytest.raises(ValueError, match=said):
-            refuse_unused_search(overrides, decode)
+            refuse_unused_search(overrides, decode, ModelConfig())
     else:
-        refuse_unused_search(overrides, decode)
+        refuse_unused_search(overrides, decode, ModelConfig())
+
+
+def test_how_hard_attention_predicts_is_refused_for_soft_attention():
+    overrides = DecodeOverrides(hard_attention=HardPrediction.most_probable)  # pyright: ignore[reportCallIssue]
+    decode, hard = overrides.over(DecodeConfig()), AttentionConfig(size=8, choice=AttentionChoice.hard)
+    refuse_unused_search(overrides, decode, ModelConfig(attention=hard))
+    with pytest.raises(ValueError, match=r"decode\.hard_attention=most_probable has no effect: this model"):
+        refuse_unused_search(overrides, decode, ModelConfig())

@@ -31,6 +31,7 @@ KINDS = {
         "model__decoder__init_hidden": "last",
         "model__attention__size": None,
     },
+    "hard": {"model__attention__choice": "hard", "loss__label_smoothing": 0},
 }
 
 

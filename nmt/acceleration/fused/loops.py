@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nmt.acceleration.fused import cudnn, loss
+from nmt.acceleration.fused import cudnn, loss, marginal
 from nmt.acceleration.fused.attend_all import AttendAll
 from nmt.acceleration.fused.bahdanau import BahdanauLoop
 from nmt.acceleration.fused.cells import FusedCell, FusedGRU, FusedGRUResetAfter, FusedLSTM
@@ -29,6 +29,7 @@ from nmt.model.attention import (
 )
 from nmt.model.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
 from nmt.model.dropout import DropoutMask
+from nmt.model.hard_attention import Marginal, Positions
 from nmt.model.loops import BahdanauOutputs, LuongLayers, LuongOutputs, ReferenceLoops
 from nmt.model.loss import Loss
 from nmt.model.normalizers import Normalizer
@@ -118,12 +119,12 @@ class FusedLoops(ReferenceLoops):
             drawn = DropoutMask(shape, dropout.probability, attentional.device)
             drops = drawn.mask.to(attentional.dtype).mul_(drawn.scale)
         with torch.autocast(projected.device.type, enabled=False):
-            outputs, weights = LuongLoop.apply(
+            outputs, weights, top_states = LuongLoop.apply(
                 *(_fused_cell(cells[0], projected, dtype), dtype, projected, attentional),
                 *(source.memory, _keys(attention, source), source.mask),
                 *(layers.input_feed.weight, layers.combine.weight, *_score_weights(attention), drops, *by_layer),
             )
-        return LuongOutputs(outputs[1:].to(attentional.dtype), weights)
+        return LuongOutputs(outputs[1:].to(attentional.dtype), weights, top_states.to(states[-1].dtype))
 
     def attend_all(self, attention: Attention, hidden: Tensor, source: Source) -> AttentionOutput:
         """Without the (B, T, S, A) tensor of an additive score's terms. A dot product is one product anyway."""
@@ -148,9 +149,17 @@ class FusedLoops(ReferenceLoops):
     ) -> Loss:
         return loss.cross_entropy(features, weight, bias, tgt_out, smoothing=smoothing, token_positions=token_positions)
 
+    def marginal_nll(self, positions: Positions, output: nn.Linear, targets: Tensor) -> Marginal:
+        return marginal.marginal_nll(positions, output.weight, output.bias, targets)
+
     def for_inference(self, model: Seq2Seq, *, fold_memory: bool, rescore_top_k: int) -> InferenceModel:
         return InferenceModel(
-            model.encoder, model.decoder, model.output, fold_memory=fold_memory, rescore_top_k=rescore_top_k
+            model.encoder,
+            model.decoder,
+            model.output,
+            model.predict,
+            fold_memory=fold_memory,
+            rescore_top_k=rescore_top_k,
         )
 
 

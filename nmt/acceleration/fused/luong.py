@@ -20,7 +20,7 @@ class LuongLoop(torch.autograd.Function):
     fed_weight (gates * H, H), combine_weight (H, M + H); query (A, H), v (A,), coverage_weight (A,): as above
     drops (L - 1, T, B, H): what each upper layer's input is multiplied by, or None
     layers: of every layer weight, bias, start; then of every upper one the weight and bias of its input
-    -> h~ (T + 1, B, H), the first included, and weights (T, B, S).
+    -> h~ (T + 1, B, H), the first included, weights (T, B, S), and the top's states (T + 1, B, state_size).
     """
 
     @staticmethod
@@ -94,11 +94,11 @@ class LuongLoop(torch.autograd.Function):
             *(buffer for cell in cells for buffer in cell.buffers),
             *attention.buffers,
         )
-        return outputs, attention.weights
+        return outputs, attention.weights, top.states
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, d_outputs, d_weights):
+    def backward(ctx, d_outputs, d_weights, d_top_states):
         input_feed_weight, combine_weight, outputs, matmul_inputs, drops, dropped, *rest = ctx.saved_tensors
         matmul_inputs = outputs if matmul_inputs is None else matmul_inputs
         cell_type, depth, width, attention_type = ctx.types
@@ -113,6 +113,8 @@ class LuongLoop(torch.autograd.Function):
             all_queries = top.all_queries(1)
             attention.start_backward(all_queries, torch.zeros_like(attention.contexts), d_weights)
             gradients = [torch.zeros_like(cell.state[0]) for cell in cells]
+            if d_top_states is not None:
+                gradients[-1].add_(d_top_states[-1])
             d_attentional = torch.zeros_like(outputs[0])
             d_combined = torch.empty_like(matmul_inputs[1:])  # before the tanh
             for t in reversed(range(steps)):
@@ -128,6 +130,8 @@ class LuongLoop(torch.autograd.Function):
                     d_below = cells[layer].d_gate[t] @ inputs[layer - 1]
                     gradients[layer - 1][:, :size].add_(d_below if drops is None else d_below * drops[layer - 1, t])
                 cells[0].backward_step(t, gradients[0])
+                if d_top_states is not None:
+                    gradients[-1].add_(d_top_states[t])
                 d_attentional.zero_()
                 addmm_(d_attentional, cells[0].d_gate[t], input_feed_weight)
             if d_outputs is not None:

@@ -7,6 +7,7 @@ as it is.
 """
 
 import copy
+from collections.abc import Callable
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -20,7 +21,7 @@ from nmt.acceleration.inference.output import OutputLayer
 from nmt.acceleration.matmul import matmul_dtype
 from nmt.model.attention import AdditiveAttention, ConcatAttention, CoverageAttention, Source
 from nmt.model.cells import Cell
-from nmt.model.decoder import BahdanauDecoder, Decoder, FixedVectorDecoder, LuongDecoder, State
+from nmt.model.decoder import BahdanauDecoder, Decoder, FixedVectorDecoder, LuongDecoder, State, Step
 from nmt.model.encoder import Encoder
 
 # Tables of words beyond this size are not made. For 6,000 words and 256 and 512 units both sides take 86 MB in float32.
@@ -39,9 +40,19 @@ class InferenceModel:
     fold_memory: a step has several rows for a sentence. With one hypothesis per sentence, folding costs as much as it
     saves.
     rescore_top_k: as many of a row's largest logits are in float32 whatever the products run in.
+    predict: the model's, which makes logits of a step of the decoder and the output layer.
     """
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, output: nn.Linear, *, fold_memory: bool, rescore_top_k: int):
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        output: nn.Linear,
+        predict: Callable[[Decoder, nn.Module, Step, Source], Tensor],
+        *,
+        fold_memory: bool,
+        rescore_top_k: int,
+    ):
         dtype = matmul_dtype(output.weight, output.weight)
         self._kind = output.weight.device.type
         with self._inference_mode():
@@ -54,6 +65,7 @@ class InferenceModel:
             self._fold_memory = _prepare_decoder(self._decoder, dtype, fold_memory)
             _replace(self._decoder, dtype)
             self._output = OutputLayer(output, dtype, rescore_top_k)
+            self._predict = predict
 
     def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Source, State]:
         """As Seq2Seq.encode; the memory (B, S, .) may be of another width."""
@@ -65,8 +77,8 @@ class InferenceModel:
     def step(self, tokens: Tensor, state: State, source: Source) -> tuple[Tensor, State, Tensor]:
         """As Seq2Seq.step."""
         with self._inference_mode():
-            features, state, weights = self._decoder.step(tokens, state, source)
-            return self._output(features), state, weights
+            step = self._decoder.step(tokens, state, source)
+            return self._predict(self._decoder, self._output, step, source), step.state, step.weights
 
     @contextmanager
     def _inference_mode(self):

@@ -6,6 +6,7 @@ from typing import Any
 
 from nmt.bounds import positive_int
 from nmt.decoding.search import SearchOptions
+from nmt.model.hard_attention import HardPrediction
 
 
 @dataclass
@@ -13,6 +14,7 @@ class DecodeConfig(SearchOptions):
     """How a run's validations decode, but for the beam, which is trainer.valid_beam."""
 
     batch_size: int = 64
+    hard_attention: HardPrediction = HardPrediction.marginal
 
     def __post_init__(self):
         positive_int(decode__beam=self.beam, decode__batch_size=self.batch_size, decode__max_length=self.max_length)

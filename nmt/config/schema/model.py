@@ -7,6 +7,7 @@ from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
 from nmt.model.composed_attention import AttentionOptions
 from nmt.model.decoder import DecoderKind, InitHidden
+from nmt.model.hard_attention import AttentionChoice, HardAttentionOptions
 from nmt.model.initialization import Initialization
 from nmt.model.local_attention import GLOBAL
 from nmt.model.seq2seq import TiedEmbeddings
@@ -54,6 +55,9 @@ class DecoderConfig:
 
 @dataclass
 class AttentionConfig(AttentionOptions):
+    choice: AttentionChoice = AttentionChoice.soft
+    hard: HardAttentionOptions = field(default_factory=HardAttentionOptions)
+
     def __post_init__(self):
         positive_int(
             model__attention__size=self.size,
@@ -83,3 +87,10 @@ class ModelConfig:
     attention: AttentionConfig = field(default_factory=lambda: AttentionConfig(size=512))
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
     initialization: Initialization = Initialization.xavier
+
+    def __post_init__(self):
+        if self.attention.choice is AttentionChoice.hard and self.decoder.kind is DecoderKind.fixed_vector:
+            raise ValueError(
+                "model.attention.choice=hard chooses a source position, and model.decoder.kind=fixed_vector has none to "
+                "choose from: try model.decoder.kind=bahdanau or luong"
+            )

@@ -11,6 +11,7 @@ from nmt.config.schema.decoding import DecodeConfig
 from nmt.config.schema.model import ModelConfig
 from nmt.data.batches import BatchOptions
 from nmt.model.decoder import DecoderKind
+from nmt.model.hard_attention import AttentionChoice
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.runtime.device import DeviceName, Precision
 from nmt.training.gradients import LossOptions
@@ -78,6 +79,11 @@ class TrainConfig:
         if self.guided_alignment.links and self.model.decoder.kind is DecoderKind.fixed_vector:
             raise ValueError(
                 "guided_alignment.links teach attention, which model.decoder.kind=fixed_vector does not have"
+            )
+        if self.loss.label_smoothing and self.model.attention.choice is AttentionChoice.hard:
+            raise ValueError(
+                f"loss.label_smoothing={self.loss.label_smoothing:g} is not defined for model.attention.choice=hard, "
+                "which weighs positions by the probability of the word itself: set loss.label_smoothing=0"
             )
         # Whether one's own models share a vocabulary is seen when they are read.
         own = self.tokenizer.model or self.tokenizer.src_model

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from nmt.model.attention import Attention, AttentionState, Source
 from nmt.model.decoder.bridge import Bridge
 from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, Step, select_rows
-from nmt.model.decoder.readout import MaxoutReadout
+from nmt.model.decoder.readout import Maxout, MaxoutReadout
 from nmt.model.encoder import EncoderOutput
 
 
@@ -49,7 +49,8 @@ class BahdanauDecoder(Decoder[BahdanauState]):
         embedded = self.embedding(tokens)
         attended = self.attention.step(self.cell.output(state.layers[0]), source, state.attention)
         top = self.cells[-1].output(state.layers[-1])
-        features = self.readout(top, self.readout.word(embedded), attended.context)
+        word = self.readout.word(embedded)
+        features = self.readout.without_context(top, word) if self.hard else self.readout(top, word, attended.context)
         bottom = self.cell(self.cell.project(embedded) + self.context(attended.context), state.layers[0])
         layers = self._step_upper_layers(bottom, state.layers)
         return Step(features, BahdanauState(layers, attended.state), attended.weights)
@@ -59,6 +60,14 @@ class BahdanauDecoder(Decoder[BahdanauState]):
         projected = self.loops.linear(self.cell.project, embedded)
         outputs = self.loops.bahdanau(self.cell, self.attention, self.context, projected, state.layers[0], source)
         hidden = self._run_upper_layers(self.cell.output(outputs.states), state.layers)[:-1]
-        features = self.readout(hidden, self.loops.linear(self.readout.word, embedded), outputs.contexts)
-        features = self.dropout(features)
-        return Features(features.transpose(0, 1), outputs.weights.transpose(0, 1))
+        word, weights = self.loops.linear(self.readout.word, embedded), outputs.weights.transpose(0, 1)
+        if self.hard:
+            return Features(self.readout.without_context(hidden, word).transpose(0, 1), weights)
+        features = self.dropout(self.readout(hidden, word, outputs.contexts))
+        return Features(features.transpose(0, 1), weights)
+
+    def context_part(self, memory: Tensor) -> Tensor:
+        return self.readout.context(memory)
+
+    def activate(self, parts: Tensor) -> Tensor:
+        return Maxout.apply(parts)

@@ -73,9 +73,13 @@ class DecoderSizes:
 
 
 class Decoder(nn.Module, Generic[StateT]):
-    """The target embedding, a stack of cells, and the interface. loops: what runs over all steps; Seq2Seq sets it."""
+    """The target embedding, a stack of cells, and the interface. loops: what runs over all steps; Seq2Seq sets it.
+
+    hard: `features` lack the context, and `context_part` and `activate` complete them; HardSeq2Seq sets it.
+    """
 
     has_attention = True
+    hard = False
     features_size: int
 
     def __init__(self, sizes: DecoderSizes):
@@ -107,6 +111,17 @@ class Decoder(nn.Module, Generic[StateT]):
 
     def features(self, tgt_in: Tensor, state: StateT, source: Source) -> Features:
         """tgt_in (B, T), the state of `init_state` -> Features: the numbers of T calls of `step`, faster."""
+        raise NotImplementedError
+
+    def context_part(self, memory: Tensor) -> Tensor:
+        """For hard attention: memory (B, S, M), as the step wants it -> each position's part of the features, (B, S, P).
+
+        P is the width that features without a context have.
+        """
+        raise NotImplementedError
+
+    def activate(self, parts: Tensor) -> Tensor:
+        """For hard attention: features without a context plus a position's part, (..., P) -> features (..., R)."""
         raise NotImplementedError
 
     def _step_upper_layers(self, bottom: Tensor, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from nmt.model.attention import Attention, AttentionState, Source
@@ -44,6 +45,7 @@ class LuongDecoder(Decoder[LuongState]):
     def __init__(self, sizes: DecoderSizes, *, attention: Attention, bridge: Bridge, input_feeding: bool = True):
         super().__init__(sizes)
         self.features_size = sizes.hidden
+        self.memory_size = sizes.memory
         self.attention = attention
         self.bridge = bridge
         hidden = sizes.hidden
@@ -69,6 +71,8 @@ class LuongDecoder(Decoder[LuongState]):
         projected = self.cell.project(self.embedding(tokens))
         layers, features, attention, weights = self.recurrent_layers.step(projected, *state, source)
         attentional = features if self.input_feed is not None else state.attentional
+        if self.hard:
+            features = self._without_context(self.cells[-1].output(layers[-1]))
         return Step(features, LuongState(layers, attentional, attention), weights)
 
     def features(self, tgt_in: Tensor, state: LuongState, source: Source) -> Features:
@@ -76,8 +80,24 @@ class LuongDecoder(Decoder[LuongState]):
         if self.input_feed is not None:
             projected = self.loops.linear(self.cell.project, embedded)
             outputs = self.loops.luong(self.recurrent_layers, projected, state.layers, state.attentional, source)
+            if self.hard:
+                hidden = self.cells[-1].output(outputs.states[1:])
+                return Features(self._without_context(hidden).transpose(0, 1), outputs.weights.transpose(0, 1))
             return Features(self.dropout(outputs.attentional).transpose(0, 1), outputs.weights.transpose(0, 1))
         hidden = self._run_upper_layers(self.loops.outputs(self.cell, embedded, state.layers[0]), state.layers)[1:]
         attended = self.loops.attend_all(self.attention, hidden, source)
+        if self.hard:
+            return Features(self._without_context(hidden).transpose(0, 1), attended.weights)
         features = self.recurrent_layers.attend(attended.context, hidden.transpose(0, 1))
         return Features(self.dropout(features), attended.weights)
+
+    def context_part(self, memory: Tensor) -> Tensor:
+        return self.combine(torch.cat((memory, memory.new_zeros(*memory.shape[:-1], self.hidden)), -1))
+
+    def activate(self, parts: Tensor) -> Tensor:
+        return torch.tanh(parts)
+
+    def _without_context(self, hidden: Tensor) -> Tensor:
+        """W_c [0; h], for hidden (..., H): with W_c [c; 0] it is what h~ is the tanh of."""
+        nothing = hidden.new_zeros(*hidden.shape[:-1], self.memory_size)
+        return self.combine(torch.cat((nothing, hidden), -1))

@@ -42,5 +42,8 @@ class MaxoutReadout(nn.Module):
 
         projected: what `word` makes of the embedding; it does not recur, so training makes it for all steps at once.
         """
-        pairs = self.state(hidden) + projected + self.context(context)
-        return Maxout.apply(pairs)
+        return Maxout.apply(self.without_context(hidden, projected) + self.context(context))
+
+    def without_context(self, hidden: Tensor, projected: Tensor) -> Tensor:
+        """What the context is added to, (..., 2 size), before the larger of each pair is taken."""
+        return self.state(hidden) + projected

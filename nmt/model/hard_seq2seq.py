@@ -1,0 +1,180 @@
+"""A model with hard attention: the parts of `Seq2Seq`, and words that are predicted from one position each."""
+
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from nmt.data.symbols import PAD
+from nmt.model.attention import Source
+from nmt.model.decoder import Decoder, Step
+from nmt.model.encoder import Encoder
+from nmt.model.hard_attention import (
+    HardAttentionOptions,
+    HardPrediction,
+    HardTraining,
+    Positions,
+    entropy,
+    mixture_log_probs,
+    reinforce_objective,
+    sample_positions,
+)
+from nmt.model.loops import ReferenceLoops
+from nmt.model.loss import Loss, guided_cross_entropy
+from nmt.model.seq2seq import CHUNK, Seq2Seq, TiedEmbeddings, TokenLogProbs
+
+
+class HardSeq2Seq(Seq2Seq):
+    """Each word is predicted from one position, which attention's weights choose: see `nmt.model.hard_attention`.
+
+    options: how it is trained. prediction: what a word's probability is, outside training by samples.
+    baseline: for training=reinforce, the moving average of a word's log-probability over the updates so far; a buffer,
+    so that checkpoints hold it.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        options: HardAttentionOptions,
+        *,
+        tied_embeddings: TiedEmbeddings = TiedEmbeddings.none,
+        loops: ReferenceLoops | None = None,
+    ):
+        super().__init__(encoder, decoder, tied_embeddings=tied_embeddings, loops=loops)
+        decoder.hard = True
+        self.options = options
+        self.prediction = HardPrediction.marginal
+        if options.training is HardTraining.reinforce:
+            self.register_buffer("baseline", torch.zeros(()))
+
+    baseline: Tensor
+
+    def predict(self, decoder: Decoder, output: nn.Module, step: Step, source: Source) -> Tensor:
+        rows = len(step.features) // len(source.memory)
+        sentence = torch.arange(len(source.memory), device=source.memory.device).repeat_interleave(rows)
+        positions = self._positions(decoder, step.features, decoder.context_part(source.memory), sentence, step.weights)
+        match self.prediction:
+            case HardPrediction.marginal:
+                return torch.cat([_mixture(output, positions, words) for words in _chunks(positions.weights)])
+            case HardPrediction.most_probable:
+                parts = step.features + positions.parts_at(step.weights.argmax(1))
+                return output(decoder.activate(parts))
+            case _:
+                raise ValueError(f"decode.hard_attention={self.prediction}: {_LEGAL}")
+
+    def forward(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor) -> tuple[Tensor, Tensor]:
+        source, state = self.encode(src, src_lengths)
+        features, weights = self.decoder.features(tgt_in, state, source)
+        all_steps = Step(features.flatten(0, 1), state, weights.flatten(0, 1))
+        return self.predict(self.decoder, self.output, all_steps, source).unflatten(0, tgt_in.shape), weights
+
+    def log_probs(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> TokenLogProbs:
+        """Where gradients are asked for, logits are made twice rather than kept."""
+        positions, targets, weights = self._teacher_force(src, src_lengths, tgt_in, tgt_out)
+        positions = self._predicting(positions)
+        again = partial(checkpoint, _mixture, use_reentrant=False) if torch.is_grad_enabled() else _mixture
+        found = [again(self.output, positions, words) for words in _chunks(positions.weights)]
+        gold = torch.cat(found).gather(1, targets.unsqueeze(1)).squeeze(1)
+        each = torch.zeros(tgt_out.shape, dtype=gold.dtype, device=gold.device)
+        return TokenLogProbs(each.masked_scatter(tgt_out != PAD, gold), weights)
+
+    def loss(
+        self,
+        src: Tensor,
+        src_lengths: Tensor,
+        tgt_in: Tensor,
+        tgt_out: Tensor,
+        smoothing: float = 0.0,
+        links: Tensor | None = None,
+        guidance: float = 0.0,
+        token_positions: Tensor | None = None,
+    ) -> Loss:
+        """In training nll is that of the objective before entropy and reward: with samples, of the sampled positions.
+        Otherwise it is what `step` predicts."""
+        assert not smoothing, "the configuration refuses label smoothing with hard attention"
+        positions, targets, weights = self._teacher_force(src, src_lengths, tgt_in, tgt_out, token_positions)
+        if self.training and self.options.training is HardTraining.reinforce:
+            loss = self._reinforce(positions, targets, len(src))
+        else:
+            asked = positions if self.training else self._predicting(positions)
+            nll, _ = self.loops.marginal_nll(asked, self.output, targets)
+            loss = Loss(nll, nll.detach(), len(targets))
+        if links is None or not guidance:
+            return loss
+        return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, links))
+
+    def after_update(self, nll: float) -> None:
+        if self.options.training is HardTraining.reinforce:
+            self.baseline.lerp_(self.baseline.new_tensor(-nll), 1 - self.options.baseline_decay)
+
+    def _teacher_force(
+        self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor, token_positions: Tensor | None = None
+    ) -> "_Forced":
+        source, state = self.encode(src, src_lengths)
+        features, weights = self.decoder.features(tgt_in, state, source)
+        if token_positions is None:
+            token_positions = (tgt_out != PAD).flatten().nonzero().squeeze(1)
+        features, of_tokens = (part.flatten(0, 1).index_select(0, token_positions) for part in (features, weights))
+        memory, sentence = self.decoder.context_part(source.memory), token_positions // tgt_out.shape[1]
+        positions = self._positions(self.decoder, features, memory, sentence, of_tokens)
+        return _Forced(positions, tgt_out.flatten().index_select(0, token_positions), weights)
+
+    def _positions(
+        self, decoder: Decoder, features: Tensor, memory: Tensor, sentence: Tensor, weights: Tensor
+    ) -> Positions:
+        """With one dropout mask for all positions of a word, so that they are compared under the same."""
+        drop = decoder.dropout(features.new_ones(len(features), decoder.features_size))
+        return Positions(features, memory, sentence, weights, drop, decoder.activate)
+
+    def _predicting(self, positions: Positions) -> Positions:
+        """Those that a word's probability is made of."""
+        match self.prediction:
+            case HardPrediction.marginal:
+                return positions
+            case HardPrediction.most_probable:
+                return positions.certain(positions.parts_at(positions.weights.argmax(1)))
+            case _:
+                raise ValueError(f"decode.hard_attention={self.prediction}: {_LEGAL}")
+
+    def _reinforce(self, positions: Positions, targets: Tensor, sentences: int) -> Loss:
+        """One sample for each word; of some sentences the expected context.  # Xu et al. (2015), 4.1"""
+        weights = positions.weights
+        sampled = sample_positions(weights)
+        chosen = weights.gather(1, sampled.unsqueeze(1)).squeeze(1)
+        parts = positions.parts_at(sampled)
+        if self.options.expected:
+            soft = torch.rand(sentences, device=weights.device) < self.options.expected
+            soft = soft[positions.sentence]
+            parts = torch.where(soft.unsqueeze(1), positions.expected_parts(), parts)
+            chosen = chosen.masked_fill(soft, 1.0)
+        found = self.loops.marginal_nll(positions.certain(parts), self.output, targets)
+        objective = reinforce_objective(found, chosen, entropy(weights), self.baseline, self.options)
+        return Loss(objective, found.nll.detach(), len(targets))
+
+
+class _Forced(NamedTuple):
+    """The N real tokens of a target: what they are predicted from, and which they are (N,); all weights (B, T, S)."""
+
+    positions: Positions
+    targets: Tensor
+    weights: Tensor
+
+
+_LEGAL = f"legal are {', '.join(each.value for each in HardPrediction)}"
+
+
+def _mixture(output: nn.Module, positions: Positions, words: slice) -> Tensor:
+    """Of some of the words: log_probs (n, V)."""
+    logits = output(positions.features(words).flatten(0, 1))
+    log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
+    return mixture_log_probs(log_probs.unflatten(0, (-1, positions.weights.shape[1])), positions.weights[words])
+
+
+def _chunks(weights: Tensor) -> list[slice]:
+    """Of words with weights (N, S): as many at a time as have CHUNK rows."""
+    words, size = weights.shape
+    step = max(1, CHUNK // size)
+    return [slice(start, start + step) for start in range(0, words, step)]
