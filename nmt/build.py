@@ -19,6 +19,7 @@ from nmt.config.schema import (
     DecodeConfig,
     DecodeOverrides,
     DecoderKind,
+    EncoderKind,
     GuidedConfig,
     ModelConfig,
     TestConfig,
@@ -34,10 +35,11 @@ from nmt.data.tokenizer import Tokenizer, train_tokenizer
 from nmt.decoding.translator import Translator
 from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
 from nmt.model.attention import build_attention
-from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, LuongDecoder
+from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, LuongDecoder, TransformerDecoder
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import initialize
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
+from nmt.model.transformer import TransformerEncoder
 from nmt.runtime.device import Device, DeviceName, Precision
 from nmt.runtime.distributed import Distributed
 from nmt.runtime.logs import start_log
@@ -138,31 +140,28 @@ def encode(
 
 def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
     """A model for vocabularies of these sizes. Raises ValueError where its parts don't fit together."""
-    enc = model.encoder
-    encoder = Encoder(
-        src_size,
-        embedding=enc.embedding,
-        hidden=enc.hidden,
-        layers=enc.layers,
-        cell=enc.cell,
-        bidirectional=enc.bidirectional,
-        dropout=enc.dropout,
-    )
+    encoder = _build_encoder(model, src_size)
     decoder = _build_decoder(model, encoder.size, tgt_size)
     return Seq2Seq(encoder, decoder, tied_embeddings=model.tied_embeddings, loops=FusedLoops())
 
 
+def _build_encoder(model: ModelConfig, src_size: int) -> Encoder | TransformerEncoder:
+    enc = model.encoder
+    widths = {"embedding": enc.embedding, "layers": enc.layers, "dropout": enc.dropout}
+    if enc.kind is EncoderKind.transformer:
+        return TransformerEncoder(src_size, **widths, options=model.transformer)
+    return Encoder(src_size, **widths, hidden=enc.hidden, cell=enc.cell, bidirectional=enc.bidirectional)
+
+
 def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
     enc, dec, attention = model.encoder, model.decoder, model.attention
-    widths = {
-        "embedding": dec.embedding,
-        "hidden": dec.hidden,
-        "layers": dec.layers,
-        "cell": dec.cell,
-        "dropout": dec.dropout,
-    }
+    sizes = {"embedding": dec.embedding, "layers": dec.layers, "dropout": dec.dropout}
+    if dec.kind is DecoderKind.transformer:
+        return TransformerDecoder(tgt_size, **sizes, memory=memory, options=model.transformer)
+    widths = {**sizes, "hidden": dec.hidden, "cell": dec.cell}
     state_size = dec.hidden * (2 if dec.cell.value == "lstm" else 1)
-    bridge = Bridge(dec.init_hidden, enc.hidden, 2 if enc.bidirectional else 1, [state_size] * dec.layers)
+    width = enc.hidden if enc.kind is EncoderKind.rnn else memory
+    bridge = Bridge(dec.init_hidden, width, memory // width, [state_size] * dec.layers)
     if dec.kind is DecoderKind.fixed_vector:
         return FixedVectorDecoder(tgt_size, **widths, readout=dec.readout, memory=memory, bridge=bridge)
     scorer = build_attention(attention.score, dec.hidden, memory, attention.size or 0)

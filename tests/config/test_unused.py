@@ -60,7 +60,7 @@ PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
         (["model.decoder.input_feeding=true"], "it needs model.decoder.kind=luong"),
         (
             ["+experiment=rnnencdec", "model.attention.size=9"],
-            "attention, which model.decoder.kind=fixed_vector does not",
+            "it needs attention with a score, which model.decoder.kind=bahdanau or luong has",
         ),
         (["+experiment=rnnencdec", "model/attention=dot"], "model.attention.score=dot has no effect"),
         (["+experiment=luong_general", "model.attention.size=9"], "model.attention.score=additive, concat or coverage"),

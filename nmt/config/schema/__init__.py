@@ -16,7 +16,14 @@ from nmt.config.schema.commands import (
 )
 from nmt.config.schema.data import DataConfig, DataKind, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig, DecodeOverrides
-from nmt.config.schema.model import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, ModelConfig
+from nmt.config.schema.model import (
+    AttentionConfig,
+    DecoderConfig,
+    DecoderKind,
+    EncoderConfig,
+    EncoderKind,
+    ModelConfig,
+)
 from nmt.config.schema.training import GuidedConfig, TrainConfig
 
 __all__ = [
@@ -32,6 +39,7 @@ __all__ = [
     "DecoderConfig",
     "DecoderKind",
     "EncoderConfig",
+    "EncoderKind",
     "EvaluateConfig",
     "ForcedConfig",
     "GuidedConfig",

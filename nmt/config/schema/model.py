@@ -9,6 +9,14 @@ from nmt.model.cells import CellKind
 from nmt.model.decoder import InitHidden
 from nmt.model.initialization import Initialization
 from nmt.model.seq2seq import TiedEmbeddings
+from nmt.model.transformer import TransformerOptions
+
+
+class EncoderKind(Enum):
+    """The words of ``model.encoder.kind``."""
+
+    rnn = "rnn"
+    transformer = "transformer"
 
 
 class DecoderKind(Enum):
@@ -17,10 +25,12 @@ class DecoderKind(Enum):
     bahdanau = "bahdanau"
     luong = "luong"
     fixed_vector = "fixed_vector"
+    transformer = "transformer"
 
 
 @dataclass
 class EncoderConfig:
+    kind: EncoderKind = EncoderKind.rnn
     cell: CellKind = CellKind.gru
     embedding: int = 256
     hidden: int = 256
@@ -77,5 +87,21 @@ class ModelConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     attention: AttentionConfig = field(default_factory=lambda: AttentionConfig(size=512))
+    transformer: TransformerOptions = field(default_factory=TransformerOptions)
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
     initialization: Initialization = Initialization.xavier
+
+    def __post_init__(self):
+        # What a recurrent decoder starts from, or reads at every step, is a state of a recurrent encoder.
+        if self.encoder.kind is EncoderKind.rnn or self.decoder.kind is DecoderKind.transformer:
+            return
+        if self.decoder.kind is DecoderKind.fixed_vector:
+            raise ValueError(
+                "model.decoder.kind=fixed_vector reads the last state of a recurrent encoder, which "
+                "model.encoder.kind=transformer does not have: try model.encoder.kind=rnn"
+            )
+        if self.decoder.init_hidden in (InitHidden.last, InitHidden.backward_first):
+            raise ValueError(
+                f"model.decoder.init_hidden={self.decoder.init_hidden.value} is a state of a recurrent encoder, which "
+                "model.encoder.kind=transformer does not have: try model.decoder.init_hidden=mean"
+            )

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from nmt.model.attention import Attention, Source
 from nmt.model.cells import CellKind
 from nmt.model.decoder.bridge import Bridge
-from nmt.model.decoder.interface import Decoder, Features, Step, select_rows
+from nmt.model.decoder.interface import Features, RecurrentDecoder, Step, select_rows
 from nmt.model.decoder.readout import MaxoutReadout
 from nmt.model.encoder import EncoderOutput
 
@@ -26,7 +26,7 @@ class BahdanauState(NamedTuple):
         return self._replace(coverage=self.coverage[:, :1])
 
 
-class BahdanauDecoder(Decoder[BahdanauState]):
+class BahdanauDecoder(RecurrentDecoder[BahdanauState]):
     """Attends, then updates: the query is the previous state s_{i-1}, the context enters the gates.
 
     # Bahdanau et al. (2015), A.1 and A.2.2

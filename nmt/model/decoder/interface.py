@@ -1,4 +1,4 @@
-"""What all decoders share: what goes in and out of them, the target embedding and a stack of cells."""
+"""What all decoders share: what goes in and out of them, the target embedding, and a stack of cells if they recur."""
 
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar, cast
 
@@ -13,13 +13,7 @@ from nmt.model.loops import ReferenceLoops
 
 
 class State(Protocol):
-    """What changes over the steps, for N hypotheses. Each decoder has its own, with the fields that it needs.
-
-    layers: the cells' states, (N, state_size) each, bottom first.
-    """
-
-    @property
-    def layers(self) -> tuple[Tensor, ...]: ...
+    """What changes over the steps, for N hypotheses. Each decoder has its own, with the fields that it needs."""
 
     def select(self, rows: Tensor) -> Self:
         """The state of the hypotheses `rows` (R,) alone, in that order."""
@@ -57,25 +51,16 @@ class Features(NamedTuple):
 
 
 class Decoder(nn.Module, Generic[StateT]):
-    """The target embedding, a stack of `layers` cells, and the interface. loops: what runs over all steps; Seq2Seq sets
-    it."""
+    """The target embedding and the interface. loops: what runs over all steps; Seq2Seq sets it."""
 
     has_attention = True
     features_size: int
 
-    def __init__(self, vocab_size: int, embedding: int, hidden: int, layers: int, cell: CellKind, dropout: float):
+    def __init__(self, vocab_size: int, embedding: int, dropout: float):
         super().__init__()
         self.loops = ReferenceLoops()
-        self.hidden = hidden
         self.embedding = nn.Embedding(vocab_size, embedding, padding_idx=PAD)
         self.dropout = Dropout(dropout)
-        self.cell = build_cell(cell, embedding, hidden)
-        self.upper = nn.ModuleList(build_cell(cell, hidden, hidden) for _ in range(layers - 1))
-
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        """All cells, bottom first."""
-        return (self.cell, *cast("list[Cell]", list(self.upper)))
 
     def source(self, encoded: EncoderOutput) -> Source:
         """What stays the same over the steps."""
@@ -92,6 +77,25 @@ class Decoder(nn.Module, Generic[StateT]):
     def features(self, tgt_in: Tensor, state: StateT, source: Source) -> Features:
         """tgt_in (B, T), the state of `init_state` -> Features: the numbers of T calls of `step`, faster."""
         raise NotImplementedError
+
+    def features_without_weights(self, tgt_in: Tensor, state: StateT, source: Source) -> Tensor:
+        """The features (B, T, R) alone; faster for a decoder that can do without its weights."""
+        return self.features(tgt_in, state, source).features
+
+
+class RecurrentDecoder(Decoder[StateT]):
+    """A decoder with a stack of `layers` cells."""
+
+    def __init__(self, vocab_size: int, embedding: int, hidden: int, layers: int, cell: CellKind, dropout: float):
+        super().__init__(vocab_size, embedding, dropout)
+        self.hidden = hidden
+        self.cell = build_cell(cell, embedding, hidden)
+        self.upper = nn.ModuleList(build_cell(cell, hidden, hidden) for _ in range(layers - 1))
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, bottom first."""
+        return (self.cell, *cast("list[Cell]", list(self.upper)))
 
     def _step_upper_layers(self, bottom: Tensor, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """One step of the upper cells over the bottom cell's new state -> all new states, bottom first."""
