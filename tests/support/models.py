@@ -8,16 +8,26 @@ from torch import nn
 from nmt.acceleration.fused import FusedLoops
 from nmt.model.attention import Attention, CoverageAttention, ScoreFunction, build_attention
 from nmt.model.cells import CellKind
-from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, InitHidden, LuongDecoder
+from nmt.model.decoder import (
+    BahdanauDecoder,
+    Bridge,
+    Decoder,
+    FixedVectorDecoder,
+    InitHidden,
+    LuongDecoder,
+    TransformerDecoder,
+)
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import Initialization, initialize
 from nmt.model.loops import ReferenceLoops
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
+from nmt.model.transformer import TransformerEncoder, TransformerOptions
 
 
 @dataclass(frozen=True)
 class SmallModel:
-    """The kind and the sizes of a model. decoder: bahdanau, luong or fixed; memory: M, of both directions together."""
+    """The kind and the sizes of a model. decoder: bahdanau, luong, fixed, or transformer, with its encoder; memory: M,
+    of both directions together."""
 
     decoder: str = "bahdanau"
     cell: CellKind = CellKind.gru
@@ -33,11 +43,17 @@ class SmallModel:
     readout: int = 8
     attention_size: int = 5
     dropout: float = 0.0
+    heads: int = 2
+    feedforward: int | None = None
+    attention_layer: int | None = None
+    attention_head: int | None = None
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
 
     def build(self, seed: int = 1) -> Seq2Seq:
         """The model as it is trained, with torch's own initialization, in float32."""
         torch.manual_seed(seed)
+        if self.decoder == "transformer":
+            return self._transformer()
         directions = 2 if self.bidirectional else 1
         encoder = Encoder(
             self.vocab_size,
@@ -54,6 +70,13 @@ class SmallModel:
         return Seq2Seq(
             encoder, self._decoder(bridge, attention), tied_embeddings=self.tied_embeddings, loops=FusedLoops()
         )
+
+    def _transformer(self) -> Seq2Seq:
+        options = TransformerOptions(self.heads, self.feedforward, self.attention_layer, self.attention_head)
+        sizes = {"embedding": self.embedding, "options": options, "layers": self.layers, "dropout": self.dropout}
+        encoder = TransformerEncoder(self.vocab_size, **sizes)
+        decoder = TransformerDecoder(self.vocab_size, **sizes, memory=self.embedding)
+        return Seq2Seq(encoder, decoder, tied_embeddings=self.tied_embeddings, loops=FusedLoops())
 
     def _decoder(self, bridge: Bridge, attention: Attention) -> Decoder:
         match self.decoder:
