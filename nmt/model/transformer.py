@@ -90,14 +90,12 @@ def merge_heads(x: Tensor) -> Tensor:
     return x.transpose(1, 2).flatten(2)
 
 
-def attend(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> Tensor:
-    """query (B, H, Q, D), keys and values (B, H, S, D), mask (B, S) -> contexts (B, H, Q, D) of H heads, without
-    weights: softmax(Q K^T / sqrt(D)) V.  # Vaswani et al. (2017), eq. 1"""
-    return functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask[:, None, None])
-
-
 def attend_with_weights(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> AttentionOutput:
-    """The numbers of `attend`, as contexts (B, H, Q, D) and weights (B, H, Q, S), at least float32."""
+    """query (B, H, Q, D), keys, values (B, H, S, D), mask (B, S) -> contexts (B, H, Q, D), weights (B, H, Q, S).
+
+    Of every head softmax(Q K^T / sqrt(D)) V.  # Vaswani et al. (2017), eq. 1
+    `ReferenceLoops.attend_heads` computes the contexts without the weights.
+    """
     batch, heads, queries, width = query.shape
     energies = dot_energies((query * width**-0.5).flatten(0, 1), keys.flatten(0, 1))
     weights = masked_softmax(energies.reshape(batch, heads * queries, -1), mask).unflatten(1, (heads, queries))
@@ -166,9 +164,9 @@ class EncoderLayer(nn.Module):
         self.feedforward = FeedForward(width, options)
         self.dropout = Dropout(dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, loops: ReferenceLoops) -> Tensor:
         """x (B, S, E), mask (B, S) -> x."""
-        context = attend(*self.self_attention.query_keys_values(x), mask)
+        context = loops.attend_heads(*self.self_attention.query_keys_values(x), mask[:, None, None])
         x = x + self.dropout(self.self_attention.output(merge_heads(context)))
         return x + self.dropout(self.feedforward(x))
 
@@ -177,6 +175,7 @@ class TransformerEncoder(nn.Module):
     """A stack of `layers` layers of self-attention over embeddings with positions; all are `embedding` wide.
 
     The interface is that of the recurrent `Encoder`, without states at its ends (width 0): see `EncoderOutput`.
+    loops: what attends; Seq2Seq sets it.
     """
 
     def __init__(
@@ -184,7 +183,7 @@ class TransformerEncoder(nn.Module):
     ):
         super().__init__()
         options.check_width(embedding, "model.encoder.embedding")
-        self.loops = ReferenceLoops()  # nothing here recurs
+        self.loops = ReferenceLoops()
         self.size = embedding
         self.embedding = nn.Embedding(vocab_size, embedding, padding_idx=PAD)
         self.dropout = Dropout(dropout)
@@ -196,6 +195,6 @@ class TransformerEncoder(nn.Module):
         mask = torch.arange(src.shape[1], device=src.device) < src_lengths.unsqueeze(1)
         x = self.dropout(embed(self.embedding, src))
         for layer in self.layers:
-            x = layer(x, mask)
+            x = layer(x, mask, self.loops)
         memory = self.norm(x) * mask.unsqueeze(2)
         return EncoderOutput(memory, mask, memory[:, 0, :0], memory[:, 0, :0])

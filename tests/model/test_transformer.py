@@ -6,15 +6,16 @@ import pytest
 import torch
 from torch.nn import functional
 
+from nmt.acceleration.fused import FusedLoops
 from nmt.data.symbols import BOS, PAD
 from nmt.model.decoder import TransformerDecoder
 from nmt.model.encoder import EncoderOutput
 from nmt.model.initialization import Initialization, initialize
+from nmt.model.loops import ReferenceLoops
 from nmt.model.transformer import (
     StackedLinear,
     TransformerEncoder,
     TransformerOptions,
-    attend,
     attend_with_weights,
     positional_encoding,
 )
@@ -56,17 +57,35 @@ def test_attention_is_the_mean_of_values_by_the_softmax_of_scaled_products():
     torch.testing.assert_close(context, torch.tensor([[[[first, 1 - first]]]]))
 
 
-def test_attention_without_weights_has_the_numbers_of_attention_with_them():
+@pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
+def test_attention_without_weights_has_the_numbers_of_attention_with_them(loops):
     torch.manual_seed(1)
     shapes = ((3, 2, 4, 5), (3, 2, 6, 5), (3, 2, 6, 5))
     query, keys, values = (torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes)
     mask = torch.arange(6) < torch.tensor([[6], [3], [1]])
-    plain, explicit = attend(query, keys, values, mask), attend_with_weights(query, keys, values, mask).context
+    plain = loops.attend_heads(query, keys, values, mask[:, None, None])
+    explicit = attend_with_weights(query, keys, values, mask).context
     torch.testing.assert_close(plain, explicit, rtol=1e-12, atol=1e-12)
     for one, other in zip(
         *(torch.autograd.grad(out.square().sum(), (query, keys, values)) for out in (plain, explicit)), strict=True
     ):
         torch.testing.assert_close(one, other, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_in_half_precision_attention_on_a_cpu_stays_near_the_reference(causal):
+    torch.manual_seed(1)
+    query, keys, values = (torch.randn(3, 2, 6, 5, requires_grad=True) for _ in range(3))
+    mask = None if causal else (torch.arange(6) < torch.tensor([[6], [3], [1]]))[:, None, None]
+
+    def run(loops, dtype):
+        halves = [part.to(dtype) for part in (query, keys, values)]
+        contexts = loops.attend_heads(*halves, mask, causal=causal)
+        return contexts.float(), *torch.autograd.grad(contexts.float().square().sum(), (query, keys, values))
+
+    exact, half = run(ReferenceLoops(), torch.float32), run(FusedLoops(), torch.bfloat16)
+    for one, other in zip(half, exact, strict=True):
+        assert (one - other).norm() < 0.02 * other.norm()
 
 
 @pytest.mark.parametrize("layers", [1, 3])
@@ -189,7 +208,8 @@ def test_the_gradients_of_a_tiny_model_are_right(make, make_batch):
         logits, shown = torch.func.functional_call(model, given, (tiny.src, tiny.src_lengths, tiny.tgt_in))
         return functional.cross_entropy(logits.flatten(0, 1), tiny.tgt_out.flatten(), ignore_index=0), shown[real]
 
-    assert torch.autograd.gradcheck(objective, [weight.detach().requires_grad_() for weight in weights])
+    leaves = [weight.detach().requires_grad_() for weight in weights]
+    assert torch.autograd.gradcheck(objective, leaves, fast_mode=True)
 
 
 @pytest.mark.parametrize("initialization", Initialization)

@@ -4,19 +4,18 @@ from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nmt.model.attention import Source
 from nmt.model.decoder.interface import Decoder, Features, Step, select_rows
 from nmt.model.dropout import Dropout
 from nmt.model.encoder import EncoderOutput
+from nmt.model.loops import ReferenceLoops
 from nmt.model.transformer import (
     CrossAttention,
     FeedForward,
     SelfAttention,
     StackedLinear,
     TransformerOptions,
-    attend,
     attend_with_weights,
     embed,
     merge_heads,
@@ -65,13 +64,15 @@ class DecoderLayer(nn.Module):
         """x (B, T, E), context (B, H, T, D) of the words so far -> x."""
         return x + self.dropout(self.self_attention.output(merge_heads(context)))
 
-    def add_source(self, x: Tensor, source: LayerSource, *, weighted: bool) -> tuple[Tensor, Tensor | None]:
+    def add_source(
+        self, x: Tensor, source: LayerSource, loops: ReferenceLoops, *, weighted: bool
+    ) -> tuple[Tensor, Tensor | None]:
         """x (B, T, E) -> x after attention to the source and feed-forward; the weights (B, H, T, S) if `weighted`."""
         query, weights = self.cross_attention.query(x), None
         if weighted:
             context, weights = attend_with_weights(query, *source)
         else:
-            context = attend(query, *source)
+            context = loops.attend_heads(query, source.keys, source.values, source.mask[:, None, None])
         x = x + self.dropout(self.cross_attention.output(merge_heads(context)))
         return x + self.dropout(self.feedforward(x)), weights
 
@@ -119,9 +120,9 @@ class TransformerDecoder(Decoder[TransformerState]):
             query, key, value = layer.self_attention.query_keys_values(x)
             keys.append(torch.cat((state.keys[number], key), 2))
             values.append(torch.cat((state.values[number], value), 2))
-            x = layer.add_self_attention(x, functional.scaled_dot_product_attention(query, keys[-1], values[-1]))
+            x = layer.add_self_attention(x, self.loops.attend_heads(query, keys[-1], values[-1]))
             x = x.view(len(source.mask), -1, x.shape[2])  # the K hypotheses of a sentence are K queries of its source
-            x, weights = layer.add_source(x, layer_source, weighted=number == self._shown_layer)
+            x, weights = layer.add_source(x, layer_source, self.loops, weighted=number == self._shown_layer)
             shown = shown if weights is None else self._of_head(weights).flatten(0, 1)
             x = x.flatten(0, 1).unsqueeze(1)
         return Step(self.norm(x).squeeze(1), TransformerState(tuple(keys), tuple(values)), shown)
@@ -138,8 +139,8 @@ class TransformerDecoder(Decoder[TransformerState]):
         shown = x[:, :, :0]
         for number, (layer, layer_source) in enumerate(zip(self._stack, self._sources(source), strict=True)):
             projected = layer.self_attention.query_keys_values(x)
-            x = layer.add_self_attention(x, functional.scaled_dot_product_attention(*projected, is_causal=True))
-            x, weights = layer.add_source(x, layer_source, weighted=number == shown_layer)
+            x = layer.add_self_attention(x, self.loops.attend_heads(*projected, causal=True))
+            x, weights = layer.add_source(x, layer_source, self.loops, weighted=number == shown_layer)
             shown = shown if weights is None else self._of_head(weights)
         return Features(self.norm(x), shown)
 
