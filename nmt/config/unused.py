@@ -28,8 +28,8 @@ from nmt.training.optim import OptimizerName, ScheduleName
 
 _BUDGET_SCHEDULES = (ScheduleName.halving, ScheduleName.linear, ScheduleName.cosine)
 _ADAM = (OptimizerName.adam, OptimizerName.adamw)
-_WITH_READOUT = (DecoderKind.bahdanau, DecoderKind.fixed_vector)
-_WITH_SCORE = (DecoderKind.bahdanau, DecoderKind.luong)
+_WITHOUT_READOUT = (DecoderKind.luong, DecoderKind.transformer)
+_WITHOUT_SCORE = (DecoderKind.fixed_vector, DecoderKind.transformer)
 _WIDE_SCORES = (ScoreFunction.additive, ScoreFunction.concat, ScoreFunction.coverage)
 
 
@@ -100,7 +100,7 @@ _TRAIN = (
     ),
     _needs(
         "model.decoder.readout",
-        lambda c: c.model.decoder.kind in _WITH_READOUT,
+        lambda c: c.model.decoder.kind not in _WITHOUT_READOUT,
         "model.decoder.kind=bahdanau or fixed_vector (luong's is as wide as model.decoder.hidden)",
     ),
     _needs(
@@ -108,7 +108,7 @@ _TRAIN = (
     ),
     _needs(
         "model.attention.score model.attention.size",
-        lambda c: c.model.decoder.kind in _WITH_SCORE,
+        lambda c: c.model.decoder.kind not in _WITHOUT_SCORE,
         "attention with a score, which model.decoder.kind=bahdanau or luong has",
     ),
     _needs(
@@ -249,7 +249,7 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
     keys = given(overrides)
     if "experiment" in keys:  # what an experiment is about
         keys += ["model.decoder.kind", "model.encoder.kind"]
-        keys += ["model.attention.score"] if config.model.decoder.kind in _WITH_SCORE else []
+        keys += ["model.attention.score"] if config.model.decoder.kind not in _WITHOUT_SCORE else []
     for key in keys:
         if key.split(".")[0] not in ("model", "tokenizer") or key.endswith(".dropout"):
             continue

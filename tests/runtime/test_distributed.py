@@ -31,6 +31,14 @@ KINDS = {
         "model__decoder__init_hidden": "last",
         "model__attention__size": None,
     },
+    "transformer": {
+        "model__encoder__kind": "transformer",
+        "model__decoder__kind": "transformer",
+        "model__encoder__hidden": None,
+        "model__decoder__hidden": None,
+        "model__decoder__readout": None,
+        "model__attention__size": None,
+    },
 }
 
 
