@@ -18,6 +18,7 @@ from nmt.config.schema import (
     DataKind,
     DecodeConfig,
     DecodeOverrides,
+    EncoderKind,
     GuidedConfig,
     ModelConfig,
     TestConfig,
@@ -39,6 +40,7 @@ from nmt.model.hard_attention import AttentionChoice
 from nmt.model.hard_seq2seq import HardSeq2Seq
 from nmt.model.initialization import initialize
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
+from nmt.model.transformer import TransformerEncoder
 from nmt.runtime.device import Device, DeviceName, Precision
 from nmt.runtime.distributed import Distributed
 from nmt.runtime.logs import start_log
@@ -139,16 +141,7 @@ def encode(
 
 def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
     """A model for vocabularies of these sizes. Raises ValueError where its parts don't fit together."""
-    enc = model.encoder
-    encoder = Encoder(
-        src_size,
-        embedding=enc.embedding,
-        hidden=enc.hidden,
-        layers=enc.layers,
-        cell=enc.cell,
-        bidirectional=enc.bidirectional,
-        dropout=enc.dropout,
-    )
+    encoder = _build_encoder(model, src_size)
     decoder = _build_decoder(model, encoder.size, tgt_size)
     match model.attention.choice:
         case AttentionChoice.soft:
@@ -162,10 +155,18 @@ def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
             raise ValueError(f"model.attention.choice={model.attention.choice}: legal are {legal}")
 
 
+def _build_encoder(model: ModelConfig, src_size: int) -> Encoder | TransformerEncoder:
+    enc = model.encoder
+    widths = {"embedding": enc.embedding, "layers": enc.layers, "dropout": enc.dropout}
+    if enc.kind is EncoderKind.transformer:
+        return TransformerEncoder(src_size, **widths, options=model.transformer)
+    return Encoder(src_size, **widths, hidden=enc.hidden, cell=enc.cell, bidirectional=enc.bidirectional)
+
+
 def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
     enc, dec = model.encoder, model.decoder
     state_size = dec.hidden * (2 if dec.cell.value == "lstm" else 1)
-    bridge = Bridge(dec.init_hidden, enc.hidden, 2 if enc.bidirectional else 1, [state_size] * dec.layers)
+    width = enc.hidden if enc.kind is EncoderKind.rnn else memory
     sizes = DecoderSizes(
         vocab_size=tgt_size,
         embedding=dec.embedding,
@@ -179,9 +180,10 @@ def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
     return build_decoder(
         dec.kind,
         sizes,
-        bridge=bridge,
+        build_bridge=lambda: Bridge(dec.init_hidden, width, memory // width, [state_size] * dec.layers),
         build_attention=lambda: compose_attention(model.attention, dec.hidden, memory),
         input_feeding=dec.input_feeding,
+        transformer=model.transformer,
     )
 
 

@@ -41,7 +41,9 @@ def shapes(config: TrainConfig, src: int = 100, tgt: int = 100) -> dict[str, tup
 
 def test_the_experiments_are_these():
     kinds = ["entmax", "gaussian", "hard", "hard_marginal", "local_m", "local_p", "multihead"]
-    assert sorted(["bahdanau", "coverage", "hansards", *LUONG, "multi30k", "rnnencdec", *kinds]) == EXPERIMENTS
+    transformers = ["transformer", "transformer_multi30k"]
+    published = ["bahdanau", "coverage", "hansards", *LUONG, "multi30k", "rnnencdec"]
+    assert sorted([*published, *kinds, *transformers]) == EXPERIMENTS
 
 
 def test_the_corpora_are_these():
@@ -189,6 +191,13 @@ def test_the_fixed_vector_is_as_wide_as_the_decoder_and_has_no_attention():
     assert (config.model.encoder.hidden, config.model.encoder.bidirectional) == (1000, False)
     with torch.device("meta"):
         assert not build.build_model(config.model, 50, 50).has_attention
+
+
+def test_a_transformer_is_as_wide_as_its_embedding_and_four_times_as_wide_inside():
+    found = shapes(composed("+experiment=transformer", "preset=base"))
+    assert found["encoder.layers.2.self_attention.project.weight"] == (3 * 256, 256)
+    assert found["decoder.layers.2.feedforward.inner.weight"] == (1024, 256)
+    assert found["decoder.keys.weight"] == (3 * 256, 256)
 
 
 @pytest.mark.parametrize("corpus", ["files", "multi30k"])

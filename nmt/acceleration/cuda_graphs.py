@@ -118,7 +118,7 @@ class Passes:
 
     def _forward(self) -> None:
         with self.device.autocast():
-            self.features = self.model.features(self.src, self.src_lengths, self.tgt_in).features
+            self.features = self.model.features_without_weights(self.src, self.src_lengths, self.tgt_in)
 
     def _backward(self) -> None:
         torch.autograd.backward(self.features, self.grad_features)

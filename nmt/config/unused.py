@@ -16,6 +16,7 @@ from nmt.config.schema import (
     DecodeConfig,
     DecodeOverrides,
     DecoderKind,
+    EncoderKind,
     EvaluateConfig,
     ModelConfig,
     SaliencyConfig,
@@ -30,6 +31,8 @@ from nmt.training.optim import OptimizerName, ScheduleName
 
 _BUDGET_SCHEDULES = (ScheduleName.halving, ScheduleName.linear, ScheduleName.cosine)
 _ADAM = (OptimizerName.adam, OptimizerName.adamw)
+_WITHOUT_READOUT = (DecoderKind.luong, DecoderKind.transformer)
+_WITHOUT_SCORE = (DecoderKind.fixed_vector, DecoderKind.transformer)
 _WIDE_SCORES = (ScoreFunction.additive, ScoreFunction.concat, ScoreFunction.coverage)
 
 
@@ -78,8 +81,29 @@ _TRAIN = (
     ),
     _needs("guided_alignment.links", lambda c: c.guided_alignment.weight > 0, "a guided_alignment.weight above 0"),
     _needs(
+        "model.encoder.cell model.encoder.hidden model.encoder.bidirectional",
+        lambda c: c.model.encoder.kind is EncoderKind.rnn,
+        "model.encoder.kind=rnn (a Transformer is as wide as model.encoder.embedding)",
+    ),
+    _needs(
+        "model.decoder.cell model.decoder.hidden model.decoder.init_hidden",
+        lambda c: c.model.decoder.kind is not DecoderKind.transformer,
+        "a recurrent decoder, model.decoder.kind=bahdanau, luong or fixed_vector (a Transformer is as wide as "
+        "model.decoder.embedding)",
+    ),
+    _needs(
+        "model.transformer.heads model.transformer.feedforward",
+        lambda c: c.model.encoder.kind is EncoderKind.transformer or c.model.decoder.kind is DecoderKind.transformer,
+        "model.encoder.kind=transformer or model.decoder.kind=transformer",
+    ),
+    _needs(
+        "model.transformer.attention_layer model.transformer.attention_head",
+        lambda c: c.model.decoder.kind is DecoderKind.transformer,
+        "model.decoder.kind=transformer",
+    ),
+    _needs(
         "model.decoder.readout",
-        lambda c: c.model.decoder.kind is not DecoderKind.luong,
+        lambda c: c.model.decoder.kind not in _WITHOUT_READOUT,
         "model.decoder.kind=bahdanau or fixed_vector (luong's is as wide as model.decoder.hidden)",
     ),
     _needs(
@@ -88,8 +112,8 @@ _TRAIN = (
     _needs(
         "model.attention.score model.attention.size model.attention.normalizer model.attention.extent "
         "model.attention.heads",
-        lambda c: c.model.decoder.kind is not DecoderKind.fixed_vector,
-        "attention, which model.decoder.kind=fixed_vector does not have: model.decoder.kind=bahdanau or luong",
+        lambda c: c.model.decoder.kind not in _WITHOUT_SCORE,
+        "attention with a score, which model.decoder.kind=bahdanau or luong has",
     ),
     _needs(
         "model.attention.size",
@@ -266,8 +290,8 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
     """
     keys = given(overrides)
     if "experiment" in keys:  # what an experiment is about
-        keys += ["model.decoder.kind"]
-        if config.model.decoder.kind is not DecoderKind.fixed_vector:
+        keys += ["model.decoder.kind", "model.encoder.kind"]
+        if config.model.decoder.kind not in _WITHOUT_SCORE:
             keys += [f"model.attention.{key}" for key in ("score", "normalizer", "extent", "heads", "choice")]
     for key in keys:
         if key.split(".")[0] not in ("model", "tokenizer") or key.endswith(".dropout"):

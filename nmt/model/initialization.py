@@ -8,6 +8,7 @@ from torch import nn
 from nmt.data.symbols import PAD
 from nmt.model.attention import AdditiveAttention
 from nmt.model.cells import Cell, LSTMCell
+from nmt.model.transformer import StackedLinear
 
 
 class Initialization(Enum):
@@ -26,6 +27,7 @@ def initialize(model: nn.Module, initialization: Initialization) -> None:
       # Bahdanau et al. (2015), B.1
     luong: everything ~ U[-0.1, 0.1].  # Luong et al. (2015), 4.1
     xavier: matrices Glorot uniform, recurrent ones orthogonal, embeddings ~ N(0, 1 / width), biases 0.
+    The scales of layer normalization are 1 in all of them.
     """
     match initialization:
         case Initialization.bahdanau:
@@ -42,6 +44,9 @@ def initialize(model: nn.Module, initialization: Initialization) -> None:
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             module.weight[PAD].zero_()
+        if isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
         if isinstance(module, LSTMCell) and initialization is not Initialization.luong:
             module.open_forget_gate()
 
@@ -71,6 +76,9 @@ def _xavier(model: nn.Module) -> None:
             _orthogonal(module)
         if isinstance(module, nn.Embedding):
             module.weight.normal_(0.0, module.embedding_dim**-0.5)
+        if isinstance(module, StackedLinear):
+            for matrix in module.weight.chunk(module.count):
+                nn.init.xavier_uniform_(matrix)
         if isinstance(module, AdditiveAttention):
             module.v.uniform_(-(module.size**-0.5), module.size**-0.5)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nmt.model.attention import Attention, AttentionOutput, AttentionState, Source
 from nmt.model.cells import Cell, step_upper_cells
@@ -159,6 +160,16 @@ class ReferenceLoops:
             contexts.append(context)
             weights.append(step_weights)
         return AttentionOutput(torch.stack(contexts, 1), torch.stack(weights, 1))
+
+    def attend_heads(
+        self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, *, causal: bool = False
+    ) -> Tensor:
+        """Dot-product attention of H heads: query (B, H, Q, D), keys, values (B, H, S, D) -> contexts (B, H, Q, D).
+
+        mask: bool, broadcast to (B, H, Q, S), False where nothing is to be seen. causal: query q sees up to position q.
+        # Vaswani et al. (2017), eq. 1
+        """
+        return functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask, is_causal=causal)
 
     def cross_entropy(
         self,

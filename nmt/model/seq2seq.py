@@ -13,6 +13,7 @@ from nmt.model.decoder import Decoder, Features, State, Step
 from nmt.model.encoder import Encoder
 from nmt.model.loops import ReferenceLoops, StepModel
 from nmt.model.loss import Loss, guided_cross_entropy
+from nmt.model.transformer import TransformerEncoder
 
 
 class TiedEmbeddings(Enum):
@@ -46,7 +47,7 @@ class Seq2Seq(nn.Module):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: Encoder | TransformerEncoder,
         decoder: Decoder,
         *,
         tied_embeddings: TiedEmbeddings = TiedEmbeddings.none,
@@ -117,6 +118,11 @@ class Seq2Seq(nn.Module):
         source, state = self.encode(src, src_lengths)
         return self.decoder.features(tgt_in, state, source)
 
+    def features_without_weights(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor) -> Tensor:
+        """-> features (B, T, R) of teacher forcing alone: what training needs where no links guide it."""
+        source, state = self.encode(src, src_lengths)
+        return self.decoder.features_without_weights(tgt_in, state, source)
+
     def logits(self, features: Tensor) -> Tensor:
         """features (..., R) -> logits (..., V)."""
         return self.output(features)
@@ -155,10 +161,11 @@ class Seq2Seq(nn.Module):
 
         links (L, 3), as `guided_cross_entropy` takes them, draw attention towards them with the weight `guidance`.
         """
+        if links is None or not guidance:
+            features = self.features_without_weights(src, src_lengths, tgt_in)
+            return self.loss_from_features(features, tgt_out, smoothing, token_positions)
         features, weights = self.features(src, src_lengths, tgt_in)
         loss = self.loss_from_features(features, tgt_out, smoothing, token_positions)
-        if links is None or not guidance:
-            return loss
         return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, links))
 
     def after_update(self, nll: float) -> None:

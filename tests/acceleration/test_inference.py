@@ -30,7 +30,7 @@ def three_steps(searched, sentences, beam=2):
         for column in tokens.unbind(1):
             logits, state, weights = searched.step(column, state, source)
             found += [logits, weights]
-        return [*found, *state.layers, *state_tensors(state)]
+        return [*found, *(part for field in state for part in (field if isinstance(field, tuple) else [field]))]
 
 
 def assert_equal_steps(model, sentences):
@@ -47,6 +47,10 @@ def assert_equal_steps(model, sentences):
 @pytest.mark.parametrize("layers", [1, 2])
 def test_inference_steps_are_the_reference_ones(make, sentences, decoder, options, cell, layers):
     assert_equal_steps(make(decoder, cell=cell, layers=layers, **options), sentences)
+
+
+def test_inference_steps_are_the_reference_ones_of_a_transformer(make, sentences):
+    assert_equal_steps(make("transformer", layers=2), sentences)
 
 
 @pytest.mark.parametrize(("decoder", "options"), KINDS[:3])

@@ -18,6 +18,7 @@ CASES = [
     ("luong", {"score": ScoreFunction.coverage, "input_feeding": False}),
     ("luong", {"input_feeding": False}),
     ("fixed", {}),
+    ("transformer", {"layers": 2}),
 ]
 EITHER = pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
 

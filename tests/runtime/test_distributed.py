@@ -32,6 +32,14 @@ KINDS = {
         "model__attention__size": None,
     },
     "hard": {"model__attention__choice": "hard", "loss__label_smoothing": 0},
+    "transformer": {
+        "model__encoder__kind": "transformer",
+        "model__decoder__kind": "transformer",
+        "model__encoder__hidden": None,
+        "model__decoder__hidden": None,
+        "model__decoder__readout": None,
+        "model__attention__size": None,
+    },
 }
 
 

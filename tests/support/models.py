@@ -9,18 +9,20 @@ from nmt.acceleration.fused import FusedLoops
 from nmt.model.attention import CoverageAttention, ScoreFunction
 from nmt.model.cells import CellKind
 from nmt.model.composed_attention import AttentionOptions, compose_attention
-from nmt.model.decoder import Bridge, DecoderKind, DecoderSizes, InitHidden, build_decoder
+from nmt.model.decoder import Bridge, DecoderKind, DecoderSizes, InitHidden, TransformerDecoder, build_decoder
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import Initialization, initialize
 from nmt.model.local_attention import GLOBAL, Extent
 from nmt.model.loops import ReferenceLoops
 from nmt.model.normalizers import Normalizer
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
+from nmt.model.transformer import TransformerEncoder, TransformerOptions
 
 
 @dataclass(frozen=True)
 class SmallModel:
-    """The kind and the sizes of a model. decoder: bahdanau, luong or fixed; memory: M, of both directions together."""
+    """The kind and the sizes of a model. decoder: bahdanau, luong, fixed, or transformer, with its encoder; memory: M,
+    of both directions together."""
 
     decoder: str = "bahdanau"
     cell: CellKind = CellKind.gru
@@ -41,11 +43,17 @@ class SmallModel:
     renormalize: bool = False
     heads: int = 1
     dropout: float = 0.0
+    transformer_heads: int = 2
+    feedforward: int | None = None
+    attention_layer: int | None = None
+    attention_head: int | None = None
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
 
     def build(self, seed: int = 1) -> Seq2Seq:
         """The model as it is trained, with torch's own initialization, in float32."""
         torch.manual_seed(seed)
+        if self.decoder == "transformer":
+            return self._transformer()
         directions = 2 if self.bidirectional else 1
         encoder = Encoder(
             self.vocab_size,
@@ -68,23 +76,36 @@ class SmallModel:
             gaussians=2,
             max_positions=4,
         )
+        bridge = Bridge(self.init_hidden, self.memory // directions, directions, [state_size] * self.layers)
         decoder = build_decoder(
             DecoderKind("fixed_vector" if self.decoder == "fixed" else self.decoder),
-            DecoderSizes(
-                vocab_size=self.vocab_size,
-                embedding=self.embedding,
-                hidden=self.hidden,
-                memory=self.memory,
-                readout=self.readout,
-                layers=self.layers,
-                cell=self.cell,
-                dropout=self.dropout,
-            ),
-            bridge=Bridge(self.init_hidden, self.memory // directions, directions, [state_size] * self.layers),
+            self._sizes(self.memory),
+            build_bridge=lambda: bridge,
             build_attention=lambda: compose_attention(attention, self.hidden, self.memory),
             input_feeding=self.input_feeding,
         )
         return Seq2Seq(encoder, decoder, tied_embeddings=self.tied_embeddings, loops=FusedLoops())
+
+    def _transformer(self) -> Seq2Seq:
+        options = TransformerOptions(
+            self.transformer_heads, self.feedforward, self.attention_layer, self.attention_head
+        )
+        widths = {"embedding": self.embedding, "layers": self.layers, "dropout": self.dropout}
+        encoder = TransformerEncoder(self.vocab_size, **widths, options=options)
+        decoder = TransformerDecoder(self._sizes(self.embedding), options=options)
+        return Seq2Seq(encoder, decoder, tied_embeddings=self.tied_embeddings, loops=FusedLoops())
+
+    def _sizes(self, memory: int) -> DecoderSizes:
+        return DecoderSizes(
+            vocab_size=self.vocab_size,
+            embedding=self.embedding,
+            hidden=self.hidden,
+            memory=memory,
+            readout=self.readout,
+            layers=self.layers,
+            cell=self.cell,
+            dropout=self.dropout,
+        )
 
 
 def make_model(decoder: str = "bahdanau", *, seed: int = 1, dtype: torch.dtype = torch.float64, **sizes) -> Seq2Seq:

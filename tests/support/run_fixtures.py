@@ -17,7 +17,15 @@ import torch
 
 from nmt import build, checkpoint
 from nmt.checkpoint.run_folder import RunFolder
-from nmt.config.schema import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, GuidedConfig, ModelConfig
+from nmt.config.schema import (
+    AttentionConfig,
+    DecoderConfig,
+    DecoderKind,
+    EncoderConfig,
+    EncoderKind,
+    GuidedConfig,
+    ModelConfig,
+)
 from nmt.corpus import read_files
 from nmt.data.batches import Batches, BatchOptions
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
@@ -78,8 +86,9 @@ class Tiny:
     def model(self, *, dropout: float = 0.0, kind: DecoderKind = DecoderKind.bahdanau, seed: int = 1):
         torch.manual_seed(seed)
         init_hidden = InitHidden.backward_first if kind is DecoderKind.bahdanau else InitHidden.last
+        encoder = EncoderKind.transformer if kind is DecoderKind.transformer else EncoderKind.rnn
         config = ModelConfig(
-            EncoderConfig(embedding=8, hidden=8, dropout=dropout),
+            EncoderConfig(encoder, embedding=8, hidden=8, dropout=dropout),
             DecoderConfig(kind=kind, embedding=8, hidden=12, readout=8, init_hidden=init_hidden, dropout=dropout),
             AttentionConfig(score=ScoreFunction.additive, size=8),
         )

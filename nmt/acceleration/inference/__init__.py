@@ -23,6 +23,7 @@ from nmt.model.attention import AdditiveAttention, ConcatAttention, CoverageAtte
 from nmt.model.cells import Cell
 from nmt.model.decoder import BahdanauDecoder, Decoder, FixedVectorDecoder, LuongDecoder, State, Step
 from nmt.model.encoder import Encoder
+from nmt.model.transformer import TransformerEncoder
 
 # Tables of words beyond this size are not made. For 6,000 words and 256 and 512 units both sides take 86 MB in float32.
 MAX_TABLE_BYTES = 2**28
@@ -45,7 +46,7 @@ class InferenceModel:
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: Encoder | TransformerEncoder,
         decoder: Decoder,
         output: nn.Linear,
         predict: Callable[[Decoder, nn.Module, Step, Source], Tensor],
@@ -59,7 +60,8 @@ class InferenceModel:
             self._encoder = encoder
             if self._kind == "cpu":  # elsewhere launches count, and a whole layer is one call of cuDNN or few kernels
                 self._encoder = _copy(encoder)
-                _project_source_embedding(self._encoder, dtype)
+                if isinstance(self._encoder, Encoder):
+                    _project_source_embedding(self._encoder, dtype)
                 _replace(self._encoder, dtype)
             self._decoder = _copy(decoder)
             self._fold_memory = _prepare_decoder(self._decoder, dtype, fold_memory)

@@ -16,7 +16,7 @@ from nmt.config.schema.commands import (
 )
 from nmt.config.schema.data import DataConfig, DataKind, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig, DecodeOverrides
-from nmt.config.schema.model import AttentionConfig, DecoderConfig, EncoderConfig, ModelConfig
+from nmt.config.schema.model import AttentionConfig, DecoderConfig, EncoderConfig, EncoderKind, ModelConfig
 from nmt.config.schema.training import GuidedConfig, TrainConfig
 from nmt.model.decoder import DecoderKind
 
@@ -33,6 +33,7 @@ __all__ = [
     "DecoderConfig",
     "DecoderKind",
     "EncoderConfig",
+    "EncoderKind",
     "EvaluateConfig",
     "ForcedConfig",
     "GuidedConfig",

@@ -1,6 +1,7 @@
 """The settings of a model: model.*"""
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from nmt.bounds import MAX_LAYERS, between, fraction, positive_int
 from nmt.model.attention import ScoreFunction
@@ -11,10 +12,19 @@ from nmt.model.hard_attention import AttentionChoice, HardAttentionOptions
 from nmt.model.initialization import Initialization
 from nmt.model.local_attention import GLOBAL
 from nmt.model.seq2seq import TiedEmbeddings
+from nmt.model.transformer import TransformerOptions
+
+
+class EncoderKind(Enum):
+    """The words of ``model.encoder.kind``."""
+
+    rnn = "rnn"
+    transformer = "transformer"
 
 
 @dataclass
 class EncoderConfig:
+    kind: EncoderKind = EncoderKind.rnn
     cell: CellKind = CellKind.gru
     embedding: int = 256
     hidden: int = 256
@@ -85,12 +95,29 @@ class ModelConfig:
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     attention: AttentionConfig = field(default_factory=lambda: AttentionConfig(size=512))
+    transformer: TransformerOptions = field(default_factory=TransformerOptions)
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
     initialization: Initialization = Initialization.xavier
 
     def __post_init__(self):
-        if self.attention.choice is AttentionChoice.hard and self.decoder.kind is DecoderKind.fixed_vector:
+        if self.attention.choice is AttentionChoice.hard and self.decoder.kind not in (
+            DecoderKind.bahdanau,
+            DecoderKind.luong,
+        ):
             raise ValueError(
-                "model.attention.choice=hard chooses a source position, and model.decoder.kind=fixed_vector has none to "
-                "choose from: try model.decoder.kind=bahdanau or luong"
+                "model.attention.choice=hard chooses a source position for each word, which "
+                f"model.decoder.kind={self.decoder.kind.value} does not do: try model.decoder.kind=bahdanau or luong"
+            )
+        # What a recurrent decoder starts from, or reads at every step, is a state of a recurrent encoder.
+        if self.encoder.kind is EncoderKind.rnn or self.decoder.kind is DecoderKind.transformer:
+            return
+        if self.decoder.kind is DecoderKind.fixed_vector:
+            raise ValueError(
+                "model.decoder.kind=fixed_vector reads the last state of a recurrent encoder, which "
+                "model.encoder.kind=transformer does not have: try model.encoder.kind=rnn"
+            )
+        if self.decoder.init_hidden in (InitHidden.last, InitHidden.backward_first):
+            raise ValueError(
+                f"model.decoder.init_hidden={self.decoder.init_hidden.value} is a state of a recurrent encoder, which "
+                "model.encoder.kind=transformer does not have: try model.decoder.init_hidden=mean"
             )

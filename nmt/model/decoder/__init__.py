@@ -1,4 +1,4 @@
-"""Three decoders, one class each: Bahdanau's, Luong's, and a fixed vector without attention.
+"""Four decoders, one class each: Bahdanau's, Luong's, a fixed vector without attention, and the Transformer's.
 
 All share one interface: ``source`` and ``init_state`` begin a batch, ``step`` advances N = B * K hypotheses by a token
 (row n reads source n // K, which is never copied), ``features`` runs a whole target with everything that does not recur
@@ -12,8 +12,10 @@ from nmt.model.attention import Attention
 from nmt.model.decoder.bahdanau import BahdanauDecoder, BahdanauState
 from nmt.model.decoder.bridge import Bridge, InitHidden
 from nmt.model.decoder.fixed_vector import FixedVectorDecoder, FixedVectorState
-from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, State, Step
+from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, RecurrentDecoder, State, Step
 from nmt.model.decoder.luong import LuongDecoder, LuongState
+from nmt.model.decoder.transformer import TransformerDecoder, TransformerState
+from nmt.model.transformer import TransformerOptions
 
 __all__ = [
     "BahdanauDecoder",
@@ -28,8 +30,11 @@ __all__ = [
     "InitHidden",
     "LuongDecoder",
     "LuongState",
+    "RecurrentDecoder",
     "State",
     "Step",
+    "TransformerDecoder",
+    "TransformerState",
     "build_decoder",
 ]
 
@@ -40,23 +45,28 @@ class DecoderKind(Enum):
     bahdanau = "bahdanau"
     luong = "luong"
     fixed_vector = "fixed_vector"
+    transformer = "transformer"
 
 
 def build_decoder(
     kind: DecoderKind,
     sizes: DecoderSizes,
     *,
-    bridge: Bridge,
+    build_bridge: Callable[[], Bridge],
     build_attention: Callable[[], Attention],
     input_feeding: bool = True,
+    transformer: TransformerOptions | None = None,
 ) -> Decoder:
-    """The decoder for `kind`. build_attention: called for a decoder that has attention; input_feeding: Luong's."""
+    """The decoder for `kind`. build_bridge, build_attention: called for a decoder that has one; input_feeding: Luong's;
+    transformer: the Transformer's."""
     match kind:
         case DecoderKind.bahdanau:
-            return BahdanauDecoder(sizes, attention=build_attention(), bridge=bridge)
+            return BahdanauDecoder(sizes, bridge=build_bridge(), attention=build_attention())
         case DecoderKind.luong:
-            return LuongDecoder(sizes, attention=build_attention(), bridge=bridge, input_feeding=input_feeding)
+            return LuongDecoder(sizes, bridge=build_bridge(), attention=build_attention(), input_feeding=input_feeding)
         case DecoderKind.fixed_vector:
-            return FixedVectorDecoder(sizes, bridge=bridge)
+            return FixedVectorDecoder(sizes, bridge=build_bridge())
+        case DecoderKind.transformer:
+            return TransformerDecoder(sizes, options=transformer or TransformerOptions())
         case _:
             raise ValueError(f"model.decoder.kind={kind}: legal are {', '.join(k.value for k in DecoderKind)}")

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from nmt.model.attention import Attention, AttentionState, Source
 from nmt.model.decoder.bridge import Bridge
-from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, Step, select_rows
+from nmt.model.decoder.interface import DecoderSizes, Features, RecurrentDecoder, Step, select_rows
 from nmt.model.decoder.readout import Maxout, MaxoutReadout
 from nmt.model.encoder import EncoderOutput
 
@@ -24,7 +24,7 @@ class BahdanauState(NamedTuple):
         return self._replace(attention=self.attention.for_single_position())
 
 
-class BahdanauDecoder(Decoder[BahdanauState]):
+class BahdanauDecoder(RecurrentDecoder[BahdanauState]):
     """Attends, then updates: the query is the previous state s_{i-1}, the context enters the gates.
 
     # Bahdanau et al. (2015), A.1 and A.2.2

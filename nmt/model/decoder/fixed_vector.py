@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nmt.model.attention import Source
 from nmt.model.decoder.bridge import Bridge
-from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, Step, select_rows
+from nmt.model.decoder.interface import DecoderSizes, Features, RecurrentDecoder, Step, select_rows
 from nmt.model.decoder.readout import MaxoutReadout
 from nmt.model.encoder import EncoderOutput
 
@@ -24,7 +24,7 @@ class FixedVectorState(NamedTuple):
         return self
 
 
-class FixedVectorDecoder(Decoder[FixedVectorState]):
+class FixedVectorDecoder(RecurrentDecoder[FixedVectorState]):
     """RNNencdec, the baseline without attention: c is the last state of a forward encoder, at every step.
 
     # Cho et al. (2014); Bahdanau et al. (2015), 5.1. Nothing recurs but the cell.

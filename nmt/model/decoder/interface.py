@@ -1,4 +1,4 @@
-"""What all decoders share: what goes in and out of them, the target embedding and a stack of cells."""
+"""What all decoders share: what goes in and out of them, the target embedding, and a stack of cells if they recur."""
 
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar, cast
@@ -14,13 +14,7 @@ from nmt.model.loops import ReferenceLoops
 
 
 class State(Protocol):
-    """What changes over the steps, for N hypotheses. Each decoder has its own, with the fields that it needs.
-
-    layers: the cells' states, (N, state_size) each, bottom first.
-    """
-
-    @property
-    def layers(self) -> tuple[Tensor, ...]: ...
+    """What changes over the steps, for N hypotheses. Each decoder has its own, with the fields that it needs."""
 
     def select(self, rows: Tensor) -> Self:
         """The state of the hypotheses `rows` (R,) alone, in that order."""
@@ -73,7 +67,7 @@ class DecoderSizes:
 
 
 class Decoder(nn.Module, Generic[StateT]):
-    """The target embedding, a stack of cells, and the interface. loops: what runs over all steps; Seq2Seq sets it.
+    """The target embedding and the interface. loops: what runs over all steps; Seq2Seq sets it.
 
     hard: `features` lack the context, and `context_part` and `activate` complete them; HardSeq2Seq sets it.
     """
@@ -82,20 +76,11 @@ class Decoder(nn.Module, Generic[StateT]):
     hard = False
     features_size: int
 
-    def __init__(self, sizes: DecoderSizes):
+    def __init__(self, vocab_size: int, embedding: int, dropout: float):
         super().__init__()
         self.loops = ReferenceLoops()
-        self.hidden = sizes.hidden
-        self.embedding = nn.Embedding(sizes.vocab_size, sizes.embedding, padding_idx=PAD)
-        self.dropout = Dropout(sizes.dropout)
-        self.cell = build_cell(sizes.cell, sizes.embedding, sizes.hidden)
-        upper = (build_cell(sizes.cell, sizes.hidden, sizes.hidden) for _ in range(sizes.layers - 1))
-        self.upper = nn.ModuleList(upper)
-
-    @property
-    def cells(self) -> tuple[Cell, ...]:
-        """All cells, bottom first."""
-        return (self.cell, *cast("list[Cell]", list(self.upper)))
+        self.embedding = nn.Embedding(vocab_size, embedding, padding_idx=PAD)
+        self.dropout = Dropout(dropout)
 
     def source(self, encoded: EncoderOutput) -> Source:
         """What stays the same over the steps."""
@@ -114,7 +99,7 @@ class Decoder(nn.Module, Generic[StateT]):
         raise NotImplementedError
 
     def context_part(self, memory: Tensor) -> Tensor:
-        """For hard attention: memory (B, S, M), as the step wants it -> each position's part of the features, (B, S, P).
+        """For hard attention: memory (B, S, M), as the step wants it -> each position's part of the features (B, S, P).
 
         P is the width that features without a context have.
         """
@@ -123,6 +108,26 @@ class Decoder(nn.Module, Generic[StateT]):
     def activate(self, parts: Tensor) -> Tensor:
         """For hard attention: features without a context plus a position's part, (..., P) -> features (..., R)."""
         raise NotImplementedError
+
+    def features_without_weights(self, tgt_in: Tensor, state: StateT, source: Source) -> Tensor:
+        """The features (B, T, R) alone; faster for a decoder that can do without its weights."""
+        return self.features(tgt_in, state, source).features
+
+
+class RecurrentDecoder(Decoder[StateT]):
+    """A decoder with a stack of cells."""
+
+    def __init__(self, sizes: DecoderSizes):
+        super().__init__(sizes.vocab_size, sizes.embedding, sizes.dropout)
+        self.hidden = sizes.hidden
+        self.cell = build_cell(sizes.cell, sizes.embedding, sizes.hidden)
+        upper = (build_cell(sizes.cell, sizes.hidden, sizes.hidden) for _ in range(sizes.layers - 1))
+        self.upper = nn.ModuleList(upper)
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        """All cells, bottom first."""
+        return (self.cell, *cast("list[Cell]", list(self.upper)))
 
     def _step_upper_layers(self, bottom: Tensor, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """One step of the upper cells over the bottom cell's new state -> all new states, bottom first."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nmt.model.attention import Attention, AttentionState, Source
 from nmt.model.decoder.bridge import Bridge
-from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, Step, select_rows
+from nmt.model.decoder.interface import DecoderSizes, Features, RecurrentDecoder, Step, select_rows
 from nmt.model.encoder import EncoderOutput
 from nmt.model.loops import LuongLayers
 
@@ -29,7 +29,7 @@ class LuongState(NamedTuple):
         return self._replace(attention=self.attention.for_single_position())
 
 
-class LuongDecoder(Decoder[LuongState]):
+class LuongDecoder(RecurrentDecoder[LuongState]):
     """Updates, then attends: the query is h_t, h~_t = tanh(W_c [c_t; h_t]) is the feature.
 
     # Luong et al. (2015), eq. 5 and 3.3

@@ -1,0 +1,202 @@
+"""The layers of the Transformer and its encoder.
+
+# Vaswani et al. (2017), with the layer normalization before each part instead of after it: Xiong et al. (2020)
+x (B, T, E) runs through all layers: every part adds to it what it makes of its normalized input. ReLU, as published.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmt.data.symbols import PAD
+from nmt.model.attention import AttentionOutput
+from nmt.model.dropout import Dropout
+from nmt.model.encoder import EncoderOutput
+from nmt.model.energies import dot_energies
+from nmt.model.loops import ReferenceLoops
+from nmt.model.normalizers import masked_softmax
+
+
+@dataclass
+class TransformerOptions:
+    """The settings model.transformer.*: of the encoder, the decoder, or both.
+
+    heads: of each attention. feedforward: width inside a feed-forward layer; None: four times the embedding.
+    attention_layer: the decoder's layer, from 1, whose attention to the source is shown, aligns and is guided by links;
+    None: the last but one, which aligns best (Garg et al. 2019). attention_head: from 1; None: the mean of all heads.
+    """
+
+    heads: int = 4
+    feedforward: int | None = None
+    attention_layer: int | None = None
+    attention_head: int | None = None
+
+    def __post_init__(self):
+        for name in ("heads", "feedforward", "attention_layer", "attention_head"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"model.transformer.{name}={value} is impossible: the least is 1")
+        if self.attention_head is not None and self.attention_head > self.heads:
+            raise ValueError(
+                f"model.transformer.attention_head={self.attention_head}: there are {self.heads} heads; give 1 to "
+                f"{self.heads}, or more model.transformer.heads"
+            )
+
+    def check_width(self, width: int, key: str) -> None:
+        """Raises ValueError where the heads cannot share the width, that of the setting `key`, evenly."""
+        if width % self.heads:
+            raise ValueError(
+                f"{key}={width} cannot be shared evenly by model.transformer.heads={self.heads}: try "
+                f"{key}={-(-width // self.heads) * self.heads}"
+            )
+
+    def check_layer(self, layers: int) -> None:
+        """Raises ValueError where the decoder of so many layers does not have the one that is to be shown."""
+        if self.attention_layer is not None and self.attention_layer > layers:
+            raise ValueError(
+                f"model.transformer.attention_layer={self.attention_layer}: the decoder has {layers} layers "
+                f"(model.decoder.layers); give 1 to {layers}"
+            )
+
+
+def positional_encoding(start: int, stop: int, width: int, like: Tensor) -> Tensor:
+    """Of the positions from `start` to before `stop`: (stop - start, width), for any position, in the type of `like`.
+
+    sin(position / 10000^(2i / width)) in column 2i, the cosine in 2i + 1.  # Vaswani et al. (2017), 3.5
+    """
+    positions = torch.arange(start, stop, dtype=torch.float64, device=like.device)
+    exponents = torch.arange(0, width, 2, dtype=torch.float64, device=like.device) / width
+    angles = positions.unsqueeze(1) * torch.exp(-math.log(10000) * exponents)
+    return torch.stack((angles.sin(), angles.cos()), 2).flatten(1)[:, :width].to(like.dtype)
+
+
+def embed(embedding: nn.Module, ids: Tensor, start: int = 0) -> Tensor:
+    """ids (B, T) at the positions from `start` on -> (B, T, E): scaled embeddings plus positions.
+
+    # Vaswani et al. (2017), 3.4 and 3.5
+    """
+    embedded = embedding(ids)
+    width = embedded.shape[2]
+    return embedded * math.sqrt(width) + positional_encoding(start, start + ids.shape[1], width, embedded)
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """x (B, T, E) -> (B, heads, T, E / heads)."""
+    return x.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """x (B, heads, T, E / heads) -> (B, T, E)."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def attend_with_weights(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> AttentionOutput:
+    """query (B, H, Q, D), keys, values (B, H, S, D), mask (B, S) -> contexts (B, H, Q, D), weights (B, H, Q, S).
+
+    Of every head softmax(Q K^T / sqrt(D)) V.  # Vaswani et al. (2017), eq. 1
+    `ReferenceLoops.attend_heads` computes the contexts without the weights.
+    """
+    batch, heads, queries, width = query.shape
+    energies = dot_energies((query * width**-0.5).flatten(0, 1), keys.flatten(0, 1))
+    weights = masked_softmax(energies.reshape(batch, heads * queries, -1), mask).unflatten(1, (heads, queries))
+    return AttentionOutput(weights.to(values.dtype) @ values, weights)
+
+
+class StackedLinear(nn.Linear):
+    """`count` matrices that multiply the same input, as one product: (..., X) -> `count` tensors (..., Y)."""
+
+    def __init__(self, inputs: int, outputs: int, count: int):
+        super().__init__(inputs, outputs * count)
+        self.count = count
+
+
+class SelfAttention(nn.Module):
+    """Attention of a sequence to itself: queries, keys and values are of the same x.  # Vaswani et al. (2017), 3.2.2"""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.project = StackedLinear(width, width, 3)
+        self.output = nn.Linear(width, width)
+
+    def query_keys_values(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x (B, T, E) -> (B, H, T, D) each."""
+        query, keys, values = self.project(self.norm(x)).chunk(3, 2)
+        return split_heads(query, self.heads), split_heads(keys, self.heads), split_heads(values, self.heads)
+
+
+class CrossAttention(nn.Module):
+    """Attention of the target's positions to the source: keys and values are made once a sentence, by the decoder."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width)
+        self.project = nn.Linear(width, width)
+        self.output = nn.Linear(width, width)
+
+    def query(self, x: Tensor) -> Tensor:
+        """x (B, T, E) -> (B, H, T, D)."""
+        return split_heads(self.project(self.norm(x)), self.heads)
+
+
+class FeedForward(nn.Module):
+    """max(0, x W_1 + b_1) W_2 + b_2.  # Vaswani et al. (2017), eq. 2"""
+
+    def __init__(self, width: int, options: TransformerOptions):
+        super().__init__()
+        inner = options.feedforward or 4 * width
+        self.norm = nn.LayerNorm(width)
+        self.inner = nn.Linear(width, inner)
+        self.outer = nn.Linear(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.outer(functional.relu(self.inner(self.norm(x))))
+
+
+class EncoderLayer(nn.Module):
+    """x + self-attention, then x + feed-forward; dropout on what is added.  # Vaswani et al. (2017), 3.1 and 5.4"""
+
+    def __init__(self, width: int, options: TransformerOptions, dropout: float):
+        super().__init__()
+        self.self_attention = SelfAttention(width, options.heads)
+        self.feedforward = FeedForward(width, options)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, mask: Tensor, loops: ReferenceLoops) -> Tensor:
+        """x (B, S, E), mask (B, S) -> x."""
+        context = loops.attend_heads(*self.self_attention.query_keys_values(x), mask[:, None, None])
+        x = x + self.dropout(self.self_attention.output(merge_heads(context)))
+        return x + self.dropout(self.feedforward(x))
+
+
+class TransformerEncoder(nn.Module):
+    """A stack of `layers` layers of self-attention over embeddings with positions; all are `embedding` wide.
+
+    The interface is that of the recurrent `Encoder`, without states at its ends (width 0): see `EncoderOutput`.
+    loops: what attends; Seq2Seq sets it.
+    """
+
+    def __init__(
+        self, vocab_size: int, *, embedding: int, options: TransformerOptions, layers: int = 1, dropout: float = 0.0
+    ):
+        super().__init__()
+        options.check_width(embedding, "model.encoder.embedding")
+        self.loops = ReferenceLoops()
+        self.size = embedding
+        self.embedding = nn.Embedding(vocab_size, embedding, padding_idx=PAD)
+        self.dropout = Dropout(dropout)
+        self.layers = nn.ModuleList(EncoderLayer(embedding, options, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(embedding)
+
+    def forward(self, src: Tensor, src_lengths: Tensor) -> EncoderOutput:
+        """src (B, S), src_lengths (B,) -> EncoderOutput."""
+        mask = torch.arange(src.shape[1], device=src.device) < src_lengths.unsqueeze(1)
+        x = self.dropout(embed(self.embedding, src))
+        for layer in self.layers:
+            x = layer(x, mask, self.loops)
+        memory = self.norm(x) * mask.unsqueeze(2)
+        return EncoderOutput(memory, mask, memory[:, 0, :0], memory[:, 0, :0])
