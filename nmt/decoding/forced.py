@@ -15,6 +15,7 @@ from nmt.decoding.batching import batches, pad, windows
 from nmt.decoding.posterior import posterior_attention
 from nmt.decoding.translator import Translation
 
+
 class _Given(NamedTuple):
     """A pair in ids, EOS last on both sides; for each piece the word it belongs to, -1 for EOS."""
 

@@ -25,6 +25,7 @@ from nmt.model.loops import ReferenceLoops
 from nmt.model.loss import Loss, guided_cross_entropy
 from nmt.model.seq2seq import CHUNK, Seq2Seq, TiedEmbeddings, TokenLogProbs
 
+
 class HardSeq2Seq(Seq2Seq):
     """Each word is predicted from one position, which attention's weights choose: see `nmt.model.hard_attention`.
 

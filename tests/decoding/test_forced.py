@@ -63,7 +63,8 @@ def test_the_size_of_a_batch_changes_nothing(model, batch_size):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("decoding.batching.WINDOW_WEIGHTS", 700), ("decoding.batching.BATCH_PIECES", 30), ("model.seq2seq.CHUNK", 3)]
+    ("name", "value"),
+    [("decoding.batching.WINDOW_WEIGHTS", 700), ("decoding.batching.BATCH_PIECES", 30), ("model.seq2seq.CHUNK", 3)],
 )
 def test_the_bounds_of_memory_change_nothing(model, monkeypatch, name, value):
     pairs = some_pairs(30)

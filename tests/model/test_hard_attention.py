@@ -243,9 +243,7 @@ def test_the_baseline_makes_samples_vary_less():
         )
         sampled = sample_positions(many.weights)
         chosen = many.weights.gather(1, sampled.unsqueeze(1)).squeeze(1)
-        found = marginal_nll(
-            many.certain(many.parts_at(sampled)), weight, bias, targets.repeat_interleave(5000)
-        )
+        found = marginal_nll(many.certain(many.parts_at(sampled)), weight, bias, targets.repeat_interleave(5000))
         reinforce_objective(found, chosen, entropy(many.weights), torch.tensor(baseline), REINFORCE).backward()
         assert energies.grad is not None
         spread.append(energies.grad.unflatten(0, (2, 5000)).var(1).sum())

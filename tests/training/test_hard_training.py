@@ -64,12 +64,13 @@ def test_the_baseline_is_the_moving_average_of_the_logged_losses(tiny, tmp_path,
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_two_ranks_that_are_stopped_go_on_with_their_samples_and_one_baseline(
-    tiny, two_ranks, tmp_path, everything
-):
+def test_two_ranks_that_are_stopped_go_on_with_their_samples_and_one_baseline(tiny, two_ranks, tmp_path, everything):
     """A baseline of its own on the second rank would be lost with the process."""
     own = REINFORCE | {"trainer__save_every": 0}
-    assert [child.wait() for child in two_ranks(tiny.settings(tmp_path / "whole", trainer__max_updates=6, **own))] == [0, 0]
+    assert [child.wait() for child in two_ranks(tiny.settings(tmp_path / "whole", trainer__max_updates=6, **own))] == [
+        0,
+        0,
+    ]
     run = tmp_path / "parts"
     assert [child.wait() for child in two_ranks(tiny.settings(run, trainer__max_updates=3, **own))] == [0, 0]
     assert [child.wait() for child in two_ranks([f"resume={run}", "trainer.max_updates=6"])] == [0, 0]
@@ -106,7 +107,9 @@ def test_links_teach_the_positions(tiny, hard):
     plain, guided = model.eval().loss(*pairs), model.loss(*pairs, 0.0, links, 0.5)
     weights = model(*pairs[:3])[1]
     distance = -weights[0, 0, 1].log() - weights[1, 1, 0].log()
-    assert float((guided.objective - plain.objective).detach()) == pytest.approx(0.5 * float(distance.detach()), rel=1e-4)
+    assert float((guided.objective - plain.objective).detach()) == pytest.approx(
+        0.5 * float(distance.detach()), rel=1e-4
+    )
     assert guided.nll == plain.nll
 
 
