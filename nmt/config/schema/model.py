@@ -86,6 +86,6 @@ class ModelConfig:
     def __post_init__(self):
         if self.attention.choice is AttentionChoice.hard and self.decoder.kind is DecoderKind.fixed_vector:
             raise ValueError(
-                "model.attention.choice=hard chooses a source position, and model.decoder.kind=fixed_vector has none to "
-                "choose from: try model.decoder.kind=bahdanau or luong"
+                "model.attention.choice=hard chooses a source position, and model.decoder.kind=fixed_vector has none "
+                "to choose from: try model.decoder.kind=bahdanau or luong"
             )
