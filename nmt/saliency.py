@@ -47,11 +47,14 @@ def main(config: SaliencyConfig, _overrides: list[str]) -> None:
         gold = read_gold(Path(config.gold), pairs, config.src or "", target_first=config.gold_reversed)
     loaded = build.load(config.checkpoint, device.device)
     linked: dict[str, list[list[Link]]] = {}
+    empty: list[int] = []  # the numbers of the lines with a source and no translation, from 1
 
     def sizes(out: Path) -> Iterator[dict[str, np.ndarray]]:
         """Of each pair the sizes of its matrices, which are written, drawn and linked on the way."""
         progress = Progress(len(pairs))
         for number, pair in enumerate(_translated(config, loaded, pairs, out)):
+            if pair.src.strip() and not pair.tgt.strip():
+                empty.append(number + 1)
             matrices = _matrices(loaded, pair, progress)
             for name, words in matrices.items():
                 writers[name].write(words.weights)
@@ -73,7 +76,7 @@ def main(config: SaliencyConfig, _overrides: list[str]) -> None:
         _save(out / "saliency.json", len(pairs), found, errors)
     if gold and (doubt := gold.misreading(next(iter(linked.values())))):
         log.warning(doubt)
-    _print(len(pairs), found, errors)
+    _print(len(pairs), empty, found, errors)
     print(f"written to {config.out}")
 
 
@@ -156,16 +159,26 @@ def _save(
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def _print(pairs: int, found: dict[tuple[str, str], RankCorrelation], errors: dict[str, AlignmentScores]) -> None:
+def _print(
+    pairs: int,
+    empty: list[int],
+    found: dict[tuple[str, str], RankCorrelation],
+    errors: dict[str, AlignmentScores],
+) -> None:
     words = max((each.words for each in found.values()), default=0)
     print(f"{pairs:,} pairs, {words:,} target words; for each, how two rankings of the source words agree")
     print(f"{'':32}  {'Kendall tau':>11}  {'same on top':>11}  {'by chance':>9}")
     for (one, other), each in found.items():
         shown = f"{each.tau:>11.3f}  {100 * each.top:>9.1f} %  {100 * each.chance:>7.1f} %"
+        if not each.words:
+            shown = "no target word whose source words they rank"
         print(f"{f'{DISPLAY_NAMES[one]}, {DISPLAY_NAMES[other]}':32}  {shown}")
     for name, (aer, precision, recall) in errors.items():
         rates = f"(precision {100 * precision:.1f}, recall {100 * recall:.1f})"
         print(f"alignment error rate of {DISPLAY_NAMES[name]} {100 * aer:.1f} %  {rates}")
+    if empty:
+        first = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
+        print(f"{len(empty):,} of {pairs:,} translations are empty and have no words to explain: line {first}")
     if words and ("attention", "jacobian") in found:
         print(_answer(found))
 

@@ -1,9 +1,11 @@
 """The saliency command, on a model that was trained for a moment."""
 
+import importlib
 import json
 import os
 import random
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -211,3 +213,44 @@ def test_given_translations_leave_nothing_of_the_models_own(call, tmp_path):
 )
 def test_mistakes_are_refused_before_anything_is_written(refused, words, said):
     assert said in refused(*words)
+
+
+def test_translations_that_are_empty_are_said_in_words(call, tmp_path, trained):
+    write_lines(trained / "some.en", ["BA DO", "", "", "ME ME KI"])
+    out = call("checkpoint=PLAIN", "src=text.de", "tgt=some.en", "heatmaps=0")[1]
+    assert "2 of 4 translations are empty and have no words to explain: line 2, 3\n" in out
+    write_lines(trained / "none.en", [""] * 4)
+    write_lines(trained / "empty.links", [""] * 4)
+    for run in ("PLAIN", "RUN"):
+        code, out, err = call(f"checkpoint={run}", "src=text.de", "tgt=none.en", "gold=empty.links", "heatmaps=0")
+        assert (code, err) == (0, "")
+        assert "no target word whose source words they rank" in out
+        assert "4 of 4 translations are empty and have no words to explain: line 1, 2, 3, 4\n" in out
+        assert "nan" not in out
+    assert json.loads((tmp_path / "out" / "saliency.json").read_text())["rank_correlation"]["attention ~ jacobian"] == {
+        "tau": None,
+        "top": None,
+        "chance": None,
+        "words": 0,
+    }
+
+
+def test_the_picture_of_two_models_has_a_panel_for_each_matrix(trained, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
+    draw_jacobian = importlib.import_module("draw_jacobian")
+    monkeypatch.chdir(trained)
+    drawn = []
+    monkeypatch.setattr(draw_jacobian, "draw_panels", lambda panels, *given, **more: drawn.append((panels, given)))
+    draw_jacobian.draw(["RUN", "PLAIN"], "ki lu me", "KI LU", tmp_path / "picture.png")
+    ((panels, labels),) = drawn
+    assert [panel.caption.split("\n")[0] for panel in panels] == [
+        "bahdanau: attention",
+        "bahdanau: Jacobian",
+        "rnnencdec: Jacobian",
+    ]
+    assert labels[:2] == (["ki", "lu", "me"], ["KI", "LU"])
+    for panel in panels:
+        assert panel.eos is not None
+        np.testing.assert_allclose(panel.weights.sum(1) + panel.eos, 1, rtol=1e-5)
+    with pytest.raises(ValueError, match="an empty sentence has no words"):
+        draw_jacobian.draw(["RUN"], "ki", " ", tmp_path / "picture.png")

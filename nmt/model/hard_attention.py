@@ -1,8 +1,8 @@
 """Hard attention: a word is predicted from one source position, which the weights choose.
 
 p(position j) = alpha_tj, the weights; p(y_t | j) reads the memory of position j in place of the context. What the
-decoder feeds back (Bahdanau's gates, input feeding) is the expected context, so the history of a step does not depend on
-the positions before it and p(y_t) = sum over j of alpha_tj p(y_t | j) is exact.  # Deng et al. (2018), 3 and 4
+decoder feeds back (Bahdanau's gates, input feeding) is the expected context, so the history of a step does not depend
+on the positions before it and p(y_t) = sum over j of alpha_tj p(y_t | j) is exact.  # Deng et al. (2018), 3 and 4
 """
 
 from collections.abc import Callable

@@ -266,17 +266,18 @@ def test_with_one_position_the_likelihood_is_that_of_soft_attention(make, make_b
 
 def test_the_likelihood_of_a_word_is_the_sum_of_what_each_position_alone_predicts(sentences):
     model = make_hard(decoder="luong", cell=CellKind.lstm, score=ScoreFunction.general, input_feeding=False)
-    src, lengths, tgt_in, tgt_out = sentences
+    src, lengths, tgt_in, _ = sentences
     log_probs, weights = model(src, lengths, tgt_in)
     source, state = model.encode(src, lengths)
     hidden = state.layers[0]
-    cell = model.decoder.cell
+    cell, combine = model.decoder.cell, model.decoder.combine
+    assert isinstance(combine, nn.Linear)
     for t in range(tgt_in.shape[1]):
         hidden = cell(cell.project(model.decoder.embedding(tgt_in[:, t])), hidden)
         for b in range(len(src)):
             expected = torch.zeros(log_probs.shape[2], dtype=torch.float64)
             for j in range(int(lengths[b])):
-                features = torch.tanh(model.decoder.combine(torch.cat((source.memory[b, j], cell.output(hidden)[b]))))
+                features = torch.tanh(combine(torch.cat((source.memory[b, j], cell.output(hidden)[b]))))
                 expected = expected + weights[b, t, j] * model.output(features).softmax(0)
             torch.testing.assert_close(log_probs[b, t].exp(), expected)
 
@@ -352,7 +353,9 @@ def test_a_batch_of_many_is_many_of_one(model, sentences):
         total += one
         alone.append(slopes)
     assert nll == pytest.approx(total, rel=1e-12)
-    assert_equal_gradients(together, {name: sum(slopes[name] for slopes in alone) for name in together})
+    assert_equal_gradients(
+        together, {name: torch.stack([slopes[name] for slopes in alone]).sum(0) for name in together}
+    )
 
 
 @pytest.mark.parametrize("chunk", [1, 7])

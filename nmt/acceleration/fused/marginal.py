@@ -20,8 +20,9 @@ class _ChunkedMarginal(torch.autograd.Function):
         accumulation = torch.promote_types(decoder.dtype, torch.float32)
         low_weight, low_bias = weight.to(dtype), bias.to(dtype)
         log_probs = torch.empty(len(targets), dtype=accumulation, device=decoder.device)
-        grads = [torch.zeros_like(each, dtype=accumulation) for each in (decoder, memory, weights, weight, bias)]
-        d_decoder, d_memory, d_weights, d_weight, d_bias = grads if need else [None] * 5
+        empty = torch.zeros_like if need else torch.empty_like
+        grads = [empty(each, dtype=accumulation) for each in (decoder, memory, weights, weight, bias)]
+        d_decoder, d_memory, d_weights, d_weight, d_bias = grads
         step, size = max(1, chunk // weights.shape[1]), weights.shape[1]
         for start in range(0, len(targets), step):
             words = slice(start, start + step)

@@ -99,7 +99,7 @@ class Decoder(nn.Module, Generic[StateT]):
         raise NotImplementedError
 
     def context_part(self, memory: Tensor) -> Tensor:
-        """For hard attention: memory (B, S, M), as the step wants it -> each position's part of the features (B, S, P).
+        """For hard attention: memory (B, S, M), as a step wants it -> each position's part of the features (B, S, P).
 
         P is the width that features without a context have.
         """
