@@ -44,7 +44,7 @@ def test_an_unknown_key_is_refused_at_any_depth_with_the_legal_ones(refusal, wor
         ("preset=papr", "preset=papr: no such choice, did you mean paper"),
         (
             "+experiment=bahdanu",
-            "+experiment=bahdanu: no such choice, did you mean bahdanau; legal are bahdanau, coverage, entmax, gaussian",
+            "+experiment=bahdanu: no such choice, did you mean bahdanau; legal are bahdanau, coverage, entmax",
         ),
         ("experiment=bahdanau", "write +experiment=NAME, with a plus"),
         ("model.attention=dot", "or model/attention=CHOICE"),

@@ -78,6 +78,7 @@ class BahdanauLoop(torch.autograd.Function):
     def forward(
         ctx,
         cell_type,
+        normalizer,
         dtype,
         projected,
         start,
@@ -93,13 +94,15 @@ class BahdanauLoop(torch.autograd.Function):
     ):
         gates = _gates(projected)
         cell = cell_type.create(weight, bias, gates, start, dtype)
-        attention = create_attention(memory, keys, mask, query, v, coverage_weight, cell.steps, dtype, gates.dtype)
+        attention = create_attention(
+            normalizer, memory, keys, mask, query, v, coverage_weight, cell.steps, dtype, gates.dtype
+        )
         context_weight = context_weight.to(dtype)
         for t in range(cell.steps):
             attention.forward_step(t, cell.query_at(t))
             addmm_(cell.gate[t], attention.matmul_input[t], context_weight.t())
             cell.forward_step(t)
-        ctx.types = cell_type, len(cell.buffers), type(attention)
+        ctx.types = cell_type, len(cell.buffers), type(attention), normalizer
         ctx.save_for_backward(context_weight, *cell.buffers, *attention.buffers)
         ctx.set_materialize_grads(False)
         return cell.states, attention.contexts, attention.weights
@@ -108,9 +111,10 @@ class BahdanauLoop(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, d_states, d_contexts, d_weights):
         context_weight, *buffers = ctx.saved_tensors
-        cell_type, split, attention_type = ctx.types
+        cell_type, split, attention_type, normalizer = ctx.types
         cell: FusedCell = cell_type(*buffers[:split])
         attention: FusedAttention = attention_type(*buffers[split:])
+        attention.normalizer = normalizer
         with torch.autocast(cell.states.device.type, enabled=False):
             cell.start_backward()
             if d_contexts is None:
@@ -125,7 +129,7 @@ class BahdanauLoop(torch.autograd.Function):
                 attention.backward_step(t, cell.query_at(t), gradient[:, : cell.size])
             d_score = attention.score_gradients()
             return (
-                *(None, None, cell.d_gates, gradient),
+                *(None, None, None, cell.d_gates, gradient),
                 *(attention.memory_gradient(), d_score.keys, None),
                 *(
                     cell.weight_gradients(),
@@ -151,6 +155,7 @@ class LuongLoop(torch.autograd.Function):
     def forward(
         ctx,
         cell_type,
+        normalizer,
         dtype,
         projected,
         attentional,
@@ -179,7 +184,9 @@ class LuongLoop(torch.autograd.Function):
                 gates = torch.empty_like(bottom).copy_(input_bias)
             cells.append(cell_type.create(weight, bias, gates, start, dtype))
         top = cells[-1]
-        attention = create_attention(memory, keys, mask, query, v, coverage_weight, steps, dtype, accumulation)
+        attention = create_attention(
+            normalizer, memory, keys, mask, query, v, coverage_weight, steps, dtype, accumulation
+        )
         input_feed_weight, combine_weight = input_feed_weight.to(dtype), combine_weight.to(dtype)
         from_context, from_hidden = combine_weight.split((memory.shape[2], attentional.shape[1]), 1)
         outputs = torch.empty(steps + 1, *attentional.shape, dtype=accumulation, device=attentional.device)
@@ -202,7 +209,7 @@ class LuongLoop(torch.autograd.Function):
             fast_tanh_(output, dtype)
             if matmul_inputs is not outputs:
                 matmul_inputs[t + 1].copy_(output)
-        ctx.types = cell_type, depth, len(top.buffers), type(attention)
+        ctx.types = cell_type, depth, len(top.buffers), type(attention), normalizer
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(
             *(
@@ -224,10 +231,11 @@ class LuongLoop(torch.autograd.Function):
     def backward(ctx, d_outputs, d_weights):
         input_feed_weight, combine_weight, outputs, matmul_inputs, drops, dropped, *rest = ctx.saved_tensors
         matmul_inputs = outputs if matmul_inputs is None else matmul_inputs
-        cell_type, depth, width, attention_type = ctx.types
+        cell_type, depth, width, attention_type, normalizer = ctx.types
         inputs, rest = rest[: depth - 1], rest[depth - 1 :]
         cells: list[FusedCell] = [cell_type(*rest[width * layer : width * (layer + 1)]) for layer in range(depth)]
         attention: FusedAttention = attention_type(*rest[width * depth :])
+        attention.normalizer = normalizer
         top, size, steps = cells[-1], outputs.shape[2], len(outputs) - 1
         from_context, from_hidden = combine_weight.split((combine_weight.shape[1] - size, size), 1)
         with torch.autocast(outputs.device.type, enabled=False):
@@ -268,7 +276,7 @@ class LuongLoop(torch.autograd.Function):
                 below = cells[layer - 1].all_queries(1).matmul_input if dropped is None else dropped[layer - 1]
                 d_layers += [weight_gradient(d_gates, below), d_gates.sum((0, 1), dtype=outputs.dtype)]
             return (
-                *(None, None, cells[0].d_gates, d_attentional),
+                *(None, None, None, cells[0].d_gates, d_attentional),
                 *(attention.memory_gradient(), d_score.keys, None),
                 *(weight_gradient(cells[0].d_gates, matmul_inputs[:-1]), torch.cat(d_combine, 1)),
                 *(d_score.query, d_score.v, d_score.coverage_weight, None, *d_layers),
@@ -282,13 +290,14 @@ class AttendAll(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, dtype, states, memory, keys, mask, query, v, coverage_weight):
+    def forward(ctx, normalizer, dtype, states, memory, keys, mask, query, v, coverage_weight):
         matmul_inputs = states.to(dtype)
+        accumulation = accumulation_dtype(states.dtype)
         attention = create_attention(
-            memory, keys, mask, query, v, coverage_weight, len(states), dtype, accumulation_dtype(states.dtype)
+            normalizer, memory, keys, mask, query, v, coverage_weight, len(states), dtype, accumulation
         )
         attention.forward_steps(Query(states, matmul_inputs))
-        ctx.attention_type = type(attention)
+        ctx.types = type(attention), normalizer
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(matmul_inputs, *attention.buffers)
         return attention.contexts, attention.weights
@@ -297,7 +306,9 @@ class AttendAll(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, d_contexts, d_weights):
         matmul_inputs, *buffers = ctx.saved_tensors
-        attention: FusedAttention = ctx.attention_type(*buffers)
+        attention_type, normalizer = ctx.types
+        attention: FusedAttention = attention_type(*buffers)
+        attention.normalizer = normalizer
         with torch.autocast(matmul_inputs.device.type, enabled=False):
             d_contexts = torch.zeros_like(attention.contexts) if d_contexts is None else d_contexts.contiguous()
             attention.start_backward(Query(matmul_inputs, matmul_inputs), d_contexts, d_weights)
@@ -305,6 +316,6 @@ class AttendAll(torch.autograd.Function):
             attention.backward_steps(d_states)
             d_score = attention.score_gradients()
             return (
-                *(None, d_states, attention.memory_gradient(), d_score.keys, None),
+                *(None, None, d_states, attention.memory_gradient(), d_score.keys, None),
                 *(d_score.query, d_score.v, d_score.coverage_weight),
             )

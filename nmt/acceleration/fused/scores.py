@@ -8,9 +8,11 @@ from torch import Tensor
 from nmt.acceleration.fused.attention import FusedAdditive, FusedAttention, FusedCoverage, FusedDot
 from nmt.acceleration.kernels import Kernel, is_enabled
 from nmt.acceleration.matmul import bounded_exp_
+from nmt.model.normalizers import Normalizer
 
 
 def create_attention(
+    normalizer: Normalizer,
     memory: Tensor,
     keys: Tensor,
     mask: Tensor,
@@ -22,7 +24,7 @@ def create_attention(
     accumulation: torch.dtype,
 ) -> FusedAttention:
     """Attention over `steps` steps: additive if its weights query (A, H) and v (A,) are given, with coverage if
-    coverage_weight (A,) is as well, else dot products."""
+    coverage_weight (A,) is as well, else dot products. Triton has softmax alone."""
     batch, positions, width = memory.shape
     contexts = memory.new_empty(steps, batch, width, dtype=accumulation)
     weights = memory.new_empty(steps, batch, positions, dtype=accumulation)
@@ -30,9 +32,9 @@ def create_attention(
     low_precision = None if dtype == accumulation else torch.empty_like(contexts, dtype=dtype)
     workspace = (bias, contexts, weights, low_precision)
     if query is None or v is None:
-        return FusedDot(memory.to(accumulation), *workspace, keys.to(accumulation))
-    if coverage_weight is not None:
-        return FusedCoverage(
+        attention = FusedDot(memory.to(accumulation), *workspace, keys.to(accumulation))
+    elif coverage_weight is not None:
+        attention = FusedCoverage(
             memory.to(accumulation),
             *workspace,
             2 * keys.to(accumulation),
@@ -40,18 +42,28 @@ def create_attention(
             v.to(accumulation),
             coverage_weight.to(accumulation),
         )
-    if is_enabled(Kernel.triton, memory, dtype):
+    elif normalizer is Normalizer.softmax and _fits_triton(memory, dtype):
         from nmt.acceleration.fused import triton_attention  # triton is not everywhere
 
-        if positions <= triton_attention.MAX_POSITIONS:
-            matmul_inputs = memory.to(dtype).contiguous(), keys.to(dtype).contiguous()
-            return triton_attention.TritonAdditive(
-                matmul_inputs[0], *workspace, matmul_inputs[1], query.to(dtype), v.to(accumulation)
-            )
-    return FusedAdditive(
-        memory.to(accumulation),
-        *workspace,
-        bounded_exp_(2 * keys.to(accumulation)),
-        query.to(dtype),
-        v.to(accumulation),
-    )
+        matmul_inputs = memory.to(dtype).contiguous(), keys.to(dtype).contiguous()
+        attention = triton_attention.TritonAdditive(
+            matmul_inputs[0], *workspace, matmul_inputs[1], query.to(dtype), v.to(accumulation)
+        )
+    else:
+        attention = FusedAdditive(
+            memory.to(accumulation),
+            *workspace,
+            bounded_exp_(2 * keys.to(accumulation)),
+            query.to(dtype),
+            v.to(accumulation),
+        )
+    attention.normalizer = normalizer
+    return attention
+
+
+def _fits_triton(memory: Tensor, dtype: torch.dtype) -> bool:
+    if not is_enabled(Kernel.triton, memory, dtype):
+        return False
+    from nmt.acceleration.fused import triton_attention
+
+    return memory.shape[1] <= triton_attention.MAX_POSITIONS
