@@ -45,6 +45,7 @@ from nmt.model.cells import CellKind
 from nmt.model.decoder import Bridge, DecoderSizes, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
 from nmt.model.loops import ReferenceLoops
+from nmt.model.normalizers import Normalizer
 from nmt.model.seq2seq import Seq2Seq
 from nmt.runtime.device import Device, seed_everything
 from nmt.runtime.distributed import Distributed
@@ -206,7 +207,8 @@ def kernels(bench: Bench) -> None:
             triton_attention.ROWS, triton_attention.COLUMNS, triton_attention.WARPS = way
             with kernels_enabled(Kernel.triton):
                 attention = create_attention(
-                    Source(memory, keys, mask), ScoreWeights(query, v), positions, torch.bfloat16, torch.float32
+                    *(Source(memory, keys, mask), ScoreWeights(query, v), Normalizer.softmax, positions),
+                    *(torch.bfloat16, torch.float32),
                 )
             step_query = Query(states[0].float(), states[0])
             attention.forward_step(0, step_query)

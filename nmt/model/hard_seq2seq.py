@@ -24,6 +24,7 @@ from nmt.model.hard_attention import (
 from nmt.model.loops import ReferenceLoops
 from nmt.model.loss import Loss, guided_cross_entropy
 from nmt.model.seq2seq import CHUNK, Seq2Seq, TiedEmbeddings, TokenLogProbs
+from nmt.model.transformer import TransformerEncoder
 
 
 class HardSeq2Seq(Seq2Seq):
@@ -36,7 +37,7 @@ class HardSeq2Seq(Seq2Seq):
 
     def __init__(
         self,
-        encoder: Encoder,
+        encoder: Encoder | TransformerEncoder,
         decoder: Decoder,
         options: HardAttentionOptions,
         *,

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from nmt.acceleration.fused import FusedLoops
+from nmt.acceleration.fused.loops import is_fused
 from nmt.decoding.posterior import posterior_attention
 from nmt.model.attention import AttentionState, ScoreFunction, Source
 from nmt.model.composed_attention import AttentionOptions, compose_attention
@@ -77,6 +78,13 @@ def test_fused_is_reference(make, sentences, decoder, feeding, kind):
     for name, slope in plain[2].items():
         torch.testing.assert_close(fast[2][name], slope, rtol=1e-8, atol=1e-11, msg=name)
         assert slope.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("normalizer", [Normalizer.sparsemax, Normalizer.entmax])
+def test_sparse_normalizers_have_a_fused_path(make, normalizer):
+    attention = make(normalizer=normalizer).decoder.attention
+    assert is_fused(make().decoder.cell, attention)
+    assert not is_fused(make().decoder.cell, make(heads=2, attention_size=6).decoder.attention)
 
 
 @EVERY_KIND

@@ -13,6 +13,7 @@ from nmt.decoding.posterior import posterior_attention
 from nmt.decoding.search import SearchOptions, beam_search, greedy_search
 from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
+from nmt.model.decoder import LuongDecoder, LuongState
 from nmt.model.hard_attention import (
     HardAttentionOptions,
     HardPrediction,
@@ -269,9 +270,10 @@ def test_the_likelihood_of_a_word_is_the_sum_of_what_each_position_alone_predict
     src, lengths, tgt_in, _ = sentences
     log_probs, weights = model(src, lengths, tgt_in)
     source, state = model.encode(src, lengths)
+    assert isinstance(state, LuongState)
+    assert isinstance(model.decoder, LuongDecoder)
     hidden = state.layers[0]
     cell, combine = model.decoder.cell, model.decoder.combine
-    assert isinstance(combine, nn.Linear)
     for t in range(tgt_in.shape[1]):
         hidden = cell(cell.project(model.decoder.embedding(tgt_in[:, t])), hidden)
         for b in range(len(src)):

@@ -16,12 +16,13 @@ class AttendAll(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, dtype, states, memory, keys, mask, query, v, coverage_weight):
+    def forward(ctx, normalizer, dtype, states, memory, keys, mask, query, v, coverage_weight):
         matmul_inputs = states.to(dtype)
         source, score = Source(memory, keys, mask), ScoreWeights(query, v, coverage_weight)
-        attention = create_attention(source, score, len(states), dtype, accumulation_dtype(states.dtype))
+        accumulation = accumulation_dtype(states.dtype)
+        attention = create_attention(source, score, normalizer, len(states), dtype, accumulation)
         attention.forward_steps(Query(states, matmul_inputs))
-        ctx.attention_type = type(attention)
+        ctx.types = type(attention), normalizer
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(matmul_inputs, *attention.buffers)
         return attention.contexts, attention.weights
@@ -30,7 +31,8 @@ class AttendAll(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, d_contexts, d_weights):
         matmul_inputs, *buffers = ctx.saved_tensors
-        attention: FusedAttention = ctx.attention_type.from_buffers(*buffers)
+        attention_type, normalizer = ctx.types
+        attention: FusedAttention = attention_type.from_buffers(normalizer, *buffers)
         with torch.autocast(matmul_inputs.device.type, enabled=False):
             d_contexts = torch.zeros_like(attention.contexts) if d_contexts is None else d_contexts.contiguous()
             attention.start_backward(Query(matmul_inputs, matmul_inputs), d_contexts, d_weights)
@@ -38,6 +40,6 @@ class AttendAll(torch.autograd.Function):
             attention.backward_steps(d_states)
             d_score = attention.score_gradients()
             return (
-                *(None, d_states, attention.memory_gradient(), d_score.keys, None),
+                *(None, None, d_states, attention.memory_gradient(), d_score.keys, None),
                 *(d_score.query, d_score.v, d_score.coverage_weight),
             )

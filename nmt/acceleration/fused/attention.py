@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nmt.acceleration.matmul import addmm_, bounded_exp_, weight_gradient
+from nmt.model.normalizers import Normalizer, entmax, entmax_backward, sparsemax, sparsemax_backward
 
 
 class Query(NamedTuple):
@@ -33,7 +34,7 @@ class Workspace(NamedTuple):
     """What attention reads and fills, whatever the score. All in float32 or wider, but for `low_precision`.
 
     memory (B, S, M); bias (B, S): 0 on real tokens and -inf on padding
-    contexts (T, B, M), weights (T, B, S): filled step by step
+    contexts (T, B, M), weights (T, B, S): filled step by step, the weights by `normalizer`
     low_precision (T, B, M): the contexts in the products' type where that is narrower, else None
     """
 
@@ -45,7 +46,10 @@ class Workspace(NamedTuple):
 
 
 class FusedAttention:
-    """Attention over one batch. score_buffers: the tensors of the score. As with cells, `buffers` are all its state."""
+    """Attention over one batch. score_buffers: the tensors of the score. As with cells, `buffers` are all its state,
+    but for the normalizer."""
+
+    normalizer = Normalizer.softmax
 
     def __init__(self, workspace: Workspace, *score_buffers: Tensor):
         self.buffers = (*workspace, *score_buffers)
@@ -56,14 +60,16 @@ class FusedAttention:
         self.matmul_input = self.matmul_inputs.unbind(0)
 
     @classmethod
-    def from_buffers(cls, *buffers) -> "FusedAttention":
+    def from_buffers(cls, normalizer: Normalizer, *buffers) -> "FusedAttention":
         """The attention whose `buffers` these are: how the backward gets it from what autograd saved."""
         fields = len(Workspace._fields)
-        return cls(Workspace(*buffers[:fields]), *buffers[fields:])
+        attention = cls(Workspace(*buffers[:fields]), *buffers[fields:])
+        attention.normalizer = normalizer
+        return attention
 
     def forward_step(self, t: int, query: Query) -> None:
         """contexts[t] and weights[t], for this query."""
-        torch.softmax(self.energies(t, query), -1, out=self.weight[t].squeeze(1))
+        _normalize(self.normalizer, self.energies(t, query), self.weight[t].squeeze(1))
         torch.bmm(self.weight[t], self.memory, out=self.context[t])
         if self.low_precision is not None:
             self.matmul_input[t].copy_(self.context[t].squeeze(1))
@@ -92,10 +98,7 @@ class FusedAttention:
         d_weight = torch.bmm(self.d_context[t].unsqueeze(1), self.memory.mT).squeeze(1)
         if self.d_weights is not None:
             d_weight += self.d_weights[t]
-        # The softmax's derivative: alpha * (d - sum alpha d), in this order: the d have much in common, and what is
-        # left after subtracting it should not be the rounding of alpha * d. Padding has alpha 0, and so gradient 0.
-        d_energies = d_weight.sub_((weight * d_weight).sum(1, keepdim=True)).mul_(weight)
-        self.backward_energies(t, d_energies, query, d_state)
+        self.backward_energies(t, _normalize_backward(self.normalizer, weight, d_weight), query, d_state)
 
     def backward_steps(self, d_states: Tensor) -> None:
         """The same for all steps: d_states (T, B, H)."""
@@ -113,6 +116,34 @@ class FusedAttention:
     def memory_gradient(self) -> Tensor:
         """(B, S, M): for every sentence the product of its weights with its contexts' gradients."""
         return torch.bmm(self.weights.permute(1, 2, 0), self.d_contexts.transpose(0, 1))
+
+
+def _normalize(normalizer: Normalizer, energies: Tensor, weights: Tensor) -> None:
+    """energies (B, S), -inf on padding -> weights (B, S), in place."""
+    match normalizer:
+        case Normalizer.softmax:
+            torch.softmax(energies, -1, out=weights)
+        case Normalizer.sparsemax:
+            weights.copy_(sparsemax(energies))
+        case Normalizer.entmax:
+            weights.copy_(entmax(energies))
+        case _:
+            raise ValueError(normalizer)
+
+
+def _normalize_backward(normalizer: Normalizer, weights: Tensor, d_weights: Tensor) -> Tensor:
+    """weights, d_weights (B, S) -> d_energies (B, S), whose rows sum to zero; may overwrite d_weights."""
+    match normalizer:
+        case Normalizer.softmax:
+            # alpha * (d - sum alpha d), in this order: the d have much in common, and what is left after subtracting it
+            # should not be the rounding of alpha * d. Padding has alpha 0, and so gradient 0.
+            return d_weights.sub_((weights * d_weights).sum(1, keepdim=True)).mul_(weights)
+        case Normalizer.sparsemax:
+            return sparsemax_backward(weights, d_weights)
+        case Normalizer.entmax:
+            return entmax_backward(weights, d_weights)
+        case _:
+            raise ValueError(normalizer)
 
 
 class FusedAdditive(FusedAttention):

@@ -24,6 +24,7 @@ class BahdanauLoop(torch.autograd.Function):
     def forward(
         ctx,
         cell_type,
+        normalizer,
         dtype,
         projected,
         start,
@@ -40,13 +41,13 @@ class BahdanauLoop(torch.autograd.Function):
         gates = copy_gates(projected)
         cell = cell_type.create(weight, bias, gates, start, dtype)
         source, score = Source(memory, keys, mask), ScoreWeights(query, v, coverage_weight)
-        attention = create_attention(source, score, cell.steps, dtype, gates.dtype)
+        attention = create_attention(source, score, normalizer, cell.steps, dtype, gates.dtype)
         context_weight = context_weight.to(dtype)
         for t in range(cell.steps):
             attention.forward_step(t, cell.query_at(t))
             addmm_(cell.gate[t], attention.matmul_input[t], context_weight.t())
             cell.forward_step(t)
-        ctx.types = cell_type, len(cell.buffers), type(attention)
+        ctx.types = cell_type, len(cell.buffers), type(attention), normalizer
         ctx.save_for_backward(context_weight, *cell.buffers, *attention.buffers)
         ctx.set_materialize_grads(False)
         return cell.states, attention.contexts, attention.weights
@@ -55,9 +56,9 @@ class BahdanauLoop(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, d_states, d_contexts, d_weights):
         context_weight, *buffers = ctx.saved_tensors
-        cell_type, split, attention_type = ctx.types
+        cell_type, split, attention_type, normalizer = ctx.types
         cell: FusedCell = cell_type(*buffers[:split])
-        attention: FusedAttention = attention_type.from_buffers(*buffers[split:])
+        attention: FusedAttention = attention_type.from_buffers(normalizer, *buffers[split:])
         with torch.autocast(cell.states.device.type, enabled=False):
             cell.start_backward()
             if d_contexts is None:
@@ -72,7 +73,7 @@ class BahdanauLoop(torch.autograd.Function):
                 attention.backward_step(t, cell.query_at(t), gradient[:, : cell.size])
             d_score = attention.score_gradients()
             return (
-                *(None, None, cell.d_gates, gradient),
+                *(None, None, None, cell.d_gates, gradient),
                 *(attention.memory_gradient(), d_score.keys, None),
                 *(
                     cell.weight_gradients(),

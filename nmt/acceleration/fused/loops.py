@@ -32,7 +32,6 @@ from nmt.model.dropout import DropoutMask
 from nmt.model.hard_attention import Marginal, Positions
 from nmt.model.loops import BahdanauOutputs, LuongLayers, LuongOutputs, ReferenceLoops
 from nmt.model.loss import Loss
-from nmt.model.normalizers import Normalizer
 from nmt.model.seq2seq import Seq2Seq
 
 _FUSED_CELLS: dict[type[Cell], type[FusedCell]] = {
@@ -93,7 +92,7 @@ class FusedLoops(ReferenceLoops):
         dtype = matmul_dtype(projected, start)
         with torch.autocast(projected.device.type, enabled=False):
             states, contexts, weights = BahdanauLoop.apply(
-                *(_fused_cell(cell, projected, dtype), dtype, projected, start),
+                *(_fused_cell(cell, projected, dtype), attention.normalizer, dtype, projected, start),
                 *(source.memory, _keys(attention, source), source.mask),
                 *(cell.weight, _bias(cell), context.weight),
                 *_score_weights(attention),
@@ -120,7 +119,7 @@ class FusedLoops(ReferenceLoops):
             drops = drawn.mask.to(attentional.dtype).mul_(drawn.scale)
         with torch.autocast(projected.device.type, enabled=False):
             outputs, weights, top_states = LuongLoop.apply(
-                *(_fused_cell(cells[0], projected, dtype), dtype, projected, attentional),
+                *(_fused_cell(cells[0], projected, dtype), attention.normalizer, dtype, projected, attentional),
                 *(source.memory, _keys(attention, source), source.mask),
                 *(layers.input_feed.weight, layers.combine.weight, *_score_weights(attention), drops, *by_layer),
             )
@@ -128,12 +127,13 @@ class FusedLoops(ReferenceLoops):
 
     def attend_all(self, attention: Attention, hidden: Tensor, source: Source) -> AttentionOutput:
         """Without the (B, T, S, A) tensor of an additive score's terms. A dot product is one product anyway."""
-        if not isinstance(attention, AdditiveAttention) or not _has_fused_score(attention):
+        if type(attention) not in _ADDITIVE_SCORES:
             return super().attend_all(attention, hidden, source)
         dtype = matmul_dtype(source.keys, hidden)
         with torch.autocast(hidden.device.type, enabled=False):
             contexts, weights = AttendAll.apply(
-                *(dtype, hidden, source.memory, source.keys, source.mask, *_score_weights(attention))
+                *(attention.normalizer, dtype, hidden, source.memory, source.keys, source.mask),
+                *_score_weights(attention),
             )
         return AttentionOutput(contexts.to(hidden.dtype).transpose(0, 1), weights.transpose(0, 1))
 
@@ -179,11 +179,7 @@ class FusedLoops(ReferenceLoops):
 
 def is_fused(cell: Cell, attention: Attention | None = None) -> bool:
     """Whether there are fused versions of this cell and of this score."""
-    return type(cell) in _FUSED_CELLS and (attention is None or _has_fused_score(attention))
-
-
-def _has_fused_score(attention: Attention) -> bool:
-    return type(attention) in _FUSED_SCORES and attention.normalizer is Normalizer.softmax
+    return type(cell) in _FUSED_CELLS and (attention is None or type(attention) in _FUSED_SCORES)
 
 
 def run_side_by_side(cells: Sequence[Cell], projected: Tensor, step_mask: Tensor) -> Tensor:

@@ -27,6 +27,7 @@ class LuongLoop(torch.autograd.Function):
     def forward(
         ctx,
         cell_type,
+        normalizer,
         dtype,
         projected,
         attentional,
@@ -56,7 +57,7 @@ class LuongLoop(torch.autograd.Function):
             cells.append(cell_type.create(weight, bias, gates, start, dtype))
         top = cells[-1]
         source, score = Source(memory, keys, mask), ScoreWeights(query, v, coverage_weight)
-        attention = create_attention(source, score, steps, dtype, accumulation)
+        attention = create_attention(source, score, normalizer, steps, dtype, accumulation)
         input_feed_weight, combine_weight = input_feed_weight.to(dtype), combine_weight.to(dtype)
         from_context, from_hidden = combine_weight.split((memory.shape[2], attentional.shape[1]), 1)
         outputs = torch.empty(steps + 1, *attentional.shape, dtype=accumulation, device=attentional.device)
@@ -79,7 +80,7 @@ class LuongLoop(torch.autograd.Function):
             fast_tanh_(output, dtype)
             if matmul_inputs is not outputs:
                 matmul_inputs[t + 1].copy_(output)
-        ctx.types = cell_type, depth, len(top.buffers), type(attention)
+        ctx.types = cell_type, depth, len(top.buffers), type(attention), normalizer
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(
             *(
@@ -101,10 +102,10 @@ class LuongLoop(torch.autograd.Function):
     def backward(ctx, d_outputs, d_weights, d_top_states):
         input_feed_weight, combine_weight, outputs, matmul_inputs, drops, dropped, *rest = ctx.saved_tensors
         matmul_inputs = outputs if matmul_inputs is None else matmul_inputs
-        cell_type, depth, width, attention_type = ctx.types
+        cell_type, depth, width, attention_type, normalizer = ctx.types
         inputs, rest = rest[: depth - 1], rest[depth - 1 :]
         cells: list[FusedCell] = [cell_type(*rest[width * layer : width * (layer + 1)]) for layer in range(depth)]
-        attention: FusedAttention = attention_type.from_buffers(*rest[width * depth :])
+        attention: FusedAttention = attention_type.from_buffers(normalizer, *rest[width * depth :])
         top, size, steps = cells[-1], outputs.shape[2], len(outputs) - 1
         from_context, from_hidden = combine_weight.split((combine_weight.shape[1] - size, size), 1)
         with torch.autocast(outputs.device.type, enabled=False):
@@ -149,7 +150,7 @@ class LuongLoop(torch.autograd.Function):
                 below = cells[layer - 1].all_queries(1).matmul_input if dropped is None else dropped[layer - 1]
                 d_layers += [weight_gradient(d_gates, below), d_gates.sum((0, 1), dtype=outputs.dtype)]
             return (
-                *(None, None, cells[0].d_gates, d_attentional),
+                *(None, None, None, cells[0].d_gates, d_attentional),
                 *(attention.memory_gradient(), d_score.keys, None),
                 *(weight_gradient(cells[0].d_gates, matmul_inputs[:-1]), torch.cat(d_combine, 1)),
                 *(d_score.query, d_score.v, d_score.coverage_weight, None, *d_layers),

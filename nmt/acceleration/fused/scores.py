@@ -10,6 +10,7 @@ from nmt.acceleration.fused.attention import FusedAdditive, FusedAttention, Fuse
 from nmt.acceleration.kernels import Kernel, is_enabled
 from nmt.acceleration.matmul import bounded_exp_
 from nmt.model.attention import Source
+from nmt.model.normalizers import Normalizer
 
 
 class ScoreWeights(NamedTuple):
@@ -22,10 +23,15 @@ class ScoreWeights(NamedTuple):
 
 
 def create_attention(
-    source: Source, score: ScoreWeights, steps: int, dtype: torch.dtype, accumulation: torch.dtype
+    source: Source,
+    score: ScoreWeights,
+    normalizer: Normalizer,
+    steps: int,
+    dtype: torch.dtype,
+    accumulation: torch.dtype,
 ) -> FusedAttention:
     """Attention over `steps` steps. dtype: of matrix products; accumulation: of everything else."""
-    memory, keys, mask = source
+    memory, _, mask = source
     batch, positions, width = memory.shape
     contexts = memory.new_empty(steps, batch, width, dtype=accumulation)
     workspace = Workspace(
@@ -35,11 +41,23 @@ def create_attention(
         memory.new_empty(steps, batch, positions, dtype=accumulation),
         None if dtype == accumulation else torch.empty_like(contexts, dtype=dtype),
     )
+    attention = _create_score(source, score, workspace, dtype, triton=normalizer is Normalizer.softmax)
+    attention.normalizer = normalizer
+    return attention
+
+
+def _create_score(
+    source: Source, score: ScoreWeights, workspace: Workspace, dtype: torch.dtype, *, triton: bool
+) -> FusedAttention:
+    """triton: whether its kernels, which have softmax alone, may be used."""
+    memory, keys, _ = source
+    accumulation = workspace.contexts.dtype
     query, v, coverage_weight = score
-    if query is not None and v is not None and coverage_weight is None and is_enabled(Kernel.triton, memory, dtype):
+    triton = triton and coverage_weight is None and is_enabled(Kernel.triton, memory, dtype)
+    if triton and query is not None and v is not None:
         from nmt.acceleration.fused import triton_attention  # triton is not everywhere
 
-        if positions <= triton_attention.MAX_POSITIONS:
+        if memory.shape[1] <= triton_attention.MAX_POSITIONS:
             workspace = workspace._replace(memory=memory.to(dtype).contiguous())
             keys, query, v = keys.to(dtype).contiguous(), query.to(dtype), v.to(accumulation)
             return triton_attention.TritonAdditive(workspace, keys, query, v)

@@ -1,0 +1,86 @@
+"""What local attention costs beside global attention, by the length of the source.
+
+    python scripts/bench_local_attention.py
+
+A step of decoding, and forward and backward of twenty steps of training, of the attention alone: milliseconds, the
+median of rounds in which all kinds take turns. Both run on torch's operations; in training the fused loops, which have
+global attention alone, are not used.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from nmt.model.attention import Attention, ScoreFunction
+from nmt.model.composed_attention import AttentionOptions, compose_attention
+from nmt.model.local_attention import Extent
+
+STEPS = 20  # of training
+
+
+def decode(attention: Attention, memory: torch.Tensor, hidden: torch.Tensor) -> Callable[[], object]:
+    """A step in the middle of the source. memory (B, S, M), hidden (STEPS, B, H)."""
+    attention.requires_grad_(False)
+    source = attention.source(memory, torch.ones(memory.shape[:2], dtype=torch.bool))
+    state = attention.initial_state(memory)
+    state = state._replace(position=state.position + memory.shape[1] // 2)
+    return lambda: attention.step(hidden[0], source, state)
+
+
+def train(attention: Attention, memory: torch.Tensor, hidden: torch.Tensor) -> Callable[[], object]:
+    """All steps, one after the other, and their gradients."""
+    mask = torch.ones(memory.shape[:2], dtype=torch.bool)
+    leaves = [memory.clone().requires_grad_(), hidden.clone().requires_grad_()]
+
+    def work() -> object:
+        source = attention.source(leaves[0], mask)
+        state, contexts = attention.initial_state(memory), []
+        for query in leaves[1]:
+            context, _, state = attention.step(query, source, state)
+            contexts.append(context)
+        return torch.autograd.grad(torch.stack(contexts).sum(), leaves)
+
+    return work
+
+
+def milliseconds(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """The median of each, all taking turns; the first round is not counted."""
+    found: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(rounds + 1):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            if turn:
+                found[name].append(1000 * (time.perf_counter() - start))
+    return {name: statistics.median(times) for name, times in found.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--positions", type=int, nargs="+", default=[30, 100, 400], help="lengths of the source")
+    parser.add_argument("--window", type=int, default=10, help="D")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--size", type=int, default=256, help="of states, encoder outputs and keys")
+    parser.add_argument("--rounds", type=int, default=15)
+    asked = parser.parse_args()
+    torch.manual_seed(1)
+    print(f"D={asked.window}, {asked.batch} sentences, {asked.size} units, {torch.get_num_threads()} threads")
+    print(f"{'score':10}{'work':10}{'S':>5}" + "".join(f"{extent.value:>12}" for extent in Extent))
+    for score in (ScoreFunction.additive, ScoreFunction.general):
+        for name, prepare in (("decoding", decode), ("training", train)):
+            for positions in asked.positions:
+                memory = torch.randn(asked.batch, positions, asked.size)
+                hidden = torch.randn(STEPS, asked.batch, asked.size)
+                works = {}
+                for extent in Extent:
+                    options = AttentionOptions(score, size=asked.size, extent=extent, window=asked.window)
+                    works[extent.value] = prepare(compose_attention(options, asked.size, asked.size), memory, hidden)
+                times = milliseconds(works, asked.rounds)
+                print(f"{score.value:10}{name:10}{positions:>5}" + "".join(f"{time:>12.2f}" for time in times.values()))
+
+
+if __name__ == "__main__":
+    main()
