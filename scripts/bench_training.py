@@ -144,6 +144,7 @@ def gru_step(cell: Cell, inputs: Tensor, extra: Tensor | float, state: Tensor) -
 def loop_encode(model: Seq2Seq, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
     """memory (B, S, M), mask (B, S), first decoder state (B, H), a word at a time."""
     encoder, bridge = model.encoder, two_decoders(model).bridge
+    assert isinstance(encoder, Encoder)
     assert bridge.project is not None
     (forward, backward), steps = encoder.cells[0], batch.src.shape[1]
     mask = torch.arange(steps, device=batch.src.device) < batch.src_lengths.unsqueeze(1)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import nmt
+from nmt.model.decoder import TransformerDecoder
 from tests.support.commands import call, write_lines
 
 WORDS = ["ba", "do", "kilu", "me"]
@@ -111,6 +112,7 @@ def test_either_side_can_be_recurrent(trained, words):
 def test_from_python_the_head_that_is_shown_may_change(trained):
     opened = nmt.load(str(trained / "RUN"), device="cpu")
     (first,) = opened.translate(["ba do me"])
+    assert isinstance(opened.model.decoder, TransformerDecoder)
     opened.model.decoder.options.attention_head = 1
     (other,) = opened.translate(["ba do me"])
     assert other.text == first.text

@@ -70,7 +70,10 @@ PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
         (["+experiment=transformer", "model.decoder.hidden=9"], "it needs a recurrent decoder, model.decoder.kind=bah"),
         (["+experiment=transformer", "model.decoder.cell=lstm"], "it needs a recurrent decoder"),
         (["+experiment=transformer", "model.decoder.init_hidden=zero"], "it needs a recurrent decoder"),
-        (["+experiment=transformer", "model.decoder.readout=9"], "it needs model.decoder.kind=bahdanau or fixed_vector"),
+        (
+            ["+experiment=transformer", "model.decoder.readout=9"],
+            "it needs model.decoder.kind=bahdanau or fixed_vector",
+        ),
         (["+experiment=transformer", "model.decoder.input_feeding=true"], "it needs model.decoder.kind=luong"),
         (["model.transformer.heads=2"], "it needs model.encoder.kind=transformer or model.decoder.kind=transformer"),
         (["model.transformer.feedforward=9"], "it needs model.encoder.kind=transformer or model.decoder.kind"),

@@ -244,7 +244,10 @@ def test_embeddings_start_as_large_as_positions():
     [
         ({"heads": 0}, r"model\.transformer\.heads=0 is impossible: the least is 1"),
         ({"heads": 3}, r"model\.decoder\.embedding=8 cannot be shared evenly by model\.transformer\.heads=3: try .*=9"),
-        ({"attention_layer": 3}, r"attention_layer=3: the decoder has 2 layers \(model\.decoder\.layers\); give 1 to 2"),
+        (
+            {"attention_layer": 3},
+            r"attention_layer=3: the decoder has 2 layers \(model\.decoder\.layers\); give 1 to 2",
+        ),
         ({"attention_head": 5}, r"attention_head=5: there are 4 heads; give 1 to 4"),
     ],
 )
