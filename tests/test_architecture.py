@@ -31,6 +31,12 @@ ALLOWED = {
         *("data", "demo_corpus", "model", "acceleration", "aligner", "analysis", "decoding"),
         *("checkpoint", "runtime", "training", "config"),
     },
+    "build_aligner": {
+        *("aligner", "build", "checkpoint", "config", "data"),
+    },
+    "build_validation": {
+        *("aligner", "analysis", "build", "config", "data", "decoding", "demo_corpus", "model", "training"),
+    },
     "api": {"acceleration", "data", "analysis", "decoding", "runtime", "config", "build"},
 }
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from nmt.aligner.hmm import CLASSES, Lattice, log_likelihood, normalized_jumps
 from nmt.bounds import at_least, fraction, positive_int
 
-EMBEDDING_STD = 1.0  # of the first values, which sets how fast embeddings change relative to their size
+EMBEDDING_STD = 0.1  # of the first values, which sets how fast embeddings change relative to their size
 # Entries of a table of energies that are in memory at once.
 _CHUNK = 2**24
 
@@ -20,15 +20,15 @@ _CHUNK = 2**24
 class AlignerOptions:
     """The settings model.aligner.*: sizes and constants of either direction.
 
-    embedding, hidden: widths of a source piece; max_jump: longer jumps are as probable as this one; null: the
-    probability that a target piece has no link; dropout: of a source piece's embedding; sampled_softmax: training
+    embedding, hidden: widths of a source piece; max_jump: longer jumps are as probable as this one; null_probability:
+    the probability that a target piece has no link; dropout: of a source piece's embedding; sampled_softmax: training
     normalizes over the target pieces of the batch, not over the vocabulary.
     """
 
     embedding: int = 128
     hidden: int = 192
     max_jump: int = 8
-    null: float = 0.2
+    null_probability: float = 0.2
     dropout: float = 0.1
     sampled_softmax: bool = True
 
@@ -36,8 +36,9 @@ class AlignerOptions:
         positive_int(model__aligner__embedding=self.embedding, model__aligner__hidden=self.hidden)
         at_least(1, model__aligner__max_jump=self.max_jump)
         fraction(model__aligner__dropout=self.dropout)
-        if not 0 < self.null < 1:
-            raise ValueError(f"model.aligner.null={self.null} is impossible: give a probability between 0 and 1")
+        if not 0 < self.null_probability < 1:
+            given = f"model.aligner.null_probability={self.null_probability}"
+            raise ValueError(f"{given} is impossible: give a probability between 0 and 1")
 
 
 class Tables(NamedTuple):
@@ -65,7 +66,7 @@ class Direction(nn.Module):
         p(y_t | j)  = exp(U y_t . g_j + b y_t) / Z_j
         p(y_t | 0)  = exp(n y_t) / Z_0
         p(j | i, c) = exp(v_c,d + R_c,d . g_i) / Z_i,c       d = clip(j - i), c = whether y_t continues a word
-        p(null)     = `null`, whatever came before
+        p(null)     = null_probability, whatever came before
 
     The class c of a piece counts as known: summed over targets of different classes, p(y | x) is not quite 1. unigram
     (V_tgt,): log-probabilities of the target pieces, where b and n begin; continues (V_tgt,): whether a piece
@@ -156,8 +157,8 @@ class Direction(nn.Module):
         first = self.first.to(jumps.dtype).expand(len(jumps), 1, -1)
         energies = torch.cat((first, jumps), 1).unflatten(2, (CLASSES, -1)).transpose(1, 2)
         return Lattice(
-            emissions + math.log1p(-self.options.null),
-            null + math.log(self.options.null),
+            emissions + math.log1p(-self.options.null_probability),
+            null + math.log(self.options.null_probability),
             normalized_jumps(energies, src_lengths),
             self.continues[tgt],
             src_lengths,

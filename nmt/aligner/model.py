@@ -1,20 +1,12 @@
 """The aligner: both directions in one module."""
 
-from typing import NamedTuple
-
 from torch import Tensor, nn
 
-from nmt.aligner.direction import AlignerOptions, Direction
+from nmt.aligner.direction import AlignerOptions, Direction, Tables
+from nmt.aligner.hmm import log_likelihood
+from nmt.aligner.vocabulary import Vocabulary
 from nmt.data.symbols import PAD
 from nmt.model.loss import Loss
-
-
-class Vocabulary(NamedTuple):
-    """What the aligner knows of one side's V pieces: unigram (V,), the logarithms of their relative frequencies, and
-    continues (V,), whether a piece continues a word."""
-
-    unigram: Tensor
-    continues: Tensor
 
 
 class Aligner(nn.Module):
@@ -41,6 +33,15 @@ class Aligner(nn.Module):
             self.forward_direction.log_likelihood(src, src_lengths, tgt, tgt_lengths),
             self.backward_direction.log_likelihood(tgt, tgt_lengths, src, src_lengths),
         )
+
+    def table_likelihoods(
+        self, tables: tuple[Tables, Tables], src: Tensor, src_lengths: Tensor, tgt: Tensor, tgt_lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The same by the tables of both directions, in eval mode."""
+        src, tgt, src_lengths, tgt_lengths = src[:, :-1], tgt[:, :-1], src_lengths - 1, tgt_lengths - 1
+        there = self.forward_direction.lattice(tables[0], src, src_lengths, tgt, tgt_lengths)
+        back = self.backward_direction.lattice(tables[1], tgt, tgt_lengths, src, src_lengths)
+        return log_likelihood(there), log_likelihood(back)
 
     def loss(
         self,

@@ -4,8 +4,8 @@ All rules are here. A default is never refused: a preset or an experiment may se
 while another is chosen. A setting of null or false is not refused either.
 """
 
+import fnmatch
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,6 +17,7 @@ from nmt.config.schema import (
     DecodeOverrides,
     DecoderKind,
     EvaluateConfig,
+    ModelKind,
     SaliencyConfig,
     TrainConfig,
     TranslateConfig,
@@ -31,8 +32,8 @@ _WIDE_SCORES = (ScoreFunction.additive, ScoreFunction.concat, ScoreFunction.cove
 
 
 class Rule(NamedTuple):
-    """keys: settings, separated by blanks; acts: whether they can have an effect in a configuration; advice: why they
-    cannot and what to do, printed after "KEY=VALUE has no effect: "."""
+    """keys: settings, separated by blanks, * for any text; acts: whether they can have an effect in a configuration;
+    advice: why they cannot and what to do, printed after "KEY=VALUE has no effect: "."""
 
     keys: str
     acts: Callable[[Any], bool]
@@ -44,6 +45,14 @@ def _needs(keys: str, acts: Callable[[Any], bool], needed: str) -> Rule:
 
 
 _TRAIN = (
+    Rule(
+        "decode.* model.encoder.* model.decoder.* model.attention.* model.tied_embeddings model.initialization "
+        "loss.label_smoothing guided_alignment.* data.bleu_tokenizer trainer.valid_beam trainer.valid_sentences "
+        "fused_kernels cuda_graphs",
+        lambda c: c.model.kind is ModelKind.translator,
+        "model.kind=aligner has no encoder, decoder, attention or search; leave {key} out",
+    ),
+    _needs("model.aligner.* valid_alignment.*", lambda c: c.model.kind is ModelKind.aligner, "model.kind=aligner"),
     _needs("optim.momentum", lambda c: c.optim.name is OptimizerName.sgd, "optim.name=sgd"),
     _needs("optim.rho", lambda c: c.optim.name is OptimizerName.adadelta, "optim.name=adadelta"),
     _needs("optim.beta1 optim.beta2", lambda c: c.optim.name in _ADAM, "optim.name=adam or adamw"),
@@ -153,7 +162,7 @@ _ALIGN = (
 )
 _SALIENCY = (
     Rule(
-        " ".join(f"decode.{each.name}" for each in fields(DecodeConfig)),
+        "decode.*",
         lambda c: not c.tgt,
         "tgt= gives the translations, so nothing is searched; leave {key} out",
     ),
@@ -190,8 +199,9 @@ def refuse_unused(config: Any, overrides: list[str]) -> None:
     names = given(overrides)
     for rule in _RULES.get(type(config), ()):
         for key in rule.keys.split():
-            if key in names and _asks(value := _at(config, key)) and not rule.acts(config):
-                raise ValueError(f"{key}={_told(value)} has no effect: {rule.advice.format(key=key)}")
+            for name in fnmatch.filter(names, key):
+                if _asks(value := _at(config, name)) and not rule.acts(config):
+                    raise ValueError(f"{name}={_told(value)} has no effect: {rule.advice.format(key=name)}")
     if isinstance(config, TrainConfig):
         _refuse_idle_trainer(config)
 
@@ -222,8 +232,13 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
     """For init=: raises ValueError where the command line asks for another model or tokenizer than the `own` of the
     checkpoint that the run starts from. Dropout may differ.
     """
+    if own.model.kind is not config.model.kind:
+        raise ValueError(
+            f"finetune_from={config.finetune_from} has model.kind={own.model.kind.value}, and this run has "
+            f"model.kind={config.model.kind.value}"
+        )
     keys = given(overrides)
-    if "experiment" in keys:  # what an experiment is about
+    if "experiment" in keys and config.model.kind is ModelKind.translator:  # what an experiment is about
         keys += ["model.decoder.kind"]
         keys += ["model.attention.score"] if config.model.decoder.kind is not DecoderKind.fixed_vector else []
     for key in keys:

@@ -120,5 +120,5 @@ def test_a_blank_side_gives_finite_gradients(pairs):
 
 @pytest.mark.parametrize("null", [0.0, 1.0, float("nan")])
 def test_an_impossible_probability_of_null_is_refused(null):
-    with pytest.raises(ValueError, match=r"model\.aligner\.null=.* is impossible"):
-        AlignerOptions(null=null)
+    with pytest.raises(ValueError, match=r"model\.aligner\.null_probability=.* is impossible"):
+        AlignerOptions(null_probability=null)

@@ -16,8 +16,8 @@ from nmt.config.schema.commands import (
 )
 from nmt.config.schema.data import DataConfig, DataKind, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig, DecodeOverrides
-from nmt.config.schema.model import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, ModelConfig
-from nmt.config.schema.training import GuidedConfig, TrainConfig
+from nmt.config.schema.model import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, ModelConfig, ModelKind
+from nmt.config.schema.training import GuidedConfig, TrainConfig, ValidAlignmentConfig
 
 __all__ = [
     "COMPARISON_FILES",
@@ -37,11 +37,13 @@ __all__ = [
     "GuidedConfig",
     "HeatmapUnits",
     "ModelConfig",
+    "ModelKind",
     "SaliencyConfig",
     "TestConfig",
     "TokenizerConfig",
     "TrainConfig",
     "TranslateConfig",
+    "ValidAlignmentConfig",
 ]
 
 _COMMANDS = {

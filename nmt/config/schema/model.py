@@ -3,12 +3,20 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from nmt.aligner import AlignerOptions
 from nmt.bounds import MAX_LAYERS, between, fraction, positive_int
 from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
 from nmt.model.decoder import InitHidden
 from nmt.model.initialization import Initialization
 from nmt.model.seq2seq import TiedEmbeddings
+
+
+class ModelKind(Enum):
+    """What a model is for; the words of ``model.kind``."""
+
+    translator = "translator"
+    aligner = "aligner"
 
 
 class DecoderKind(Enum):
@@ -74,8 +82,10 @@ class AttentionConfig:
 
 @dataclass
 class ModelConfig:
+    kind: ModelKind = ModelKind.translator
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     attention: AttentionConfig = field(default_factory=lambda: AttentionConfig(size=512))
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
     initialization: Initialization = Initialization.xavier
+    aligner: AlignerOptions = field(default_factory=AlignerOptions)
