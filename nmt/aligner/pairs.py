@@ -37,6 +37,12 @@ class AlignedPair(NamedTuple):
     log_probs: tuple[float, float]
     too_long: bool = False
 
+    @property
+    def per_word(self) -> tuple[float, float]:
+        """log_probs over the numbers of words that they are of."""
+        words = self.forward.shape[0], self.backward.shape[0]
+        return self.log_probs[0] / max(1, words[0]), self.log_probs[1] / max(1, words[1])
+
 
 class _Encoded(NamedTuple):
     """A pair in ids, without EOS; for each piece the word it belongs to; how many words each side has."""

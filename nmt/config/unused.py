@@ -12,6 +12,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from nmt.config.schema import (
     AlignConfig,
+    AlignmentDirection,
     DataKind,
     DecodeConfig,
     DecodeOverrides,
@@ -160,6 +161,15 @@ _ALIGN = (
     ),
     _needs("score", lambda c: c.out or not c.gold, "out=FILE, as with gold= links are written nowhere else"),
 )
+ALIGN_BY_ALIGNER = (
+    Rule("reverse", lambda c: False, "an aligner has both directions; leave {key} out"),
+    Rule("posterior", lambda c: False, "an aligner's links always come from its posteriors; leave {key} out"),
+    _needs("symmetrize", lambda c: c.direction is AlignmentDirection.both, "direction=both"),
+)
+ALIGN_BY_TRANSLATOR = (
+    _needs("direction", lambda c: False, "an aligner (+experiment=aligner); a translator has one direction"),
+    _needs("symmetrize", lambda c: c.reverse, "reverse=RUN, a model of the other direction"),
+)
 _SALIENCY = (
     Rule(
         "decode.*",
@@ -194,10 +204,13 @@ def _leaves(name: str, value: Any) -> Iterator[str]:
         yield name
 
 
-def refuse_unused(config: Any, overrides: list[str]) -> None:
-    """Raises ValueError for the first setting of the command line `overrides` that can have no effect in `config`."""
+def refuse_unused(config: Any, overrides: list[str], rules: Iterable[Rule] = ()) -> None:
+    """Raises ValueError for the first setting of the command line `overrides` that can have no effect in `config`.
+
+    rules: what to go by beside the rules of the configuration's kind, where a checkpoint decides what has an effect.
+    """
     names = given(overrides)
-    for rule in _RULES.get(type(config), ()):
+    for rule in (*_RULES.get(type(config), ()), *rules):
         for key in rule.keys.split():
             for name in fnmatch.filter(names, key):
                 if _asks(value := _at(config, name)) and not rule.acts(config):

@@ -14,7 +14,14 @@ from nmt.analysis.alignment.extraction import (
     word_attention,
     word_links,
 )
-from nmt.analysis.alignment.formats import GoldLinks, LinkFiles, parse_pharaoh, pharaoh, read_links
+from nmt.analysis.alignment.formats import (
+    GoldLinks,
+    LinkFiles,
+    parse_pharaoh,
+    pharaoh,
+    pharaoh_with_weights,
+    read_links,
+)
 from nmt.analysis.alignment.gold import Gold, gold_beside, read_gold, read_gold_and_links
 from nmt.analysis.alignment.linking import MIN_WEIGHT, Link, links
 from nmt.analysis.alignment.matrices import AttentionWriter
@@ -47,6 +54,7 @@ __all__ = [
     "no_attention",
     "parse_pharaoh",
     "pharaoh",
+    "pharaoh_with_weights",
     "read_gold",
     "read_gold_and_links",
     "read_links",
