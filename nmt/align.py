@@ -4,11 +4,14 @@ import contextlib
 import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-from nmt import build
+from nmt import build, build_aligner
+from nmt.aligner.pairs import AlignedPair, PairAligner
 from nmt.analysis.alignment import (
     Alignment,
     AttentionWriter,
@@ -17,15 +20,22 @@ from nmt.analysis.alignment import (
     Symmetrization,
     align,
     align_both,
+    combine,
+    links,
     pharaoh,
+    pharaoh_with_weights,
     read_gold,
     read_gold_and_links,
+    symmetrize,
 )
 from nmt.build import Loaded
+from nmt.build_aligner import LoadedAligner
 from nmt.cli import run_command
-from nmt.config.schema import AlignConfig
+from nmt.config.schema import AlignConfig, AlignmentDirection
+from nmt.config.unused import ALIGN_BY_ALIGNER, ALIGN_BY_TRANSLATOR, refuse_unused
 from nmt.corpus import Corpus, Pair, read_pair
 from nmt.decoding.forced import force_decode
+from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation
 from nmt.runtime.logs import start_log
 from nmt.runtime.text_files import STREAM, open_output
@@ -33,92 +43,146 @@ from nmt.runtime.text_files import STREAM, open_output
 log = logging.getLogger("nmt")
 
 
-def main(config: AlignConfig, _overrides: list[str]) -> None:
+def main(config: AlignConfig, overrides: list[str]) -> None:
     if config.links and config.gold:
         start_log(None)
         gold, found = read_gold_and_links(Path(config.gold), Path(config.links), target_first=config.gold_reversed)
         _print_scores(gold, found)
     else:
-        _align(config)
+        _align(config, overrides)
 
 
-def _align(config: AlignConfig) -> None:
+class _Line(NamedTuple):
+    """What is written of a pair. score: what follows the links; too_long: it has no links as it does not fit into
+    memory."""
+
+    pair: Pair
+    alignment: Alignment
+    score: str
+    too_long: bool
+
+
+def _align(config: AlignConfig, overrides: list[str]) -> None:
     device = build.start(config)
+    aligner = build_aligner.load_aligner(config.checkpoint, device.device)
+    models = [] if aligner else _load_translators(config, device.device)
+    refuse_unused(config, overrides, ALIGN_BY_ALIGNER if aligner else ALIGN_BY_TRANSLATOR)
     corpus = read_pair(config.src or "", config.tgt or "")
-    model = _load(config.checkpoint, "checkpoint", device.device)
-    reverse = _load(config.reverse, "reverse", device.device) if config.reverse else None
-    _check_directions(config, model, reverse)
     pairs = sum(1 for _ in corpus)  # all of it is checked before anything is written
     gold = None
     if config.gold:
         gold = read_gold(Path(config.gold), corpus, config.src or "", target_first=config.gold_reversed)
+    done = truncate_to_common([OutputFile(Path(config.out))]) if config.append and config.out else 0
+    if done > pairs:
+        raise ValueError(f"out={config.out} has {done:,} lines, and {config.src} only {pairs:,}: try append=false")
 
     begun, found = time.monotonic(), []
     with contextlib.ExitStack() as stack:
         stack.enter_context(device.autocast())
-        links = None
+        links_file = None
         if config.out or not config.gold:
-            links = stack.enter_context(open_output(config.out or STREAM))
+            links_file = stack.enter_context(open_output(config.out or STREAM, append=config.append))
         soft = stack.enter_context(AttentionWriter(Path(config.soft_alignment))) if config.soft_alignment else None
         pictures = Path(config.heatmaps) if config.heatmaps else None
         if pictures:
             pictures.mkdir(parents=True, exist_ok=True)
-        for number, (forced, alignment) in enumerate(_alignments(config, model, reverse, corpus)):
-            if forced.src_words and forced.tgt_pieces and not alignment.weights.shape[1]:
+        lines = _by_aligner(config, aligner, corpus, done) if aligner else _by_attention(config, models, corpus, done)
+        for number, line in enumerate(lines, done):
+            if line.too_long:
                 log.warning(f"line {number + 1}: too long to be aligned, so it is left without links")
-            if links:
-                scored = f" ||| {forced.log_prob:.6f}" if config.score else ""
-                links.write(f"{pharaoh(alignment.links)}{scored}\n".encode())
+            if links_file:
+                links_file.write(_text(config, line))
             if soft:
-                soft.write(alignment.weights)
-            if pictures and alignment.weights.size:
-                _draw(forced, alignment, pictures / f"{number}.png")
+                soft.write(line.alignment.weights)
+            if pictures and line.alignment.weights.size:
+                _draw(line, pictures / f"{number}.png")
             if gold:
-                found.append(alignment.links)
+                found.append(line.alignment.links)
     seconds = time.monotonic() - begun
-    log.info(f"{pairs:,} pairs in {seconds:.1f} s, {pairs / max(seconds, 1e-9):.0f} a second; {device.reason}")
+    rate = (pairs - done) / max(seconds, 1e-9)
+    log.info(f"{pairs - done:,} pairs in {seconds:.1f} s, {rate:.0f} a second; {device.reason}")
     if gold:
         _print_scores(gold, found)
 
 
-def _alignments(
-    config: AlignConfig, model: Loaded, reverse: Loaded | None, corpus: Corpus
-) -> Iterator[tuple[Translation, Alignment]]:
+def _by_attention(config: AlignConfig, models: list[Loaded], corpus: Corpus, done: int) -> Iterator[_Line]:
+    """By one translator, or by two of both directions. done: pairs that are passed over."""
+
     def forced(loaded: Loaded, pairs: Iterator[Pair], *, score: bool = False) -> Iterator[Translation]:
         options = {"batch_size": config.decode.batch_size, "posterior": config.posterior}
-        return force_decode(loaded.model, loaded.tokenizer, pairs, score=score, **options)
+        return force_decode(loaded.model, loaded.tokenizer, islice(pairs, done, None), score=score, **options)
 
-    there = forced(model, iter(corpus), score=config.score)
-    if reverse is None:
-        yield from ((each, align(each, threshold=config.threshold)) for each in there)
-        return
-    back = forced(reverse, (Pair(pair.tgt, pair.src) for pair in corpus))
-    how = config.symmetrize or Symmetrization.grow_diag
-    for each, other in zip(there, back, strict=True):
-        yield each, align_both(each, other, how, threshold=config.threshold)
+    there = forced(models[0], iter(corpus), score=config.score)
+    if len(models) == 1:
+        found = ((each, align(each, threshold=config.threshold)) for each in there)
+    else:
+        back = forced(models[1], (Pair(pair.tgt, pair.src) for pair in corpus))
+        how = config.symmetrize or Symmetrization.grow_diag
+        both = zip(there, back, strict=True)
+        found = ((each, align_both(each, other, how, threshold=config.threshold)) for each, other in both)
+    for pair, (each, alignment) in zip(islice(corpus, done, None), found, strict=True):
+        too_long = bool(each.src_words and each.tgt_pieces and not alignment.weights.shape[1])
+        yield _Line(pair, alignment, f" ||| {each.log_prob:.6f}", too_long)
 
 
-def _draw(forced: Translation, alignment: Alignment, path: Path) -> None:
+def _by_aligner(config: AlignConfig, loaded: LoadedAligner, corpus: Corpus, done: int) -> Iterator[_Line]:
+    """By the posteriors of an aligner. done: pairs that are passed over."""
+    aligner = PairAligner(
+        loaded.model, loaded.tokenizer, batch_size=config.decode.batch_size, threshold=config.threshold
+    )
+    for each in aligner.align(corpus, skip=done):
+        score = " ||| " + " ".join(f"{per_word:.6f}" for per_word in each.per_word)
+        yield _Line(each.pair, _alignment(config, each), score, each.too_long)
+
+
+def _alignment(config: AlignConfig, aligned: AlignedPair) -> Alignment:
+    """The links and weights that the settings ask for."""
+    there, back = aligned.forward, aligned.backward
+    if aligned.too_long:
+        return Alignment([], there, None)
+    match config.direction:
+        case AlignmentDirection.forward:
+            return Alignment(links(there, threshold=config.threshold), there, 1 - there.sum(1))
+        case AlignmentDirection.backward:
+            turned = sorted(Link(src, tgt) for tgt, src in links(back, threshold=config.threshold))
+            return Alignment(turned, back.T, None)
+        case AlignmentDirection.both:
+            pass
+    weights = combine(there, back)
+    if config.symmetrize in (None, Symmetrization.joint):
+        return Alignment(aligned.links, weights, None)
+    turned = [(src, tgt) for tgt, src in links(back, threshold=config.threshold)]
+    return Alignment(symmetrize(links(there, threshold=config.threshold), turned, config.symmetrize), weights, None)
+
+
+def _text(config: AlignConfig, line: _Line) -> bytes:
+    alignment = line.alignment
+    found = pharaoh_with_weights(alignment.links, alignment.weights) if config.confidence else pharaoh(alignment.links)
+    return f"{found}{line.score if config.score else ''}\n".encode()
+
+
+def _draw(line: _Line, path: Path) -> None:
     from nmt.analysis.heatmap import draw  # matplotlib is slow to import, and links can do without
 
-    draw(alignment.weights, forced.src_words, forced.tgt_words, path, eos=alignment.eos)
+    alignment = line.alignment
+    draw(alignment.weights, line.pair.src.split(), line.pair.tgt.split(), path, eos=alignment.eos)
 
 
-def _load(place: str | None, key: str, device: torch.device) -> Loaded:
-    loaded = build.load(place, device)
-    loaded.require_attention(f"{key}={place}")
-    return loaded
-
-
-def _check_directions(config: AlignConfig, model: Loaded, reverse: Loaded | None) -> None:
-    """Raises ValueError where both runs translate the same way."""
-    if reverse:
-        ways = [build.languages(loaded.config.data) for loaded in (model, reverse)]
+def _load_translators(config: AlignConfig, device: torch.device) -> list[Loaded]:
+    """One, or two of both directions. Raises ValueError where both translate the same way."""
+    found = []
+    for key, place in (("checkpoint", config.checkpoint), ("reverse", config.reverse)):
+        if place or key == "checkpoint":
+            found.append(build.load(place, device))
+            found[-1].require_attention(f"{key}={place}")
+    if len(found) == 2:
+        ways = [build.languages(loaded.config.data) for loaded in found]
         if ways[0] == ways[1] and ways[0].src != ways[0].tgt:
             raise ValueError(
                 f"reverse={config.reverse} translates {ways[1].src} to {ways[1].tgt}, as checkpoint= does: give a run "
                 f"with data.src={ways[0].tgt} data.tgt={ways[0].src}"
             )
+    return found
 
 
 def _print_scores(gold: Gold, found: Sequence[Collection[Link]]) -> None:

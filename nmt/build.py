@@ -21,6 +21,7 @@ from nmt.config.schema import (
     EncoderKind,
     GuidedConfig,
     ModelConfig,
+    ModelKind,
     TestConfig,
     TokenizerConfig,
     TrainConfig,
@@ -192,8 +193,7 @@ def new_model(config: TrainConfig, tokenizer: Tokenizer, device: torch.device) -
     if config.model.tied_embeddings is TiedEmbeddings.all and not tokenizer.joint:
         raise ValueError(
             "model.tied_embeddings=all shares one table between the languages, but the source's and the target's "
-            "SentencePiece "
-            "models have different pieces: try one model for both (tokenizer.model=FILE), or "
+            "SentencePiece models have different pieces: try one model for both (tokenizer.model=FILE), or "
             "model.tied_embeddings=target"
         )
     model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
@@ -239,18 +239,29 @@ class Loaded(NamedTuple):
 
 
 def load(place: str | None, device: torch.device) -> Loaded:
-    """The model of `checkpoint=place`. Raises ValueError where there is none or it is damaged."""
+    """The translator of `checkpoint=place`. Raises ValueError where there is none, it is damaged, or an aligner."""
+    folder, config, tokenizer = open_run(place)
+    if config.model.kind is ModelKind.aligner:
+        raise ValueError(f"{place} is a word aligner, which does not translate: give it to python -m nmt.align")
+    with torch.device("meta"):
+        model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
+    load_weights(model, folder)
+    predict_as(model, config.decode)
+    return Loaded(model.to(device).eval(), tokenizer, config, folder)
+
+
+def open_run(place: str | None) -> tuple[Path, TrainConfig, Tokenizer]:
+    """The folder, settings and tokenizer of `checkpoint=place`. Raises ValueError where there is none."""
     if not place:
         raise ValueError("checkpoint= is not set: give a run folder, such as checkpoint=runs/bahdanau/...")
     folder = find_checkpoint(place)
-    config = from_dict(TrainConfig, checkpoint.read_config(folder))
-    tokenizer = Tokenizer.load(folder / "tokenizer")
-    with torch.device("meta"):
-        model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
+    return folder, from_dict(TrainConfig, checkpoint.read_config(folder)), Tokenizer.load(folder / "tokenizer")
+
+
+def load_weights(model: torch.nn.Module, folder: Path) -> None:
+    """Gives a model the weights of a checkpoint. Raises ValueError where they do not fit."""
     checkpoint.check_fit(folder, model.state_dict())
     model.load_state_dict(checkpoint.read(folder, weights_only=True).model, assign=True)
-    predict_as(model, config.decode)
-    return Loaded(model.to(device).eval(), tokenizer, config, folder)
 
 
 def load_for_finetuning(
@@ -290,7 +301,7 @@ def build_translator(
     return Translator(model, tokenizer, search, batch_size=decode.batch_size)
 
 
-def build_optim(config: TrainConfig, model: Seq2Seq) -> tuple[torch.optim.Optimizer, Schedule]:
+def build_optim(config: TrainConfig, model: torch.nn.Module) -> tuple[torch.optim.Optimizer, Schedule]:
     return build_optimizer(model, config.optim), Schedule(config.optim.schedule)
 
 
@@ -299,7 +310,7 @@ def build_batches(config: TrainConfig, encoded: BinarizedCorpus, *, training: bo
 
 
 def build_gradients(
-    config: TrainConfig, model: Seq2Seq, encoded: BinarizedCorpus, device: Device, distributed: Distributed
+    config: TrainConfig, model: torch.nn.Module, encoded: BinarizedCorpus, device: Device, distributed: Distributed
 ) -> Gradients:
     return Gradients(
         model,

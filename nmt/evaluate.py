@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nmt import build, checkpoint
-from nmt.analysis.alignment import AlignmentScores, Gold, by_piece, read_gold, word_links
+from nmt.analysis.alignment import AlignmentScores, Gold, by_piece, gold_beside, read_gold, word_links
 from nmt.analysis.by_length import length_table
 from nmt.analysis.evaluation import EVALUATION_FILES, ParallelText, Report, Scoring, is_free, write_evaluation
 from nmt.analysis.metrics import METRICS, Limits
@@ -198,10 +198,7 @@ def _gold(config: EvaluateConfig, data: DataConfig, pairs: list[Pair], loaded: b
         path = Path(data.cache) / "demo" / "test.links"
         target_first = build.languages(data).src == DEMO_TGT
     elif path is None and data.kind is DataKind.files:
-        prefix = str(data.test)
-        prefixes = {prefix: None, prefix.removesuffix(".gz").removesuffix(".tsv"): None}
-        places = (Path(f"{each}.links{suffix}") for each in prefixes for suffix in ("", ".gz"))
-        path = next((place for place in places if place.is_file()), None)
+        path = gold_beside(str(data.test))
     if path is None:
         if config.gold_reversed:
             raise ValueError(f"{asked} is about gold links, and {data.test}.links is not there: give gold=FILE as well")

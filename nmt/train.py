@@ -9,20 +9,19 @@ from typing import NamedTuple
 
 import torch
 
-from nmt import build, checkpoint
-from nmt.acceleration.selection import prepare_device
+from nmt import build, build_aligner, checkpoint
+from nmt.acceleration.selection import CudaGraphsMode, prepare_device
 from nmt.analysis.alignment import LinkFiles
 from nmt.analysis.segmentation import unfit_tokenizer
+from nmt.build_validation import build_validator, validation_settings
 from nmt.checkpoint import Snapshot
 from nmt.checkpoint.run_folder import RunFolder, find_checkpoint, new_run_folder
 from nmt.cli import run_command
 from nmt.config.saved import check_same_run, from_dict, read_saved, resumed, to_dict, to_yaml
-from nmt.config.schema import TrainConfig
+from nmt.config.schema import ModelKind, TrainConfig
 from nmt.config.unused import refuse_unused
 from nmt.corpus import Corpus
 from nmt.data.tokenizer import Tokenizer
-from nmt.decoding.search import LengthPenalty
-from nmt.model.hard_attention import AttentionChoice
 from nmt.runtime.device import seed_everything
 from nmt.runtime.distributed import Distributed, init_distributed
 from nmt.runtime.logs import start_log
@@ -30,7 +29,6 @@ from nmt.training.checkpointer import DATA_VALID, Checkpointer, RunIdentity
 from nmt.training.dry_run import dry_run
 from nmt.training.metrics_logger import MetricsLogger
 from nmt.training.optim import EMA
-from nmt.training.options import EarlyStoppingMetric
 from nmt.training.train_state import TrainState
 from nmt.training.trainer import Trainer
 from nmt.training.validation import Validator
@@ -61,8 +59,9 @@ class Launch(NamedTuple):
 def main(config: TrainConfig, overrides: list[str]) -> float | None:
     """Trains -> the score of the best validation, by trainer.early_stopping_metric; None where there was none.
 
-    BLEU in per cent, or the negative loss in nats a token: larger is better for either, so an optimizing sweeper has
-    one direction, maximize. Raises SystemExit(0) when it was asked to stop: the other jobs of a sweep are not begun.
+    BLEU in per cent, the negative loss in nats a token, or the negative alignment error rate in per cent: larger is
+    better for each, so an optimizing sweeper has one direction, maximize. Raises SystemExit(0) when it was asked to
+    stop: the other jobs of a sweep are not begun.
     """
     started = job_started()
     with contextlib.ExitStack() as stack, init_distributed() as distributed:
@@ -146,7 +145,9 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
     config, saved = launch.config, launch.saved
     if config.threads:
         torch.set_num_threads(config.threads)
-    device = prepare_device(config.device, config.precision, distributed, config.fused_kernels, config.cuda_graphs)
+    aligner = config.model.kind is ModelKind.aligner
+    graphs = CudaGraphsMode.off if aligner else config.cuda_graphs
+    device = prepare_device(config.device, config.precision, distributed, config.fused_kernels, graphs)
     seed_everything(config.seed)
     with distributed.main_process_first():
         train, valid, guide = _read_text(launch)
@@ -154,14 +155,17 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
         if saved:
             tokenizer = _own_tokenizer(saved, config, train)
         elif config.finetune_from:
-            config, tokenizer, weights = build.load_for_finetuning(
-                config, find_checkpoint(config.finetune_from), launch.overrides
-            )
+            opened = build_aligner.load_for_finetuning if aligner else build.load_for_finetuning
+            config, tokenizer, weights = opened(config, find_checkpoint(config.finetune_from), launch.overrides)
         else:
             tokenizer = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache))
         encoded = build.encode(train, tokenizer, config.data, skip=True, links=guide)
         valid_encoded = build.encode(valid, tokenizer, config.data, skip=False)
-        model = build.new_model(config, tokenizer, device.device)
+        model = (
+            build_aligner.new_aligner(config, tokenizer, encoded, device.device)
+            if aligner
+            else build.new_model(config, tokenizer, device.device)
+        )
     if weights is not None:
         model.load_state_dict(weights)
     seed_everything(config.seed + distributed.rank)  # the weights are the same on all ranks, and dropout is not
@@ -171,18 +175,12 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
     ema = EMA(model, config.optim.ema_decay) if config.optim.ema_decay else None
     state = TrainState(model, optimizer, schedule, gradients.scaler, ema)
     corpus = train.digest() + (guide.digest() if guide else "")
-    identity = RunIdentity(corpus, _validation(config, valid), config.seed)
-    pairs = list(valid)[: options.valid_sentences]
+    validator = build_validator(config, model, tokenizer, valid, valid_encoded)
+    identity = RunIdentity(corpus, validation_settings(config, valid, validator), config.seed)
     return Trainer(
         state,
         gradients,
-        Validator(
-            build.build_batches(config, valid_encoded, training=False),
-            [pair.src for pair in pairs],
-            [pair.tgt for pair in pairs],
-            build.metric_tokenizer(config.data),
-            build.build_translator(model, tokenizer, config.decode, beam=options.valid_beam),
-        ),
+        validator,
         Checkpointer(state, launch.folder, distributed, options, tokenizer, to_dict(config), identity),
         options,
         Budget(options.max_updates, options.max_epochs, options.max_minutes, started),
@@ -202,24 +200,6 @@ def _read_text(launch: Launch) -> tuple[Corpus, Corpus, LinkFiles | None]:
         if launch.resuming and "no such file" in str(error):
             raise ValueError(f"{error}; if it has moved, say on this command line where it is now") from None
         raise
-
-
-def _validation(config: TrainConfig, valid: Corpus) -> dict[str, str | int | float | None]:
-    """The settings, beside the model, on which the scores of a validation depend."""
-    found: dict[str, str | int | float | None] = {DATA_VALID: valid.digest()}
-    if config.trainer.early_stopping_metric is EarlyStoppingMetric.bleu:
-        trainer, decode = config.trainer, config.decode
-        found["data.bleu_tokenizer"] = build.metric_tokenizer(config.data)
-        found["trainer.valid_sentences"] = trainer.valid_sentences
-        found["trainer.valid_beam"] = trainer.valid_beam
-        found["decode.max_length"] = decode.max_length
-        found["decode.length_penalty"] = decode.length_penalty.value
-        hard = config.model.attention.choice is AttentionChoice.hard
-        found["decode.hard_attention"] = decode.hard_attention.value if hard else None
-        found["decode.length_penalty_alpha"] = (
-            decode.length_penalty_alpha if decode.length_penalty is LengthPenalty.gnmt else None
-        )
-    return found
 
 
 def _own_tokenizer(saved: SavedRun, now: TrainConfig, train: Corpus) -> Tokenizer:
@@ -280,6 +260,8 @@ def _log_setup(trainer: Trainer) -> None:
         f"real tokens in batches {trainer.batches.fill(0):.0%}"
     )
     validator = trainer.validator
+    if not isinstance(validator, Validator):
+        return
     if unfit := unfit_tokenizer(validator.tokenizer, validator.references, "data.bleu_tokenizer"):
         log.warning(unfit)
 

@@ -22,14 +22,27 @@ ALLOWED = {
     "acceleration": {"data", "model", "runtime"},
     "analysis": {"corpus", "data", "runtime"},
     "decoding": {"corpus", "data", "model", "acceleration", "runtime"},
+    "aligner": {"analysis", "bounds", "corpus", "data", "decoding", "model", "runtime"},
     "checkpoint": {"data", "runtime"},
     "runtime": set(),
-    "training": {"acceleration", "bounds", "data", "model", "analysis", "decoding", "checkpoint", "runtime"},
-    "config": {"bounds", "acceleration", "corpus", "data", "model", "analysis", "decoding", "training", "runtime"},
+    "training": {
+        *("acceleration", "aligner", "bounds", "corpus", "data", "model", "analysis", "decoding", "checkpoint"),
+        "runtime",
+    },
+    "config": {
+        *("bounds", "acceleration", "aligner", "corpus", "data", "model", "analysis", "decoding", "training"),
+        "runtime",
+    },
     "cli": {"config", "runtime"},
     "build": {
-        *("corpus", "data", "demo_corpus", "model", "acceleration", "analysis", "decoding"),
+        *("corpus", "data", "demo_corpus", "model", "acceleration", "aligner", "analysis", "decoding"),
         *("checkpoint", "runtime", "training", "config"),
+    },
+    "build_aligner": {
+        *("aligner", "build", "checkpoint", "config", "data"),
+    },
+    "build_validation": {
+        *("aligner", "analysis", "build", "config", "corpus", "data", "decoding", "demo_corpus", "model", "training"),
     },
     "api": {"acceleration", "corpus", "data", "analysis", "decoding", "runtime", "config", "build"},
 }

@@ -123,6 +123,7 @@ MOVABLE = (
     "data.train",
     "data.valid",
     "guided_alignment.links",
+    "valid_alignment.links",
     "tokenizer.model",
     "tokenizer.src_model",
     "tokenizer.tgt_model",

@@ -4,14 +4,15 @@ All rules are here. A default is never refused: a preset or an experiment may se
 while another is chosen. A setting of null or false is not refused either.
 """
 
+import fnmatch
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import fields
 from typing import Any, NamedTuple
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from nmt.config.schema import (
     AlignConfig,
+    AlignmentDirection,
     DataKind,
     DecodeConfig,
     DecodeOverrides,
@@ -19,6 +20,7 @@ from nmt.config.schema import (
     EncoderKind,
     EvaluateConfig,
     ModelConfig,
+    ModelKind,
     SaliencyConfig,
     TrainConfig,
     TranslateConfig,
@@ -37,8 +39,8 @@ _WIDE_SCORES = (ScoreFunction.additive, ScoreFunction.concat, ScoreFunction.cove
 
 
 class Rule(NamedTuple):
-    """keys: settings, separated by blanks; acts: whether they can have an effect in a configuration; advice: why they
-    cannot and what to do, printed after "KEY=VALUE has no effect: "."""
+    """keys: settings, separated by blanks, * for any text; acts: whether they can have an effect in a configuration;
+    advice: why they cannot and what to do, printed after "KEY=VALUE has no effect: "."""
 
     keys: str
     acts: Callable[[Any], bool]
@@ -50,6 +52,14 @@ def _needs(keys: str, acts: Callable[[Any], bool], needed: str) -> Rule:
 
 
 _TRAIN = (
+    Rule(
+        "decode.* model.encoder.* model.decoder.* model.attention.* model.tied_embeddings model.initialization "
+        "loss.label_smoothing guided_alignment.* data.bleu_tokenizer trainer.valid_beam trainer.valid_sentences "
+        "fused_kernels cuda_graphs",
+        lambda c: c.model.kind is ModelKind.translator,
+        "model.kind=aligner has no encoder, decoder, attention or search; leave {key} out",
+    ),
+    _needs("model.aligner.* valid_alignment.*", lambda c: c.model.kind is ModelKind.aligner, "model.kind=aligner"),
     _needs("optim.momentum", lambda c: c.optim.name is OptimizerName.sgd, "optim.name=sgd"),
     _needs("optim.rho", lambda c: c.optim.name is OptimizerName.adadelta, "optim.name=adadelta"),
     _needs("optim.beta1 optim.beta2", lambda c: c.optim.name in _ADAM, "optim.name=adam or adamw"),
@@ -217,9 +227,18 @@ _ALIGN = (
     ),
     _needs("score", lambda c: c.out or not c.gold, "out=FILE, as with gold= links are written nowhere else"),
 )
+ALIGN_BY_ALIGNER = (
+    Rule("reverse", lambda c: False, "an aligner has both directions; leave {key} out"),
+    Rule("posterior", lambda c: False, "an aligner's links always come from its posteriors; leave {key} out"),
+    _needs("symmetrize", lambda c: c.direction is AlignmentDirection.both, "direction=both"),
+)
+ALIGN_BY_TRANSLATOR = (
+    _needs("direction", lambda c: False, "an aligner (+experiment=aligner); a translator has one direction"),
+    _needs("symmetrize", lambda c: c.reverse, "reverse=RUN, a model of the other direction"),
+)
 _SALIENCY = (
     Rule(
-        " ".join(f"decode.{each.name}" for each in fields(DecodeConfig)),
+        "decode.*",
         lambda c: not c.tgt,
         "tgt= gives the translations, so nothing is searched; leave {key} out",
     ),
@@ -251,13 +270,17 @@ def _leaves(name: str, value: Any) -> Iterator[str]:
         yield name
 
 
-def refuse_unused(config: Any, overrides: list[str]) -> None:
-    """Raises ValueError for the first setting of the command line `overrides` that can have no effect in `config`."""
+def refuse_unused(config: Any, overrides: list[str], rules: Iterable[Rule] = ()) -> None:
+    """Raises ValueError for the first setting of the command line `overrides` that can have no effect in `config`.
+
+    rules: what to go by beside the rules of the configuration's kind, where a checkpoint decides what has an effect.
+    """
     names = given(overrides)
-    for rule in _RULES.get(type(config), ()):
+    for rule in (*_RULES.get(type(config), ()), *rules):
         for key in rule.keys.split():
-            if key in names and _asks(value := _at(config, key)) and not rule.acts(config):
-                raise ValueError(f"{key}={_told(value)} has no effect: {rule.advice.format(key=key)}")
+            for name in fnmatch.filter(names, key):
+                if _asks(value := _at(config, name)) and not rule.acts(config):
+                    raise ValueError(f"{name}={_told(value)} has no effect: {rule.advice.format(key=name)}")
     if isinstance(config, TrainConfig):
         _refuse_idle_trainer(config)
 
@@ -288,8 +311,13 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
     """For init=: raises ValueError where the command line asks for another model or tokenizer than the `own` of the
     checkpoint that the run starts from. Dropout may differ.
     """
+    if own.model.kind is not config.model.kind:
+        raise ValueError(
+            f"finetune_from={config.finetune_from} has model.kind={own.model.kind.value}, and this run has "
+            f"model.kind={config.model.kind.value}"
+        )
     keys = given(overrides)
-    if "experiment" in keys:  # what an experiment is about
+    if "experiment" in keys and config.model.kind is ModelKind.translator:  # what an experiment is about
         keys += ["model.decoder.kind", "model.encoder.kind"]
         if config.model.decoder.kind not in _WITHOUT_SCORE:
             keys += [f"model.attention.{key}" for key in ("score", "normalizer", "extent", "heads", "choice")]

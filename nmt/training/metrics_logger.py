@@ -94,6 +94,8 @@ class MetricsLogger:
 
     def _log_valid(self, update: int, result: ValidationResult, numbers: dict[str, float], best: bool) -> None:
         scores = "".join(f"{METRICS[name].label} {score:.2f}  " for name, score in result.scores.items())
+        if result.alignment:
+            scores += f"alignment error rate {result.aer:.1f} %  "
         log.info(
             f"update {update}  validation: perplexity {numbers['perplexity']:.2f}  {scores}"
             f"({numbers['seconds']:.0f} s){'  best so far' if best else ''}"

@@ -12,14 +12,18 @@ class EarlyStoppingMetric(Enum):
 
     bleu = "bleu"
     loss = "loss"
+    aer = "aer"
 
     def score(self, result: ValidationResult) -> float:
-        """BLEU in per cent, or the negative loss in nats a token: larger is better for either."""
+        """BLEU in per cent, the negative loss in nats a token, or the negative alignment error rate in per cent, which
+        an aligner's validation has: larger is better for each."""
         match self:
             case EarlyStoppingMetric.bleu:
                 return result.bleu
             case EarlyStoppingMetric.loss:
                 return -result.loss
+            case EarlyStoppingMetric.aer:
+                return -result.aer
             case _:
                 legal = ", ".join(each.value for each in EarlyStoppingMetric)
                 raise ValueError(f"trainer.early_stopping_metric={self}: legal are {legal}")

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmt import checkpoint
 from nmt.checkpoint import Snapshot
 from nmt.checkpoint.progress import Progress
-from nmt.model.seq2seq import Seq2Seq
 from nmt.training.optim import EMA, Schedule
 
 
@@ -22,7 +21,7 @@ class TrainState:
     being trained are among its training tensors.
     """
 
-    model: Seq2Seq
+    model: nn.Module
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     scaler: torch.amp.GradScaler

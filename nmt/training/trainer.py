@@ -12,6 +12,7 @@ from nmt.checkpoint import Snapshot
 from nmt.checkpoint.progress import LogWindow, Progress
 from nmt.runtime.contention import CoreWait
 from nmt.runtime.signals import StopRequest
+from nmt.training.alignment_validation import AlignmentValidator
 from nmt.training.budget import Budget
 from nmt.training.checkpointer import Checkpointer
 from nmt.training.gradients import Gradients, SyncedFlags
@@ -36,7 +37,7 @@ class Trainer:
         self,
         state: TrainState,
         gradients: Gradients,
-        validator: Validator,
+        validator: Validator | AlignmentValidator,
         checkpointer: Checkpointer,
         options: TrainerOptions,
         budget: Budget,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from nmt.analysis.alignment import by_piece, word_attention
+from nmt.analysis.alignment import AlignmentScores, by_piece, word_attention
 from nmt.analysis.attention_stats import AttentionStats, AttentionSums, attention_stats, attention_sums
 from nmt.analysis.metrics import METRICS, Scorer
 from nmt.analysis.segmentation import without_spaces
@@ -33,24 +33,35 @@ class Likelihood(NamedTuple):
 
 class ValidationResult(NamedTuple):
     """loss in nats a token; scores of the translations, by metric of METRICS; samples: a few sentences as (source,
-    reference, Translation); health of the attention of all translations, None where the model has none."""
+    reference, Translation); health of the attention of all translations, None where the model has none; alignment: an
+    aligner's scores against gold links, None where there are none."""
 
     loss: float
     scores: dict[str, float]
     samples: list[tuple[str, str, Translation]]
     attention_stats: AttentionStats | None = None
+    alignment: AlignmentScores | None = None
 
     @property
     def bleu(self) -> float:
         """In per cent."""
         return self.scores["bleu"]
 
+    @property
+    def aer(self) -> float:
+        """The alignment error rate in per cent."""
+        assert self.alignment, "the validation set has no gold links"
+        return 100 * self.alignment.aer
+
     def numbers(self, seconds: float) -> dict[str, float]:
-        """For the log: loss, perplexity, metrics, `seconds`, and attention_... where the model has attention."""
+        """For the log: loss, perplexity, metrics, `seconds`, and attention_... where the model has attention; aer,
+        precision and recall in per cent where there are gold links."""
         perplexity = math.exp(min(self.loss, 700.0))
         numbers = {"loss": self.loss, "perplexity": perplexity, **self.scores, "seconds": seconds}
         if self.attention_stats:
             numbers |= {f"attention_{name}": number for name, number in self.attention_stats._asdict().items()}
+        if self.alignment:
+            numbers |= {name: 100 * number for name, number in self.alignment._asdict().items()}
         return numbers
 
 

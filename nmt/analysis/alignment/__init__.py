@@ -14,14 +14,22 @@ from nmt.analysis.alignment.extraction import (
     word_attention,
     word_links,
 )
-from nmt.analysis.alignment.formats import GoldLinks, LinkFiles, parse_pharaoh, pharaoh, read_links
-from nmt.analysis.alignment.gold import Gold, read_gold, read_gold_and_links
+from nmt.analysis.alignment.formats import (
+    GoldLinks,
+    LinkFiles,
+    parse_pharaoh,
+    pharaoh,
+    pharaoh_with_weights,
+    read_links,
+)
+from nmt.analysis.alignment.gold import Gold, gold_beside, read_gold, read_gold_and_links
 from nmt.analysis.alignment.linking import MIN_WEIGHT, Link, links
 from nmt.analysis.alignment.matrices import AttentionWriter
 from nmt.analysis.alignment.merging import WordAttention, drop_punctuation, merge
-from nmt.analysis.alignment.symmetrize import Symmetrization, combine, joint_links, symmetrize
+from nmt.analysis.alignment.symmetrize import MIN_JOINT_CLAIM, Symmetrization, combine, joint_links, symmetrize
 
 __all__ = [
+    "MIN_JOINT_CLAIM",
     "MIN_WEIGHT",
     "Alignment",
     "AlignmentScores",
@@ -39,12 +47,14 @@ __all__ = [
     "by_piece",
     "combine",
     "drop_punctuation",
+    "gold_beside",
     "joint_links",
     "links",
     "merge",
     "no_attention",
     "parse_pharaoh",
     "pharaoh",
+    "pharaoh_with_weights",
     "read_gold",
     "read_gold_and_links",
     "read_links",

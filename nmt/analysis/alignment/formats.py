@@ -7,6 +7,8 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from nmt.analysis.alignment.linking import Link
 from nmt.corpus import can_be_reread
 from nmt.runtime.hashing import file_sha256
@@ -27,6 +29,11 @@ class GoldLinks(NamedTuple):
 def pharaoh(links: Iterable[tuple[int, int]]) -> str:
     """Write links as a Pharaoh line, `0-0 1-2`: sorted, each once; the empty string where there is none."""
     return " ".join(f"{i}-{j}" for i, j in sorted(set(links)))
+
+
+def pharaoh_with_weights(links: Iterable[tuple[int, int]], weights: np.ndarray) -> str:
+    """A Pharaoh line with the weight of each link, `0-0:0.974 1-2:0.513`; weights: (Tw, Sw)."""
+    return " ".join(f"{i}-{j}:{weights[j, i]:.3f}" for i, j in sorted(set(links)))
 
 
 _LINK = re.compile(r"([0-9]{1,9})([-p])([0-9]{1,9})")

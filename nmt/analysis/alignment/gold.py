@@ -1,5 +1,6 @@
 """Gold links of a test set: reading, checking against its words, and scoring links against them."""
 
+import hashlib
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import repeat
 from pathlib import Path
@@ -39,6 +40,11 @@ class Gold(NamedTuple):
     def score(self, found: _Links) -> AlignmentScores:
         """Scores links, a collection for each pair, against these. Raises ValueError for another number of pairs."""
         return _score(found, self.links)
+
+    def digest(self) -> str:
+        """A hash, in hexadecimal, that is equal only where the links are."""
+        lines = [f"{sorted(each.sure)} {sorted(each.possible)}" for each in self.links]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def misreading(self, found: _Links) -> str:
         """What to try if the file seems to have been read in a wrong way; the empty string if it does not.
@@ -104,6 +110,13 @@ def read_gold_and_links(gold: Path, found: Path, *, target_first: bool = False) 
     if target_first:
         right = [each.reversed() for each in right]
     return Gold(str(gold), right, target_first, None), [each.sure for each in other]
+
+
+def gold_beside(prefix: str) -> Path | None:
+    """The file of gold links that lies beside the text PREFIX.SRC and PREFIX.TGT, PREFIX.links or PREFIX.links.gz."""
+    prefixes = {prefix: None, prefix.removesuffix(".gz").removesuffix(".tsv"): None}
+    places = (Path(f"{each}.links{suffix}") for each in prefixes for suffix in ("", ".gz"))
+    return next((place for place in places if place.is_file()), None)
 
 
 class _Reading(NamedTuple):

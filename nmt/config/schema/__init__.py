@@ -6,6 +6,7 @@ from nmt.config.schema.commands import (
     COMPARISON_FILES,
     EVALUATION_OUTPUTS,
     AlignConfig,
+    AlignmentDirection,
     CompareConfig,
     EvaluateConfig,
     ForcedConfig,
@@ -16,14 +17,22 @@ from nmt.config.schema.commands import (
 )
 from nmt.config.schema.data import DataConfig, DataKind, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig, DecodeOverrides
-from nmt.config.schema.model import AttentionConfig, DecoderConfig, EncoderConfig, EncoderKind, ModelConfig
-from nmt.config.schema.training import GuidedConfig, TrainConfig
+from nmt.config.schema.model import (
+    AttentionConfig,
+    DecoderConfig,
+    EncoderConfig,
+    EncoderKind,
+    ModelConfig,
+    ModelKind,
+)
+from nmt.config.schema.training import GuidedConfig, TrainConfig, ValidAlignmentConfig
 from nmt.model.decoder import DecoderKind
 
 __all__ = [
     "COMPARISON_FILES",
     "EVALUATION_OUTPUTS",
     "AlignConfig",
+    "AlignmentDirection",
     "AttentionConfig",
     "CompareConfig",
     "DataConfig",
@@ -39,11 +48,13 @@ __all__ = [
     "GuidedConfig",
     "HeatmapUnits",
     "ModelConfig",
+    "ModelKind",
     "SaliencyConfig",
     "TestConfig",
     "TokenizerConfig",
     "TrainConfig",
     "TranslateConfig",
+    "ValidAlignmentConfig",
 ]
 
 _COMMANDS = {

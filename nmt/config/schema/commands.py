@@ -125,15 +125,26 @@ class ForcedConfig:
         positive_int(decode__batch_size=self.batch_size)
 
 
+class AlignmentDirection(Enum):
+    """By which of its directions an aligner makes links; the words of ``direction``."""
+
+    both = "both"
+    forward = "forward"
+    backward = "backward"
+
+
 @dataclass
 class AlignConfig:
     """What `python -m nmt.align` takes."""
 
     checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    direction: AlignmentDirection = AlignmentDirection.both
     src: str | None = path_key(Use.input)
     tgt: str | None = path_key(Use.input)
     out: str | None = path_key(Use.output, dash=True, stream=True)
+    append: bool = False
     score: bool = False
+    confidence: bool = False
     soft_alignment: str | None = path_key(Use.output)
     heatmaps: str | None = path_key(Use.folder, contents=("*.png",))
     threshold: float | None = None
@@ -154,10 +165,13 @@ class AlignConfig:
             raise ValueError(
                 f"threshold={self.threshold} makes no sense: give a weight above 0 and up to 1, such as 0.2"
             )
-        if self.symmetrize and not self.reverse:
-            raise ValueError(
-                f"symmetrize={self.symmetrize.value} joins two directions: give reverse=RUN, a model of the other one"
-            )
+        if self.append and self.out in (None, STREAM):
+            raise ValueError("append=true continues the file that out= names: give out=FILE as well")
+        for name in ("soft_alignment", "gold"):
+            if self.append and getattr(self, name):
+                raise ValueError(
+                    f"append=true goes on in the middle, and {name}= needs all pairs: leave one of them out"
+                )
         if self.gold_reversed and not self.gold:
             raise ValueError("gold_reversed=true is about the links of gold=: give gold=FILE as well")
         if self.links:
@@ -175,7 +189,9 @@ class AlignConfig:
             "src",
             "tgt",
             "out",
+            "append",
             "score",
+            "confidence",
             "soft_alignment",
             "heatmaps",
             "threshold",

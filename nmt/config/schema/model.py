@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from nmt.aligner import AlignerOptions
 from nmt.bounds import MAX_LAYERS, between, fraction, positive_int
 from nmt.model.attention import ScoreFunction
 from nmt.model.cells import CellKind
@@ -13,6 +14,13 @@ from nmt.model.initialization import Initialization
 from nmt.model.local_attention import GLOBAL
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.model.transformer import TransformerOptions
+
+
+class ModelKind(Enum):
+    """What a model is for; the words of ``model.kind``."""
+
+    translator = "translator"
+    aligner = "aligner"
 
 
 class EncoderKind(Enum):
@@ -98,6 +106,8 @@ class ModelConfig:
     transformer: TransformerOptions = field(default_factory=TransformerOptions)
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
     initialization: Initialization = Initialization.xavier
+    aligner: AlignerOptions = field(default_factory=AlignerOptions)
+    kind: ModelKind = ModelKind.translator
 
     def __post_init__(self):
         if self.attention.choice is AttentionChoice.hard and self.decoder.kind not in (

@@ -8,7 +8,7 @@ from nmt.bounds import at_least, between, positive_int
 from nmt.config.paths import RUN_FILES, Use, check_text, path_key
 from nmt.config.schema.data import DataConfig, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig
-from nmt.config.schema.model import ModelConfig
+from nmt.config.schema.model import ModelConfig, ModelKind
 from nmt.data.batches import BatchOptions
 from nmt.model.decoder import DecoderKind
 from nmt.model.hard_attention import AttentionChoice
@@ -16,7 +16,7 @@ from nmt.model.seq2seq import TiedEmbeddings
 from nmt.runtime.device import DeviceName, Precision
 from nmt.training.gradients import LossOptions
 from nmt.training.optim import OptimizerOptions
-from nmt.training.options import TrainerOptions
+from nmt.training.options import EarlyStoppingMetric, TrainerOptions
 
 
 @dataclass
@@ -47,6 +47,14 @@ class GuidedConfig:
 
 
 @dataclass
+class ValidAlignmentConfig:
+    """Gold links of the validation set, which an aligner's validations are scored with; None: those beside it."""
+
+    links: str | None = path_key(Use.input)
+    reversed: bool = False
+
+
+@dataclass
 class TrainConfig:
     """What `python -m nmt.train` takes."""
 
@@ -58,6 +66,7 @@ class TrainConfig:
     loss: LossOptions = field(default_factory=LossOptions)
     optim: OptimizerOptions = field(default_factory=OptimizerOptions)
     guided_alignment: GuidedConfig = field(default_factory=GuidedConfig)
+    valid_alignment: ValidAlignmentConfig = field(default_factory=ValidAlignmentConfig)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
     run: str | None = path_key(Use.folder, contents=RUN_FILES)
@@ -85,6 +94,14 @@ class TrainConfig:
                 f"loss.label_smoothing={self.loss.label_smoothing:g} is not defined for model.attention.choice=hard, "
                 "which weighs positions by the probability of the word itself: set loss.label_smoothing=0"
             )
+        metric = self.trainer.early_stopping_metric
+        if metric is EarlyStoppingMetric.bleu and self.model.kind is ModelKind.aligner:
+            raise ValueError(
+                "trainer.early_stopping_metric=bleu needs translations, which an aligner does not make: give loss, or "
+                "aer where the validation set has gold links"
+            )
+        if metric is EarlyStoppingMetric.aer and self.model.kind is ModelKind.translator:
+            raise ValueError("trainer.early_stopping_metric=aer needs model.kind=aligner: give bleu or loss")
         # Whether one's own models share a vocabulary is seen when they are read.
         own = self.tokenizer.model or self.tokenizer.src_model
         if self.model.tied_embeddings is TiedEmbeddings.all and not (self.tokenizer.joint or own):

@@ -1,0 +1,182 @@
+"""One direction of the aligner: what a source piece says of the target piece it emits and of the next jump."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmt.aligner.hmm import CLASSES, Lattice, log_likelihood, normalized_jumps
+from nmt.bounds import at_least, fraction, positive_int
+
+EMBEDDING_STD = 0.1  # of the first values, which sets how fast embeddings change relative to their size
+# Entries of a table of energies that are in memory at once.
+_CHUNK = 2**24
+
+
+@dataclass
+class AlignerOptions:
+    """The settings model.aligner.*: sizes and constants of either direction.
+
+    embedding, hidden: widths of a source piece; max_jump: longer jumps are as probable as this one; null_probability:
+    the probability that a target piece has no link; dropout: of a source piece's embedding; sampled_softmax: training
+    normalizes over the target pieces of the batch, not over the vocabulary.
+    """
+
+    embedding: int = 128
+    hidden: int = 192
+    max_jump: int = 8
+    null_probability: float = 0.2
+    dropout: float = 0.1
+    sampled_softmax: bool = True
+
+    def __post_init__(self):
+        positive_int(model__aligner__embedding=self.embedding, model__aligner__hidden=self.hidden)
+        at_least(1, model__aligner__max_jump=self.max_jump)
+        fraction(model__aligner__dropout=self.dropout)
+        if not 0 < self.null_probability < 1:
+            given = f"model.aligner.null_probability={self.null_probability}"
+            raise ValueError(f"{given} is impossible: give a probability between 0 and 1")
+
+
+class Tables(NamedTuple):
+    """What depends on one source piece alone, for all V of the vocabulary, as long as the weights stay.
+
+    hidden (V, H); normalizers (V,): the logarithm of what the emissions of each sum to; jumps (V, C, D): energies; null
+    (V_tgt,): log-probabilities of the null position.
+    """
+
+    hidden: Tensor
+    normalizers: Tensor
+    jumps: Tensor
+    null: Tensor
+
+
+def energy_scale(embedding: float) -> float:
+    """The factor that gives embeddings of standard deviation `embedding` one of 0.5."""
+    return 0.5 / embedding
+
+
+class Direction(nn.Module):
+    """p(y | x) of target pieces y given source pieces x, summed over alignments.
+
+        g_j         = tanh(W (s E x_j) + w)                   s E x_j has a standard deviation of 0.5 at the start
+        p(y_t | j)  = exp(U y_t . g_j + b y_t) / Z_j
+        p(y_t | 0)  = exp(n y_t) / Z_0
+        p(j | i, c) = exp(v_c,d + R_c,d . g_i) / Z_i,c       d = clip(j - i), c = whether y_t continues a word
+        p(null)     = null_probability, whatever came before
+
+    The class c of a piece counts as known: summed over targets of different classes, p(y | x) is not quite 1. unigram
+    (V_tgt,): log-probabilities of the target pieces, where b and n begin; continues (V_tgt,): whether a piece
+    continues a word. All jumps are equally probable at the start, so training begins as IBM model 1.
+    """
+
+    unigram: Tensor
+    continues: Tensor
+
+    def __init__(self, src_size: int, unigram: Tensor, continues: Tensor, options: AlignerOptions):
+        super().__init__()
+        self.options = options
+        self.register_buffer("unigram", unigram)
+        self.register_buffer("continues", continues)
+        jumps = CLASSES * (2 * options.max_jump + 1)
+        self.embedding = nn.Embedding(src_size, options.embedding)
+        self.dropout = nn.Dropout(options.dropout)
+        self.projection = nn.Linear(options.embedding, options.hidden)
+        self.output = nn.Linear(options.hidden, len(unigram))
+        self.null = nn.Parameter(unigram.clone())
+        self.jump = nn.Linear(options.hidden, jumps)
+        self.first = nn.Parameter(torch.zeros(jumps))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew."""
+        nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
+        nn.init.xavier_uniform_(self.projection.weight)
+        nn.init.zeros_(self.projection.bias)
+        nn.init.normal_(self.output.weight, std=0.05)
+        nn.init.zeros_(self.jump.weight)
+        nn.init.zeros_(self.jump.bias)
+        with torch.no_grad():
+            self.output.bias.copy_(self.unigram)
+            self.null.copy_(self.unigram)
+            self.first.zero_()
+
+    def hidden_of(self, pieces: Tensor) -> Tensor:
+        """pieces (N,) -> (N, H)."""
+        embedded = self.dropout(energy_scale(EMBEDDING_STD) * self.embedding(pieces))
+        return torch.tanh(self.projection(embedded))
+
+    def log_likelihood(self, src: Tensor, src_lengths: Tensor, tgt: Tensor, tgt_lengths: Tensor) -> Tensor:
+        """src (B, S) and tgt (B, T) pieces, lengths (B,) without the end of sentence -> log p(y) (B,).
+
+        In training with options.sampled_softmax the softmax is over the target pieces of the batch: see
+        `sampled_log_probs`.
+        """
+        in_src = torch.arange(src.shape[1], device=src.device) < src_lengths.unsqueeze(1)
+        in_tgt = torch.arange(tgt.shape[1], device=tgt.device) < tgt_lengths.unsqueeze(1)
+        src_types, src_place = src.masked_fill(~in_src, 0).unique(return_inverse=True)
+        tgt_types, tgt_place = tgt.masked_fill(~in_tgt, 0).unique(return_inverse=True)
+        hidden = self.hidden_of(src_types)
+        if self.training and self.options.sampled_softmax:
+            energies = _full(functional.linear(hidden, self.output.weight[tgt_types], self.output.bias[tgt_types]))
+            table = sampled_log_probs(energies, self.unigram[tgt_types], in_tgt.sum())
+        else:
+            table = _full(self.output(hidden)).log_softmax(1)[:, tgt_types]
+        cells = src_place.unsqueeze(1) * len(tgt_types) + tgt_place.unsqueeze(2)
+        emissions = table.flatten().index_select(0, cells.flatten()).view(cells.shape)
+        jumps = _full(self.jump(hidden))[src_place]
+        null = self.null.log_softmax(0)[tgt]
+        return log_likelihood(self._lattice(emissions, null, jumps, tgt, src_lengths, tgt_lengths))
+
+    @torch.no_grad()
+    def tables(self) -> Tables:
+        """What the alignment of any number of pairs needs of the source vocabulary."""
+        pieces = torch.arange(self.embedding.num_embeddings, device=self.null.device)
+        hidden = self.hidden_of(pieces)
+        rows = max(1, _CHUNK // len(self.null))
+        normalizers = [_full(self.output(each)).logsumexp(1) for each in hidden.split(rows)]
+        null = self.null.log_softmax(0)
+        return Tables(_full(hidden), torch.cat(normalizers), _full(self.jump(hidden)), null)
+
+    @torch.no_grad()
+    def lattice(self, tables: Tables, src: Tensor, src_lengths: Tensor, tgt: Tensor, tgt_lengths: Tensor) -> Lattice:
+        """The exact lattice of pairs; arguments as of log_likelihood. The model is in eval mode."""
+        hidden, output = tables.hidden[src], self.output.weight[tgt]
+        emissions = _full(torch.bmm(output, hidden.transpose(1, 2)))
+        emissions += self.output.bias[tgt].unsqueeze(2)
+        emissions -= tables.normalizers[src].unsqueeze(1)
+        return self._lattice(emissions, tables.null[tgt], tables.jumps[src], tgt, src_lengths, tgt_lengths)
+
+    def _lattice(
+        self, emissions: Tensor, null: Tensor, jumps: Tensor, tgt: Tensor, src_lengths: Tensor, tgt_lengths: Tensor
+    ) -> Lattice:
+        """emissions (B, T, S), null (B, T) without the probability of null; jumps (B, S, C D): energies."""
+        first = self.first.to(jumps.dtype).expand(len(jumps), 1, -1)
+        energies = torch.cat((first, jumps), 1).unflatten(2, (CLASSES, -1)).transpose(1, 2)
+        return Lattice(
+            emissions + math.log1p(-self.options.null_probability),
+            null + math.log(self.options.null_probability),
+            normalized_jumps(energies, src_lengths),
+            self.continues[tgt],
+            src_lengths,
+            tgt_lengths,
+        )
+
+
+def _full(values: Tensor) -> Tensor:
+    """In float32 at least, whatever the products were in."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def sampled_log_probs(energies: Tensor, unigram: Tensor, drawn: Tensor) -> Tensor:
+    """energies (N, K) of K target pieces that occur among `drawn` ones -> estimated log-probabilities (N, K).
+
+    unigram (K,): log-probabilities of the pieces. A piece is among `drawn` with probability q = 1 - (1 - p)^drawn, so
+    exp(e - log q) of those that are is an unbiased estimate of what the vocabulary sums to.
+    # Bengio and Senecal (2008)
+    """
+    log_q = torch.log(-torch.expm1(drawn * torch.log1p(-unigram.exp().clamp_max(0.5)))).clamp_min(-30.0)
+    return energies - (energies - log_q).logsumexp(1, keepdim=True)

@@ -1,0 +1,65 @@
+"""The aligner: both directions in one module."""
+
+from torch import Tensor, nn
+
+from nmt.aligner.direction import AlignerOptions, Direction, Tables
+from nmt.aligner.hmm import log_likelihood
+from nmt.aligner.vocabulary import Vocabulary
+from nmt.data.symbols import PAD
+from nmt.model.loss import Loss
+
+
+class Aligner(nn.Module):
+    """`forward_direction` explains the target by the source, `backward_direction` the source by the target."""
+
+    def __init__(self, src: Vocabulary, tgt: Vocabulary, options: AlignerOptions):
+        super().__init__()
+        self.forward_direction = Direction(len(src.unigram), tgt.unigram, tgt.continues, options)
+        self.backward_direction = Direction(len(tgt.unigram), src.unigram, src.continues, options)
+
+    @property
+    def device(self):
+        return self.forward_direction.null.device
+
+    def log_likelihoods(
+        self, src: Tensor, src_lengths: Tensor, tgt: Tensor, tgt_lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """src (B, S), tgt (B, T) with EOS, lengths (B,) with it -> log p(tgt | src) and log p(src | tgt), (B,) each.
+
+        EOS is not predicted, and nothing is aligned with it.
+        """
+        src, tgt, src_lengths, tgt_lengths = src[:, :-1], tgt[:, :-1], src_lengths - 1, tgt_lengths - 1
+        return (
+            self.forward_direction.log_likelihood(src, src_lengths, tgt, tgt_lengths),
+            self.backward_direction.log_likelihood(tgt, tgt_lengths, src, src_lengths),
+        )
+
+    def table_likelihoods(
+        self, tables: tuple[Tables, Tables], src: Tensor, src_lengths: Tensor, tgt: Tensor, tgt_lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The same by the tables of both directions, in eval mode."""
+        src, tgt, src_lengths, tgt_lengths = src[:, :-1], tgt[:, :-1], src_lengths - 1, tgt_lengths - 1
+        there = self.forward_direction.lattice(tables[0], src, src_lengths, tgt, tgt_lengths)
+        back = self.backward_direction.lattice(tables[1], tgt, tgt_lengths, src, src_lengths)
+        return log_likelihood(there), log_likelihood(back)
+
+    def loss(
+        self,
+        src: Tensor,
+        src_lengths: Tensor,
+        tgt_in: Tensor,
+        tgt_out: Tensor,
+        _smoothing: float = 0.0,
+        _links: Tensor | None = None,
+        _guidance: float = 0.0,
+        token_positions: Tensor | None = None,
+    ) -> Loss:
+        """objective: the negative log-likelihood of both directions; nll: half of it, the mean of the two."""
+        tgt_lengths = (tgt_in != PAD).sum(1)
+        there, back = self.log_likelihoods(src, src_lengths, tgt_out, tgt_lengths)
+        objective = -(there.sum() + back.sum())
+        tokens = len(token_positions) if token_positions is not None else int(tgt_lengths.sum())
+        return Loss(objective, objective.detach() / 2, tokens)
+
+    def after_update(self, nll: float) -> None:
+        """Nothing but the weights changes in training."""

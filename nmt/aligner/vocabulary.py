@@ -1,0 +1,44 @@
+"""What the aligner knows of its pieces: how frequent each is, and whether it continues a word."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmt.data.binarized import BinarizedCorpus
+from nmt.data.tokenizer import Subwords, Tokenizer
+
+_WORD_START = "\u2581"
+_ROWS = 10_000  # of the corpus in memory at once
+
+
+class Vocabulary(NamedTuple):
+    """What the aligner knows of one side's V pieces: unigram (V,), the logarithms of their relative frequencies, and
+    continues (V,), whether a piece continues a word."""
+
+    unigram: Tensor
+    continues: Tensor
+
+
+def untrained_vocabulary(subwords: Subwords) -> Vocabulary:
+    """All pieces equally frequent, for a model whose weights come from a checkpoint."""
+    size = len(subwords)
+    continues = torch.tensor([not piece.startswith(_WORD_START) for piece in subwords.vocabulary])
+    return Vocabulary(torch.zeros(size).log_softmax(0), continues)
+
+
+def vocabularies(tokenizer: Tokenizer, corpus: BinarizedCorpus) -> tuple[Vocabulary, Vocabulary]:
+    """Of the source and the target, counted in a corpus; each piece counts once more than it occurs."""
+    sizes = len(tokenizer.src), len(tokenizer.tgt)
+    counts = [np.ones(size, dtype=np.int64) for size in sizes]
+    for begin in range(0, len(corpus), _ROWS):
+        rows = corpus.rows(np.arange(begin, min(begin + _ROWS, len(corpus))))
+        for count, ids, lengths in zip(counts, (rows.src, rows.tgt), (rows.src_lengths, rows.tgt_lengths), strict=True):
+            pieces = ids[np.arange(ids.shape[1]) < lengths[:, None] - 1]
+            count += np.bincount(pieces, minlength=len(count))
+    src, tgt = (
+        untrained_vocabulary(side)._replace(unigram=torch.from_numpy(np.log(count / count.sum())).float())
+        for side, count in zip((tokenizer.src, tokenizer.tgt), counts, strict=True)
+    )
+    return src, tgt

@@ -1,0 +1,58 @@
+"""Builds what an aligner needs from a configuration, as nmt.build does for a translator."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from nmt import build, checkpoint
+from nmt.aligner import Aligner, untrained_vocabulary, vocabularies
+from nmt.config.saved import from_dict
+from nmt.config.schema import ModelConfig, ModelKind, TrainConfig
+from nmt.config.unused import refuse_other_model
+from nmt.data.binarized import BinarizedCorpus
+from nmt.data.tokenizer import Tokenizer
+
+
+class LoadedAligner(NamedTuple):
+    """A checkpoint, ready to align."""
+
+    model: Aligner
+    tokenizer: Tokenizer
+    config: TrainConfig
+    folder: Path
+
+
+def new_aligner(config: TrainConfig, tokenizer: Tokenizer, encoded: BinarizedCorpus, device: torch.device) -> Aligner:
+    """With weights drawn by `seed`, and the frequencies of pieces in the training corpus."""
+    return Aligner(*vocabularies(tokenizer, encoded), config.model.aligner).to(device)
+
+
+def load_aligner(place: str | None, device: torch.device) -> LoadedAligner | None:
+    """The aligner of `checkpoint=place`, None where it is a translator. Raises ValueError as build.load does."""
+    folder, config, tokenizer = build.open_run(place)
+    if config.model.kind is not ModelKind.aligner:
+        return None
+    model = _untrained(config.model, tokenizer)
+    build.load_weights(model, folder)
+    return LoadedAligner(model.to(device).eval(), tokenizer, config, folder)
+
+
+def load_for_finetuning(
+    config: TrainConfig, folder: Path, overrides: list[str]
+) -> tuple[TrainConfig, Tokenizer, dict[str, torch.Tensor]]:
+    """As build.load_for_finetuning, for an aligner."""
+    own = from_dict(TrainConfig, checkpoint.read_config(folder))
+    refuse_other_model(own, config, overrides)
+    aligner = replace(own.model.aligner, dropout=config.model.aligner.dropout)
+    config = replace(config, tokenizer=own.tokenizer, model=replace(own.model, aligner=aligner))
+    tokenizer = Tokenizer.load(folder / "tokenizer")
+    checkpoint.check_fit(folder, _untrained(config.model, tokenizer).state_dict())
+    return config, tokenizer, checkpoint.read(folder, weights_only=True).model
+
+
+def _untrained(model: ModelConfig, tokenizer: Tokenizer) -> Aligner:
+    """Of the right shapes, on torch's meta device."""
+    with torch.device("meta"):
+        return Aligner(untrained_vocabulary(tokenizer.src), untrained_vocabulary(tokenizer.tgt), model.aligner)

@@ -1,0 +1,78 @@
+"""What a validation of an aligner finds: the likelihood of both directions, and the error rate where there is gold."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from nmt.aligner import Aligner
+from nmt.aligner.pairs import PairAligner
+from nmt.analysis.alignment import AlignmentScores, Gold
+from nmt.corpus import Pair
+from nmt.data.batches import Batches
+from nmt.data.tokenizer import Tokenizer
+from nmt.runtime.device import Device
+from nmt.runtime.distributed import Distributed
+from nmt.training.validation import Likelihood, ValidationInterrupted, ValidationResult, never
+
+
+@torch.inference_mode()
+def alignment_likelihood(
+    model: Aligner, batches: Batches, device: Device, distributed: Distributed, stopped: Callable[[], bool] = never
+) -> Likelihood:
+    """The likelihood of a corpus in both directions: nats, and pieces of both sides without the ends of sentences.
+
+    The work is shared out over the ranks; `model` is in eval mode. Raises ValidationInterrupted.
+    """
+    sums = torch.zeros(3, dtype=torch.float64, device=device.device)
+    with device.autocast():
+        tables = model.forward_direction.tables(), model.backward_direction.tables()
+        for rows in batches.epoch(0)[distributed.rank :: distributed.size]:
+            if stopped():
+                sums[2] = 1
+                break
+            batch = batches.collate(rows).to(device.device)
+            there, back = model.table_likelihoods(
+                tables, batch.src, batch.src_lengths, batch.tgt_out, batch.tgt_lengths
+            )
+            sums[0] -= there.double().sum() + back.double().sum()
+            sums[1] += (batch.src_lengths - 1).sum() + (batch.tgt_lengths - 1).sum()
+    nll, pieces, stops = distributed.sum(sums).tolist()
+    if stops:
+        raise ValidationInterrupted
+    return Likelihood(nll, int(pieces))
+
+
+@dataclass
+class AlignmentValidator:
+    """A validation set: `batches` for the likelihood of all of it, and where there are gold links `pairs`, its text."""
+
+    batches: Batches
+    pairs: Sequence[Pair]
+    gold: Gold | None
+    tokenizer: Tokenizer
+
+    def validate(
+        self, model, device: Device, distributed: Distributed, stopped: Callable[[], bool] = never
+    ) -> ValidationResult:
+        """With `model` as it is; every rank finds the same. Raises ValidationInterrupted."""
+        training = model.training
+        model.eval()
+        loss = alignment_likelihood(model, self.batches, device, distributed, stopped).loss
+        scores = self._scores(model, distributed, stopped) if self.gold else None
+        model.train(training)
+        return ValidationResult(loss, {}, [], alignment=scores)
+
+    def _scores(self, model: Aligner, distributed: Distributed, stopped: Callable[[], bool]) -> AlignmentScores:
+        """In float32, as nmt.align does it; the pairs are shared out over the ranks."""
+        assert self.gold
+        own = []
+        mine = self.pairs[distributed.rank :: distributed.size]
+        for aligned in PairAligner(model, self.tokenizer).align(mine):
+            if stopped():
+                break
+            own.append(aligned.links)
+        shares = distributed.gather(own)
+        if sum(map(len, shares)) < len(self.pairs):
+            raise ValidationInterrupted
+        return self.gold.score([shares[row % len(shares)][row // len(shares)] for row in range(len(self.pairs))])
