@@ -21,7 +21,7 @@ from nmt.config.schema import TrainConfig
 from nmt.config.unused import refuse_unused
 from nmt.data.corpus import Corpus
 from nmt.data.tokenizer import Tokenizer
-from nmt.decoding.search import LengthPenalty
+from nmt.decoding.options import LengthPenalty, SearchOptions
 from nmt.runtime.device import seed_everything
 from nmt.runtime.distributed import Distributed, init_distributed
 from nmt.runtime.logs import start_log
@@ -216,6 +216,10 @@ def _validation(config: TrainConfig, valid: Corpus) -> dict[str, str | int | flo
         found["decode.length_penalty_alpha"] = (
             decode.length_penalty_alpha if decode.length_penalty is LengthPenalty.gnmt else None
         )
+        # None where they change nothing, as in a checkpoint that does not know them.
+        for key in ("max_length_ratio", "min_length", "min_length_ratio", "coverage_penalty", "no_repeat_ngram_size"):
+            value, default = (getattr(options, key) for options in (decode, SearchOptions()))
+            found[f"decode.{key}"] = None if value == default else value
     return found
 
 

@@ -20,7 +20,7 @@ ALLOWED = {
     "model": {"data"},
     "acceleration": {"data", "model", "runtime"},
     "analysis": {"data", "runtime"},
-    "decoding": {"data", "model", "acceleration", "runtime"},
+    "decoding": {"bounds", "data", "model", "acceleration", "runtime"},
     "checkpoint": {"data", "runtime"},
     "runtime": set(),
     "training": {"acceleration", "bounds", "data", "model", "analysis", "decoding", "checkpoint", "runtime"},
