@@ -8,6 +8,7 @@ nmt.word_links(translation)
 from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from nmt import build
 from nmt.acceleration.selection import prepare_device
@@ -42,18 +43,27 @@ class TrainedModel:
         self._loaded = loaded
 
     def translate(
-        self, lines: Iterable[str], *, beam: int = 5, batch_size: int | None = None, max_length: int | None = None
+        self,
+        lines: Iterable[str],
+        *,
+        beam: int = 5,
+        batch_size: int | None = None,
+        max_length: int | None = None,
+        prefixes: Iterable[str] | None = None,
+        **search: Any,
     ) -> list[Translation]:
         """The best translation of each line, in order.
 
         beam: the width of the search; 1 is greedy. batch_size: sentences searched together. max_length: the most
         target subwords, EOS included. Where the last two are None, they are those of the run's validations.
+        prefixes: of each line the text with which its translation begins. search: further options, such as
+        no_repeat_ngram_size=3 or sampling=True; see nmt.decoding.options.SearchOptions.
         Raises ValueError for a value that is impossible.
         """
-        options = DecodeOverrides(beam=beam, batch_size=batch_size, max_length=max_length)
+        options = DecodeOverrides(beam=beam, batch_size=batch_size, max_length=max_length, **search)
         translator = build.translator_of(self._loaded, options)
         with self.device.autocast():
-            return [nbest[0] for nbest in translator.translate(_lines(lines))]
+            return [nbest[0] for nbest in translator.translate(_lines(lines), prefixes=prefixes)]
 
     def force_decode(
         self, pairs: Iterable[tuple[str, str]], *, batch_size: int = 64, posterior: bool = False

@@ -26,7 +26,8 @@ from nmt.config.schema import (
     TokenizerConfig,
     TrainConfig,
 )
-from nmt.config.unused import refuse_other_model, refuse_unused_search
+from nmt.config.unused import refuse_other_model
+from nmt.config.unused_search import refuse_unused_search
 from nmt.corpus import Corpus, EmptyLines, read_files, read_hub
 from nmt.data.batches import Batches
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
@@ -289,6 +290,8 @@ def translator_of(loaded: Loaded, overrides: DecodeOverrides) -> Translator:
     """
     decode = overrides.over(loaded.config.decode)
     refuse_unused_search(overrides, decode, loaded.config.model)
+    if decode.coverage_penalty:
+        loaded.require_attention(f"decode.coverage_penalty={decode.coverage_penalty}")
     predict_as(loaded.model, decode)
     return build_translator(loaded.model, loaded.tokenizer, decode)
 
@@ -296,8 +299,10 @@ def translator_of(loaded: Loaded, overrides: DecodeOverrides) -> Translator:
 def build_translator(
     model: Seq2Seq, tokenizer: Tokenizer, decode: DecodeConfig, *, beam: int | None = None
 ) -> Translator:
-    """beam: in place of decode.beam, and of the best translation alone."""
-    search = decode if beam is None else replace(decode, beam=beam, nbest=1)
+    """beam: in place of decode.beam, for the best translation alone."""
+    search = decode
+    if beam is not None:
+        search = replace(decode, beam=beam, nbest=1, sampling=False, diverse_beam_groups=1)
     return Translator(model, tokenizer, search, batch_size=decode.batch_size)
 
 

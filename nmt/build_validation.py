@@ -10,7 +10,7 @@ from nmt.corpus import Corpus
 from nmt.data.batches import Batches
 from nmt.data.binarized import BinarizedCorpus
 from nmt.data.tokenizer import Tokenizer
-from nmt.decoding.search import LengthPenalty
+from nmt.decoding.options import LengthPenalty, SearchOptions
 from nmt.demo_corpus import DEMO_TGT
 from nmt.model.hard_attention import AttentionChoice
 from nmt.model.seq2seq import Seq2Seq
@@ -55,6 +55,13 @@ def validation_settings(
             found["decode.length_penalty_alpha"] = (
                 decode.length_penalty_alpha if decode.length_penalty is LengthPenalty.gnmt else None
             )
+            # None where they change nothing, as in a checkpoint that does not know them.
+            for key in (
+                *("max_length_ratio", "min_length", "min_length_ratio"),
+                *("coverage_penalty", "no_repeat_ngram_size"),
+            ):
+                value, default = (getattr(options, key) for options in (decode, SearchOptions()))
+                found[f"decode.{key}"] = None if value == default else value
         case EarlyStoppingMetric.aer:
             assert isinstance(validator, AlignmentValidator)
             assert validator.gold

@@ -22,10 +22,12 @@ from nmt.config.paths import check_paths, reads, writes
 from nmt.config.schema import EVALUATION_OUTPUTS, DataConfig, DataKind, EvaluateConfig, TestConfig
 from nmt.corpus import ConcatenatedCorpus, Corpus, Pair
 from nmt.decoding.forced import force_decode
+from nmt.decoding.options import SearchOptions
 from nmt.decoding.translator import ATTENTION_PIECES, Translator
 from nmt.demo_corpus import DEMO_TGT
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed, init_distributed
+from nmt.runtime.text_files import read_lines
 from nmt.training.validation import distributed_translate, likelihood
 
 log = logging.getLogger("nmt")
@@ -66,7 +68,7 @@ def _evaluate(config: EvaluateConfig, distributed: Distributed, *, pictures_aske
     place = replacing(folder, EVALUATION_FILES) if distributed.is_main else contextlib.nullcontext(folder)
     with place as partial:
         loss = likelihood(loaded.model, batches, device, distributed).loss
-        found = _translations(loaded.model, translator, test.text.sources, device, distributed)
+        found = _translations(loaded.model, translator, test, device, distributed)
         if not distributed.is_main:
             list(found)
             return
@@ -83,12 +85,14 @@ def _evaluate(config: EvaluateConfig, distributed: Distributed, *, pictures_aske
                 heatmaps=config.heatmaps,
             )
             shown = _shown(loaded, selection, test)
-        write_page(page, _report_header(loaded, run, name, test.data, config.decode.beam), report, shown, run.metrics)
+        header = _report_header(loaded, run, name, test.data, translator.search)
+        write_page(page, header, report, shown, run.metrics)
     _print(report, folder, page)
 
 
 class _Test(NamedTuple):
-    """The test set: its settings, corpus and files; its pairs, and their text; its gold links, where there are any."""
+    """The test set: its settings, corpus and files; its pairs, and their text; its gold links, where there are any; how
+    the translation of each line begins."""
 
     data: DataConfig
     corpus: Corpus
@@ -96,6 +100,7 @@ class _Test(NamedTuple):
     pairs: list[Pair]
     text: ParallelText
     gold: Gold | None
+    prefixes: list[str]
 
 
 def _read_test(config: EvaluateConfig, loaded: build.Loaded) -> _Test:
@@ -108,7 +113,17 @@ def _read_test(config: EvaluateConfig, loaded: build.Loaded) -> _Test:
     pairs = list(corpus)
     synthetic_long = corpus.about if isinstance(corpus, ConcatenatedCorpus) else ""
     text = ParallelText([pair.src for pair in pairs], [pair.tgt for pair in pairs], synthetic_long)
-    return _Test(data, corpus, paths, pairs, text, _gold(config, data, pairs, loaded))
+    return _Test(data, corpus, paths, pairs, text, _gold(config, data, pairs, loaded), _prefixes(config, len(pairs)))
+
+
+def _prefixes(config: EvaluateConfig, lines: int) -> list[str]:
+    """Raises ValueError for a file that has not one for each line."""
+    if not config.prefixes:
+        return [config.prefix or ""] * lines
+    prefixes = list(read_lines(config.prefixes))
+    if len(prefixes) != lines:
+        raise ValueError(f"prefixes={config.prefixes} has {len(prefixes)} lines, and the test set {lines}")
+    return prefixes
 
 
 def _shown(loaded: build.Loaded, selection: Selection, test: _Test) -> ReportSentences:
@@ -129,12 +144,15 @@ def _check_attention(config: EvaluateConfig, loaded: build.Loaded, pictures_aske
         loaded.require_attention(asked[0])
 
 
-def _translations(model, translator: Translator, lines: list[str], device: Device, distributed: Distributed):
+def _translations(model, translator: Translator, test: _Test, device: Device, distributed: Distributed):
     """The best translation of each line, as they are made; by several ranks, together."""
+    lines, prefixes = test.text.sources, test.prefixes
     if distributed.size == 1:
-        yield from (nbest[0] for nbest in translator.translate(lines))
+        yield from (nbest[0] for nbest in translator.translate(lines, prefixes=prefixes))
     else:
-        yield from distributed_translate(model, translator, lines, device, distributed, attention=True)
+        yield from distributed_translate(
+            model, translator, lines, device, distributed, attention=True, prefixes=prefixes
+        )
 
 
 def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
@@ -216,12 +234,14 @@ def _agreement(loaded: build.Loaded, pairs: list[Pair], gold: Gold) -> Alignment
     return gold.score(found)
 
 
-def _report_header(loaded: build.Loaded, run: RunFolder, test: str, data: DataConfig, beam: int) -> ReportHeader:
+def _report_header(
+    loaded: build.Loaded, run: RunFolder, test: str, data: DataConfig, search: SearchOptions
+) -> ReportHeader:
     """The heading of the report page."""
     facts = {
         "experiment": loaded.config.name,
         "checkpoint": f"{loaded.folder.name}, after {checkpoint.read_update(loaded.folder):,} updates",
-        "decoding": f"beam {beam}",
+        "decoding": f"sampling, seed {search.sampling_seed}" if search.sampling else f"beam {search.beam}",
     }
     return ReportHeader(run.path.name, test, *build.languages(data), facts)
 

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +14,7 @@ from nmt.cli import run_command
 from nmt.config.schema import HeatmapUnits, TranslateConfig
 from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation
-from nmt.runtime.text_files import STREAM, decode_lines, name_of, open_input, open_output
+from nmt.runtime.text_files import STREAM, decode_lines, name_of, open_input, open_output, read_lines
 
 
 def main(config: TranslateConfig, _overrides: list[str]) -> None:
@@ -35,7 +36,10 @@ def main(config: TranslateConfig, _overrides: list[str]) -> None:
         pictures = Path(config.heatmaps) if config.heatmaps else None
         if pictures:
             pictures.mkdir(parents=True, exist_ok=True)
-        found = translator.translate(_prompted() if terminal else lines, window=1 if terminal else None, skip=done)
+        prefixes = _prefixes(config)
+        found = translator.translate(
+            _prompted() if terminal else lines, prefixes=prefixes, window=1 if terminal else None, skip=done
+        )
         for number, nbest in enumerate(found, done):
             out.write(_text(nbest, number, config.decode.nbest).encode("utf-8"))
             out.flush()  # so that a reader, or append=true after a kill, has every finished line
@@ -53,6 +57,13 @@ def main(config: TranslateConfig, _overrides: list[str]) -> None:
                 f"out={config.out} has {done} translations, and {name_of(source)} only {lines.number} lines: it is not "
                 "a translation of that; try append=false"
             )
+        if config.prefixes and not terminal and next(prefixes, None) is not None:
+            raise ValueError(f"prefixes={config.prefixes} has more lines than the {lines.number} of {name_of(source)}")
+
+
+def _prefixes(config: TranslateConfig) -> Iterator[str]:
+    """How the translations of each line begin; without end where it is alike for all."""
+    return read_lines(config.prefixes) if config.prefixes else repeat(config.prefix or "")
 
 
 def _keep(config: TranslateConfig) -> int:

@@ -21,7 +21,7 @@ ALLOWED = {
     "model": {"data"},
     "acceleration": {"data", "model", "runtime"},
     "analysis": {"corpus", "data", "runtime"},
-    "decoding": {"corpus", "data", "model", "acceleration", "runtime"},
+    "decoding": {"bounds", "corpus", "data", "model", "acceleration", "runtime"},
     "aligner": {"analysis", "bounds", "corpus", "data", "decoding", "model", "runtime"},
     "checkpoint": {"data", "runtime"},
     "runtime": set(),

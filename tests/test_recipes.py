@@ -26,7 +26,7 @@ FILES = {
         "configs/experiment/mean.yaml",
     },
     "cell": {"nmt/model/cells.py", "configs/experiment/minimal_gated.yaml"},
-    "search option": {"nmt/decoding/search.py", "configs/overrides/search.yaml"},
+    "search option": {"nmt/decoding/options.py", "configs/overrides/search.yaml"},
     "metric": {"nmt/analysis/metrics.py"},
 }
 
@@ -133,7 +133,7 @@ def test_a_search_option_is_added(copied):
     assert len((copied / "out").read_text(encoding="utf-8").splitlines()) == 12
     code = """
 import torch
-from nmt.decoding.search import LengthPenalty, SearchOptions, length_normalize
+from nmt.decoding.options import LengthPenalty, SearchOptions, length_normalize
 options = SearchOptions(length_penalty=LengthPenalty.none, length_reward=0.5)
 print(length_normalize(torch.tensor([[-1.0]]), 3, options).item())
 """

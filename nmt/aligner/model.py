@@ -12,6 +12,8 @@ from nmt.model.loss import Loss
 class Aligner(nn.Module):
     """`forward_direction` explains the target by the source, `backward_direction` the source by the target."""
 
+    can_be_captured = False  # the vocabulary of a batch has its own size
+
     def __init__(self, src: Vocabulary, tgt: Vocabulary, options: AlignerOptions):
         super().__init__()
         self.forward_direction = Direction(len(src.unigram), tgt.unigram, tgt.continues, options)

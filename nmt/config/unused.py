@@ -1,7 +1,7 @@
 """Settings without effect: one that is given on the command line is refused, with what to do instead.
 
-All rules are here. A default is never refused: a preset or an experiment may set a key of one optimizer or decoder
-while another is chosen. A setting of null or false is not refused either.
+Rules of search are in nmt.config.unused_search, all others here. A default is never refused: a preset or an experiment
+may set a key of one optimizer or decoder while another is chosen. A setting of null or false is not refused either.
 """
 
 import fnmatch
@@ -14,18 +14,15 @@ from nmt.config.schema import (
     AlignConfig,
     AlignmentDirection,
     DataKind,
-    DecodeConfig,
-    DecodeOverrides,
     DecoderKind,
     EncoderKind,
     EvaluateConfig,
-    ModelConfig,
     ModelKind,
     SaliencyConfig,
     TrainConfig,
     TranslateConfig,
 )
-from nmt.decoding.search import LengthPenalty
+from nmt.decoding.options import LengthPenalty
 from nmt.model.attention import ScoreFunction
 from nmt.model.hard_attention import AttentionChoice, HardTraining
 from nmt.model.local_attention import GLOBAL, Extent
@@ -204,13 +201,30 @@ _TRAIN = (
         lambda c: c.decode.nbest == 1,
         "validation scores the best translation alone; give decode.nbest to nmt.translate",
     ),
+    Rule(
+        "decode.sampling decode.temperature decode.top_k decode.top_p decode.sampling_seed decode.diverse_beam_groups "
+        "decode.diverse_beam_strength",
+        lambda c: False,
+        "validation searches for the best translation; leave {key} out, and give it to nmt.evaluate or nmt.translate",
+    ),
+    _needs(
+        "decode.coverage_penalty",
+        lambda c: c.model.decoder.kind is not DecoderKind.fixed_vector and c.trainer.valid_beam > 1,
+        "attention, and translations to compare: trainer.valid_beam above 1",
+    ),
     _needs(
         "decode.length_penalty_alpha",
         lambda c: c.decode.length_penalty is LengthPenalty.gnmt,
         "decode.length_penalty=gnmt",
     ),
 )
+_SAMPLED = Rule(
+    "decode.beam",
+    lambda c: not c.decode.sampling,
+    "decode.sampling=true draws each translation, without a beam; leave {key} out",
+)
 _EVALUATE = (
+    _SAMPLED,
     Rule(
         "decode.nbest",
         lambda c: c.decode.nbest == 1,
@@ -218,7 +232,7 @@ _EVALUATE = (
     ),
     _needs("data.name data.config", lambda c: c.data.kind in (None, DataKind.hub), "data.kind=hub"),
 )
-_TRANSLATE = (_needs("heatmap_units", lambda c: c.heatmaps, "heatmaps=FOLDER"),)
+_TRANSLATE = (_SAMPLED, _needs("heatmap_units", lambda c: c.heatmaps, "heatmaps=FOLDER"))
 _ALIGN = (
     Rule(
         "device precision threads decode.batch_size",
@@ -237,6 +251,7 @@ ALIGN_BY_TRANSLATOR = (
     _needs("symmetrize", lambda c: c.reverse, "reverse=RUN, a model of the other direction"),
 )
 _SALIENCY = (
+    _SAMPLED,
     Rule(
         "decode.*",
         lambda c: not c.tgt,
@@ -280,7 +295,7 @@ def refuse_unused(config: Any, overrides: list[str], rules: Iterable[Rule] = ())
         for key in rule.keys.split():
             for name in fnmatch.filter(names, key):
                 if _asks(value := _at(config, name)) and not rule.acts(config):
-                    raise ValueError(f"{name}={_told(value)} has no effect: {rule.advice.format(key=name)}")
+                    raise ValueError(f"{name}={told(value)} has no effect: {rule.advice.format(key=name)}")
     if isinstance(config, TrainConfig):
         _refuse_idle_trainer(config)
 
@@ -327,32 +342,9 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
         theirs, asked = _at(own, key), _at(config, key)
         if asked != theirs:
             raise ValueError(
-                f"{key}={_told(asked)} has no effect with finetune_from={config.finetune_from}, whose model and "
+                f"{key}={told(asked)} has no effect with finetune_from={config.finetune_from}, whose model and "
                 "tokenizer are taken and "
-                f"which has {key}={_told(theirs)}; leave it out, choose what fits, or train without finetune_from="
-            )
-
-
-def refuse_unused_search(overrides: DecodeOverrides, decode: DecodeConfig, model: ModelConfig) -> None:
-    """Raises ValueError for what `overrides` asks for and can have no effect in the search that `decode` describes,
-    with that model."""
-    asked = overrides.given()
-    if "hard_attention" in asked and model.attention.choice is not AttentionChoice.hard:
-        raise ValueError(
-            f"decode.hard_attention={decode.hard_attention.value} has no effect: this model was trained with "
-            f"model.attention.choice={model.attention.choice.value}; leave decode.hard_attention out"
-        )
-    if "length_penalty_alpha" in asked and decode.length_penalty is not LengthPenalty.gnmt:
-        raise ValueError(
-            f"decode.length_penalty_alpha={decode.length_penalty_alpha} has no effect: it needs "
-            f"decode.length_penalty=gnmt, and this is {decode.length_penalty.value}; give that too, or leave "
-            "decode.length_penalty_alpha out"
-        )
-    for key in ("length_penalty", "length_penalty_alpha"):
-        if key in asked and decode.beam == 1:
-            raise ValueError(
-                f"decode.{key}={_told(asked[key])} has no effect: decode.beam=1 has one hypothesis and nothing to "
-                f"compare; try a wider beam, or leave decode.{key} out"
+                f"which has {key}={told(theirs)}; leave it out, choose what fits, or train without finetune_from="
             )
 
 
@@ -366,7 +358,7 @@ def _at(config: Any, key: str) -> Any:
     return config
 
 
-def _told(value: Any) -> str:
+def told(value: Any) -> str:
     value = getattr(value, "value", value)
     if isinstance(value, Iterable) and not isinstance(value, str):
         return f"[{','.join(map(str, value))}]"

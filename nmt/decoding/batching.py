@@ -58,5 +58,6 @@ def pad(sentences: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
     """ids (B, S) with PAD behind each sentence, and lengths (B,)."""
     lengths = torch.tensor([len(ids) for ids in sentences])
     padded = torch.full((len(sentences), int(lengths.max())), PAD)
-    padded[torch.arange(padded.shape[1]) < lengths.unsqueeze(1)] = torch.tensor(list(chain(*sentences)))
+    ids = torch.tensor(list(chain(*sentences)), dtype=torch.long)
+    padded[torch.arange(padded.shape[1]) < lengths.unsqueeze(1)] = ids
     return padded, lengths

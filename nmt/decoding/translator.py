@@ -1,6 +1,7 @@
 """The translator: a stream of lines to a stream of translations, in order, for any number and length of lines."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -8,8 +9,11 @@ import torch
 
 from nmt.data.symbols import EOS, NAMES
 from nmt.decoding.batching import batches, pad, windows
+from nmt.decoding.constraints import FORBIDDEN_IDS
 from nmt.decoding.hypotheses import Hypothesis
-from nmt.decoding.search import FORBIDDEN_IDS, Searchable, SearchOptions, beam_search, greedy_search
+from nmt.decoding.options import SearchOptions
+from nmt.decoding.sampling import sample
+from nmt.decoding.search import Searchable, beam_search, greedy_search
 
 # Source pieces beyond which a line comes without its weights: with a beam of 5 it would need gigabytes for them.
 ATTENTION_PIECES = 2048
@@ -59,6 +63,8 @@ class SourceTokenizer(Protocol):
 class TargetTokenizer(Protocol):
     """What the translator asks of the tokenizer's target side."""
 
+    def encode(self, text: str, /) -> list[int]: ...
+
     def decode(self, ids: Sequence[int], /) -> str: ...
 
     def decode_words(self, ids: Sequence[int], /) -> tuple[str, list[int]]: ...
@@ -82,6 +88,7 @@ class SourceLine(NamedTuple):
     words: list[str]
     ids: list[int]  # EOS last
     word_of: list[int]  # -1 for EOS; empty if no attention was asked for
+    prefix: list[int]  # how its translations begin
 
 
 class Translator:
@@ -112,32 +119,36 @@ class Translator:
         self.attention = attention
 
     def translate(
-        self, lines: Iterable[str], *, window: int | None = None, skip: int = 0
+        self, lines: Iterable[str], *, prefixes: Iterable[str] | None = None, window: int | None = None, skip: int = 0
     ) -> Iterator[list[Translation]]:
         """The n best translations of each line, in the order of the lines, without their line ends.
 
         At most `window` lines are read ahead (32 batches by default, fewer if they are long); with 1 each line is
         answered before the next is read. A list may be shorter than nbest; without words it is one empty translation.
+        prefixes: of each line the text with which its translations begin; what it ends in may be continued as a word.
         The first `skip` lines, translated already, are left out; the others come out as if they had not been.
+        Raises ValueError where there are fewer prefixes than lines.
         """
         window = 32 * self.batch_size if window is None else window
         assert window >= 1, window
         assert not self.model.training, "dropout would change the translations: call model.eval() first"
         # Search picks from the `beam + len(FORBIDDEN_IDS)` largest; one more, so that the last of them is not picked by
         # bf16.
-        beam = self.search.beam
+        beam = 1 if self.search.sampling else self.search.beam
         model = self.model.for_inference(fold_memory=beam > 1, rescore_top_k=beam + len(FORBIDDEN_IDS) + 1)
-        for lines_ahead in windows(map(self._prepare, lines), window, lambda line: len(line.ids) ** 2):
+        prepared = (self._prepare(line, prefix) for line, prefix in _with_prefixes(lines, prefixes))
+        for lines_ahead in windows(prepared, window, lambda line: len(line.ids) ** 2):
             # The window in which skipping ends is searched whole, so that each line is in the batch it would be in.
             if skip < len(lines_ahead):
                 yield from self._translate_window(model, lines_ahead)[skip:]
             skip = max(0, skip - len(lines_ahead))
 
-    def _prepare(self, line: str) -> SourceLine:
+    def _prepare(self, line: str, prefix: str) -> SourceLine:
+        begun = self.tokenizer.tgt.encode(prefix) if prefix else []
         if not self.attention:
-            return SourceLine(line.split(), [*self.tokenizer.src.encode(line), EOS], [])
+            return SourceLine(line.split(), [*self.tokenizer.src.encode(line), EOS], [], begun)
         ids, word_of = self.tokenizer.src.encode_words(line)
-        return SourceLine(line.split(), [*ids, EOS], [*word_of, -1])
+        return SourceLine(line.split(), [*ids, EOS], [*word_of, -1], begun)
 
     def _translate_window(self, model: Searchable, lines: list[SourceLine]) -> list[list[Translation]]:
         translations = [[_empty(line)] for line in lines]
@@ -153,10 +164,13 @@ class Translator:
     def _search_batch(self, model: Searchable, batch: list[SourceLine]) -> list[list[Hypothesis]]:
         src, src_lengths = pad([line.ids for line in batch])
         src, src_lengths = src.to(self.model.device), src_lengths.to(self.model.device)
-        attention = self.attention and src.shape[1] <= ATTENTION_PIECES
+        prefixes = pad([line.prefix for line in batch])[0].to(self.model.device)
+        asked = {"attention": self.attention and src.shape[1] <= ATTENTION_PIECES, "prefixes": prefixes}
+        if self.search.sampling:
+            return sample(model, src, src_lengths, self.search, **asked)
         if self.search.beam == 1:
-            return [[best] for best in greedy_search(model, src, src_lengths, self.search, attention=attention)]
-        return beam_search(model, src, src_lengths, self.search, attention=attention)
+            return [[best] for best in greedy_search(model, src, src_lengths, self.search, **asked)]
+        return beam_search(model, src, src_lengths, self.search, **asked)
 
     def _finish(self, line: SourceLine, hypothesis: Hypothesis) -> Translation:
         tgt, ids = self.tokenizer.tgt, hypothesis.ids
@@ -174,6 +188,16 @@ class Translator:
             src_word_of=line.word_of,
             tgt_word_of=tgt_word_of,
         )
+
+
+def _with_prefixes(lines: Iterable[str], prefixes: Iterable[str] | None) -> Iterator[tuple[str, str]]:
+    """Each line with its prefix, "" where there are none."""
+    begun = repeat("") if prefixes is None else iter(prefixes)
+    for number, line in enumerate(lines):
+        prefix = next(begun, None)
+        if prefix is None:
+            raise ValueError(f"there are more lines than the {number} prefixes: give one prefix for each line")
+        yield line, prefix
 
 
 def _empty(line: SourceLine) -> Translation:

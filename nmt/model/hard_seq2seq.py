@@ -35,6 +35,8 @@ class HardSeq2Seq(Seq2Seq):
     so that checkpoints hold it.
     """
 
+    can_be_captured = False
+
     def __init__(
         self,
         encoder: Encoder | TransformerEncoder,

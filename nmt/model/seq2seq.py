@@ -77,6 +77,8 @@ class Seq2Seq(nn.Module):
                 )
             encoder.embedding.weight = decoder.embedding.weight
 
+    can_be_captured = True  # in a CUDA graph: an update computes the same operations whatever the values are
+
     @property
     def has_attention(self) -> bool:
         return self.decoder.has_attention

@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nmt import checkpoint
+from nmt.aligner import Aligner
 from nmt.checkpoint import Snapshot
 from nmt.checkpoint.progress import Progress
+from nmt.model.seq2seq import Seq2Seq
 from nmt.training.optim import EMA, Schedule
 
 
@@ -21,7 +23,7 @@ class TrainState:
     being trained are among its training tensors.
     """
 
-    model: nn.Module
+    model: Seq2Seq | Aligner
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     scaler: torch.amp.GradScaler

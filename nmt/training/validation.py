@@ -1,7 +1,7 @@
 """What a validation finds: the likelihood of the references, and the BLEU of real translations."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -115,11 +115,12 @@ def distributed_translate(
     stopped: Callable[[], bool] = never,
     *,
     attention: bool = False,
+    prefixes: Sequence[str] | None = None,
 ) -> list[Translation]:
     """The best translation of each line by `translator`, whose model is `model`, on every rank; the work is shared out.
 
-    attention: of all lines; without it only those that this rank translated have theirs, and the others (T, 0). Raises
-    Abandoned.
+    prefixes: how the translation of each line begins. attention: of all lines; without it only those that this rank
+    translated have theirs, and the others (T, 0). Raises Abandoned.
     """
     training = model.training
     model.eval()
@@ -127,7 +128,8 @@ def distributed_translate(
     with device.autocast():
         # What asks to stop waits for one batch, not for a window of 32.
         mine = lines[distributed.rank :: distributed.size]
-        for best in translator.translate(_until(mine, stopped), window=4 * translator.batch_size):
+        begun = None if prefixes is None else prefixes[distributed.rank :: distributed.size]
+        for best in translator.translate(_until(mine, stopped), prefixes=begun, window=4 * translator.batch_size):
             own.append(best[0])
     model.train(training)
     shares = distributed.gather(own if attention else [each._replace(weights=each.weights[:, :0]) for each in own])

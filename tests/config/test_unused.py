@@ -18,8 +18,9 @@ from nmt.config.schema import (
     TokenizerConfig,
     TrainConfig,
 )
-from nmt.config.unused import given, refuse_other_model, refuse_unused, refuse_unused_search
-from nmt.decoding.search import LengthPenalty, SearchOptions
+from nmt.config.unused import given, refuse_other_model, refuse_unused
+from nmt.config.unused_search import refuse_unused_search
+from nmt.decoding.options import LengthPenalty, SearchOptions
 from nmt.model.hard_attention import AttentionChoice, HardPrediction
 from nmt.training.options import TrainerOptions
 
@@ -117,6 +118,8 @@ PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
             "validation searches with trainer.valid_beam; set that, and give decode.beam to nmt.evaluate",
         ),
         (["decode.nbest=3"], "validation scores the best translation alone; give decode.nbest to nmt.translate"),
+        (["decode.sampling=true"], "validation searches for the best translation; leave decode.sampling out"),
+        (["decode.coverage_penalty=0.2", "trainer.valid_beam=1"], "it needs attention, and translations to compare"),
         (["decode.length_penalty_alpha=0.9"], "it needs decode.length_penalty=gnmt"),
         (
             ["trainer.patience=1", "trainer.validate_every=0"],
@@ -137,6 +140,11 @@ def test_a_setting_of_training_that_can_have_no_effect_is_refused_with_what_to_d
 @pytest.mark.parametrize(
     ("verb", "words", "said"),
     [
+        (
+            "evaluate",
+            ["decode.sampling=true", "decode.beam=3"],
+            "decode.beam=3 has no effect: decode.sampling=true draws each translation",
+        ),
         ("evaluate", ["decode.nbest=3"], "decode.nbest=3 has no effect: the best translation alone is scored"),
         ("evaluate", ["data.kind=files", "data.name=x"], "data.name=x has no effect: it needs data.kind=hub"),
         ("translate", ["heatmap_units=subwords"], "heatmap_units=subwords has no effect: it needs heatmaps=FOLDER"),
@@ -275,6 +283,17 @@ def test_every_option_of_search_can_be_overridden():
             "decode.length_penalty=none has no effect",
         ),
         ({"length_penalty_alpha": 0.9}, LengthPenalty.gnmt, ""),
+        ({"coverage_penalty": 0.2, "beam": 1}, LengthPenalty.average, "decode.coverage_penalty=0.2 has no effect"),
+        ({"temperature": 0.5}, LengthPenalty.average, "decode.temperature=0.5 .*: it needs decode.sampling=true"),
+        ({"sampling_seed": 2}, LengthPenalty.average, "decode.sampling_seed=2 .*: it needs decode.sampling=true"),
+        (
+            {"sampling": True, "coverage_penalty": 0.2},
+            LengthPenalty.average,
+            "decode.coverage_penalty=0.2 has no effect: it is part of a score",
+        ),
+        ({"sampling": True, "coverage_penalty": 0.2, "nbest": 7}, LengthPenalty.average, ""),
+        ({"diverse_beam_strength": 0.2}, LengthPenalty.average, "it needs decode.diverse_beam_groups above 1"),
+        ({"diverse_beam_strength": 0.2, "diverse_beam_groups": 5}, LengthPenalty.average, ""),
     ],
 )
 def test_an_option_of_search_that_can_have_no_effect_is_refused(given, own, said):

@@ -8,7 +8,7 @@ import torch
 
 from nmt.data.symbols import BOS, EOS, PAD, UNK
 from nmt.decoding import search
-from nmt.decoding.search import LengthPenalty, SearchOptions
+from nmt.decoding.options import LengthPenalty, SearchOptions
 from nmt.model.decoder import InitHidden
 from tests.support.models import SmallModel, draw_weights
 

@@ -10,7 +10,7 @@ from nmt.corpus import Pair
 from nmt.data.symbols import EOS
 from nmt.data.tokenizer import ModelType
 from nmt.decoding.batching import BATCH_PIECES
-from nmt.decoding.search import LengthPenalty, SearchOptions
+from nmt.decoding.options import LengthPenalty, SearchOptions
 from nmt.decoding.translator import Translator
 from tests.support.tokenizers import train_tokenizer
 

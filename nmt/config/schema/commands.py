@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from nmt.analysis.alignment import Symmetrization
 from nmt.analysis.metrics import MAIN_METRIC, METRICS
@@ -57,6 +58,8 @@ class EvaluateConfig:
     checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
     data: TestConfig = field(default_factory=TestConfig)
     decode: DecodeOverrides = field(default_factory=DecodeOverrides)
+    prefix: str | None = None
+    prefixes: str | None = path_key(Use.input)
     metrics: list[str] | None = None
     ter_max_tokens: int = 200
     ter_max_seconds: float = 60.0
@@ -70,12 +73,21 @@ class EvaluateConfig:
 
     def __post_init__(self):
         at_least(0, heatmaps=self.heatmaps)
+        _one_of_prefix_and_prefixes(self)
         positive_int(threads=self.threads, ter_max_tokens=self.ter_max_tokens)
         greater_than(0, ter_max_seconds=self.ter_max_seconds)
         if self.metrics == []:
             raise ValueError(f"metrics=[] leaves nothing to compute: give some of {', '.join(METRICS)}")
         for name in self.metrics or []:
             one_of(list(METRICS), metrics=name)
+
+
+def _one_of_prefix_and_prefixes(config: Any) -> None:
+    if config.prefix is not None and config.prefixes is not None:
+        raise ValueError(
+            f"prefix={config.prefix} begins every translation and prefixes={config.prefixes} each with its own: give "
+            "one of them"
+        )
 
 
 def _with_in(schema: type) -> type:
@@ -95,6 +107,8 @@ class TranslateConfig:
     out: str | None = path_key(Use.output, dash=True, stream=True)
     append: bool = False
     decode: DecodeOverrides = field(default_factory=DecodeOverrides)
+    prefix: str | None = None
+    prefixes: str | None = path_key(Use.input)
     alignments: str | None = path_key(Use.output, dash=True)
     heatmaps: str | None = path_key(Use.folder, contents=("*.png",))
     heatmap_units: HeatmapUnits | None = None
@@ -104,6 +118,7 @@ class TranslateConfig:
 
     def __post_init__(self):
         positive_int(threads=self.threads)
+        _one_of_prefix_and_prefixes(self)
         if self.append and not self.out:
             raise ValueError("append=true continues the file that out= names: give out=FILE as well")
         if self.append and STREAM in (self.out, self.alignments):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from nmt.bounds import positive_int
-from nmt.decoding.search import SearchOptions
+from nmt.decoding.options import SearchOptions
 from nmt.model.hard_attention import HardPrediction
 
 

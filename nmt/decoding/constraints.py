@@ -1,0 +1,87 @@
+"""What the hypotheses of a search must keep to: their least and greatest length, repetition, a given beginning."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from nmt.data.symbols import BOS, EOS, PAD
+from nmt.decoding.options import SearchOptions
+
+FORBIDDEN_IDS = (PAD, BOS)  # what no hypothesis contains, however probable the model finds it
+
+
+class Constraints(NamedTuple):
+    """Of B sentences; lengths are in tokens of the target, EOS included.
+
+    max_lengths: (B,) float64, the type in which scores are normalized. min_lengths: (B,). prefixes: (B, T), how every
+    hypothesis begins, PAD behind each. no_repeat_ngram_size: so many tokens in a row occur once only; 0: as often as
+    they like. free_from: from this length on neither prefix nor least length forbids anything.
+    """
+
+    max_lengths: Tensor
+    min_lengths: Tensor
+    prefixes: Tensor
+    no_repeat_ngram_size: int
+    free_from: int
+
+    def select(self, rows: Tensor) -> "Constraints":
+        """Those of the sentences `rows` alone."""
+        return self._replace(
+            max_lengths=self.max_lengths[rows], min_lengths=self.min_lengths[rows], prefixes=self.prefixes[rows]
+        )
+
+    def allow(self, logits: Tensor, ids: Tensor, length: int) -> Tensor:
+        """logits (B * P, V) of the token at place `length`, counted from 1, with -inf for what must not stand there.
+
+        ids (B, P, length - 1): the tokens before it; looked at for repetition alone. EOS is allowed wherever nothing
+        else is left; the tokens of a prefix always are. Without any constraint on this place, `logits` itself.
+        """
+        if length >= self.free_from and not self.no_repeat_ngram_size:
+            return logits
+        logits = logits.unflatten(0, (len(self.min_lengths), -1))
+        allowed = logits.clone()
+        allowed[:, :, FORBIDDEN_IDS] = -torch.inf
+        allowed[length < self.min_lengths, :, EOS] = -torch.inf
+        if 0 < self.no_repeat_ngram_size <= length:
+            allowed.masked_fill_(repeating(ids, self.no_repeat_ngram_size, logits.shape[2]), -torch.inf)
+        stuck = allowed.amax(2).isneginf()
+        allowed[..., EOS] = torch.where(stuck, logits[..., EOS], allowed[..., EOS])
+        if length <= self.prefixes.shape[1]:
+            (forced,) = torch.where(self.prefixes[:, length - 1] != PAD)
+            tokens = self.prefixes[forced, length - 1]
+            allowed[forced] = -torch.inf
+            allowed[forced, :, tokens] = logits[forced, :, tokens]
+        return allowed.flatten(0, 1)
+
+
+def repeating(ids: Tensor, size: int, vocab_size: int) -> Tensor:
+    """ids (B, P, t) -> (B, P, V): the tokens that would end a sequence of `size` tokens that is in ids already."""
+    found = torch.zeros(*ids.shape[:2], vocab_size, dtype=torch.bool, device=ids.device)
+    if ids.shape[2] < size:
+        return found
+    sequences = ids.unfold(2, size, 1)  # (B, P, t - size + 1, size)
+    begun = ids[:, :, ids.shape[2] - size + 1 :].unsqueeze(2)
+    same = (sequences[..., :-1] == begun).all(3)
+    # Of a sequence that is not begun again PAD is marked, which is never taken.
+    return found.scatter_(2, torch.where(same, sequences[..., -1], PAD), True)
+
+
+def constrain(src_lengths: Tensor, options: SearchOptions, prefixes: Tensor | None) -> Constraints:
+    """The constraints of sentences with src_lengths (B,); prefixes (B, T).
+
+    Of two bounds of a kind the tighter holds. Where the least length exceeds the greatest, it is that one. No greatest
+    length cuts a prefix, and EOS may always follow it.
+    """
+    most, ratio = options.max_length, options.max_length_ratio
+    longest = 2 * src_lengths + 10 if most is None else torch.full_like(src_lengths, most)
+    if ratio is not None:
+        by_ratio = (ratio * src_lengths).ceil().clamp(1, 2**31 - 1).to(longest.dtype)
+        longest = by_ratio if most is None else longest.minimum(by_ratio)
+    shortest = (options.min_length_ratio * src_lengths).ceil().clamp(options.min_length, 2**31 - 1).to(longest.dtype)
+    shortest = shortest.minimum(longest)
+    if prefixes is None:
+        prefixes = longest.new_zeros(len(longest), 0)
+    longest = longest.maximum((prefixes != PAD).sum(1) + 1)
+    free_from = max(int(shortest.max()), prefixes.shape[1] + 1)
+    return Constraints(longest.double(), shortest, prefixes, options.no_repeat_ngram_size, free_from)

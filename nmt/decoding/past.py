@@ -1,0 +1,54 @@
+"""What a search keeps of the past of its hypotheses: their tokens, and how much of the source they have attended to."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+SMALLEST = torch.finfo(torch.float32).tiny  # for words without any attention, whose logarithm has to be a number
+
+
+class Past(NamedTuple):
+    """Of P hypotheses of B sentences; what no option looks at has width 0, and stays so."""
+
+    ids: Tensor  # (B, P, t)
+    coverage: Tensor  # (B, P, S) float64, sums of weights; before the first step one column of zeros
+    keeps_ids: bool
+
+    @staticmethod
+    def begin(sentences: int, device: torch.device, *, ids: bool, coverage: bool) -> "Past":
+        """One hypothesis of each sentence, without tokens. ids, coverage: what an option looks at."""
+        covered = torch.zeros(sentences, 1, int(coverage), dtype=torch.float64, device=device)
+        return Past(torch.zeros(sentences, 1, 0, dtype=torch.long, device=device), covered, ids)
+
+    def attend(self, weights: Tensor) -> "Past":
+        """With the weights (B * P, S) of a step. Raises ValueError for a model without attention."""
+        if not self.coverage.shape[2]:
+            return self
+        if not weights.shape[1]:
+            raise ValueError("decode.coverage_penalty sums attention, which this model does not have: leave it out")
+        return self._replace(coverage=self.coverage + weights.unflatten(0, self.coverage.shape[:2]))
+
+    def extend(self, parents: Tensor, tokens: Tensor) -> "Past":
+        """The continuations of `parents` (B, K) by `tokens` (B, K)."""
+        coverage, ids = self.coverage, self.ids
+        if coverage.shape[2]:
+            coverage = coverage.gather(1, parents.unsqueeze(2).expand(-1, -1, coverage.shape[2]))
+        if self.keeps_ids:
+            ids = ids.gather(1, parents.unsqueeze(2).expand(-1, -1, ids.shape[2]))
+            ids = torch.cat((ids, tokens.unsqueeze(2)), 2)
+        return Past(ids, coverage, self.keeps_ids)
+
+    def select(self, rows: Tensor) -> "Past":
+        """Those of the sentences `rows` alone."""
+        return Past(self.ids[rows], self.coverage[rows], self.keeps_ids)
+
+
+def coverage_penalty(coverage: Tensor, src_lengths: Tensor, beta: float) -> Tensor:
+    """beta sum_i log(min(coverage_i, 1)): coverage (B, P, S), sums of weights; src_lengths (B,) -> (B, P), at most 0.
+
+    Over the words of the source; its EOS need not be translated.  # Wu et al. (2016), eq. 14
+    """
+    is_word = torch.arange(coverage.shape[2], device=coverage.device) < src_lengths[:, None, None] - 1
+    covered = coverage.double().clamp(SMALLEST, 1).where(is_word, 1.0)
+    return beta * covered.log().sum(2)

@@ -1,0 +1,76 @@
+"""Sampling: translations drawn from the model's distribution, each by random numbers of its own."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmt.decoding.constraints import FORBIDDEN_IDS
+from nmt.decoding.hypotheses import Hypothesis
+from nmt.decoding.options import SearchOptions
+from nmt.decoding.search import Candidates, Searchable, search_one_by_one, start_batch
+
+
+@torch.inference_mode()
+def sample(
+    model: Searchable,
+    src: Tensor,
+    src_lengths: Tensor,
+    options: SearchOptions,
+    *,
+    attention: bool = True,
+    prefixes: Tensor | None = None,
+) -> list[list[Hypothesis]]:
+    """`options.nbest` translations of each sentence, in the order in which they are drawn, for src (B, S).
+
+    A translation depends on the sentence, the seed and its number alone: neither on the rest of the batch nor on how
+    many are drawn. Equal sentences have equal translations. Scores and log-probabilities are those that beam_search
+    gives: temperature, top_k and top_p change what is drawn alone. Raises ValueError if the model's output is not a
+    distribution (NaN).
+    """
+    source, state = model.encode(src, src_lengths)
+    rows = torch.arange(len(src), device=src.device).repeat_interleave(options.nbest)
+    prefixes = None if prefixes is None else prefixes[rows]
+    batch = start_batch(source.select(rows), src_lengths[rows], options, prefixes)
+    longest = int(batch.constraints.max_lengths.max())
+    numbers = [
+        random_numbers(options.sampling_seed, number, ids[:length], longest)
+        for ids, length in zip(src.tolist(), src_lengths.tolist(), strict=True)
+        for number in range(options.nbest)
+    ]
+    draws = torch.from_numpy(np.stack(numbers)).to(src.device)
+
+    def draw(logits: Tensor, allowed: Tensor, log_probs: Tensor, sentences: Tensor, length: int) -> Candidates:
+        tokens = draw_tokens(allowed, draws[sentences, length - 1], options).unsqueeze(1)
+        gained = logits.log_softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32)).gather(1, tokens)
+        grown = (log_probs + gained.double()).nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
+        return Candidates(grown, torch.zeros_like(tokens), tokens)
+
+    found = search_one_by_one(model, batch, state.select(rows), options, draw, attention=attention)
+    return [found[first : first + options.nbest] for first in range(0, len(found), options.nbest)]
+
+
+def random_numbers(seed: int, number: int, ids: list[int], length: int) -> np.ndarray:
+    """The uniform numbers (length,) in [0, 1) of one translation of the sentence `ids`; a longer array begins alike."""
+    return np.random.default_rng([seed, number, *ids]).random(length)
+
+
+def draw_tokens(logits: Tensor, uniform: Tensor, options: SearchOptions) -> Tensor:
+    """A token of each row of logits (N, V), by one number of `uniform` (N,) in [0, 1) each -> (N,).
+
+    The first token at which the summed probability exceeds the number. Logits are divided by the temperature, then cut
+    to the top_k, then to the top_p.
+    """
+    logits = logits.double().index_fill(1, torch.tensor(FORBIDDEN_IDS, device=logits.device), -torch.inf)
+    logits = logits / options.temperature
+    if options.top_k is not None and options.top_k < logits.shape[1]:
+        least = logits.topk(options.top_k).values[:, -1:]
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    probabilities = logits.softmax(1)
+    if options.top_p is not None:
+        ordered, order = probabilities.sort(dim=1, descending=True, stable=True)
+        beyond = ordered.cumsum(1) - ordered >= options.top_p
+        probabilities = probabilities.masked_fill(torch.zeros_like(beyond).scatter(1, order, beyond), 0)
+    summed = probabilities.cumsum(1)
+    total = summed[:, -1:]
+    least_above = torch.searchsorted(summed, (uniform.unsqueeze(1) * total).minimum(total * (1 - 2**-53)), right=True)
+    return least_above.squeeze(1).clamp(max=logits.shape[1] - 1)
