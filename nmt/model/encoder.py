@@ -5,9 +5,9 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from nmt.data.symbols import PAD
 from nmt.model.cells import Cell, CellKind, build_cell
 from nmt.model.dropout import Dropout
+from nmt.model.embedding import Embedding
 from nmt.model.loops import ReferenceLoops
 
 
@@ -45,7 +45,7 @@ class Encoder(nn.Module):
         self.loops = ReferenceLoops()
         self.hidden = hidden
         self.size = directions * hidden
-        self.embedding = nn.Embedding(vocab_size, embedding, padding_idx=PAD)
+        self.embedding = Embedding(vocab_size, embedding)
         self.dropout = Dropout(dropout)
         widths = [embedding] + [self.size] * (layers - 1)
         self.forwards = nn.ModuleList(build_cell(cell, width, hidden) for width in widths)

@@ -51,6 +51,16 @@ PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
             ["guided_alignment.weight=0.5"],
             "guided_alignment.weight=0.5 has no effect: it needs guided_alignment.links=FILE",
         ),
+        (
+            ["loss.consistency_weight=2"],
+            "loss.consistency_weight=2.0 has no effect: it needs loss.consistency=r_drop or",
+        ),
+        (["loss.cut_rate=0.1"], "it needs loss.consistency=simcut"),
+        (["loss.consistency=r_drop", "loss.cut_rate=0.1"], "it needs loss.consistency=simcut"),
+        (
+            ["loss.consistency=r_drop", "model.encoder.dropout=0", "model.decoder.dropout=0"],
+            "loss.consistency=r_drop has no effect: it needs dropout, without which both passes are the same",
+        ),
         (["guided_alignment.decay=0.5"], "it needs guided_alignment.links=FILE"),
         (
             ["guided_alignment.links=x", "guided_alignment.weight=0"],

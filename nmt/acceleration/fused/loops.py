@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nmt.acceleration.fused import cudnn, loss
+from nmt.acceleration.fused import consistency, cudnn, loss
 from nmt.acceleration.fused.cells import FusedCell, FusedGRU, FusedGRUResetAfter, FusedLSTM
 from nmt.acceleration.fused.functions import AttendAll, BahdanauLoop, LuongLoop, RunCell
 from nmt.acceleration.fused.linear import linear
@@ -26,7 +26,7 @@ from nmt.model.attention import (
 from nmt.model.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
 from nmt.model.dropout import DropoutMask
 from nmt.model.loops import BahdanauOutputs, LuongLayers, LuongOutputs, ReferenceLoops
-from nmt.model.loss import Loss
+from nmt.model.loss import ConsistentLoss, Loss, PassWeights
 from nmt.model.seq2seq import Seq2Seq
 
 _FUSED_CELLS: dict[type[Cell], type[FusedCell]] = {
@@ -142,6 +142,21 @@ class FusedLoops(ReferenceLoops):
         token_positions: Tensor | None = None,
     ) -> Loss:
         return loss.cross_entropy(features, weight, bias, tgt_out, smoothing=smoothing, token_positions=token_positions)
+
+    def consistent_cross_entropy(
+        self,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        tgt_out: Tensor,
+        *,
+        weights: PassWeights,
+        smoothing: float = 0.0,
+        token_positions: Tensor | None = None,
+    ) -> ConsistentLoss:
+        return consistency.consistent_cross_entropy(
+            features, weight, bias, tgt_out, weights=weights, smoothing=smoothing, token_positions=token_positions
+        )
 
     def for_inference(self, model: Seq2Seq, *, fold_memory: bool, rescore_top_k: int) -> InferenceModel:
         return InferenceModel(

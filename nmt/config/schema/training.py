@@ -12,7 +12,7 @@ from nmt.config.schema.model import DecoderKind, ModelConfig
 from nmt.data.batches import BatchOptions
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.runtime.device import DeviceName, Precision
-from nmt.training.gradients import LossOptions
+from nmt.training.consistency import LossOptions
 from nmt.training.optim import OptimizerOptions
 from nmt.training.options import TrainerOptions
 

@@ -4,10 +4,10 @@ from typing import Generic, NamedTuple, Protocol, Self, TypeVar, cast
 
 from torch import Tensor, nn
 
-from nmt.data.symbols import PAD
 from nmt.model.attention import Source
 from nmt.model.cells import Cell, CellKind, build_cell, step_upper_cells
 from nmt.model.dropout import Dropout
+from nmt.model.embedding import Embedding
 from nmt.model.encoder import EncoderOutput
 from nmt.model.loops import ReferenceLoops
 
@@ -67,7 +67,7 @@ class Decoder(nn.Module, Generic[StateT]):
         super().__init__()
         self.loops = ReferenceLoops()
         self.hidden = hidden
-        self.embedding = nn.Embedding(vocab_size, embedding, padding_idx=PAD)
+        self.embedding = Embedding(vocab_size, embedding)
         self.dropout = Dropout(dropout)
         self.cell = build_cell(cell, embedding, hidden)
         self.upper = nn.ModuleList(build_cell(cell, hidden, hidden) for _ in range(layers - 1))
