@@ -30,6 +30,7 @@ from nmt.data.batches import Batches
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
 from nmt.data.cache import writing_cache
 from nmt.data.corpus import Corpus, EmptyLines, read_files, read_hub
+from nmt.data.subword_regularization import SampledCorpus
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
 from nmt.decoding.translator import Translator
 from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
@@ -271,16 +272,22 @@ def build_optim(config: TrainConfig, model: Seq2Seq) -> tuple[torch.optim.Optimi
     return build_optimizer(model, config.optim), Schedule(config.optim.schedule)
 
 
-def build_batches(config: TrainConfig, encoded: BinarizedCorpus, *, training: bool) -> Batches:
-    return Batches(encoded, config.batch, seed=config.seed, shuffle=training, sort=True)
+def build_batches(
+    config: TrainConfig, encoded: BinarizedCorpus, *, training: bool, tokenizer: Tokenizer | None = None
+) -> Batches:
+    """tokenizer: of `encoded`; draws its pieces where the configuration asks for it, in training alone."""
+    options, sampled = config.subword_regularization, None
+    if training and tokenizer is not None and options.is_on:
+        sampled = SampledCorpus(encoded, tokenizer, options, config.seed)
+    return Batches(encoded, config.batch, seed=config.seed, shuffle=training, sort=True, sampled=sampled)
 
 
 def build_gradients(
-    config: TrainConfig, model: Seq2Seq, encoded: BinarizedCorpus, device: Device, distributed: Distributed
+    config: TrainConfig, model: Seq2Seq, batches: Batches, device: Device, distributed: Distributed
 ) -> Gradients:
     return Gradients(
         model,
-        build_batches(config, encoded, training=True),
+        batches,
         loss=config.loss,
         optimizer=config.optim,
         device=device,

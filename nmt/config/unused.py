@@ -21,9 +21,9 @@ from nmt.config.schema import (
     TrainConfig,
     TranslateConfig,
 )
+from nmt.config.unused_regularizers import REGULARIZERS
 from nmt.decoding.search import LengthPenalty
 from nmt.model.attention import ScoreFunction
-from nmt.training.consistency import Consistency
 from nmt.training.optim import OptimizerName, ScheduleName
 
 _BUDGET_SCHEDULES = (ScheduleName.halving, ScheduleName.linear, ScheduleName.cosine)
@@ -74,19 +74,7 @@ _TRAIN = (
         lambda c: c.guided_alignment.links,
         "guided_alignment.links=FILE",
     ),
-    _needs(
-        "loss.consistency_weight",
-        lambda c: c.loss.consistency is not Consistency.none,
-        "loss.consistency=r_drop or simcut",
-    ),
-    _needs("loss.cut_rate", lambda c: c.loss.consistency is Consistency.simcut, "loss.consistency=simcut"),
-    _needs(
-        "loss.consistency",
-        lambda c: (
-            c.loss.consistency is not Consistency.r_drop or c.model.encoder.dropout > 0 or c.model.decoder.dropout > 0
-        ),
-        "dropout, without which both passes are the same: model.encoder.dropout or model.decoder.dropout above 0",
-    ),
+    *(_needs(*rule) for rule in REGULARIZERS),
     _needs("guided_alignment.links", lambda c: c.guided_alignment.weight > 0, "a guided_alignment.weight above 0"),
     _needs(
         "model.decoder.readout",

@@ -77,14 +77,16 @@ class Gradients:
         self.graphs = CudaGraphs(model, device) if device.cuda_graphs else None
         self._ahead: dict[bytes, Batch] = {}
 
-    def accumulate(self, batches: list[np.ndarray], flags: SyncedFlags, guidance: float = 0.0) -> Update:
+    def accumulate(
+        self, batches: list[np.ndarray], flags: SyncedFlags, guidance: float = 0.0, epoch: int = 0
+    ) -> Update:
         """batches: rows of the batches of the update; flags: this rank's; guidance: weight of the links in the
-        objective.
+        objective; epoch: the one that the batches are of.
 
         Gradients are those of the objective a token, or a sentence, times the scaler's scale. Raises ValueError where a
         single pair does not fit into memory.
         """
-        tokens = sum(int(self.batches.encoded.tgt_lengths[rows].sum()) for rows in batches)
+        tokens = sum(self.batches.tgt_tokens(rows, epoch) for rows in batches)
         match self.options.normalization:
             case Normalization.tokens:
                 divisor = tokens
@@ -93,7 +95,7 @@ class Gradients:
             case _:
                 legal = ", ".join(each.value for each in Normalization)
                 raise ValueError(f"optim.normalization={self.options.normalization}: legal are {legal}")
-        sums, splits = self._of_this_rank(self._own(batches), divisor, guidance)
+        sums, splits = self._of_this_rank(self._own(batches), divisor, guidance, epoch)
         (nll, kl), synced = self._summed(sums, flags._replace(splits=float(splits)))
         return Update(nll, kl, tokens, synced)
 
@@ -106,25 +108,25 @@ class Gradients:
         self.scaler.unscale_(optimizer)
         return torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.max_grad_norm or math.inf)
 
-    def prefetch(self, batches: list[np.ndarray]) -> None:
-        """Makes the batches of the next update, while the device is still at work on this one."""
+    def prefetch(self, batches: list[np.ndarray], epoch: int = 0) -> None:
+        """Makes the batches of the next update, of the same epoch, while the device is still at work on this one."""
         if self.device.device.type == "cuda":
-            self._ahead = {rows.tobytes(): self._batch(rows) for rows in self._own(batches) if len(rows)}
+            self._ahead = {rows.tobytes(): self._batch(rows, epoch) for rows in self._own(batches) if len(rows)}
 
     def _own(self, batches: list[np.ndarray]) -> list[np.ndarray]:
         """This rank's part of the batches of an update."""
         return [rows[self.distributed.rank :: self.distributed.size] for rows in batches]
 
-    def _batch(self, rows: np.ndarray) -> Batch:
-        return self._ahead.pop(rows.tobytes(), None) or self.batches.collate(rows).to(self.device.device)
+    def _batch(self, rows: np.ndarray, epoch: int) -> Batch:
+        return self._ahead.pop(rows.tobytes(), None) or self.batches.collate(rows, epoch).to(self.device.device)
 
-    def _of_this_rank(self, parts: list[np.ndarray], divisor: int, guidance: float) -> tuple[Tensor, int]:
+    def _of_this_rank(self, parts: list[np.ndarray], divisor: int, guidance: float, epoch: int) -> tuple[Tensor, int]:
         """-> the parts' summed nll and kl (2,), and how often they were cut: where one does not fit into memory, all is
         done over in halves, with the same random numbers to begin with."""
         states = random_states()
         for splits in range(64):
             try:
-                return self._accumulated([part for part in parts if len(part)], divisor, guidance), splits
+                return self._accumulated([part for part in parts if len(part)], divisor, guidance, epoch), splits
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
@@ -137,11 +139,11 @@ class Gradients:
             restore_random_states(states)
         raise ValueError("one sentence pair alone does not fit into memory: try a smaller data.max_length")
 
-    def _accumulated(self, parts: list[np.ndarray], divisor: int, guidance: float) -> Tensor:
+    def _accumulated(self, parts: list[np.ndarray], divisor: int, guidance: float, epoch: int) -> Tensor:
         self.zero()
         sums = torch.zeros(2, dtype=torch.float64, device=self.device.device)
         for rows in parts:
-            for total, found in zip(sums, self.add(self._batch(rows), divisor, guidance), strict=False):
+            for total, found in zip(sums, self.add(self._batch(rows, epoch), divisor, guidance), strict=False):
                 total += found
         return sums
 

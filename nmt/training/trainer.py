@@ -102,9 +102,9 @@ class Trainer:
         own = self._local_flags(begun)
         batches = self._next_batches()
         guidance = self.gradients.guidance_at(progress.epoch)
-        nll, kl, tokens, self.flags = self.gradients.accumulate(batches, own, guidance)
+        nll, kl, tokens, self.flags = self.gradients.accumulate(batches, own, guidance, progress.epoch)
         norm = self.gradients.clip(state.optimizer)
-        self.gradients.prefetch(self._peek_batches())
+        self.gradients.prefetch(self._peek_batches(), progress.epoch)
         nll, kl, norm = torch.stack(
             (nll.double(), kl.double(), norm.double())
         ).tolist()  # where an update waits for the device

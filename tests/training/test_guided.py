@@ -88,7 +88,7 @@ def test_guidance_fades_from_epoch_to_epoch(linked, tmp_path, monkeypatch):
     trainer = linked.trainer(tmp_path / "run", updates=120, guidance=GuidedConfig(links="a", weight=2.0, decay=0.5))
     seen = []
 
-    def note(group, word, guidance):
+    def note(group, word, guidance, epoch):
         seen.append((trainer.progress.epoch, guidance))
         return Update(torch.ones(()), torch.zeros(()), 1, word)
 

@@ -10,6 +10,7 @@ from nmt.config.schema.data import DataConfig, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig
 from nmt.config.schema.model import DecoderKind, ModelConfig
 from nmt.data.batches import BatchOptions
+from nmt.data.subword_regularization import SubwordRegularizationOptions
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.runtime.device import DeviceName, Precision
 from nmt.training.consistency import LossOptions
@@ -55,6 +56,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossOptions = field(default_factory=LossOptions)
     optim: OptimizerOptions = field(default_factory=OptimizerOptions)
+    subword_regularization: SubwordRegularizationOptions = field(default_factory=SubwordRegularizationOptions)
     guided_alignment: GuidedConfig = field(default_factory=GuidedConfig)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
     decode: DecodeConfig = field(default_factory=DecodeConfig)
