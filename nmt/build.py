@@ -38,6 +38,7 @@ from nmt.model.attention import build_attention
 from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, LuongDecoder
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import initialize
+from nmt.model.regularizers import set_dropout
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
 from nmt.runtime.device import Device, DeviceName, Precision
 from nmt.runtime.distributed import Distributed
@@ -150,6 +151,8 @@ def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
         dropout=enc.dropout,
     )
     decoder = _build_decoder(model, encoder.size, tgt_size)
+    for side, options in ((encoder, enc), (decoder, model.decoder)):
+        set_dropout(side, word=options.word_dropout, recurrent=options.recurrent_dropout)
     return Seq2Seq(encoder, decoder, tied_embeddings=model.tied_embeddings, loops=FusedLoops())
 
 
@@ -241,9 +244,7 @@ def load_for_finetuning(
     """
     own = from_dict(TrainConfig, checkpoint.read_config(folder))
     refuse_other_model(own, config, overrides)
-    encoder = replace(own.model.encoder, dropout=config.model.encoder.dropout)
-    decoder = replace(own.model.decoder, dropout=config.model.decoder.dropout)
-    config = replace(config, tokenizer=own.tokenizer, model=replace(own.model, encoder=encoder, decoder=decoder))
+    config = replace(config, tokenizer=own.tokenizer, model=own.model.with_dropout_of(config.model))
     tokenizer = Tokenizer.load(folder / "tokenizer")
     with torch.device("meta"):
         checkpoint.check_fit(folder, build_model(config.model, len(tokenizer.src), len(tokenizer.tgt)).state_dict())

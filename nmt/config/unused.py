@@ -229,7 +229,7 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
         keys += ["model.decoder.kind"]
         keys += ["model.attention.score"] if config.model.decoder.kind is not DecoderKind.fixed_vector else []
     for key in keys:
-        if key.split(".")[0] not in ("model", "tokenizer") or key.endswith(".dropout"):
+        if key.split(".")[0] not in ("model", "tokenizer") or key.endswith("dropout"):
             continue
         theirs, asked = _at(own, key), _at(config, key)
         if asked != theirs:

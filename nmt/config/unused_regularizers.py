@@ -8,8 +8,8 @@ from nmt.training.consistency import Consistency
 
 
 def _is_random(config: TrainConfig) -> bool:
-    """Whether the model has dropout of any kind."""
-    return any(side.dropout > 0 for side in (config.model.encoder, config.model.decoder))
+    """Whether two sentences of a batch have different dropout, which they do not have of recurrent weights."""
+    return any(max(side.dropout, side.word_dropout) > 0 for side in (config.model.encoder, config.model.decoder))
 
 
 def _own_models(config: TrainConfig) -> bool:

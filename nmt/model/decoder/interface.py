@@ -103,5 +103,5 @@ class Decoder(nn.Module, Generic[StateT]):
         Time-major; what was there before the first step is the first.
         """
         for cell, start in zip(self.cells[1:], layers[1:], strict=True):
-            outputs = self.loops.outputs(cell, self.dropout(outputs[1:]), start)
+            outputs = self.loops.outputs(cell.drawn(), self.dropout(outputs[1:]), start)
         return outputs
