@@ -32,6 +32,7 @@ from nmt.corpus import Corpus, EmptyLines, read_files, read_hub
 from nmt.data.batches import Batches
 from nmt.data.binarized import BinarizedCorpus, binarize_corpus
 from nmt.data.cache import writing_cache
+from nmt.data.subword_regularization import SampledCorpus
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
 from nmt.decoding.translator import Translator
 from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
@@ -41,6 +42,7 @@ from nmt.model.encoder import Encoder
 from nmt.model.hard_attention import AttentionChoice
 from nmt.model.hard_seq2seq import HardSeq2Seq
 from nmt.model.initialization import initialize
+from nmt.model.regularizers import set_dropout
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
 from nmt.model.transformer import TransformerEncoder
 from nmt.runtime.device import Device, DeviceName, Precision
@@ -145,6 +147,8 @@ def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
     """A model for vocabularies of these sizes. Raises ValueError where its parts don't fit together."""
     encoder = _build_encoder(model, src_size)
     decoder = _build_decoder(model, encoder.size, tgt_size)
+    for side, options in ((encoder, model.encoder), (decoder, model.decoder)):
+        set_dropout(side, word=options.word_dropout, recurrent=options.recurrent_dropout)
     match model.attention.choice:
         case AttentionChoice.soft:
             return Seq2Seq(encoder, decoder, tied_embeddings=model.tied_embeddings, loops=FusedLoops())
@@ -274,9 +278,7 @@ def load_for_finetuning(
     """
     own = from_dict(TrainConfig, checkpoint.read_config(folder))
     refuse_other_model(own, config, overrides)
-    encoder = replace(own.model.encoder, dropout=config.model.encoder.dropout)
-    decoder = replace(own.model.decoder, dropout=config.model.decoder.dropout)
-    config = replace(config, tokenizer=own.tokenizer, model=replace(own.model, encoder=encoder, decoder=decoder))
+    config = replace(config, tokenizer=own.tokenizer, model=own.model.with_dropout_of(config.model))
     tokenizer = Tokenizer.load(folder / "tokenizer")
     with torch.device("meta"):
         checkpoint.check_fit(folder, build_model(config.model, len(tokenizer.src), len(tokenizer.tgt)).state_dict())
@@ -310,16 +312,22 @@ def build_optim(config: TrainConfig, model: torch.nn.Module) -> tuple[torch.opti
     return build_optimizer(model, config.optim), Schedule(config.optim.schedule)
 
 
-def build_batches(config: TrainConfig, encoded: BinarizedCorpus, *, training: bool) -> Batches:
-    return Batches(encoded, config.batch, seed=config.seed, shuffle=training, sort=True)
+def build_batches(
+    config: TrainConfig, encoded: BinarizedCorpus, *, training: bool, tokenizer: Tokenizer | None = None
+) -> Batches:
+    """tokenizer: of `encoded`; draws its pieces where the configuration asks for it, in training alone."""
+    options, sampled = config.subword_regularization, None
+    if training and tokenizer is not None and options.is_on:
+        sampled = SampledCorpus(encoded, tokenizer, options, config.seed)
+    return Batches(encoded, config.batch, seed=config.seed, shuffle=training, sort=True, sampled=sampled)
 
 
 def build_gradients(
-    config: TrainConfig, model: torch.nn.Module, encoded: BinarizedCorpus, device: Device, distributed: Distributed
+    config: TrainConfig, model: torch.nn.Module, batches: Batches, device: Device, distributed: Distributed
 ) -> Gradients:
     return Gradients(
         model,
-        build_batches(config, encoded, training=True),
+        batches,
         loss=config.loss,
         optimizer=config.optim,
         device=device,

@@ -171,7 +171,8 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
     seed_everything(config.seed + distributed.rank)  # the weights are the same on all ranks, and dropout is not
     optimizer, schedule = build.build_optim(config, model)
     options = config.trainer
-    gradients = build.build_gradients(config, model, encoded, device, distributed)
+    batches = build.build_batches(config, encoded, training=True, tokenizer=tokenizer)
+    gradients = build.build_gradients(config, model, batches, device, distributed)
     ema = EMA(model, config.optim.ema_decay) if config.optim.ema_decay else None
     state = TrainState(model, optimizer, schedule, gradients.scaler, ema)
     corpus = train.digest() + (guide.digest() if guide else "")

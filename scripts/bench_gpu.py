@@ -49,7 +49,8 @@ from nmt.model.normalizers import Normalizer
 from nmt.model.seq2seq import Seq2Seq
 from nmt.runtime.device import Device, seed_everything
 from nmt.runtime.distributed import Distributed
-from nmt.training.gradients import Gradients, LossOptions, SyncedFlags
+from nmt.training.consistency import LossOptions
+from nmt.training.gradients import Gradients, SyncedFlags
 from nmt.training.optim import OptimizerOptions
 
 Work = Callable[[], object]

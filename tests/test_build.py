@@ -18,8 +18,10 @@ from nmt.config.schema import (
 )
 from nmt.corpus import read_files
 from nmt.data.tokenizer import ModelType
+from nmt.model.cells import Cell
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.training.options import TrainerOptions
+from tests.support.commands import compose_config
 
 
 def sentencepiece_model(path: Path, text: str, size: int = 30) -> str:
@@ -71,3 +73,25 @@ def test_one_vocabulary_with_a_normalization_for_each_side_is_tied(tmp_path):
         TokenizerConfig(joint=True, vocab_size=40, byte_fallback=False, model_type=ModelType.bpe), tmp_path
     )
     assert model.encoder.embedding.weight is model.output.weight
+
+
+def test_each_side_has_the_word_and_recurrent_dropout_that_is_set():
+    words = [
+        *("model.encoder.word_dropout=0.1", "model.encoder.recurrent_dropout=0.2"),
+        *("model.decoder.word_dropout=0.3", "model.decoder.recurrent_dropout=0.4", "model.decoder.layers=2"),
+    ]
+    model = build.build_model(compose_config(["+experiment=bahdanau", *words]).model, 9, 9)
+    found = (model.encoder.embedding.word_dropout, model.decoder.embedding.word_dropout)
+    assert found == (0.1, 0.3)
+    for side, rate in ((model.encoder, 0.2), (model.decoder, 0.4)):
+        assert {cell.recurrent_dropout for cell in side.modules() if isinstance(cell, Cell)} == {rate}
+
+
+def test_a_run_from_other_weights_has_every_dropout_as_it_is_configured():
+    own, other = (
+        compose_config(["+experiment=bahdanau", f"model.encoder.word_dropout={rate}", f"model.decoder.hidden={size}"])
+        for rate, size in ((0.1, 64), (0.2, 32))
+    )
+    model = own.model.with_dropout_of(other.model)
+    assert model.encoder.word_dropout == 0.2
+    assert model.decoder.hidden == 64

@@ -12,10 +12,12 @@ class LogWindow:
     norm: float = 0.0
     updates: int = 0
     seconds: float = 0.0
+    kl: float = 0.0
 
-    def add(self, nll: float, tokens: int, norm: float) -> None:
-        """Counts one update. nll: summed, in nats; norm: of its gradient."""
+    def add(self, nll: float, tokens: int, norm: float, kl: float = 0.0) -> None:
+        """Counts one update. nll, kl: summed, in nats; norm: of its gradient."""
         self.nll, self.tokens, self.norm = self.nll + nll, self.tokens + tokens, self.norm + norm
+        self.kl += kl
         self.updates += 1
 
 
@@ -74,7 +76,9 @@ class Progress:
         window = state.get("window")
         if not isinstance(window, dict):
             raise ValueError("state.json: damaged: no `window`")
-        return cls(**_checked(cls, state, without="window"), window=LogWindow(**_checked(LogWindow, window)))
+        return cls(
+            **_checked(cls, state, without="window"), window=LogWindow(**_checked(LogWindow, {"kl": 0.0, **window}))
+        )
 
 
 def _checked(schema: type, found: dict, without: str = "") -> dict:

@@ -159,7 +159,7 @@ def resumed(saved: dict, asked: TrainConfig, overrides: list[str]) -> TrainConfi
     names = set(_leaves(new)) - set(LOCATION_KEYS)
     composed = any(key in GROUPS or not any(_within(name, key) for name in (*names, *LOCATION_KEYS)) for key in keys)
     if saved.get("finetune_from"):  # whose model and tokenizer these are
-        inherited = {n for n in names if n.startswith(("model.", "tokenizer.")) and not n.endswith(".dropout")}
+        inherited = {n for n in names if n.startswith(("model.", "tokenizer.")) and not n.endswith("dropout")}
         names -= inherited - set(given(overrides))
     wanted = {name: value_at(new, name) for name in names if composed or any(_within(name, key) for key in keys)}
     merged = OmegaConf.create(saved)

@@ -22,6 +22,7 @@ from nmt.config.schema import (
     TrainConfig,
     TranslateConfig,
 )
+from nmt.config.unused_regularizers import REGULARIZERS
 from nmt.decoding.options import LengthPenalty
 from nmt.model.attention import ScoreFunction
 from nmt.model.hard_attention import AttentionChoice, HardTraining
@@ -51,7 +52,7 @@ def _needs(keys: str, acts: Callable[[Any], bool], needed: str) -> Rule:
 _TRAIN = (
     Rule(
         "decode.* model.encoder.* model.decoder.* model.attention.* model.tied_embeddings model.initialization "
-        "loss.label_smoothing guided_alignment.* data.bleu_tokenizer trainer.valid_beam trainer.valid_sentences "
+        "model.transformer.* loss.* subword_regularization.* guided_alignment.* data.bleu_tokenizer trainer.valid_beam trainer.valid_sentences "
         "fused_kernels cuda_graphs",
         lambda c: c.model.kind is ModelKind.translator,
         "model.kind=aligner has no encoder, decoder, attention or search; leave {key} out",
@@ -86,6 +87,7 @@ _TRAIN = (
         lambda c: c.guided_alignment.links,
         "guided_alignment.links=FILE",
     ),
+    *(_needs(*rule) for rule in REGULARIZERS),
     _needs("guided_alignment.links", lambda c: c.guided_alignment.weight > 0, "a guided_alignment.weight above 0"),
     _needs(
         "model.encoder.cell model.encoder.hidden model.encoder.bidirectional",
@@ -337,7 +339,7 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
         if config.model.decoder.kind not in _WITHOUT_SCORE:
             keys += [f"model.attention.{key}" for key in ("score", "normalizer", "extent", "heads", "choice")]
     for key in keys:
-        if key.split(".")[0] not in ("model", "tokenizer") or key.endswith(".dropout"):
+        if key.split(".")[0] not in ("model", "tokenizer") or key.endswith("dropout"):
             continue
         theirs, asked = _at(own, key), _at(config, key)
         if asked != theirs:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nmt.bounds import at_least
 from nmt.data.binarized import BinarizedCorpus
+from nmt.data.subword_regularization import SampledCorpus
 from nmt.data.symbols import BOS, PAD
 
 # Target tokens that count as one length when sorting. Of 1 to 24, on captions and on debates, with budgets of 1,024 to
@@ -107,9 +108,11 @@ class Batches:
         seed: int = 0,
         shuffle: bool = True,
         sort: bool | None = None,
+        sampled: SampledCorpus | None = None,
     ):
-        """`sort` is, unless told, as `shuffle`."""
-        self.encoded = encoded
+        """`sort` is, unless told, as `shuffle`. sampled: the same pairs in pieces that are drawn anew in each epoch; a
+        batch has as many pairs as with the best pieces."""
+        self.encoded, self.sampled = encoded, sampled
         self._size, self._type, self._bucket_batches = options.size, options.type, options.bucket_batches
         self._seed, self._shuffle = seed, shuffle
         self._sort = shuffle if sort is None else sort
@@ -127,15 +130,22 @@ class Batches:
             batches = [batches[i] for i in rng.permutation(len(batches))]
         return batches
 
-    def collate(self, rows: np.ndarray) -> Batch:
-        """The batch of these pairs, on the CPU."""
-        src, src_lengths, tgt, tgt_lengths = self.encoded.rows(rows)
+    def tgt_tokens(self, rows: np.ndarray, epoch: int = 0) -> int:
+        """Real target tokens of these pairs in an epoch."""
+        sampled = self.sampled
+        return int((sampled.tgt_lengths(rows, epoch) if sampled else self.encoded.tgt_lengths[rows]).sum())
+
+    def collate(self, rows: np.ndarray, epoch: int = 0) -> Batch:
+        """The batch of these pairs in an epoch, on the CPU."""
+        sampled = self.sampled
+        src, src_lengths, tgt, tgt_lengths = sampled.rows(rows, epoch) if sampled else self.encoded.rows(rows)
+        links = sampled.links(rows, epoch) if sampled else self.encoded.links(rows)
         tgt_in = np.empty_like(tgt)
         tgt_in[:, 0] = BOS
         last = np.arange(1, tgt.shape[1]) >= tgt_lengths[:, None]
         tgt_in[:, 1:] = np.where(last, PAD, tgt[:, :-1])  # all but EOS, which nothing follows
         token_positions = np.flatnonzero(np.arange(tgt.shape[1]) < tgt_lengths[:, None])
-        arrays = (src, src_lengths, tgt_in, tgt, tgt_lengths, token_positions, rows, self.encoded.links(rows))
+        arrays = (src, src_lengths, tgt_in, tgt, tgt_lengths, token_positions, rows, links)
         return Batch(*(torch.from_numpy(array.astype(np.int64)) for array in arrays), tokens=int(tgt_lengths.sum()))
 
     def fill(self, number: int) -> float:

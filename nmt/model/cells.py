@@ -5,7 +5,9 @@ A cell's part that does not recur, the product with its input, is ``project`` an
 """
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from enum import Enum
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +26,7 @@ class Cell(nn.Module):
     """A recurrent cell of width `size` (H) on inputs of width `input_size`."""
 
     gates: int
+    recurrent_dropout = 0.0
 
     def __init__(self, input_size: int, size: int):
         super().__init__()
@@ -35,6 +38,21 @@ class Cell(nn.Module):
     @property
     def state_size(self) -> int:
         return self.size
+
+    def drawn(self) -> Self:
+        """The cell for one pass over a batch. In training, with recurrent_dropout, that share of the state's units does
+        not reach the gates, the same in all steps and sentences, and the others are divided by 1 - recurrent_dropout;
+        what the state itself keeps is not dropped.  # Gal and Ghahramani (2016), eq. 7, with one mask for the batch
+
+        A mask of the batch is one of the recurrent weight's columns, so every loop that runs the cell has it.
+        """
+        if not self.training or not self.recurrent_dropout:
+            return self
+        drawn = torch.rand(self.size, device=self.weight.device) >= self.recurrent_dropout
+        cell = copy(self)
+        cell._parameters = {name: weight for name, weight in self._parameters.items() if name != "weight"}
+        cell.__dict__["weight"] = self.weight * (drawn.to(self.weight.dtype) / (1 - self.recurrent_dropout))
+        return cell
 
     def output(self, state: Tensor) -> Tensor:
         """state (..., state_size) -> what others see of it (..., H)."""

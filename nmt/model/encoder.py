@@ -5,9 +5,9 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from nmt.data.symbols import PAD
 from nmt.model.cells import Cell, CellKind, build_cell
 from nmt.model.dropout import Dropout
+from nmt.model.embedding import Embedding
 from nmt.model.loops import ReferenceLoops
 
 
@@ -45,7 +45,7 @@ class Encoder(nn.Module):
         self.loops = ReferenceLoops()
         self.hidden = hidden
         self.size = directions * hidden
-        self.embedding = nn.Embedding(vocab_size, embedding, padding_idx=PAD)
+        self.embedding = Embedding(vocab_size, embedding)
         self.dropout = Dropout(dropout)
         widths = [embedding] + [self.size] * (layers - 1)
         self.forwards = nn.ModuleList(build_cell(cell, width, hidden) for width in widths)
@@ -66,7 +66,8 @@ class Encoder(nn.Module):
         ends = []
         for cells in self.cells:
             memory = self.dropout(memory)
-            outputs = self.loops.run_directions(cells, memory, src_lengths, mask)
+            drawn = tuple(cell.drawn() for cell in cells) if self.training else cells
+            outputs = self.loops.run_directions(drawn, memory, src_lengths, mask)
             ends = [outputs[0].gather(1, last).squeeze(1), *(output[:, 0] for output in outputs[1:])]
             memory = torch.cat(outputs, 2)
         if not self.backwards:

@@ -14,7 +14,7 @@ from nmt.model.attention import Attention, AttentionOutput, AttentionState, Sour
 from nmt.model.cells import Cell, step_upper_cells
 from nmt.model.dropout import Dropout
 from nmt.model.hard_attention import Marginal, Positions, marginal_nll
-from nmt.model.loss import Loss, cross_entropy
+from nmt.model.loss import ConsistentLoss, Loss, PassWeights, consistent_cross_entropy, cross_entropy
 
 
 class BahdanauOutputs(NamedTuple):
@@ -187,6 +187,22 @@ class ReferenceLoops:
     def marginal_nll(self, positions: Positions, output: nn.Linear, targets: Tensor) -> Marginal:
         """See `nmt.model.hard_attention.marginal_nll`."""
         return marginal_nll(positions, output.weight, output.bias, targets)
+
+    def consistent_cross_entropy(
+        self,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        tgt_out: Tensor,
+        *,
+        weights: PassWeights,
+        smoothing: float = 0.0,
+        token_positions: Tensor | None = None,
+    ) -> ConsistentLoss:
+        """See `nmt.model.loss.consistent_cross_entropy`."""
+        return consistent_cross_entropy(
+            features, weight, bias, tgt_out, weights=weights, smoothing=smoothing, token_positions=token_positions
+        )
 
     def for_inference(self, model: Any, *, fold_memory: bool, rescore_top_k: int) -> StepModel:
         """What search uses instead of `model`, a Seq2Seq: the model itself. For the options see

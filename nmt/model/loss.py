@@ -1,4 +1,5 @@
-"""The losses, summed over real tokens: cross-entropy of the vocabulary, and of attention with given links."""
+"""The losses, summed over real tokens: cross-entropy of the vocabulary, the divergence of two passes, and
+cross-entropy of attention with given links."""
 
 from typing import NamedTuple
 
@@ -16,6 +17,26 @@ class Loss(NamedTuple):
     objective: Tensor
     nll: Tensor
     tokens: int
+
+
+class PassWeights(NamedTuple):
+    """What each part of the loss of two passes over the same pairs counts, for predictions P of the first and Q of the
+    second: their cross-entropies, KL(P || Q) and KL(Q || P)."""
+
+    first: float
+    second: float
+    forward_kl: float
+    reverse_kl: float
+
+
+class ConsistentLoss(NamedTuple):
+    """A loss of two passes: sums over the real target tokens of one. kl: how far the passes are apart, in nats, in the
+    directions that count, without their weight (no gradient)."""
+
+    objective: Tensor
+    nll: Tensor
+    tokens: int
+    kl: Tensor
 
 
 # Of a weight whose logarithm is taken: a float32 can still hold its inverse, scaled for float16 too.
@@ -63,3 +84,34 @@ def cross_entropy(
     nll = -log_probs.gather(1, targets.unsqueeze(1)).sum()
     objective = (1 - smoothing) * nll - smoothing * log_probs.mean(1).sum()
     return Loss(objective, nll.detach(), len(targets))
+
+
+def consistent_cross_entropy(
+    features: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    tgt_out: Tensor,
+    *,
+    weights: PassWeights,
+    smoothing: float = 0.0,
+    token_positions: Tensor | None = None,
+) -> ConsistentLoss:
+    """features (2 B, T, R), the first pass over B pairs and then the second; the rest as `cross_entropy` takes it.
+
+    The gradient flows through both sides of each divergence.  # Wu et al. (2021), eq. 4; Gao et al. (2022), eq. 6
+    """
+    passes = [real_tokens(half, tgt_out, token_positions) for half in features.chunk(2)]
+    logits = [functional.linear(tokens, weight, bias) for tokens, _ in passes]
+    first, second = (each.to(torch.promote_types(each.dtype, torch.float32)).log_softmax(1) for each in logits)
+    targets = passes[0][1].unsqueeze(1)
+    nlls = [-log_probs.gather(1, targets).sum() for log_probs in (first, second)]
+    uniform = [-log_probs.mean(1).sum() for log_probs in (first, second)]
+    forward_kl = (first.exp() * (first - second)).sum()
+    reverse_kl = (second.exp() * (second - first)).sum()
+    nll = weights.first * nlls[0] + weights.second * nlls[1]
+    kl = weights.forward_kl * forward_kl + weights.reverse_kl * reverse_kl
+    smoothed = weights.first * uniform[0] + weights.second * uniform[1]
+    objective = (1 - smoothing) * nll + smoothing * smoothed + kl
+    return ConsistentLoss(
+        objective, nll.detach(), len(targets), kl.detach() / (weights.forward_kl + weights.reverse_kl)
+    )

@@ -12,7 +12,7 @@ from nmt.model.attention import Source
 from nmt.model.decoder import Decoder, Features, State, Step
 from nmt.model.encoder import Encoder
 from nmt.model.loops import ReferenceLoops, StepModel
-from nmt.model.loss import Loss, guided_cross_entropy
+from nmt.model.loss import ConsistentLoss, Loss, PassWeights, guided_cross_entropy
 from nmt.model.transformer import TransformerEncoder
 
 
@@ -182,6 +182,25 @@ class Seq2Seq(nn.Module):
             self.output.weight,
             self.output.bias,
             tgt_out,
+            smoothing=smoothing,
+            token_positions=token_positions,
+        )
+
+    def consistent_loss_from_features(
+        self,
+        features: Tensor,
+        tgt_out: Tensor,
+        weights: PassWeights,
+        smoothing: float = 0.0,
+        token_positions: Tensor | None = None,
+    ) -> ConsistentLoss:
+        """Of two passes: features (2 B, T, R), tgt_out (B, T). See `nmt.model.loss.consistent_cross_entropy`."""
+        return self.loops.consistent_cross_entropy(
+            features,
+            self.output.weight,
+            self.output.bias,
+            tgt_out,
+            weights=weights,
             smoothing=smoothing,
             token_positions=token_positions,
         )

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.data.symbols import PAD
 from nmt.model.attention import AttentionOutput
 from nmt.model.dropout import Dropout
+from nmt.model.embedding import Embedding
 from nmt.model.encoder import EncoderOutput
 from nmt.model.energies import dot_energies
 from nmt.model.loops import ReferenceLoops
@@ -187,7 +187,7 @@ class TransformerEncoder(nn.Module):
         options.check_width(embedding, "model.encoder.embedding")
         self.loops = ReferenceLoops()
         self.size = embedding
-        self.embedding = nn.Embedding(vocab_size, embedding, padding_idx=PAD)
+        self.embedding = Embedding(vocab_size, embedding)
         self.dropout = Dropout(dropout)
         self.layers = nn.ModuleList(EncoderLayer(embedding, options, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(embedding)

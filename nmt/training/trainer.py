@@ -15,6 +15,7 @@ from nmt.runtime.signals import StopRequest
 from nmt.training.alignment_validation import AlignmentValidator
 from nmt.training.budget import Budget
 from nmt.training.checkpointer import Checkpointer
+from nmt.training.consistency import Consistency
 from nmt.training.gradients import Gradients, SyncedFlags
 from nmt.training.metrics_logger import MetricsLogger
 from nmt.training.options import TrainerOptions
@@ -102,17 +103,19 @@ class Trainer:
         own = self._local_flags(begun)
         batches = self._next_batches()
         guidance = self.gradients.guidance_at(progress.epoch)
-        nll, tokens, self.flags = self.gradients.accumulate(batches, own, guidance)
+        nll, kl, tokens, self.flags = self.gradients.accumulate(batches, own, guidance, progress.epoch)
         norm = self.gradients.clip(state.optimizer)
-        self.gradients.prefetch(self._peek_batches())
-        nll, norm = torch.stack((nll.double(), norm.double())).tolist()  # where an update waits for the device
+        self.gradients.prefetch(self._peek_batches(), progress.epoch)
+        nll, kl, norm = torch.stack(
+            (nll.double(), kl.double(), norm.double())
+        ).tolist()  # where an update waits for the device
         progress.update += 1
         progress.split += int(self.flags.splits)
         if math.isfinite(norm) and math.isfinite(nll):
             progress.skipped_in_row = 0
             state.step(self.flags.spent)
             state.model.after_update(nll / tokens)
-            progress.window.add(nll, tokens, norm)
+            progress.window.add(nll, tokens, norm, kl)
         else:
             self._skip(nll, norm)
         state.scaler.update()
@@ -145,6 +148,8 @@ class Trainer:
             "skipped": progress.skipped,
             "split": progress.split,
         }
+        if self.gradients.loss.consistency is not Consistency.none:
+            numbers["kl"] = window.kl / max(1, window.tokens)
         if self.logger:
             self.logger.train(progress.update, self.flags.spent, numbers)
         progress.window = LogWindow()

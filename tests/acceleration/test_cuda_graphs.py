@@ -11,7 +11,8 @@ from nmt.config.schema import DecoderKind
 from nmt.data.batches import Batches, BatchOptions
 from nmt.runtime.device import Device, DeviceName, Precision, choose_device, random_states, restore_random_states
 from nmt.runtime.distributed import Distributed
-from nmt.training.gradients import Gradients, LossOptions, SyncedFlags
+from nmt.training.consistency import LossOptions
+from nmt.training.gradients import Gradients, SyncedFlags
 from nmt.training.optim import OptimizerOptions
 
 CPU = Device(torch.device("cpu"), torch.float32, "for tests")

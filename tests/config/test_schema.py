@@ -20,7 +20,7 @@ from nmt.data.batches import BatchOptions
 from nmt.model.attention import ScoreFunction
 from nmt.model.local_attention import Extent
 from nmt.model.seq2seq import TiedEmbeddings
-from nmt.training.gradients import LossOptions
+from nmt.training.consistency import LossOptions
 from nmt.training.optim import OptimizerOptions, ScheduleName, ScheduleOptions
 from nmt.training.options import TrainerOptions
 

@@ -54,6 +54,25 @@ PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
             ["guided_alignment.weight=0.5"],
             "guided_alignment.weight=0.5 has no effect: it needs guided_alignment.links=FILE",
         ),
+        (
+            ["loss.consistency_weight=2"],
+            "loss.consistency_weight=2.0 has no effect: it needs loss.consistency=r_drop or",
+        ),
+        (["loss.cut_rate=0.1"], "it needs loss.consistency=simcut"),
+        (["loss.consistency=r_drop", "loss.cut_rate=0.1"], "it needs loss.consistency=simcut"),
+        (
+            ["loss.consistency=r_drop", "model.encoder.dropout=0", "model.decoder.dropout=0"],
+            "loss.consistency=r_drop has no effect: it needs dropout, without which both passes are the same",
+        ),
+        (
+            ["tokenizer.model_type=char", "subword_regularization.src_alpha=0.1"],
+            "subword_regularization.src_alpha=0.1 has no effect: it needs tokenizer.model_type=unigram or bpe",
+        ),
+        (
+            ["tokenizer.model_type=bpe", "subword_regularization={src_alpha: 0.1, nbest: 5}"],
+            "subword_regularization.nbest=5 has no effect: it needs tokenizer.model_type=unigram",
+        ),
+        (["subword_regularization.nbest=5"], "it needs subword_regularization.src_alpha or tgt_alpha"),
         (["guided_alignment.decay=0.5"], "it needs guided_alignment.links=FILE"),
         (
             ["guided_alignment.links=x", "guided_alignment.weight=0"],

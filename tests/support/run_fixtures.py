@@ -40,7 +40,8 @@ from nmt.runtime.distributed import Distributed
 from nmt.training import budget
 from nmt.training.budget import Budget
 from nmt.training.checkpointer import Checkpointer, RunIdentity
-from nmt.training.gradients import Gradients, LossOptions
+from nmt.training.consistency import LossOptions
+from nmt.training.gradients import Gradients
 from nmt.training.metrics_logger import MetricsLogger
 from nmt.training.optim import (
     EMA,

@@ -8,7 +8,8 @@ from nmt.config.schema import DecoderKind
 from nmt.data.batches import Batches, BatchOptions
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
-from nmt.training.gradients import Gradients, LossOptions, SyncedFlags
+from nmt.training.consistency import LossOptions
+from nmt.training.gradients import Gradients, SyncedFlags
 from nmt.training.optim import Normalization, OptimizerOptions
 
 
@@ -40,9 +41,9 @@ def test_half_batches_accumulate_to_the_whole(tiny, kind):
     model = tiny.model(kind=kind).double()
     rows = np.arange(20)
     fill = filler(tiny, model)
-    nll, tokens, _ = fill.accumulate([rows], SyncedFlags())
+    nll, _, tokens, _ = fill.accumulate([rows], SyncedFlags())
     whole = gradients(model)
-    halves, same_tokens, _ = fill.accumulate([rows[:3], rows[3:11], rows[11:]], SyncedFlags())
+    halves, _, same_tokens, _ = fill.accumulate([rows[:3], rows[3:11], rows[11:]], SyncedFlags())
     assert same_tokens == tokens == int(tiny.encoded.tgt_lengths[:20].sum())
     assert float(halves) == pytest.approx(float(nll), rel=1e-12)
     for name, gradient in gradients(model).items():
@@ -70,7 +71,7 @@ def test_a_gradient_is_divided_by_the_target_tokens_or_the_sentences_of_its_whol
         total = {name: torch.zeros_like(gradient) for name, gradient in a_token.items()}
         for rank in range(size):
             fill = filler(tiny, model, normalization=normalization, distributed=Unsummed(rank, size))
-            _, counted, _ = fill.accumulate(group, SyncedFlags())
+            _, _, counted, _ = fill.accumulate(group, SyncedFlags())
             assert counted == tokens  # the loss is logged a token, whatever the gradient is divided by
             for name, gradient in gradients(model).items():
                 total[name] += gradient
@@ -81,7 +82,7 @@ def test_a_gradient_is_divided_by_the_target_tokens_or_the_sentences_of_its_whol
 def test_a_batch_that_does_not_fit_into_memory_is_split_and_counted(tiny, monkeypatch):
     model = tiny.model().double()
     fill = filler(tiny, model)
-    whole_nll, _, _ = fill.accumulate([np.arange(20)], SyncedFlags())
+    whole_nll, *_ = fill.accumulate([np.arange(20)], SyncedFlags())
     whole = gradients(model)
     loss = model.loss
 
@@ -91,7 +92,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_split_and_counted(tiny, monkey
         return loss(src, *rest)
 
     monkeypatch.setattr(model, "loss", limited)
-    nll, _, word = fill.accumulate([np.arange(20)], SyncedFlags())
+    nll, _, _, word = fill.accumulate([np.arange(20)], SyncedFlags())
     assert word.splits == 2
     assert float(nll) == pytest.approx(float(whole_nll), rel=1e-12)
     for name, gradient in gradients(model).items():
@@ -109,7 +110,7 @@ def test_memory_that_runs_out_for_real_is_recognized(tiny, monkeypatch):
         return loss(src, *rest)
 
     monkeypatch.setattr(model, "loss", hungry)
-    assert fill.accumulate([np.arange(20)], SyncedFlags())[2].splits == 1
+    assert fill.accumulate([np.arange(20)], SyncedFlags()).flags.splits == 1
 
 
 def test_a_single_pair_that_does_not_fit_is_said(tiny, monkeypatch):

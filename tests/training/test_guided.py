@@ -15,7 +15,8 @@ from nmt.data.binarized import binarize_corpus
 from nmt.model.loss import guided_cross_entropy
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
-from nmt.training.gradients import Gradients, LossOptions, SyncedFlags
+from nmt.training.consistency import LossOptions
+from nmt.training.gradients import Gradients, SyncedFlags, Update
 from nmt.training.optim import OptimizerOptions
 from tests.support.commands import compose_config
 
@@ -87,9 +88,9 @@ def test_guidance_fades_from_epoch_to_epoch(linked, tmp_path, monkeypatch):
     trainer = linked.trainer(tmp_path / "run", updates=120, guidance=GuidedConfig(links="a", weight=2.0, decay=0.5))
     seen = []
 
-    def note(group, word, guidance):
+    def note(group, word, guidance, epoch):
         seen.append((trainer.progress.epoch, guidance))
-        return torch.ones(()), 1, word
+        return Update(torch.ones(()), torch.zeros(()), 1, word)
 
     monkeypatch.setattr(trainer.gradients, "accumulate", note)
     trainer.train()

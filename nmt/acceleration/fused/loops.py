@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nmt.acceleration.fused import cudnn, loss, marginal
+from nmt.acceleration.fused import consistency, cudnn, loss, marginal
 from nmt.acceleration.fused.attend_all import AttendAll
 from nmt.acceleration.fused.bahdanau import BahdanauLoop
 from nmt.acceleration.fused.cells import FusedCell, FusedGRU, FusedGRUResetAfter, FusedLSTM
@@ -31,7 +31,7 @@ from nmt.model.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
 from nmt.model.dropout import DropoutMask
 from nmt.model.hard_attention import Marginal, Positions
 from nmt.model.loops import BahdanauOutputs, LuongLayers, LuongOutputs, ReferenceLoops
-from nmt.model.loss import Loss
+from nmt.model.loss import ConsistentLoss, Loss, PassWeights
 from nmt.model.seq2seq import Seq2Seq
 
 _FUSED_CELLS: dict[type[Cell], type[FusedCell]] = {
@@ -165,6 +165,21 @@ class FusedLoops(ReferenceLoops):
 
     def marginal_nll(self, positions: Positions, output: nn.Linear, targets: Tensor) -> Marginal:
         return marginal.marginal_nll(positions, output.weight, output.bias, targets)
+
+    def consistent_cross_entropy(
+        self,
+        features: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        tgt_out: Tensor,
+        *,
+        weights: PassWeights,
+        smoothing: float = 0.0,
+        token_positions: Tensor | None = None,
+    ) -> ConsistentLoss:
+        return consistency.consistent_cross_entropy(
+            features, weight, bias, tgt_out, weights=weights, smoothing=smoothing, token_positions=token_positions
+        )
 
     def for_inference(self, model: Seq2Seq, *, fold_memory: bool, rescore_top_k: int) -> InferenceModel:
         return InferenceModel(

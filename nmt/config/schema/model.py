@@ -1,6 +1,6 @@
 """The settings of a model: model.*"""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 
 from nmt.aligner import AlignerOptions
@@ -39,6 +39,8 @@ class EncoderConfig:
     layers: int = 1
     bidirectional: bool = True
     dropout: float = 0.0
+    word_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
 
     def __post_init__(self):
         positive_int(
@@ -46,7 +48,11 @@ class EncoderConfig:
             model__encoder__hidden=self.hidden,
         )
         between(1, MAX_LAYERS, {"model__encoder__layers": self.layers})
-        fraction(model__encoder__dropout=self.dropout)
+        fraction(
+            model__encoder__dropout=self.dropout,
+            model__encoder__word_dropout=self.word_dropout,
+            model__encoder__recurrent_dropout=self.recurrent_dropout,
+        )
 
 
 @dataclass
@@ -60,6 +66,8 @@ class DecoderConfig:
     init_hidden: InitHidden = InitHidden.backward_first
     input_feeding: bool = True
     dropout: float = 0.0
+    word_dropout: float = 0.0
+    recurrent_dropout: float = 0.0
 
     def __post_init__(self):
         positive_int(
@@ -68,7 +76,11 @@ class DecoderConfig:
             model__decoder__readout=self.readout,
         )
         between(1, MAX_LAYERS, {"model__decoder__layers": self.layers})
-        fraction(model__decoder__dropout=self.dropout)
+        fraction(
+            model__decoder__dropout=self.dropout,
+            model__decoder__word_dropout=self.word_dropout,
+            model__decoder__recurrent_dropout=self.recurrent_dropout,
+        )
 
 
 @dataclass
@@ -131,3 +143,12 @@ class ModelConfig:
                 f"model.decoder.init_hidden={self.decoder.init_hidden.value} is a state of a recurrent encoder, which "
                 "model.encoder.kind=transformer does not have: try model.decoder.init_hidden=mean"
             )
+
+    def with_dropout_of(self, other: "ModelConfig") -> "ModelConfig":
+        """The same model with every kind of dropout as in `other`."""
+        sides = {}
+        for name in ("encoder", "decoder"):
+            own, theirs = getattr(self, name), getattr(other, name)
+            dropouts = {each.name: getattr(theirs, each.name) for each in fields(own) if each.name.endswith("dropout")}
+            sides[name] = replace(own, **dropouts)
+        return replace(self, **sides)

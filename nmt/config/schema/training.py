@@ -10,11 +10,12 @@ from nmt.config.schema.data import DataConfig, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig
 from nmt.config.schema.model import ModelConfig, ModelKind
 from nmt.data.batches import BatchOptions
+from nmt.data.subword_regularization import SubwordRegularizationOptions
 from nmt.model.decoder import DecoderKind
 from nmt.model.hard_attention import AttentionChoice
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.runtime.device import DeviceName, Precision
-from nmt.training.gradients import LossOptions
+from nmt.training.consistency import Consistency, LossOptions
 from nmt.training.optim import OptimizerOptions
 from nmt.training.options import EarlyStoppingMetric, TrainerOptions
 
@@ -65,6 +66,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossOptions = field(default_factory=LossOptions)
     optim: OptimizerOptions = field(default_factory=OptimizerOptions)
+    subword_regularization: SubwordRegularizationOptions = field(default_factory=SubwordRegularizationOptions)
     guided_alignment: GuidedConfig = field(default_factory=GuidedConfig)
     valid_alignment: ValidAlignmentConfig = field(default_factory=ValidAlignmentConfig)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
@@ -93,6 +95,11 @@ class TrainConfig:
             raise ValueError(
                 f"loss.label_smoothing={self.loss.label_smoothing:g} is not defined for model.attention.choice=hard, "
                 "which weighs positions by the probability of the word itself: set loss.label_smoothing=0"
+            )
+        if self.loss.consistency is not Consistency.none and self.model.attention.choice is AttentionChoice.hard:
+            raise ValueError(
+                f"loss.consistency={self.loss.consistency.value} compares the predictions of two passes from the "
+                "context, which model.attention.choice=hard does not predict from: set loss.consistency=none"
             )
         metric = self.trainer.early_stopping_metric
         if metric is EarlyStoppingMetric.bleu and self.model.kind is ModelKind.aligner:

@@ -3,7 +3,8 @@
 import codecs
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -92,6 +93,34 @@ class Subwords:
         """`encode` of each text, in SentencePiece's own threads."""
         batch = self._processor.encode([self._spaced(text) for text in texts], num_threads=num_threads)
         return batch if self._same else [self._ours[ids].tolist() if ids else ids for ids in batch]
+
+    @cached_property
+    def has_nbest(self) -> bool:
+        """Whether the model knows several segmentations of a text with their probabilities: whether it is a unigram
+        model."""
+        return self._can(lambda: self._processor.nbest_encode_as_ids("a", 2))
+
+    @cached_property
+    def can_sample(self) -> bool:
+        """Whether the model can draw a segmentation."""
+        return self._can(lambda: self._processor.encode("a", enable_sampling=True, alpha=0.1, nbest_size=-1))
+
+    def sample(self, text: str, alpha: float, nbest: int = -1, *, seed: int) -> list[int]:
+        """The pieces of a text in a segmentation drawn by `seed`, below 2^31; the same for the same seed.
+
+        A BPE model leaves out each merge with probability `alpha`; a unigram model draws among the `nbest` (-1: all)
+        segmentations by their probabilities to the power `alpha`.
+        """
+        sentencepiece.set_random_generator_seed(seed)
+        ids = self._processor.encode(self._spaced(text), enable_sampling=True, alpha=alpha, nbest_size=nbest)
+        return ids if self._same else self._ours[ids].tolist() if ids else ids
+
+    def _can(self, encode: Callable[[], object]) -> bool:
+        try:
+            encode()
+        except RuntimeError:
+            return False
+        return True
 
     def decode(self, ids: Sequence[int]) -> str:
         """One line of text, with single spaces unless the model keeps them; PAD, BOS and EOS print nothing, UNK prints

@@ -56,9 +56,13 @@ class BahdanauDecoder(RecurrentDecoder[BahdanauState]):
         return Step(features, BahdanauState(layers, attended.state), attended.weights)
 
     def features(self, tgt_in: Tensor, state: BahdanauState, source: Source) -> Features:
-        embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here: a step's numbers lie together
+        embedded = self.dropout(
+            self.embedding(tgt_in, time_major=True)
+        )  # time-major from here: a step's numbers lie together
         projected = self.loops.linear(self.cell.project, embedded)
-        outputs = self.loops.bahdanau(self.cell, self.attention, self.context, projected, state.layers[0], source)
+        outputs = self.loops.bahdanau(
+            self.cell.drawn(), self.attention, self.context, projected, state.layers[0], source
+        )
         hidden = self._run_upper_layers(self.cell.output(outputs.states), state.layers)[:-1]
         word, weights = self.loops.linear(self.readout.word, embedded), outputs.weights.transpose(0, 1)
         if self.hard:

@@ -57,10 +57,10 @@ class FixedVectorDecoder(RecurrentDecoder[FixedVectorState]):
         return Step(features, FixedVectorState(layers), features.new_zeros(len(tokens), 0))
 
     def features(self, tgt_in: Tensor, state: FixedVectorState, source: Source) -> Features:
-        embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here
+        embedded = self.dropout(self.embedding(tgt_in, time_major=True))  # time-major from here
         context = source.memory.transpose(0, 1)
         projected = self.loops.linear(self.cell.project, embedded) + self.context(context)
-        states = self.loops.run_cell(self.cell, projected, state.layers[0])
+        states = self.loops.run_cell(self.cell.drawn(), projected, state.layers[0])
         hidden = self._run_upper_layers(self.cell.output(states), state.layers)[:-1]
         features = self.readout(hidden, self.loops.linear(self.readout.word, embedded), context)
         features = self.dropout(features).transpose(0, 1)

@@ -5,10 +5,10 @@ from typing import Generic, NamedTuple, Protocol, Self, TypeVar, cast
 
 from torch import Tensor, nn
 
-from nmt.data.symbols import PAD
 from nmt.model.attention import Source
 from nmt.model.cells import Cell, CellKind, build_cell, step_upper_cells
 from nmt.model.dropout import Dropout
+from nmt.model.embedding import Embedding
 from nmt.model.encoder import EncoderOutput
 from nmt.model.loops import ReferenceLoops
 
@@ -79,7 +79,7 @@ class Decoder(nn.Module, Generic[StateT]):
     def __init__(self, vocab_size: int, embedding: int, dropout: float):
         super().__init__()
         self.loops = ReferenceLoops()
-        self.embedding = nn.Embedding(vocab_size, embedding, padding_idx=PAD)
+        self.embedding = Embedding(vocab_size, embedding)
         self.dropout = Dropout(dropout)
 
     def source(self, encoded: EncoderOutput) -> Source:
@@ -139,5 +139,5 @@ class RecurrentDecoder(Decoder[StateT]):
         Time-major; what was there before the first step is the first.
         """
         for cell, start in zip(self.cells[1:], layers[1:], strict=True):
-            outputs = self.loops.outputs(cell, self.dropout(outputs[1:]), start)
+            outputs = self.loops.outputs(cell.drawn(), self.dropout(outputs[1:]), start)
         return outputs

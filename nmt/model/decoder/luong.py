@@ -76,15 +76,18 @@ class LuongDecoder(RecurrentDecoder[LuongState]):
         return Step(features, LuongState(layers, attentional, attention), weights)
 
     def features(self, tgt_in: Tensor, state: LuongState, source: Source) -> Features:
-        embedded = self.dropout(self.embedding(tgt_in.t()))  # time-major from here
+        embedded = self.dropout(self.embedding(tgt_in, time_major=True))  # time-major from here
         if self.input_feed is not None:
             projected = self.loops.linear(self.cell.project, embedded)
-            outputs = self.loops.luong(self.recurrent_layers, projected, state.layers, state.attentional, source)
+            layers = self.recurrent_layers._replace(cells=tuple(cell.drawn() for cell in self.cells))
+            outputs = self.loops.luong(layers, projected, state.layers, state.attentional, source)
             if self.hard:
                 hidden = self.cells[-1].output(outputs.states[1:])
                 return Features(self._without_context(hidden).transpose(0, 1), outputs.weights.transpose(0, 1))
             return Features(self.dropout(outputs.attentional).transpose(0, 1), outputs.weights.transpose(0, 1))
-        hidden = self._run_upper_layers(self.loops.outputs(self.cell, embedded, state.layers[0]), state.layers)[1:]
+        hidden = self._run_upper_layers(self.loops.outputs(self.cell.drawn(), embedded, state.layers[0]), state.layers)[
+            1:
+        ]
         attended = self.loops.attend_all(self.attention, hidden, source)
         if self.hard:
             return Features(self._without_context(hidden).transpose(0, 1), attended.weights)

@@ -1,0 +1,57 @@
+"""When the settings of regularizers can have an effect: loss.consistency..., subword_regularization.*, word dropout."""
+
+from collections.abc import Callable
+
+from nmt.config.schema import DecoderKind, EncoderKind, TrainConfig
+from nmt.data.tokenizer import ModelType
+from nmt.training.consistency import Consistency
+
+
+def _is_random(config: TrainConfig) -> bool:
+    """Whether two sentences of a batch have different dropout, which they do not have of recurrent weights."""
+    return any(max(side.dropout, side.word_dropout) > 0 for side in (config.model.encoder, config.model.decoder))
+
+
+def _own_models(config: TrainConfig) -> bool:
+    return bool(config.tokenizer.model or config.tokenizer.src_model)
+
+
+# Settings, separated by blanks; whether they can have an effect in a configuration; what they need.
+REGULARIZERS: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
+    (
+        "loss.consistency_weight",
+        lambda c: c.loss.consistency is not Consistency.none,
+        "loss.consistency=r_drop or simcut",
+    ),
+    ("loss.cut_rate", lambda c: c.loss.consistency is Consistency.simcut, "loss.consistency=simcut"),
+    (
+        "loss.consistency",
+        lambda c: c.loss.consistency is not Consistency.r_drop or _is_random(c),
+        "dropout, without which both passes are the same: model.encoder.dropout or model.decoder.dropout above 0",
+    ),
+    (
+        "model.encoder.recurrent_dropout",
+        lambda c: c.model.encoder.kind is EncoderKind.rnn,
+        "model.encoder.kind=rnn",
+    ),
+    (
+        "model.decoder.recurrent_dropout",
+        lambda c: c.model.decoder.kind is not DecoderKind.transformer,
+        "a recurrent decoder, model.decoder.kind=bahdanau, luong or fixed_vector",
+    ),
+    (
+        "subword_regularization.src_alpha subword_regularization.tgt_alpha",
+        lambda c: _own_models(c) or c.tokenizer.model_type in (ModelType.unigram, ModelType.bpe),
+        "tokenizer.model_type=unigram or bpe, as the others know one segmentation only",
+    ),
+    (
+        "subword_regularization.nbest",
+        lambda c: _own_models(c) or c.tokenizer.model_type is ModelType.unigram,
+        "tokenizer.model_type=unigram, as bpe draws merges",
+    ),
+    (
+        "subword_regularization.nbest",
+        lambda c: c.subword_regularization.is_on,
+        "subword_regularization.src_alpha or tgt_alpha",
+    ),
+)

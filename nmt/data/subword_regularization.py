@@ -1,0 +1,142 @@
+"""Subword regularization: in every epoch training text is cut into other pieces, drawn by a SentencePiece model.
+
+The text of a pair is decoded from its ids, so that nothing but these is kept, whatever the corpus is read from.
+"""
+
+import zlib
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from nmt.bounds import greater_than
+from nmt.data.binarized import BinarizedCorpus, Rows
+from nmt.data.symbols import EOS, PAD, UNK
+from nmt.data.tokenizer import Subwords, Tokenizer
+
+_CACHED = 20_000  # sentences whose pieces are kept: those of an update are asked for twice
+
+
+@dataclass
+class SubwordRegularizationOptions:
+    """The settings subword_regularization.*
+
+    src_alpha, tgt_alpha: of a BPE model the share of merges that are left out, BPE-dropout (Provilkov et al., 2020);
+    of a unigram model the exponent of a segmentation's probability, the smaller the more even (Kudo, 2018, 3.2).
+    null: the best segmentation, always. nbest: a unigram model draws among so many best ones; -1: all.
+    """
+
+    src_alpha: float | None = None
+    tgt_alpha: float | None = None
+    nbest: int = -1
+
+    def __post_init__(self):
+        greater_than(
+            0, subword_regularization__src_alpha=self.src_alpha, subword_regularization__tgt_alpha=self.tgt_alpha
+        )
+        if self.nbest != -1 and not 2 <= self.nbest <= 512:
+            raise ValueError(
+                f"subword_regularization.nbest={self.nbest} is impossible: give 2 to 512, or -1 for all segmentations"
+            )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a side is drawn."""
+        return self.src_alpha is not None or self.tgt_alpha is not None
+
+
+class SampledCorpus:
+    """The pairs of `encoded` in pieces that depend on the epoch, the pair and `seed` alone, so every rank, and a run
+    that is resumed, sees the same.
+
+    A sentence with an unknown piece, whose text the ids do not tell, keeps its pieces. Raises ValueError for a model
+    that cannot draw segmentations, and for an alpha that is none of its kind.
+    """
+
+    def __init__(
+        self, encoded: BinarizedCorpus, tokenizer: Tokenizer, options: SubwordRegularizationOptions, seed: int
+    ):
+        self.encoded, self.seed, self.nbest = encoded, seed, options.nbest
+        self.sides = (tokenizer.src, tokenizer.tgt)
+        self.alphas = (options.src_alpha, options.tgt_alpha)
+        for name, subwords, alpha in zip(("src", "tgt"), self.sides, self.alphas, strict=True):
+            if alpha is not None:
+                _check(subwords, alpha, f"subword_regularization.{name}_alpha={alpha}")
+        self._pieces = lru_cache(maxsize=_CACHED)(self._draw)
+
+    def rows(self, rows: np.ndarray, epoch: int) -> Rows:
+        """As `BinarizedCorpus.rows`, in the pieces of an epoch."""
+        best = self.encoded.rows(rows)
+        src = self._side(0, best.src, best.src_lengths, rows, epoch)
+        return Rows(*src, *self._side(1, best.tgt, best.tgt_lengths, rows, epoch))
+
+    def tgt_lengths(self, rows: np.ndarray, epoch: int) -> np.ndarray:
+        """(B,): pieces of the targets in an epoch, EOS included."""
+        if self.alphas[1] is None:
+            return self.encoded.tgt_lengths[rows]
+        best = self.encoded.rows(rows)
+        return self._side(1, best.tgt, best.tgt_lengths, rows, epoch)[1]
+
+    def links(self, rows: np.ndarray, epoch: int) -> np.ndarray:
+        """As `BinarizedCorpus.links`, between the pieces of an epoch: words are linked as they are there."""
+        best, links = self.encoded.rows(rows), self.encoded.links(rows)
+        found = []
+        for place, row in enumerate(rows.tolist()):
+            between = links[links[:, 0] == place]
+            if not len(between):
+                continue
+            if all(alpha is None or UNK in side[place] for alpha, side in zip(self.alphas, best[::2], strict=True)):
+                found += [(place, *piece) for piece in between[:, 1:].tolist()]
+                continue
+            tgt = self._words(1, best.tgt[place, : best.tgt_lengths[place]], row, epoch)
+            src = self._words(0, best.src[place, : best.src_lengths[place]], row, epoch)
+            words = {(tgt[0][t], src[0][s]) for t, s in between[:, 1:].tolist()}
+            found += [(place, t, s) for one, other in sorted(words) for t in tgt[1][one] for s in src[1][other]]
+        return np.array(found, dtype=np.int64).reshape(-1, 3)
+
+    def _side(
+        self, side: int, best: np.ndarray, lengths: np.ndarray, rows: np.ndarray, epoch: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Padded ids (B, S) of a side and their lengths (B,)."""
+        if self.alphas[side] is None:
+            return best, lengths
+        drawn = [
+            self._pieces(side, tuple(ids[: length - 1]), row, epoch)
+            for ids, length, row in zip(best.tolist(), lengths.tolist(), rows.tolist(), strict=True)
+        ]
+        drawn_lengths = np.array([len(ids) + 1 for ids in drawn], dtype=np.int32)
+        padded = np.full((len(drawn), drawn_lengths.max()), PAD, dtype=np.int32)
+        for row, ids in zip(padded, drawn, strict=True):
+            row[: len(ids)], row[len(ids)] = ids, EOS
+        return padded, drawn_lengths
+
+    def _draw(self, side: int, best: tuple[int, ...], row: int, epoch: int) -> list[int]:
+        """The pieces of a sentence in an epoch, without EOS. best: those of its best segmentation."""
+        alpha = self.alphas[side]
+        if alpha is None or UNK in best:
+            return list(best)
+        subwords = self.sides[side]
+        return subwords.sample(subwords.decode(best), alpha, self.nbest, seed=self._seed(side, row, epoch))
+
+    def _seed(self, side: int, row: int, epoch: int) -> int:
+        return zlib.crc32(np.array([self.seed, epoch, row, side], dtype=np.int64).tobytes()) >> 1
+
+    def _words(self, side: int, best: np.ndarray, row: int, epoch: int) -> tuple[list[int], dict[int, list[int]]]:
+        """For each best piece of a sentence its word, and for each word the pieces it has in an epoch."""
+        subwords, ids = self.sides[side], best[:-1].tolist()
+        drawn = self._pieces(side, tuple(ids), row, epoch)
+        pieces: dict[int, list[int]] = {}
+        for piece, word in enumerate(subwords.decode_words(drawn).words):
+            pieces.setdefault(word, []).append(piece)
+        return subwords.decode_words(ids).words, pieces
+
+
+def _check(subwords: Subwords, alpha: float, given: str) -> None:
+    """Raises ValueError where the model of a side cannot draw with this alpha."""
+    if not subwords.can_sample:
+        raise ValueError(
+            f"{given}: SentencePiece draws segmentations of unigram and bpe models, and this one is of another kind; "
+            "try tokenizer.model_type=unigram or bpe"
+        )
+    if alpha > 1 and not subwords.has_nbest:
+        raise ValueError(f"{given} is impossible: of a bpe model it is the share of merges that are left out, up to 1")

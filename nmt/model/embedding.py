@@ -1,0 +1,52 @@
+"""Embeddings of words, some of which training hides."""
+
+import torch
+from torch import Tensor, nn
+
+from nmt.data.symbols import BOS, CUT, EOS, PAD
+
+
+def cut_tokens(tokens: Tensor, rate: float) -> Tensor:
+    """tokens (B, T) with CUT in place of each, at random with probability `rate`; PAD, BOS and EOS stay.
+
+    # Gao et al. (2022), after Shen et al. (2020)
+    """
+    return tokens.masked_fill(_words(tokens) & (torch.rand(tokens.shape, device=tokens.device) < rate), CUT)
+
+
+def _words(tokens: Tensor) -> Tensor:
+    """Which tokens are pieces of text, or unknown ones."""
+    return (tokens != PAD) & (tokens != BOS) & (tokens != EOS)
+
+
+def drop_words(tokens: Tensor, rate: float) -> Tensor:
+    """tokens (B, T) -> bool (B, T): True where a word is left out, at random with probability `rate`; all occurrences
+    of it in a sentence are, or none.  # Gal and Ghahramani (2016), 4.2
+    """
+    drawn = torch.rand(tokens.shape, device=tokens.device) < rate
+    first = (tokens.unsqueeze(2) == tokens.unsqueeze(1)).to(torch.uint8).argmax(2)  # where each word occurs first
+    return drawn.gather(1, first)
+
+
+class Embedding(nn.Embedding):
+    """A table of vectors whose row PAD is zero when it is made.
+
+    In training CUT, too, has a vector of zeros; and with word_dropout that share of the words of a sentence has, while
+    the vectors of the others are divided by 1 - word_dropout.
+    """
+
+    word_dropout = 0.0
+
+    def __init__(self, vocab_size: int, width: int):
+        super().__init__(vocab_size, width, padding_idx=PAD)
+
+    def forward(self, tokens: Tensor, *, time_major: bool = False) -> Tensor:
+        """tokens (B, T), or (N,) of a step -> one more dimension, of `width`; time_major: (T, B, width)."""
+        if not self.training:
+            return super().forward(tokens.t() if time_major else tokens)
+        scale = (tokens != CUT).to(self.weight.dtype)
+        if self.word_dropout and tokens.dim() == 2:
+            scale = scale.masked_fill(drop_words(tokens, self.word_dropout), 0.0) / (1 - self.word_dropout)
+        if time_major:
+            tokens, scale = tokens.t(), scale.t()
+        return super().forward(tokens.clamp_min(PAD)) * scale.unsqueeze(-1)

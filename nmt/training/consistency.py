@@ -1,0 +1,77 @@
+"""Consistency training: pairs go through the model twice, in one batch, and the predictions are to agree."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from nmt.bounds import fraction, greater_than
+from nmt.data.batches import Batch
+from nmt.model.embedding import cut_tokens
+from nmt.model.loss import PassWeights, guided_cross_entropy
+
+
+class Consistency(Enum):
+    """The words of ``loss.consistency``: what makes the second pass another one.
+
+    r_drop: its dropout.  # Wu et al. (2021)
+    simcut: its dropout, and words of both sides whose embeddings are left out.  # Gao et al. (2022)
+    """
+
+    none = "none"
+    r_drop = "r_drop"
+    simcut = "simcut"
+
+
+_PUBLISHED_WEIGHTS = {Consistency.none: 0.0, Consistency.r_drop: 5.0, Consistency.simcut: 3.0}
+
+
+@dataclass
+class LossOptions:
+    """The settings loss.*
+
+    consistency_weight: of the divergence in the objective, null: the published one, 5 of R-Drop or 3 of SimCut;
+    cut_rate: the share of words that SimCut hides from its second pass.
+    """
+
+    label_smoothing: float = 0.0
+    consistency: Consistency = Consistency.none
+    consistency_weight: float | None = None
+    cut_rate: float = 0.05
+
+    def __post_init__(self):
+        fraction(loss__label_smoothing=self.label_smoothing, loss__cut_rate=self.cut_rate)
+        greater_than(0, loss__consistency_weight=self.consistency_weight, loss__cut_rate=self.cut_rate)
+
+    @property
+    def pass_weights(self) -> PassWeights:
+        """What each part of the two passes' loss counts, for an objective that is as large as that of one pass.
+
+        R-Drop's is half of CE(P) + CE(Q) + weight / 2 (KL(P || Q) + KL(Q || P)).  # Wu et al. (2021), eq. 4
+        SimCut's is CE(P) + weight KL(P || Q).  # Gao et al. (2022), eq. 6
+        """
+        weight = self.consistency_weight or _PUBLISHED_WEIGHTS[self.consistency]
+        match self.consistency:
+            case Consistency.r_drop:
+                return PassWeights(0.5, 0.5, weight / 4, weight / 4)
+            case Consistency.simcut:
+                return PassWeights(1.0, 0.0, weight, 0.0)
+            case _:
+                raise ValueError(f"loss.consistency={self.consistency.value} has no second pass")
+
+
+def two_passes(batch: Batch, options: LossOptions) -> Batch:
+    """The batch with its inputs twice, one below the other; SimCut hides words of the second. tgt_out is of one."""
+    cut = options.consistency is Consistency.simcut
+    src, tgt_in = (
+        torch.cat((side, cut_tokens(side, options.cut_rate) if cut else side)) for side in (batch.src, batch.tgt_in)
+    )
+    return batch._replace(src=src, src_lengths=batch.src_lengths.repeat(2), tgt_in=tgt_in)
+
+
+def guided_passes(attention: Tensor, links: Tensor, weights: PassWeights) -> Tensor:
+    """`guided_cross_entropy` of attention's weights (2 B, T, S) in two passes with the links of their B pairs; a pass
+    counts as much as its cross-entropy does."""
+    first, second = (guided_cross_entropy(half, links) for half in attention.chunk(2))
+    return weights.first * first + weights.second * second

@@ -1,0 +1,93 @@
+"""What each regularizer adds to a recipe: the same training with and without it, at equal updates or equal minutes.
+
+    python scripts/ladder.py OUT --updates 3500 +experiment=multi30k data=files data.src=de data.tgt=en \\
+        data.train=multi30k/train data.valid=multi30k/val threads=1
+    python scripts/ladder.py OUT --minutes 30 --steps baseline simcut --seeds 1 2 3 +experiment=multi30k ...
+
+Runs go to OUT/STEP-SEED, one after the other; one that was stopped is continued, and one that is finished is read. The
+table has the best validation of each: perplexity is that of the plain cross-entropy in every row. The test set is left
+alone: give the run that is chosen to nmt.evaluate, and two of them to nmt.compare.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+STEPS = {
+    "baseline": [],
+    "simcut": ["loss.consistency=simcut"],
+    "r_drop": ["loss.consistency=r_drop"],
+    "subwords": ["subword_regularization.src_alpha=0.1", "subword_regularization.tgt_alpha=0.1"],
+    "word_dropout": ["model.encoder.word_dropout=0.1", "model.decoder.word_dropout=0.1"],
+    "recurrent_dropout": ["model.encoder.recurrent_dropout=0.2", "model.decoder.recurrent_dropout=0.2"],
+}
+STEPS["simcut+subwords"] = STEPS["simcut"] + STEPS["subwords"]
+STEPS["all"] = [word for step in ("simcut", "subwords", "word_dropout", "recurrent_dropout") for word in STEPS[step]]
+
+
+class Result(NamedTuple):
+    """Of a run: its updates, the perplexity and BLEU of its best validation by BLEU, and target tokens a second."""
+
+    updates: float
+    perplexity: float
+    bleu: float
+    pace: float
+
+
+def read(run: Path) -> Result:
+    """The result of a run folder."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    valid = [line for line in lines if line["kind"] == "valid"]
+    if not valid:
+        raise SystemExit(f"{run}: has no validation; give it more updates or minutes")
+    best = max(valid, key=lambda line: line["bleu"])
+    paces = [line["tokens_per_second"] for line in lines if line["kind"] == "train"]
+    return Result(valid[-1]["update"], best["perplexity"], best["bleu"], statistics.fmean(paces) if paces else 0.0)
+
+
+def table(results: dict[str, list[Result]]) -> str:
+    """Markdown: a row a step, means over seeds, the deviation of BLEU where there are several, pace as a ratio to that
+    of the first step."""
+    rows = ["| step | seeds | updates | perplexity | BLEU | pace |", "|---|---|---|---|---|---|"]
+    first = 0.0
+    for step, found in results.items():
+        mean = Result(*(statistics.fmean(values) for values in zip(*found, strict=True)))
+        first = first or mean.pace
+        deviation = f" ± {statistics.stdev(each.bleu for each in found):.2f}" if len(found) > 1 else ""
+        rows.append(
+            f"| {step} | {len(found)} | {mean.updates:.0f} | {mean.perplexity:.2f} | {mean.bleu:.2f}{deviation} "
+            f"| {mean.pace / first if first else 0:.2f} |"
+        )
+    return "\n".join(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--updates", type=int)
+    budget.add_argument("--minutes", type=float)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("overrides", nargs="*", help="what python -m nmt.train takes")
+    options = parser.parse_intermixed_args()
+    limits = {"max_updates": options.updates, "max_minutes": options.minutes, "max_epochs": None}
+    words = [f"trainer.{key}={'null' if limit is None else limit}" for key, limit in limits.items()]
+    results: dict[str, list[Result]] = {}
+    for step in options.steps:
+        for seed in options.seeds:
+            run = options.out / f"{step}-{seed}"
+            place = [f"run={run}", "resume=auto", f"seed={seed}"]
+            command = [sys.executable, "-m", "nmt.train", *options.overrides, *words, *STEPS[step], *place]
+            if code := subprocess.run(command, check=False).returncode:
+                sys.exit(f"{step}, seed {seed}: ended with {code}")
+            results.setdefault(step, []).append(read(run))
+        print(table(results), flush=True)
+
+
+if __name__ == "__main__":
+    main()
