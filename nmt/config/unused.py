@@ -110,7 +110,7 @@ _TRAIN = (
     Rule(
         "tokenizer.vocab_size",
         lambda c: c.tokenizer.joint or not (c.tokenizer.src_vocab_size and c.tokenizer.tgt_vocab_size),
-        "tokenizer.src_vocab_size and tokenizer.tgt_vocab_size say all; leave {key} out",
+        "tokenizer.src_vocab_size and tokenizer.tgt_vocab_size give both sizes; leave {key} out",
     ),
     _needs("data.name data.config", lambda c: c.data.kind is DataKind.hub, "data=hub"),
     _needs(
@@ -157,7 +157,7 @@ _SALIENCY = (
         lambda c: not c.tgt,
         "tgt= gives the translations, so nothing is searched; leave {key} out",
     ),
-    Rule("decode.nbest", lambda c: c.decode.nbest == 1, "the best translation alone is looked at; leave {key} out"),
+    Rule("decode.nbest", lambda c: c.decode.nbest == 1, "only the best translation is explained; leave {key} out"),
 )
 _RULES = {
     TrainConfig: _TRAIN,
@@ -190,8 +190,8 @@ def refuse_unused(config: Any, overrides: list[str]) -> None:
     names = given(overrides)
     for rule in _RULES.get(type(config), ()):
         for key in rule.keys.split():
-            if key in names and _asks(value := _at(config, key)) and not rule.acts(config):
-                raise ValueError(f"{key}={_told(value)} has no effect: {rule.advice.format(key=key)}")
+            if key in names and _is_set(value := _at(config, key)) and not rule.acts(config):
+                raise ValueError(f"{key}={_shown(value)} has no effect: {rule.advice.format(key=key)}")
     if isinstance(config, TrainConfig):
         _refuse_idle_trainer(config)
 
@@ -219,43 +219,43 @@ def _refuse_idle_trainer(config: TrainConfig) -> None:
 
 
 def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[str]) -> None:
-    """For init=: raises ValueError where the command line asks for another model or tokenizer than the `own` of the
-    checkpoint that the run starts from. Dropout may differ.
+    """For finetune_from=: raises ValueError where the command line sets a model or tokenizer other than `own`, the
+    checkpoint's. Dropout may differ.
     """
     keys = given(overrides)
-    if "experiment" in keys:  # what an experiment is about
+    if "experiment" in keys:  # an experiment stands for its decoder and its score
         keys += ["model.decoder.kind"]
         keys += ["model.attention.score"] if config.model.decoder.kind is not DecoderKind.fixed_vector else []
     for key in keys:
         if key.split(".")[0] not in ("model", "tokenizer") or key.endswith(".dropout"):
             continue
-        theirs, asked = _at(own, key), _at(config, key)
-        if asked != theirs:
+        saved, wanted = _at(own, key), _at(config, key)
+        if wanted != saved:
             raise ValueError(
-                f"{key}={_told(asked)} has no effect with finetune_from={config.finetune_from}, whose model and "
+                f"{key}={_shown(wanted)} has no effect with finetune_from={config.finetune_from}, whose model and "
                 "tokenizer are taken and "
-                f"which has {key}={_told(theirs)}; leave it out, choose what fits, or train without finetune_from="
+                f"which has {key}={_shown(saved)}; leave it out, choose what fits, or train without finetune_from="
             )
 
 
 def refuse_unused_search(overrides: DecodeOverrides, decode: DecodeConfig) -> None:
-    """Raises ValueError for what `overrides` asks for and can have no effect in the search that `decode` describes."""
-    asked = overrides.given()
-    if "length_penalty_alpha" in asked and decode.length_penalty is not LengthPenalty.gnmt:
+    """Raises ValueError for a setting of `overrides` that can have no effect in the search that `decode` describes."""
+    given_options = overrides.given()
+    if "length_penalty_alpha" in given_options and decode.length_penalty is not LengthPenalty.gnmt:
         raise ValueError(
             f"decode.length_penalty_alpha={decode.length_penalty_alpha} has no effect: it needs "
             f"decode.length_penalty=gnmt, and this is {decode.length_penalty.value}; give that too, or leave "
             "decode.length_penalty_alpha out"
         )
     for key in ("length_penalty", "length_penalty_alpha"):
-        if key in asked and decode.beam == 1:
+        if key in given_options and decode.beam == 1:
             raise ValueError(
-                f"decode.{key}={_told(asked[key])} has no effect: decode.beam=1 has one hypothesis and nothing to "
-                f"compare; try a wider beam, or leave decode.{key} out"
+                f"decode.{key}={_shown(given_options[key])} has no effect: decode.beam=1 has one hypothesis and "
+                f"nothing to compare; try a wider beam, or leave decode.{key} out"
             )
 
 
-def _asks(value: object) -> bool:
+def _is_set(value: object) -> bool:
     return value is not None and value is not False
 
 
@@ -265,7 +265,7 @@ def _at(config: Any, key: str) -> Any:
     return config
 
 
-def _told(value: Any) -> str:
+def _shown(value: Any) -> str:
     value = getattr(value, "value", value)
     if isinstance(value, Iterable) and not isinstance(value, str):
         return f"[{','.join(map(str, value))}]"

@@ -127,7 +127,7 @@ def test_a_setting_of_training_that_can_have_no_effect_is_refused_with_what_to_d
         (
             "saliency",
             ["src=x", "decode.nbest=2"],
-            "decode.nbest=2 has no effect: the best translation alone is looked at",
+            "decode.nbest=2 has no effect: only the best translation is explained",
         ),
     ],
 )
