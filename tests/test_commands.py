@@ -267,6 +267,7 @@ def test_alignments_and_pictures_lie_beside_the_text(trained, tmp_path):
     assert {path.name for path in (tmp_path / "pictures").iterdir()} <= {"0.png", "2.png"}
 
 
+@pytest.mark.slow
 def test_line_ends_marks_and_odd_spaces_do_not_shift_the_pairing(trained, tmp_path):
     """A byte order mark, CRLF, and inside a line tabs and what Unicode calls a line separator."""
     for suffix in ("de", "en"):

@@ -165,6 +165,7 @@ def test_a_setting_that_acts_is_taken(ask, words):
     assert (heard.code, heard.err) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("experiment", "preset"), itertools.product(EXPERIMENTS, PRESETS))
 def test_what_an_experiment_and_a_preset_set_is_never_refused(experiment, preset):
     words = [f"+experiment={experiment}", f"preset={preset}", "tokenizer.joint=true"]
