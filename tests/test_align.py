@@ -29,6 +29,8 @@ TGT = ["KI DO BA", "ME LU", "", "", "BA KI", "BA DO LU ME"]
 PAIRS = ["src=text.de", "tgt=text.en", "device=cpu"]
 RUN = ["checkpoint=RUN", *PAIRS]
 
+pytestmark = pytest.mark.slow  # whole commands, on a model that is trained first
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
