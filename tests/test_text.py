@@ -51,6 +51,7 @@ def mistake(ended: subprocess.CompletedProcess) -> str:
     return lines[0].removeprefix("error: ")
 
 
+@pytest.mark.process
 def test_a_set_to_score_that_is_blank_throughout_is_refused(tmp_path):
     for name, lines in (("train", "one two three\n" * 30), ("blank", "\n" * 5)):
         for side in ("xx", "yy"):
