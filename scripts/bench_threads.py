@@ -2,8 +2,8 @@
 
     python scripts/bench_threads.py data=files data.src=de data.tgt=en data.train=multi30k/train data.valid=multi30k/val
 
-Words with `=` are those of `python -m nmt.train`; the recipe is multi30k's unless they name another. Rounds are
-interleaved; a figure is the median, over rounds, of the target tokens a second in the later half of a run.
+Arguments with `=` go to `python -m nmt.train`; the experiment is multi30k unless they name another. Rounds are
+interleaved. A figure is the median, over rounds, of the target tokens a second in the later half of a run.
 """
 
 import argparse
@@ -22,8 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, eq=False)
-class Way:
-    """threads of the training, and what the environment tells their library of waiting for each other."""
+class Setting:
+    """The number of threads, and the environment variables that decide how threads wait for each other."""
 
     threads: int
     environment: dict[str, str]
@@ -32,17 +32,17 @@ class Way:
         return " ".join([f"threads={self.threads}", *(f"{name}={value}" for name, value in self.environment.items())])
 
 
-WAYS = (
-    Way(1, {}),
-    Way(2, {}),
-    Way(2, {"GOMP_SPINCOUNT": "1000"}),
-    Way(2, {"OMP_WAIT_POLICY": "passive"}),
+SETTINGS = (
+    Setting(1, {}),
+    Setting(2, {}),
+    Setting(2, {"GOMP_SPINCOUNT": "1000"}),
+    Setting(2, {"OMP_WAIT_POLICY": "passive"}),
 )
 
 
 @contextmanager
 def busy(programs: int) -> Iterator[None]:
-    """So many other programs that do nothing but take a core."""
+    """Runs this many other programs, each of which keeps one core busy."""
     running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(programs)]
     try:
         yield
@@ -52,14 +52,14 @@ def busy(programs: int) -> Iterator[None]:
             program.wait()
 
 
-def speed(way: Way, words: list[str], updates: int) -> float:
+def speed(setting: Setting, overrides: list[str], updates: int) -> float:
     """Target tokens a second."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        command = [sys.executable, "-m", "nmt.train", *words, f"threads={way.threads}", f"run={run}"]
+        command = [sys.executable, "-m", "nmt.train", *overrides, f"threads={setting.threads}", f"run={run}"]
         command += [f"trainer.max_updates={updates}", "trainer.max_minutes=null", "trainer.max_epochs=null"]
         command += ["trainer.tensorboard=false", "trainer.valid_sentences=1", f"trainer.log_every={updates // 4}"]
-        subprocess.run(command, check=True, capture_output=True, env=os.environ | way.environment, cwd=ROOT)
+        subprocess.run(command, check=True, capture_output=True, env=os.environ | setting.environment, cwd=ROOT)
         lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
         found = [line["tokens_per_second"] for line in lines if line["kind"] == "train"]
     return statistics.mean(found[len(found) // 2 :])
@@ -67,21 +67,26 @@ def speed(way: Way, words: list[str], updates: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", help="as of `python -m nmt.train`")
+    parser.add_argument("overrides", nargs="*", help="settings of `python -m nmt.train`")
     parser.add_argument("--updates", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--busy", type=int, default=1, help="other programs")
     options = parser.parse_intermixed_args()
-    words = options.overrides
-    words = [*([] if any("experiment=" in word for word in words) else ["+experiment=multi30k"]), *words]
-    found: dict[tuple[Way, int], list[float]] = {(way, others): [] for way in WAYS for others in (0, options.busy)}
+    overrides = options.overrides
+    overrides = [
+        *([] if any("experiment=" in override for override in overrides) else ["+experiment=multi30k"]),
+        *overrides,
+    ]
+    found: dict[tuple[Setting, int], list[float]] = {
+        (setting, others): [] for setting in SETTINGS for others in (0, options.busy)
+    }
     for _ in range(options.rounds):
-        for (way, others), speeds in found.items():
+        for (setting, others), speeds in found.items():
             with busy(others):
-                speeds.append(speed(way, words, options.updates))
+                speeds.append(speed(setting, overrides, options.updates))
     print(f"{'target tokens a second':<36}{'quiet':>8}{f'{options.busy} busy':>8}")
-    for way in WAYS:
-        print(f"{way!s:<36}" + "".join(f"{statistics.median(found[way, n]):>8.0f}" for n in (0, options.busy)))
+    for setting in SETTINGS:
+        print(f"{setting!s:<36}" + "".join(f"{statistics.median(found[setting, n]):>8.0f}" for n in (0, options.busy)))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Kills a training run at random moments and resumes it, again and again; the end must be that of an undisturbed run.
+"""Kills a training run at random moments and resumes it; the result must be that of an uninterrupted run.
 
     python scripts/stress_resume.py [--kills 30] [--seed 1] [--updates 400] [--folder DIR] [key=value ...]
 
 Trains on the corpus that comes with the program, with dropout 0.3, two batches an update and a checkpoint every 20
-updates, once undisturbed and once with SIGKILL: a third of the kills while a checkpoint is being written, a third
+updates, once uninterrupted and once with SIGKILL: a third of the kills while a checkpoint is being written, a third
 after a number of updates, a third at any moment after the start. Compares all of the last checkpoint but its clocks
 (weights, optimizer, random states, place in the data) and every logged loss, bit for bit. Exit code 1 if they differ.
 """
@@ -21,68 +21,58 @@ import time
 from pathlib import Path
 
 import torch
+from small_model import SMALL_MODEL
 
 from nmt import checkpoint
 
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = [
-    "+experiment=bahdanau",
-    "model.encoder.embedding=32",
-    "model.encoder.hidden=32",
-    "model.decoder.embedding=32",
-    "model.decoder.hidden=64",
-    "model.decoder.readout=32",
-    "model.attention.size=32",
+    *SMALL_MODEL,
     "model.encoder.dropout=0.3",
     "model.decoder.dropout=0.3",
     "batch.size=512",
     "optim.ema_decay=0.99",
     "optim.schedule.name=plateau",
     "trainer.grad_accumulation=2",
-    "trainer.max_epochs=null",
     "trainer.log_every=1",
     "trainer.save_every=20",
     "trainer.validate_every=90",
-    "trainer.valid_beam=1",
-    "trainer.valid_sentences=20",
-    "trainer.tensorboard=false",
     "decode.max_length=30",
-    "threads=1",
 ]
 
 
 def main() -> int:
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--kills", type=int, default=30)
-    options.add_argument("--seed", type=int, default=1)
-    options.add_argument("--updates", type=int, default=400)
-    options.add_argument("--folder", type=Path, default=None)
-    options.add_argument("settings", nargs="*")
-    asked = options.parse_intermixed_args()
-    folder = asked.folder or Path(tempfile.mkdtemp(prefix="torture-"))
-    settings = [*SETTINGS, f"trainer.max_updates={asked.updates}", *asked.settings]
-    whole, killed = folder / "undisturbed", folder / "killed"
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=30)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--updates", type=int, default=400)
+    parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument("settings", nargs="*")
+    arguments = parser.parse_intermixed_args()
+    folder = arguments.folder or Path(tempfile.mkdtemp(prefix="stress-"))
+    settings = [*SETTINGS, f"trainer.max_updates={arguments.updates}", *arguments.settings]
+    whole, killed = folder / "uninterrupted", folder / "killed"
 
     started = time.monotonic()
     if start(whole, settings).wait():
-        return complain(folder / "undisturbed.log")
-    print(f"undisturbed: {asked.updates} updates in {time.monotonic() - started:.0f} s", flush=True)
-    dice = random.Random(asked.seed)
+        return report_failure(folder / "uninterrupted.log")
+    print(f"uninterrupted: {arguments.updates} updates in {time.monotonic() - started:.0f} s", flush=True)
+    rng = random.Random(arguments.seed)
     kinds = collections.Counter()
     done, redone = 0, 0
-    while done < asked.kills:
+    while done < arguments.kills:
         kind = ("while saving", "after updates", "at any moment")[done % 3]
-        # So much of the run may be behind it after this kill that the others still find something to disturb.
-        most = int(asked.updates * (done + 1) / (asked.kills + 1)) + 10
+        # The latest update of this kill, so that updates remain for the kills after it.
+        most = int(arguments.updates * (done + 1) / (arguments.kills + 1)) + 10
         before = updates(killed)
         process = start(killed, settings)
-        if not disturb(process, killed, kind, dice, most):
+        if not wait_for_moment(process, killed, kind, rng, most):
             process.kill()
             process.wait()
-            return complain(folder / "killed.log")
+            return report_failure(folder / "killed.log")
         process.send_signal(signal.SIGKILL)
         if process.wait() != -signal.SIGKILL:
-            return complain(folder / "killed.log")
+            return report_failure(folder / "killed.log")
         done += 1
         kinds[kind] += 1
         redone += max(0, updates(killed) - saved(killed))
@@ -90,7 +80,7 @@ def main() -> int:
             f"kill {done:3} {kind:14} at update {before:4} -> {updates(killed):4}, saved {saved(killed):4}", flush=True
         )
     if start(killed, settings).wait():
-        return complain(folder / "killed.log")
+        return report_failure(folder / "killed.log")
 
     problems = list(differences(whole, killed))
     print()
@@ -116,13 +106,13 @@ def start(run: Path, settings: list[str]) -> subprocess.Popen:
         )
 
 
-def disturb(process: subprocess.Popen, run: Path, kind: str, dice: random.Random, most: int) -> bool:
+def wait_for_moment(process: subprocess.Popen, run: Path, kind: str, rng: random.Random, most: int) -> bool:
     """Waits for the moment to kill; False if the process ended before it."""
     if kind == "at any moment":
-        end = time.monotonic() + dice.uniform(0, 12)
+        end = time.monotonic() + rng.uniform(0, 12)
         moment = lambda: time.monotonic() > end or updates(run) >= most  # noqa: E731
     elif kind == "after updates":
-        target = updates(run) + dice.randint(1, 30)
+        target = updates(run) + rng.randint(1, 30)
         moment = lambda: updates(run) >= min(target, most) and saved(run) < updates(run)  # noqa: E731
     else:
         moment = lambda: writing(run)  # noqa: E731
@@ -130,7 +120,7 @@ def disturb(process: subprocess.Popen, run: Path, kind: str, dice: random.Random
         if process.poll() is not None:
             return False
         time.sleep(0.0005 if kind == "while saving" else 0.005)
-    time.sleep(dice.uniform(0, 0.02))
+    time.sleep(rng.uniform(0, 0.02))
     return True
 
 
@@ -164,7 +154,7 @@ def losses(run: Path) -> list[tuple[int, str, float]]:
 
 def tensors(run: Path) -> dict[str, torch.Tensor]:
     snapshot = checkpoint.read(run / "checkpoints" / "last", weights_only=False)
-    return {**{f"model {name}": held for name, held in snapshot.model.items()}, **snapshot.training}
+    return {**{f"model {name}": tensor for name, tensor in snapshot.model.items()}, **snapshot.training}
 
 
 def differences(run: Path, other: Path):
@@ -189,7 +179,7 @@ def differences(run: Path, other: Path):
             yield f"{name} is of updates {found[0]} and {found[1]}"
 
 
-def complain(log: Path) -> int:
+def report_failure(log: Path) -> int:
     print(f"a run ended by itself before its time; see {log}")
     print(log.read_text(errors="replace")[-2000:])
     return 1

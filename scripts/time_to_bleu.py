@@ -1,13 +1,13 @@
-"""Wall clock until validation first reaches a BLEU: the same recipe by plain loops in float32, and as it is trained.
+"""Wall clock until validation first reaches a BLEU: the reference loops in float32, and the training as it is.
 
     python scripts/time_to_bleu.py OUT --bleu 34 +experiment=multi30k data=files data.src=de data.tgt=en \\
         data.train=multi30k/train data.valid=multi30k/val trainer.max_minutes=null trainer.max_updates=3500
 
-    plain   the loops as the papers write them, keys once a sentence, differentiated by autograd; float32
-    fast    what training runs
+    plain   the reference loops, differentiated by autograd; float32
+    fast    the training as users run it
 
-Runs go to OUT/plain and OUT/fast, one after the other; --way takes one of them alone. Seconds count from the start of
-the process, so reading the corpus and validating are in them.
+Runs go to OUT/plain and OUT/fast, one after the other; --variant runs one of them alone. Seconds count from the
+start of the process, so reading the corpus and validating are in them.
 """
 
 import argparse
@@ -19,16 +19,16 @@ import time
 from pathlib import Path
 from unittest.mock import patch
 
-WAYS = {"plain": ["precision=fp32"], "fast": []}
+VARIANTS = {"plain": ["precision=fp32"], "fast": []}
 
 
 def train_plainly(overrides: list[str]) -> None:
-    from nmt import build  # the parent has no need of torch
+    from nmt import build  # here, as the parent process does not need torch
     from nmt.acceleration.fused import FusedLoops
     from nmt.model.loops import ReferenceLoops
 
     class PlainLoops(ReferenceLoops):
-        """Validation searches as it does in the other run."""
+        """The reference loops in training; validation searches as in the other run."""
 
         def for_inference(self, model, *, fold_memory: bool, rescore_top_k: int):
             return FusedLoops().for_inference(model, fold_memory=fold_memory, rescore_top_k=rescore_top_k)
@@ -38,42 +38,44 @@ def train_plainly(overrides: list[str]) -> None:
         runpy.run_module("nmt.train", run_name="__main__")
 
 
-def measure(way: str, out: Path, overrides: list[str]) -> list[tuple[float, int, float]]:
+def measure(variant: str, out: Path, overrides: list[str]) -> list[tuple[float, int, float]]:
     """(seconds, updates, BLEU) of each validation."""
-    command = ["-m", "nmt.train"] if way == "fast" else [__file__, "--plainly"]
+    command = ["-m", "nmt.train"] if variant == "fast" else [__file__, "--plainly"]
     begun = time.monotonic()
-    child = subprocess.Popen([sys.executable, *command, *overrides, *WAYS[way], f"run={out / way}"])
-    metrics, seen = out / way / "metrics.jsonl", []
+    child = subprocess.Popen([sys.executable, *command, *overrides, *VARIANTS[variant], f"run={out / variant}"])
+    metrics, validations = out / variant / "metrics.jsonl", []
     while True:
         over = child.poll() is not None
         found = []
         for line in metrics.read_text().splitlines(keepends=True) if metrics.exists() else []:
             if line.endswith("\n") and (entry := json.loads(line))["kind"] == "valid":
                 found.append(entry)
-        seen += [(time.monotonic() - begun, entry["update"], entry["bleu"]) for entry in found[len(seen) :]]
+        validations += [
+            (time.monotonic() - begun, entry["update"], entry["bleu"]) for entry in found[len(validations) :]
+        ]
         if over:
             break
         time.sleep(0.5)
     if child.returncode:
-        sys.exit(f"{way} ended with {child.returncode}")
-    return seen
+        sys.exit(f"{variant} ended with {child.returncode}")
+    return validations
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--bleu", type=float, default=34.0)
-    parser.add_argument("--way", choices=WAYS, help="only this one")
-    parser.add_argument("overrides", nargs="*", help="what python -m nmt.train takes")
+    parser.add_argument("--variant", choices=VARIANTS, help="only this one")
+    parser.add_argument("overrides", nargs="*", help="settings of python -m nmt.train")
     options = parser.parse_intermixed_args()
     table = []
-    for way in [options.way] if options.way else WAYS:
-        validations = measure(way, options.out, options.overrides)
+    for variant in [options.variant] if options.variant else VARIANTS:
+        validations = measure(variant, options.out, options.overrides)
         reached = next((entry for entry in validations if entry[2] >= options.bleu), None)
         when = f"{reached[0] / 60:.1f} min, update {reached[1]}" if reached else "not reached"
         seconds, updates, bleu = validations[-1]
         table.append(
-            f"{way:6} BLEU {options.bleu:g}: {when:28} {updates} updates: {seconds / 60:.1f} min, BLEU {bleu:.2f}"
+            f"{variant:6} BLEU {options.bleu:g}: {when:28} {updates} updates: {seconds / 60:.1f} min, BLEU {bleu:.2f}"
         )
     print("\n".join(table))
 

@@ -29,6 +29,8 @@ TGT = ["KI DO BA", "ME LU", "", "", "BA KI", "BA DO LU ME"]
 PAIRS = ["src=text.de", "tgt=text.en", "device=cpu"]
 RUN = ["checkpoint=RUN", *PAIRS]
 
+pytestmark = pytest.mark.slow  # whole commands, on a model that is trained first
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
@@ -104,6 +106,7 @@ def test_the_posterior_has_matrices_of_its_own_and_the_same_scores(trained, tmp_
         assert not np.allclose(a["0"], b["0"])
 
 
+@pytest.mark.slow
 def test_two_directions_make_one_set_of_links_and_one_matrix(trained, tmp_path):
     both = [*RUN, "reverse=BACK"]
     forward = call(trained, "align", *RUN, f"soft_alignment={tmp_path}/there.npz").out.splitlines()
@@ -143,6 +146,7 @@ def test_gold_links_of_either_direction_and_format_are_the_same_links(trained):
     assert call(trained, "align", *RUN, "gold=gold.wa").out == rates
 
 
+@pytest.mark.slow
 def test_every_input_may_be_a_pipe(trained, tmp_path):
     """A named pipe, and /dev/fd/N as the shell's <(command) gives it, hold their content once."""
 

@@ -12,25 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.commands import Ended, call, environment, process
+from tests.support.commands import TINY_TRAINING, Ended, call, environment, process
 
 FILES = ["data=files", "data.src=de", "data.tgt=en", "data.train=train", "data.valid=valid", "device=cpu"]
 TINY = [
     "tokenizer.model_type=bpe",
     "tokenizer.vocab_size=40",
-    "tokenizer.byte_fallback=false",
-    "batch.size=400",
-    "model.encoder.hidden=12",
-    "model.encoder.embedding=12",
-    "model.decoder.hidden=24",
-    "model.decoder.embedding=12",
-    "model.decoder.readout=12",
-    "model.attention.size=12",
-    "optim.lr=1e-2",
-    "optim.schedule.warmup=1",
+    *TINY_TRAINING,
 ]
 SYLLABLES = ["ba", "do", "ki", "lu", "me"]
 LINES = 12
+
+pytestmark = pytest.mark.slow  # whole commands, on a model that is trained first
 
 
 def write_pairs(prefix: Path, count: int, seed: int) -> None:
@@ -267,6 +260,7 @@ def test_alignments_and_pictures_lie_beside_the_text(trained, tmp_path):
     assert {path.name for path in (tmp_path / "pictures").iterdir()} <= {"0.png", "2.png"}
 
 
+@pytest.mark.slow
 def test_line_ends_marks_and_odd_spaces_do_not_shift_the_pairing(trained, tmp_path):
     """A byte order mark, CRLF, and inside a line tabs and what Unicode calls a line separator."""
     for suffix in ("de", "en"):

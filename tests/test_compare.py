@@ -58,6 +58,7 @@ def refused(call):
     return lambda *words: call(*words).mistake
 
 
+@pytest.mark.slow
 def test_two_runs_are_scored_tested_and_drawn(tmp_path, call):
     write_run(tmp_path / "one", GOOD)
     write_run(tmp_path / "two", BAD, name="rnnencdec")

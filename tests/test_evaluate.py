@@ -81,6 +81,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 # Gold links
 
 
+@pytest.mark.slow
 def test_gold_links_of_every_format_and_direction_give_the_same_error_rate(run, tmp_path):
     expected = rates(run("out=out"))
     write(tmp_path / "back", SRC, TGT, BACK)
@@ -188,6 +189,7 @@ def test_of_another_model_in_the_same_folder_nothing_of_the_first_is_left(run, t
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
 
 
+@pytest.mark.slow
 def test_two_test_sets_of_one_name_have_two_evaluations(run, trained, tmp_path):
     write(tmp_path / "one" / "same", SRC, TGT)
     write(tmp_path / "other" / "same", SRC[::-1], TGT[::-1])
@@ -220,6 +222,7 @@ def test_every_picture_that_is_named_was_drawn(run, tmp_path):
     assert "1 of them" in ended.out
 
 
+@pytest.mark.slow
 def test_a_line_of_ten_thousand_words_gets_no_dense_matrix(run, tmp_path):
     write(tmp_path / "long", ["ba", " ".join(["do"] * 10_000), "ki"], ["BA", "DO", "KI"], ["0-0", "9999-0", "0-0"])
     ended = run("data.test=long", "out=out", "heatmaps=3")

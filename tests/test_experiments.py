@@ -59,6 +59,7 @@ def test_an_experiment_composes_builds_and_bears_its_name(experiment):
     assert "# Claim: " in claim
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 @pytest.mark.parametrize("preset", ["demo", "base", "large"])
 def test_an_experiment_can_have_any_size_of_ours(experiment, preset):
@@ -224,6 +225,7 @@ def write_hub_corpus(folder: Path, src: str, tgt: str, *, nested: bool) -> None:
                 file.write(json.dumps({"translation": pair} if nested else pair) + "\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("corpus", "src", "tgt", "nested"),
     [

@@ -159,6 +159,7 @@ def test_an_output_over_an_input_or_another_output_is_refused_and_nothing_is_los
     assert tree(folder) == before
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("words", ["out=text.de < text.de", "in=text.de >> text.de", "alignments=text.de < text.de"])
 def test_a_redirected_stream_is_an_input_or_output_too(folder, words):
     ended = shell(folder, f"nmt.translate checkpoint=RUN device=cpu {words}")
@@ -170,6 +171,7 @@ def test_a_redirected_stream_is_an_input_or_output_too(folder, words):
 # Gzip and standard streams
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["packed.gz", "packed"])
 def test_gzip_is_read_wherever_text_is(folder, name):
     for each in ("text.de", "text.en", "gold"):
@@ -220,6 +222,7 @@ def test_a_gzip_output_that_was_cut_off_is_continued(folder, cut):
     assert {name: gzip.decompress((folder / name).read_bytes()) for name in whole} == whole
 
 
+@pytest.mark.slow
 def test_a_dash_is_standard_input_and_output(folder):
     text = (folder / "text.de").read_bytes()
     plain = call(folder, "translate", *RUN, stdin=text)
@@ -233,6 +236,7 @@ def test_a_dash_is_standard_input_and_output(folder):
     assert not (folder / "-").exists()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "said"),
     [
@@ -246,6 +250,7 @@ def test_a_closed_stream_that_is_needed_is_one_line(folder, command, said):
     assert said in Ended(ended.code, ended.out, ended.err).mistake
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "written"),
     [
@@ -270,6 +275,7 @@ def test_a_closed_stream_that_is_not_needed_is_no_mistake(folder, command, writt
 # Full disks, places that cannot be written, odd paths
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 @pytest.mark.parametrize(
     ("command", "said"),

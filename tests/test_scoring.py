@@ -17,6 +17,7 @@ from nmt.analysis import evaluation
 from nmt.analysis.metrics import METRICS, Metric
 from nmt.cli import run_command
 from nmt.config.schema import CompareConfig, EvaluateConfig, TrainConfig
+from tests.support.commands import TINY_TRAINING
 
 COMMANDS = {
     "train": (train.main, TrainConfig),
@@ -42,16 +43,7 @@ TINY = [
     "device=cpu",
     "tokenizer.model_type=char",
     "tokenizer.vocab_size=40",
-    "tokenizer.byte_fallback=false",
-    "batch.size=400",
-    "model.encoder.hidden=12",
-    "model.encoder.embedding=12",
-    "model.decoder.hidden=24",
-    "model.decoder.embedding=12",
-    "model.decoder.readout=12",
-    "model.attention.size=12",
-    "optim.lr=1e-2",
-    "optim.schedule.warmup=1",
+    *TINY_TRAINING,
     "trainer.max_updates=10",
     "trainer.max_epochs=null",
     "trainer.max_minutes=null",

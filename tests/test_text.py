@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import nmt
 
 ODD = [
@@ -51,6 +53,7 @@ def mistake(ended: subprocess.CompletedProcess) -> str:
     return lines[0].removeprefix("error: ")
 
 
+@pytest.mark.process
 def test_a_set_to_score_that_is_blank_throughout_is_refused(tmp_path):
     for name, lines in (("train", "one two three\n" * 30), ("blank", "\n" * 5)):
         for side in ("xx", "yy"):

@@ -52,7 +52,7 @@ def _needs(keys: str, acts: Callable[[Any], bool], needed: str) -> Rule:
 _TRAIN = (
     Rule(
         "decode.* model.encoder.* model.decoder.* model.attention.* model.tied_embeddings model.initialization "
-        "model.transformer.* loss.* subword_regularization.* guided_alignment.* data.bleu_tokenizer trainer.valid_beam trainer.valid_sentences "
+        "model.transformer.* loss.* guided_alignment.* data.bleu_tokenizer trainer.valid_beam trainer.valid_sentences "
         "fused_kernels cuda_graphs",
         lambda c: c.model.kind is ModelKind.translator,
         "model.kind=aligner has no encoder, decoder, attention or search; leave {key} out",
@@ -185,7 +185,7 @@ _TRAIN = (
     Rule(
         "tokenizer.vocab_size",
         lambda c: c.tokenizer.joint or not (c.tokenizer.src_vocab_size and c.tokenizer.tgt_vocab_size),
-        "tokenizer.src_vocab_size and tokenizer.tgt_vocab_size say all; leave {key} out",
+        "tokenizer.src_vocab_size and tokenizer.tgt_vocab_size give both sizes; leave {key} out",
     ),
     _needs("data.name data.config", lambda c: c.data.kind is DataKind.hub, "data=hub"),
     _needs(
@@ -259,7 +259,7 @@ _SALIENCY = (
         lambda c: not c.tgt,
         "tgt= gives the translations, so nothing is searched; leave {key} out",
     ),
-    Rule("decode.nbest", lambda c: c.decode.nbest == 1, "the best translation alone is looked at; leave {key} out"),
+    Rule("decode.nbest", lambda c: c.decode.nbest == 1, "only the best translation is explained; leave {key} out"),
 )
 _RULES = {
     TrainConfig: _TRAIN,
@@ -296,8 +296,8 @@ def refuse_unused(config: Any, overrides: list[str], rules: Iterable[Rule] = ())
     for rule in (*_RULES.get(type(config), ()), *rules):
         for key in rule.keys.split():
             for name in fnmatch.filter(names, key):
-                if _asks(value := _at(config, name)) and not rule.acts(config):
-                    raise ValueError(f"{name}={told(value)} has no effect: {rule.advice.format(key=name)}")
+                if _is_set(value := _at(config, name)) and not rule.acts(config):
+                    raise ValueError(f"{name}={shown(value)} has no effect: {rule.advice.format(key=name)}")
     if isinstance(config, TrainConfig):
         _refuse_idle_trainer(config)
 
@@ -325,8 +325,8 @@ def _refuse_idle_trainer(config: TrainConfig) -> None:
 
 
 def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[str]) -> None:
-    """For init=: raises ValueError where the command line asks for another model or tokenizer than the `own` of the
-    checkpoint that the run starts from. Dropout may differ.
+    """For finetune_from=: raises ValueError where the command line sets a model or tokenizer other than `own`, the
+    checkpoint's. Dropout may differ.
     """
     if own.model.kind is not config.model.kind:
         raise ValueError(
@@ -341,16 +341,16 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
     for key in keys:
         if key.split(".")[0] not in ("model", "tokenizer") or key.endswith("dropout"):
             continue
-        theirs, asked = _at(own, key), _at(config, key)
-        if asked != theirs:
+        saved, wanted = _at(own, key), _at(config, key)
+        if wanted != saved:
             raise ValueError(
-                f"{key}={told(asked)} has no effect with finetune_from={config.finetune_from}, whose model and "
+                f"{key}={shown(wanted)} has no effect with finetune_from={config.finetune_from}, whose model and "
                 "tokenizer are taken and "
-                f"which has {key}={told(theirs)}; leave it out, choose what fits, or train without finetune_from="
+                f"which has {key}={shown(saved)}; leave it out, choose what fits, or train without finetune_from="
             )
 
 
-def _asks(value: object) -> bool:
+def _is_set(value: object) -> bool:
     return value is not None and value is not False
 
 
@@ -360,7 +360,7 @@ def _at(config: Any, key: str) -> Any:
     return config
 
 
-def told(value: Any) -> str:
+def shown(value: Any) -> str:
     value = getattr(value, "value", value)
     if isinstance(value, Iterable) and not isinstance(value, str):
         return f"[{','.join(map(str, value))}]"

@@ -1,7 +1,7 @@
 """Settings of search without effect, which depend on how the run's validations search."""
 
 from nmt.config.schema import DecodeConfig, DecodeOverrides, ModelConfig
-from nmt.config.unused import told
+from nmt.config.unused import shown
 from nmt.decoding.options import LengthPenalty
 from nmt.model.hard_attention import AttentionChoice
 
@@ -24,18 +24,18 @@ def refuse_unused_search(overrides: DecodeOverrides, decode: DecodeConfig, model
     for key in ("length_penalty", "length_penalty_alpha", "coverage_penalty"):
         if key in asked and decode.beam == 1 and not decode.sampling:
             raise ValueError(
-                f"decode.{key}={told(asked[key])} has no effect: decode.beam=1 has one hypothesis and nothing to "
+                f"decode.{key}={shown(asked[key])} has no effect: decode.beam=1 has one hypothesis and nothing to "
                 f"compare; try a wider beam, or leave decode.{key} out"
             )
         if key in asked and decode.sampling and decode.nbest == 1:
             raise ValueError(
-                f"decode.{key}={told(asked[key])} has no effect: it is part of a score, and decode.sampling=true "
+                f"decode.{key}={shown(asked[key])} has no effect: it is part of a score, and decode.sampling=true "
                 f"draws one translation without comparing scores; leave decode.{key} out"
             )
     for key in ("temperature", "top_k", "top_p", "sampling_seed"):
         if key in asked and not decode.sampling:
             raise ValueError(
-                f"decode.{key}={told(asked[key])} has no effect: it needs decode.sampling=true; give that too, or "
+                f"decode.{key}={shown(asked[key])} has no effect: it needs decode.sampling=true; give that too, or "
                 f"leave decode.{key} out"
             )
     if "diverse_beam_strength" in asked and decode.diverse_beam_groups == 1:

@@ -182,7 +182,7 @@ def test_a_setting_of_training_that_can_have_no_effect_is_refused_with_what_to_d
         (
             "saliency",
             ["src=x", "decode.nbest=2"],
-            "decode.nbest=2 has no effect: the best translation alone is looked at",
+            "decode.nbest=2 has no effect: only the best translation is explained",
         ),
     ],
 )
@@ -220,6 +220,7 @@ def test_a_setting_that_acts_is_taken(ask, words):
     assert (heard.code, heard.err) == (0, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("experiment", "preset"), itertools.product(EXPERIMENTS, PRESETS))
 def test_what_an_experiment_and_a_preset_set_is_never_refused(experiment, preset):
     words = [f"+experiment={experiment}", f"preset={preset}", "tokenizer.joint=true"]

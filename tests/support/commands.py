@@ -27,6 +27,20 @@ SCHEMAS = {
     "saliency": schema.SaliencyConfig,
 }
 
+# Of a model that trains in a second on a few lines.
+TINY_TRAINING = [
+    "tokenizer.byte_fallback=false",
+    "batch.size=400",
+    "model.encoder.hidden=12",
+    "model.encoder.embedding=12",
+    "model.decoder.hidden=24",
+    "model.decoder.embedding=12",
+    "model.decoder.readout=12",
+    "model.attention.size=12",
+    "optim.lr=1e-2",
+    "optim.schedule.warmup=1",
+]
+
 
 class Ended(NamedTuple):
     """How a command ended: its exit status and what it printed."""

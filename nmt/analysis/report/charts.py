@@ -10,7 +10,7 @@ from nmt.analysis.series import Series
 
 WIDTH, HEIGHT = 300, 190  # user units, about a pixel each
 LEFT, RIGHT, TOP, BOTTOM = 40, 8, 12, 34
-MAX_POINTS = 300  # of a line: more than these cannot be told apart at this width
+MAX_POINTS = 300  # of a line: more would overlap at this width
 
 
 class Tick(NamedTuple):
@@ -37,7 +37,7 @@ class ChartLine(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A bar from the ground up: its value above it, what it counts below it."""
+    """A bar: `value` stands above it, `label` below it; `note` says how many sentences it counts."""
 
     x: float
     y: float

@@ -6,7 +6,7 @@ const OTHER = { hypothesis: "reference", reference: "hypothesis" };
 const END = "⟨end⟩";
 const HINT = "Point at a word, or move to it with Tab and the arrow keys, to see its attention; a source word shows which words "
   + "attend to it.";
-const MIN_SENTENCES = 0.05; // a smaller share is neither tinted as lit nor told
+const MIN_SENTENCES = 0.05; // a smaller share is neither highlighted nor named in the sentence
 const at = (id) => document.getElementById(id);
 
 let order = []; // the sentences, sorted
@@ -130,11 +130,11 @@ function choose(place, focus = false) {
 
 function draw() {
   at("heading").textContent = `Sentence ${sentence.number + 1}`;
-  const told = [["chrF", sentence.chrf.toFixed(1)], ["score", minus(sentence.hypothesis.score, 2)],
+  const parts = [["chrF", sentence.chrf.toFixed(1)], ["score", minus(sentence.hypothesis.score, 2)],
     ["reference's score", minus(sentence.reference.score, 2)]];
-  if (data.attention) told.push(["disagreement", (100 * sentence.disagreement).toFixed(0)]);
-  if (data.gold) told.push(["alignment error", percent(sentence.aer)]);
-  at("measures").replaceChildren(...told.map(([name, value]) =>
+  if (data.attention) parts.push(["disagreement", (100 * sentence.disagreement).toFixed(0)]);
+  if (data.gold) parts.push(["alignment error", percent(sentence.aer)]);
+  at("measures").replaceChildren(...parts.map(([name, value]) =>
     element("div", {}, element("dt", {}, name), element("dd", {}, value))));
   for (const side of SIDES) {
     const apart = new Set(side === "src" ? [] : sentence[side].apart);
@@ -199,8 +199,8 @@ function tell({ side, i }, shares, gold) {
     const by = ["hypothesis", "reference"].map((each) => `${each}: ${strongest(each, shares[each])}`).join("; ");
     return `${word} is attended to by, in the ${by}.` + (i < sentence.src.length ? goldWords("reference") : "");
   }
-  const told = `“${wordsOf(side)[i]}” attends to ${strongest("src", shares.src)}.`;
-  return told + (side === "reference" ? goldWords("src") : "");
+  const text = `“${wordsOf(side)[i]}” attends to ${strongest("src", shares.src)}.`;
+  return text + (side === "reference" ? goldWords("src") : "");
 }
 
 // ---- pointer and keyboard

@@ -20,7 +20,7 @@ from nmt.analysis.alignment import (
 )
 from nmt.analysis.metrics import sentence_chrf
 
-FIRST = 100  # of the test set, whatever they are like: the same for every run
+FIRST = 100  # sentences of the test set, shown for every run
 WORST = 100  # of the others, those with the lowest chrF
 LONGEST = 100  # words on a side: the matrices of longer sentences would make the page too large
 
@@ -35,7 +35,7 @@ class SelectedSentence(NamedTuple):
 
 
 class Selection:
-    """Chooses which sentences a page shows, from a stream of translations; keeps only those in memory.
+    """Chooses which sentences a page shows, from a stream of translations. Only those stay in memory.
 
     They are the first `first`, and of the others the `worst` with the lowest chrF. Sentences with more than `longest`
     words on a side are left out, and counted in `too_long`. encode: the pieces of a reference, for text without spaces,
@@ -56,7 +56,7 @@ class Selection:
         self._worst: list[tuple[float, int, SelectedSentence]] = []  # a heap: the best of the worst on top
 
     def observe(self, translations: Iterable[TranslationLike], references: Sequence[str]) -> Iterator[TranslationLike]:
-        """Passes the translations on, which are in the order of the references."""
+        """Yields the translations unchanged; they are in the order of the references."""
         for number, (translation, reference) in enumerate(zip(translations, references, strict=True)):
             self.seen += 1
             shown = by_piece(translation) if self.encode else translation
@@ -79,7 +79,7 @@ class Selection:
         return self._first + sorted(selected for _, _, selected in self._worst)
 
     def __str__(self) -> str:
-        """Which ones they are, for the reader."""
+        """Which sentences the page shows, as its text."""
         words = "pieces" if self.encode else "words"
         long = f", without the {self.too_long:,} of more than {self.longest} {words}" if self.too_long else ""
         by = " The text has no spaces, so it is shown by piece." if self.encode else ""
@@ -92,7 +92,7 @@ class Selection:
 
 
 def describe(selected: SelectedSentence, forced: TranslationLike, gold: GoldLinks | None) -> dict:
-    """What the page needs to know of a sentence, in plain data for JSON.
+    """The data of a sentence that the page shows, as plain data for JSON.
 
     forced: the reference by forced decoding. gold: links of source and reference, where there are any.
     """
@@ -120,7 +120,7 @@ def describe(selected: SelectedSentence, forced: TranslationLike, gold: GoldLink
 
 
 def _with_columns(translation: TranslationLike) -> WordAttention:
-    """The attention of a sentence, which is not long, with a column of zeros for each source word if none was kept."""
+    """The attention of a sentence, with a column of zeros for each source word where the weights were not stored."""
     weights, eos = word_attention(translation)
     if not weights.size:
         weights = np.zeros((len(translation.tgt_words), len(translation.src_words)), np.float32)
@@ -133,7 +133,7 @@ def _side(translation: TranslationLike, attention: WordAttention, shared: list[i
     return {
         "words": translation.tgt_words,
         "apart": sorted(set(range(len(translation.tgt_words))) - set(shared)),
-        # Of hypothesis and reference alike, so that one can see which one the model prefers.
+        # Of hypothesis and reference alike: their scores show which one the model prefers.
         "score": round(score, 3) if math.isfinite(score) else None,
         "weights": _quantized(np.column_stack([attention.weights, attention.eos])),
         "links": word_links(translation),
