@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "nmt"
-COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency"}
+COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency", "serve"}
 
 # A package may import from itself and from the packages named here.
 ALLOWED = {
@@ -24,7 +24,9 @@ ALLOWED = {
     "checkpoint": {"data", "runtime"},
     "runtime": set(),
     "training": {"acceleration", "bounds", "data", "model", "analysis", "decoding", "checkpoint", "runtime"},
-    "config": {"bounds", "acceleration", "data", "model", "analysis", "decoding", "training", "runtime"},
+    "documents": set(),
+    "server": {"bounds", "data", "analysis", "decoding", "documents"},
+    "config": {"bounds", "acceleration", "data", "model", "analysis", "decoding", "training", "server", "runtime"},
     "cli": {"config", "runtime"},
     "build": {
         *("data", "demo_corpus", "model", "acceleration", "analysis", "decoding"),

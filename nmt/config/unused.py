@@ -18,6 +18,7 @@ from nmt.config.schema import (
     DecoderKind,
     EvaluateConfig,
     SaliencyConfig,
+    ServeConfig,
     TrainConfig,
     TranslateConfig,
 )
@@ -159,12 +160,20 @@ _SALIENCY = (
     ),
     Rule("decode.nbest", lambda c: c.decode.nbest == 1, "the best translation alone is looked at; leave {key} out"),
 )
+_SERVE = (
+    Rule(
+        "decode.nbest",
+        lambda c: c.decode.nbest == 1,
+        "each request says how many alternatives it wants; leave {key} out",
+    ),
+)
 _RULES = {
     TrainConfig: _TRAIN,
     EvaluateConfig: _EVALUATE,
     TranslateConfig: _TRANSLATE,
     AlignConfig: _ALIGN,
     SaliencyConfig: _SALIENCY,
+    ServeConfig: _SERVE,
 }
 
 

@@ -90,7 +90,7 @@ def _force_batch(model, stepper, tokenizer, batch: list[_Given], score: bool) ->
     tgt_out, _ = pad([given.tgt for given in batch])
     src, src_lengths, tgt_in, tgt_out = (each.to(model.device) for each in (src, src_lengths, tgt_in, tgt_out))
     features, weights = model.features(src, src_lengths, tgt_in)
-    totals = _log_probs(model, features, tgt_out) if score else [math.nan] * len(batch)
+    totals = token_log_probs(model, features, tgt_out).sum(1).tolist() if score else [math.nan] * len(batch)
     if stepper:
         weights = posterior_attention(stepper, src, src_lengths, tgt_in, tgt_out)
     weights = weights.float().cpu().numpy()
@@ -117,8 +117,8 @@ def log_probs_by_steps(model, src: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> T
     return totals
 
 
-def _log_probs(model, features: Tensor, tgt_out: Tensor) -> list[float]:
-    """features (B, T, R), tgt_out (B, T) -> of each sentence; a (B, T, V) tensor never exists."""
+def token_log_probs(model, features: Tensor, tgt_out: Tensor) -> Tensor:
+    """features (B, T, R), tgt_out (B, T) -> (B, T) in float64, 0 on padding; a (B, T, V) tensor never exists."""
     is_token = tgt_out != PAD
     targets = tgt_out[is_token]
     found = [
@@ -126,7 +126,7 @@ def _log_probs(model, features: Tensor, tgt_out: Tensor) -> list[float]:
         for rows, ids in zip(features[is_token].split(CHUNK), targets.split(CHUNK), strict=True)
     ]
     each = torch.zeros(tgt_out.shape, dtype=torch.float64, device=tgt_out.device)
-    return each.masked_scatter(is_token, torch.cat(found).double()).sum(1).tolist()
+    return each.masked_scatter(is_token, torch.cat(found).double())
 
 
 def _without_weights(tokenizer, given: _Given) -> Translation:

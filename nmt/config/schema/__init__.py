@@ -11,6 +11,7 @@ from nmt.config.schema.commands import (
     ForcedConfig,
     HeatmapUnits,
     SaliencyConfig,
+    ServeConfig,
     TestConfig,
     TranslateConfig,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "HeatmapUnits",
     "ModelConfig",
     "SaliencyConfig",
+    "ServeConfig",
     "TestConfig",
     "TokenizerConfig",
     "TrainConfig",
@@ -51,6 +53,7 @@ _COMMANDS = {
     "align": AlignConfig,
     "compare": CompareConfig,
     "saliency": SaliencyConfig,
+    "serve": ServeConfig,
 }
 for _name, _schema in _COMMANDS.items():
     ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)

@@ -1,7 +1,8 @@
-"""Options of the commands that open a run: evaluate, translate, align, saliency, compare."""
+"""Options of the commands that open a run: evaluate, translate, align, saliency, compare, serve."""
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from nmt.analysis.alignment import Symmetrization
 from nmt.analysis.metrics import MAIN_METRIC, METRICS
@@ -11,6 +12,7 @@ from nmt.config.paths import CACHE_FILES, RUN_FILES, STREAM, PathKey, Use, path_
 from nmt.config.schema.data import DataKind
 from nmt.config.schema.decoding import DecodeOverrides
 from nmt.runtime.device import DeviceName, Precision
+from nmt.server.limits import ServerLimits
 
 # What the commands write into their folders, and what compare reads.
 EVALUATION_OUTPUTS = (
@@ -232,3 +234,32 @@ class CompareConfig:
         positive_int(width=self.width)
         between(40, MAX_COUNT, {"samples": self.samples})
         one_of(TOKENIZERS, bleu_tokenizer=self.bleu_tokenizer)
+
+
+@dataclass
+class ServeConfig:
+    """What `python -m nmt.serve` takes."""
+
+    # A run, or a list of them; checked below, as OmegaConf has no such union.
+    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)
+    host: str = "127.0.0.1"
+    port: int = 5000
+    limits: ServerLimits = field(default_factory=ServerLimits)
+    decode: DecodeOverrides = field(default_factory=DecodeOverrides)
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        positive_int(threads=self.threads)
+        between(0, 65535, {"port": self.port})
+        if not all(isinstance(run, str) for run in self.runs):
+            raise ValueError(f"checkpoint={self.checkpoint!r}: give a run folder, or a list of such")
+        if not self.runs:
+            raise ValueError("checkpoint= is not set: give a run folder, such as checkpoint=runs/bahdanau/...")
+
+    @property
+    def runs(self) -> list[str]:
+        """The runs of `checkpoint`."""
+        runs = [self.checkpoint] if isinstance(self.checkpoint, str) else self.checkpoint or []
+        return list(runs) if isinstance(runs, list) else [runs]
