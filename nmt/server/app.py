@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 from nmt.server import contract
 from nmt.server.errors import Refusal
 from nmt.server.handlers import Handlers
+from nmt.server.page import add_page
 
 log = logging.getLogger("nmt")
 
@@ -41,6 +42,7 @@ def create_app(handlers: Handlers) -> FastAPI:
         app.add_api_route(path, handler, methods=["POST"], response_class=JSONResponse, **about)
     app.add_api_route("/languages", handlers.languages, responses={200: {"model": list[contract.Language]}})
     app.add_api_route("/health", handlers.health, responses={200: {"model": contract.Health}})
+    add_page(app)
     app.add_exception_handler(Refusal, _refused)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _gone)

@@ -27,7 +27,9 @@ class TranslateRequest(BaseModel):
     source: str = Field(description="The language of the texts; auto: the one that this server translates from")
     target: str = Field(description="The language to translate to")
     format: Literal["text", "html"] = "text"
-    alternatives: Annotated[int, Field(ge=0)] = Field(0, description="How many further translations are wanted")
+    alternatives: Annotated[int, Field(ge=0)] = Field(
+        0, description="The most further translations; there may be fewer"
+    )
     attention: bool = Field(False, description="Add words, links, attention and log-probabilities (format text only)")
     api_key: str | None = Field(None, description="Ignored: this server has no keys")
 

@@ -30,8 +30,6 @@ class Handlers:
         texts = [body.q] if isinstance(body.q, str) else body.q
         self._check_characters(texts)
         model = self._directions.find(body.source, body.target)
-        if body.alternatives >= model.nbest:
-            raise Refusal(400, f"Invalid request: alternatives parameter must be <= {model.nbest - 1}")
         answers = await self._translate(request, model, texts, body)
         if body.source == "auto":
             for answer in answers:

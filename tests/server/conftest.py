@@ -17,11 +17,14 @@ from tests.support.http import Client
 def runs(tiny, tmp_path_factory) -> tuple[Path, Path]:
     """Two runs: de to en, and back."""
     folder = tmp_path_factory.mktemp("served")
-    for name, sides in (("there", ["data.src=de", "data.tgt=en"]), ("back", ["data.src=en", "data.tgt=de"])):
+    for name, updates, *sides in (
+        ("there", 120, "data.src=de", "data.tgt=en"),
+        ("back", 10, "data.src=en", "data.tgt=de"),
+    ):
         ended = call(
             folder,
             "train",
-            *tiny.settings(folder / name, trainer__max_updates=120, trainer__save_every=0),
+            *tiny.settings(folder / name, trainer__max_updates=updates, trainer__save_every=0),
             *sides,
             "device=cpu",
         )
