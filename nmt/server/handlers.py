@@ -1,13 +1,15 @@
 """What is done for each path."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
 from nmt.data.corpus import Pair
+from nmt.documents.html import HtmlDocument
 from nmt.server import translation
 from nmt.server.bodies import read_fields, wait_for
 from nmt.server.contract import AlignRequest, DetectRequest, TranslateRequest, read_body
@@ -42,6 +44,8 @@ class Handlers:
         self, request: Request, model: PairModel, texts: Sequence[str], body: TranslateRequest
     ) -> list[dict[str, Any]]:
         """The fields of the answer for each text."""
+        if body.format == "html":
+            return await self._translate_html(request, model, texts, body)
         split = [translation.split(text, model.src, model.tgt) for text in texts]
         lines = [translation.sentences(text) for text in split]
         work = model.explain if body.attention else model.translate
@@ -49,12 +53,34 @@ class Handlers:
         answers = []
         for text, own, results in zip(split, lines, translation.shared_out(found, lines), strict=True):
             nbest = [each.nbest if isinstance(each, Explained) else each for each in results]
-            answer: dict[str, Any] = {"translatedText": translation.join(text, nbest)}
-            if body.alternatives:
-                answer["alternatives"] = translation.alternatives(text, nbest, body.alternatives)
+            render = partial(translation.join, text, nbest)
+            answer = _rendered(render, nbest, body.alternatives)
             if body.attention:
                 answer["attention"] = [translation.describe(*each) for each in zip(own, results, strict=True)]
             answers.append(answer)
+        return answers
+
+    async def _translate_html(
+        self, request: Request, model: PairModel, texts: Sequence[str], body: TranslateRequest
+    ) -> list[dict[str, Any]]:
+        """The same for HTML."""
+        if not model.has_attention:
+            raise Refusal(
+                400, "html format is not supported: its tags follow attention, which this model does not have"
+            )
+        if body.attention:
+            raise Refusal(400, "Invalid request: attention parameter: it is for text, and format is html")
+        try:
+            documents = [HtmlDocument(text, model.src) for text in texts]
+        except ValueError as error:
+            raise Refusal(400, f"Invalid request: {error}") from None
+        lines = [document.sentences for document in documents]
+        found = await self._work(request, model.translate_with_links, [line for each in lines for line in each])
+        spaced = translation.needs_space(model.src, model.tgt)
+        answers = []
+        for document, nbest in zip(documents, translation.shared_out(found, lines), strict=True):
+            render = partial(translation.render_html, document, nbest, spaced=spaced)
+            answers.append(_rendered(render, nbest, body.alternatives))
         return answers
 
     async def align(self, request: Request) -> JSONResponse:
@@ -99,6 +125,14 @@ class Handlers:
         size = sum(map(len, texts))
         if size > self._limits.characters:
             raise Refusal(400, f"Invalid request: request ({size}) exceeds text limit ({self._limits.characters})")
+
+
+def _rendered(render: Callable[[int], str], nbest: Sequence[Any], alternatives: int) -> dict[str, Any]:
+    """The fields of an answer; render: the text of a rank."""
+    answer: dict[str, Any] = {"translatedText": render(0)}
+    if alternatives:
+        answer["alternatives"] = translation.alternatives(render, nbest, alternatives)
+    return answer
 
 
 def _language(code: str) -> dict[str, Any]:

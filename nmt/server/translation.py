@@ -1,7 +1,7 @@
 """From the texts of a request to lines for the model, and from its translations to the answer."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -10,6 +10,7 @@ import numpy as np
 from nmt.analysis.alignment import word_attention, word_links
 from nmt.analysis.segmentation import BY_SPACES, bleu_tokenizer
 from nmt.decoding.translator import Translation
+from nmt.documents.html import HtmlDocument, Translated
 from nmt.documents.sentences import Part, split_text
 from nmt.server.models import Explained
 
@@ -18,13 +19,17 @@ class Text(NamedTuple):
     """A text of a request, split."""
 
     parts: list[Part]
-    spaced: bool  # whether a space is to be put between sentences that have none, as the source language has none
+    spaced: bool  # see needs_space
 
 
 def split(text: str, src: str, tgt: str) -> Text:
     """src, tgt: the languages of the text and of its translation."""
-    spaced = bleu_tokenizer(src) not in BY_SPACES and bleu_tokenizer(tgt) in BY_SPACES
-    return Text(split_text(text, src), spaced)
+    return Text(split_text(text, src), needs_space(src, tgt))
+
+
+def needs_space(src: str, tgt: str) -> bool:
+    """Whether a space is to be put between sentences that have none, as the source language writes none."""
+    return bleu_tokenizer(src) not in BY_SPACES and bleu_tokenizer(tgt) in BY_SPACES
 
 
 def sentences(text: Text) -> list[str]:
@@ -40,17 +45,29 @@ def join(text: Text, nbest: Sequence[Sequence[Translation]], rank: int = 0) -> s
         if not part.translatable:
             out += part.text
             continue
-        found = next(translated)
-        sentence = found[min(rank, len(found) - 1)].text if rank < len(found) else found[0].text
-        needs_space = text.spaced and out and not out[-1].isspace()
-        out += f" {sentence}" if needs_space else sentence
+        sentence = _of_rank(next(translated), rank).text
+        out += f" {sentence}" if text.spaced and out and not out[-1].isspace() else sentence
     return out
 
 
-def alternatives(text: Text, nbest: Sequence[Sequence[Translation]], wanted: int) -> list[str]:
-    """Up to `wanted` further translations of a text, which differ from its best and from each other."""
-    ranks = range(max(map(len, nbest), default=0))
-    different = dict.fromkeys(join(text, nbest, rank) for rank in ranks)
+def render_html(document: HtmlDocument, nbest: Sequence[Sequence[Translation]], rank: int, *, spaced: bool) -> str:
+    """The same for a document; the translations have attention."""
+    found = [_of_rank(each, rank) for each in nbest]
+    return document.render([Translated(each.text, word_links(each)) for each in found], spaced=spaced)
+
+
+def _of_rank(nbest: Sequence[Translation], rank: int) -> Translation:
+    return nbest[rank] if rank < len(nbest) else nbest[0]
+
+
+def alternatives(render: Callable[[int], str], nbest: Sequence[Sequence[Translation]], wanted: int) -> list[str]:
+    """Up to `wanted` further translations of a text, which differ from its best and from each other.
+
+    render: the text of a rank.
+    """
+    if not wanted:
+        return []
+    different = dict.fromkeys(render(rank) for rank in range(max(map(len, nbest), default=0)))
     return list(islice(different, 1, 1 + wanted))
 
 

@@ -13,6 +13,7 @@ from nmt.config.schema.commands import (
     SaliencyConfig,
     ServeConfig,
     TestConfig,
+    TextFormat,
     TranslateConfig,
 )
 from nmt.config.schema.data import DataConfig, DataKind, TokenizerConfig
@@ -41,6 +42,7 @@ __all__ = [
     "SaliencyConfig",
     "ServeConfig",
     "TestConfig",
+    "TextFormat",
     "TokenizerConfig",
     "TrainConfig",
     "TranslateConfig",

@@ -80,6 +80,13 @@ class EvaluateConfig:
             one_of(list(METRICS), metrics=name)
 
 
+class TextFormat(Enum):
+    """What is translated; the words of ``format``."""
+
+    lines = "lines"
+    html = "html"
+
+
 def _with_in(schema: type) -> type:
     """Adds the key `in`, which people expect beside `out`, and which Python would not let a class declare."""
     schema.__annotations__["in"] = str | None
@@ -96,6 +103,7 @@ class TranslateConfig:
     checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
     out: str | None = path_key(Use.output, dash=True, stream=True)
     append: bool = False
+    format: TextFormat = TextFormat.lines
     decode: DecodeOverrides = field(default_factory=DecodeOverrides)
     alignments: str | None = path_key(Use.output, dash=True)
     heatmaps: str | None = path_key(Use.folder, contents=("*.png",))
@@ -110,6 +118,17 @@ class TranslateConfig:
             raise ValueError("append=true continues the file that out= names: give out=FILE as well")
         if self.append and STREAM in (self.out, self.alignments):
             raise ValueError("append=true continues files, and - is standard output: name a file")
+        if self.format is TextFormat.html:
+            self._check_html()
+
+    def _check_html(self):
+        for name in ("append", "alignments", "heatmaps"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name}= is about lines, and format=html translates a document: leave one of them out"
+                )
+        if self.decode.nbest > 1:
+            raise ValueError("decode.nbest= is about lines, and format=html writes one document: leave it out")
 
     @property
     def source(self) -> str | None:
