@@ -24,7 +24,7 @@ def expected(runs) -> str:
 def test_the_server_translates_html(served, expected):
     answer = served.post("/translate", q=HTML, source="de", target="en", format="html")
     assert answer == (200, {"translatedText": expected})
-    assert expected.count('<br/>') == 1
+    assert expected.count("<br/>") == 1
     assert '<p translate="no">mann</p>' in expected
 
 
