@@ -290,12 +290,20 @@ def translator_of(loaded: Loaded, overrides: DecodeOverrides) -> Translator:
 
     Raises ValueError for what can have no effect.
     """
+    return build_translator(loaded.model, loaded.tokenizer, decoding_of(loaded, overrides))
+
+
+def decoding_of(loaded: Loaded, overrides: DecodeOverrides) -> DecodeConfig:
+    """How an opened run decodes; what `overrides` leaves null is as its validations have it.
+
+    Raises ValueError for what can have no effect.
+    """
     decode = overrides.over(loaded.config.decode)
     refuse_unused_search(overrides, decode, loaded.config.model)
     if decode.coverage_penalty:
         loaded.require_attention(f"decode.coverage_penalty={decode.coverage_penalty}")
     predict_as(loaded.model, decode)
-    return build_translator(loaded.model, loaded.tokenizer, decode)
+    return decode
 
 
 def build_translator(

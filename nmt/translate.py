@@ -11,9 +11,9 @@ from nmt import build
 from nmt.analysis.alignment import pharaoh
 from nmt.analysis.evaluation import draw_translation, word_links
 from nmt.cli import run_command
-from nmt.config.schema import HeatmapUnits, TranslateConfig
+from nmt.config.schema import HeatmapUnits, TextFormat, TranslateConfig
 from nmt.decoding.output_files import OutputFile, truncate_to_common
-from nmt.decoding.translator import Translation
+from nmt.decoding.translator import Translation, Translator
 from nmt.runtime.text_files import STREAM, decode_lines, name_of, open_input, open_output, read_lines
 
 
@@ -24,6 +24,11 @@ def main(config: TranslateConfig, _overrides: list[str]) -> None:
         if wanted:
             loaded.require_attention(f"{key}={wanted}")
     translator = build.translator_of(loaded, config.decode)
+    if config.format is TextFormat.html:
+        loaded.require_attention("format=html")
+        with device.autocast():
+            _translate_html(config, translator, build.languages(loaded.config.data))
+        return
     translator.attention = bool(config.alignments or config.heatmaps)
     terminal = sys.stdin if config.source is None and sys.stdin is not None and sys.stdin.isatty() else None
     with contextlib.ExitStack() as stack:
@@ -64,6 +69,25 @@ def main(config: TranslateConfig, _overrides: list[str]) -> None:
 def _prefixes(config: TranslateConfig) -> Iterator[str]:
     """How the translations of each line begin; without end where it is alike for all."""
     return read_lines(config.prefixes) if config.prefixes else repeat(config.prefix or "")
+
+
+def _translate_html(config: TranslateConfig, translator: Translator, languages: build.Languages) -> None:
+    """Translates a whole document."""
+    try:
+        from nmt.documents.html import HtmlDocument, Translated
+    except ImportError as error:
+        raise ValueError(f"format=html needs {error.name}: pip install 'attention-nmt[serve]'") from None
+    source = config.source or STREAM
+    with open_input(source) as file:
+        html = "".join(f"{line}\n" for line in decode_lines(file, source))
+    try:
+        document = HtmlDocument(html, languages.src)
+    except ValueError as error:
+        raise ValueError(f"{name_of(source)}: {error}") from None
+    found = (nbest[0] for nbest in translator.translate(document.sentences))
+    translated = document.render([Translated(each.text, word_links(each)) for each in found])
+    with open_output(config.out or STREAM) as out:
+        out.write(translated.encode("utf-8"))
 
 
 def _keep(config: TranslateConfig) -> int:

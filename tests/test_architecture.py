@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "nmt"
-COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency"}
+COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency", "serve"}
 
 # A package may import from itself and from the packages named here.
 ALLOWED = {
@@ -29,9 +29,11 @@ ALLOWED = {
         *("acceleration", "aligner", "bounds", "corpus", "data", "model", "analysis", "decoding", "checkpoint"),
         "runtime",
     },
+    "documents": set(),
+    "server": {"bounds", "corpus", "data", "analysis", "decoding", "documents"},
     "config": {
         *("bounds", "acceleration", "aligner", "corpus", "data", "model", "analysis", "decoding", "training"),
-        "runtime",
+        *("server", "runtime"),
     },
     "cli": {"config", "runtime"},
     "build": {

@@ -19,6 +19,7 @@ from nmt.config.schema import (
     EvaluateConfig,
     ModelKind,
     SaliencyConfig,
+    ServeConfig,
     TrainConfig,
     TranslateConfig,
 )
@@ -261,12 +262,20 @@ _SALIENCY = (
     ),
     Rule("decode.nbest", lambda c: c.decode.nbest == 1, "only the best translation is explained; leave {key} out"),
 )
+_SERVE = (
+    Rule(
+        "decode.nbest",
+        lambda c: c.decode.nbest == 1,
+        "each request says how many alternatives it wants; leave {key} out",
+    ),
+)
 _RULES = {
     TrainConfig: _TRAIN,
     EvaluateConfig: _EVALUATE,
     TranslateConfig: _TRANSLATE,
     AlignConfig: _ALIGN,
     SaliencyConfig: _SALIENCY,
+    ServeConfig: _SERVE,
 }
 
 

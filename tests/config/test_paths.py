@@ -12,6 +12,7 @@ from nmt.config.schema import (
     CompareConfig,
     EvaluateConfig,
     SaliencyConfig,
+    ServeConfig,
     TrainConfig,
     TranslateConfig,
 )
@@ -24,6 +25,7 @@ COMMANDS = {
     "align": lambda: AlignConfig(src="s", tgt="t"),
     "saliency": lambda: SaliencyConfig(src="s"),
     "compare": lambda: CompareConfig(runs=["r"]),
+    "serve": lambda: ServeConfig(checkpoint="r"),
 }
 LISTS = ("runs", "data.train", "guided_alignment.links")
 

@@ -25,6 +25,7 @@ SCHEMAS = {
     "align": schema.AlignConfig,
     "compare": schema.CompareConfig,
     "saliency": schema.SaliencyConfig,
+    "serve": schema.ServeConfig,
 }
 
 # Of a model that trains in a second on a few lines.

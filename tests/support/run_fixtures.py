@@ -362,12 +362,17 @@ def fork(tmp_path):
 def start_command(fork):
     """start_command(name, arguments, prepare=...) -> Child: `python -m nmt.NAME ARGUMENTS`, forked to spare the
     imports."""
+    import nmt.serve
     import nmt.train
     import nmt.translate
     from nmt.cli import run_command as enter
-    from nmt.config.schema import TrainConfig, TranslateConfig
+    from nmt.config.schema import ServeConfig, TrainConfig, TranslateConfig
 
-    mains = {"train": (nmt.train, TrainConfig), "translate": (nmt.translate, TranslateConfig)}
+    mains = {
+        "train": (nmt.train, TrainConfig),
+        "translate": (nmt.translate, TranslateConfig),
+        "serve": (nmt.serve, ServeConfig),
+    }
 
     def start(name: str, arguments: list[str], prepare: Callable[[], object] = lambda: None, **environment: str):
         def work() -> None:

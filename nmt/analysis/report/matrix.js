@@ -11,13 +11,13 @@ let grid = null; // {side, cell, left, top, rows, columns} of the matrix that is
 
 /** The matrix follows the word: that of the side on which a word was pointed at last. */
 function showMatrix(side) {
-  if (grid.side === side) return;
+  if (grid?.side === side) return;
   document.querySelector(`input[name="matrix"][value="${side}"]`).checked = true;
   drawMatrix();
 }
 
 function drawMatrix() {
-  if (!data.attention) return;
+  if (!data.attention || !sentence) return;
   const side = document.querySelector('input[name="matrix"]:checked').value;
   const rows = wordsOf(side), columns = [...sentence.src, END], values = weights(side);
   const widest = (words) => Math.max(0, ...words.map((word) => short(word).length));
@@ -31,7 +31,7 @@ function drawMatrix() {
   const height = top + rows.length * cell + 2;
   grid = { side, cell, left, top, rows: rows.length, columns: columns.length };
   const picture = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "font-size": font,
-    "aria-label": `Attention of the ${side}'s words (rows) over the source words (columns)` });
+    "aria-label": `Attention of the ${NAMES[side]}'s words (rows) over the source words (columns)` });
   const x = (j) => left + j * cell, y = (t) => top + t * cell;
   picture.append(svg("rect", { class: "ground", x: left, y: top, width: columns.length * cell, height: rows.length * cell }));
   columns.forEach((word, j) => picture.append(svg("text", { "data-column": j,
@@ -57,6 +57,7 @@ function drawMatrix() {
 
 /** Frames the row or the column of the active word. */
 function mark(active) {
+  if (!grid) return;
   const row = active?.side === grid.side ? active.i : -1, column = active?.side === "src" ? active.i : -1;
   at("row-band").setAttribute("visibility", row < 0 ? "hidden" : "visible");
   at("row-band").setAttribute("y", grid.top + row * grid.cell);
@@ -69,6 +70,7 @@ function mark(active) {
 
 /** The word that a place in the matrix belongs to: a row's, or above the grid a column's. */
 function pointed(event) {
+  if (!grid) return null;
   const box = at("matrix").firstChild.getBoundingClientRect();
   const column = Math.floor((event.clientX - box.left - grid.left) / grid.cell);
   const row = Math.floor((event.clientY - box.top - grid.top) / grid.cell);

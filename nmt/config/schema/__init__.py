@@ -12,7 +12,9 @@ from nmt.config.schema.commands import (
     ForcedConfig,
     HeatmapUnits,
     SaliencyConfig,
+    ServeConfig,
     TestConfig,
+    TextFormat,
     TranslateConfig,
 )
 from nmt.config.schema.data import DataConfig, DataKind, TokenizerConfig
@@ -50,7 +52,9 @@ __all__ = [
     "ModelConfig",
     "ModelKind",
     "SaliencyConfig",
+    "ServeConfig",
     "TestConfig",
+    "TextFormat",
     "TokenizerConfig",
     "TrainConfig",
     "TranslateConfig",
@@ -64,6 +68,7 @@ _COMMANDS = {
     "align": AlignConfig,
     "compare": CompareConfig,
     "saliency": SaliencyConfig,
+    "serve": ServeConfig,
 }
 for _name, _schema in _COMMANDS.items():
     ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)

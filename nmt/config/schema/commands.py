@@ -1,4 +1,4 @@
-"""Options of the commands that open a run: evaluate, translate, align, saliency, compare."""
+"""Options of the commands that open a run: evaluate, translate, align, saliency, compare, serve."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -12,6 +12,7 @@ from nmt.config.paths import CACHE_FILES, RUN_FILES, STREAM, PathKey, Use, path_
 from nmt.config.schema.data import DataKind
 from nmt.config.schema.decoding import DecodeOverrides
 from nmt.runtime.device import DeviceName, Precision
+from nmt.server.limits import ServerLimits
 
 # What the commands write into their folders, and what compare reads.
 EVALUATION_OUTPUTS = (
@@ -90,6 +91,13 @@ def _one_of_prefix_and_prefixes(config: Any) -> None:
         )
 
 
+class TextFormat(Enum):
+    """What is translated; the words of ``format``."""
+
+    lines = "lines"
+    html = "html"
+
+
 def _with_in(schema: type) -> type:
     """Adds the key `in`, which people expect beside `out`, and which Python would not let a class declare."""
     schema.__annotations__["in"] = str | None
@@ -106,6 +114,7 @@ class TranslateConfig:
     checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
     out: str | None = path_key(Use.output, dash=True, stream=True)
     append: bool = False
+    format: TextFormat = TextFormat.lines
     decode: DecodeOverrides = field(default_factory=DecodeOverrides)
     prefix: str | None = None
     prefixes: str | None = path_key(Use.input)
@@ -123,6 +132,17 @@ class TranslateConfig:
             raise ValueError("append=true continues the file that out= names: give out=FILE as well")
         if self.append and STREAM in (self.out, self.alignments):
             raise ValueError("append=true continues files, and - is standard output: name a file")
+        if self.format is TextFormat.html:
+            self._check_html()
+
+    def _check_html(self):
+        for name in ("append", "alignments", "heatmaps"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name}= is about lines, and format=html translates a document: leave one of them out"
+                )
+        if self.decode.nbest > 1:
+            raise ValueError("decode.nbest= is about lines, and format=html writes one document: leave it out")
 
     @property
     def source(self) -> str | None:
@@ -263,3 +283,32 @@ class CompareConfig:
         positive_int(width=self.width)
         between(40, MAX_COUNT, {"samples": self.samples})
         one_of(TOKENIZERS, bleu_tokenizer=self.bleu_tokenizer)
+
+
+@dataclass
+class ServeConfig:
+    """What `python -m nmt.serve` takes."""
+
+    # A run, or a list of them; checked below, as OmegaConf has no such union.
+    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)
+    host: str = "127.0.0.1"
+    port: int = 5000
+    limits: ServerLimits = field(default_factory=ServerLimits)
+    decode: DecodeOverrides = field(default_factory=DecodeOverrides)
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        positive_int(threads=self.threads)
+        between(0, 65535, {"port": self.port})
+        if not all(isinstance(run, str) for run in self.runs):
+            raise ValueError(f"checkpoint={self.checkpoint!r}: give a run folder, or a list of such")
+        if not self.runs:
+            raise ValueError("checkpoint= is not set: give a run folder, such as checkpoint=runs/bahdanau/...")
+
+    @property
+    def runs(self) -> list[str]:
+        """The runs of `checkpoint`."""
+        runs = [self.checkpoint] if isinstance(self.checkpoint, str) else self.checkpoint or []
+        return list(runs) if isinstance(runs, list) else [runs]

@@ -1,0 +1,44 @@
+"""The log-probability of each word of a translation, by forced decoding of its pieces."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from nmt.data.symbols import BOS
+from nmt.decoding.batching import WINDOW_WEIGHTS, batches, pad
+from nmt.decoding.translator import Translation
+
+
+@torch.inference_mode()
+def word_log_probs(model, tokenizer, translations: Sequence[Translation], *, batch_size: int = 64) -> list[np.ndarray]:
+    """For each translation float64 (Tw,), natural logarithm: a word's is the sum over its pieces.
+
+    The end of sentence is no word, so the words may sum to more than log_prob. `model` is in eval mode. The pieces are
+    those of the translation, which search may have found and the tokenizer would not make of the text. For a pair of
+    more than WINDOW_WEIGHTS pieces times pieces they are not numbers.
+    """
+    assert not model.training, "dropout would change what is found: call model.eval() first"
+    ids = {
+        side: {piece: id_ for id_, piece in enumerate(getattr(tokenizer, side).vocabulary)} for side in ("src", "tgt")
+    }
+    src = [[ids["src"][piece] for piece in each.src_pieces] for each in translations]
+    tgt = [[ids["tgt"][piece] for piece in each.tgt_pieces] for each in translations]
+    fits = [0 < len(one) * len(other) <= WINDOW_WEIGHTS for one, other in zip(src, tgt, strict=True)]
+    found = [
+        np.full(len(each.tgt_words), 0.0 if fit or not each.tgt_pieces else np.nan)
+        for each, fit in zip(translations, fits, strict=True)
+    ]
+    order = sorted((row for row, fit in enumerate(fits) if fit), key=lambda row: (-len(tgt[row]), -len(src[row])))
+    longer = [max(len(one), len(other)) for one, other in zip(src, tgt, strict=True)]
+    for rows in batches(order, longer, batch_size):
+        sides = [[src[row] for row in rows], [[BOS, *tgt[row][:-1]] for row in rows], [tgt[row] for row in rows]]
+        (src_ids, lengths), (tgt_in, _), (tgt_out, _) = (
+            [each.to(model.device) for each in pad(side)] for side in sides
+        )
+        scores = model.log_probs(src_ids, lengths, tgt_in, tgt_out).log_probs.double().cpu().numpy()
+        for row, of_pieces in zip(rows, scores, strict=True):
+            word_of = np.array(translations[row].tgt_word_of)
+            is_word = word_of >= 0
+            np.add.at(found[row], word_of[is_word], of_pieces[: len(word_of)][is_word])
+    return found

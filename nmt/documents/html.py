@@ -1,0 +1,121 @@
+"""HTML taken apart for translation and put together again: tags follow the words.
+
+Beautiful Soup parses and writes it, with Python's own html.parser: it is kept up, takes whatever people call HTML, adds
+no <html> or <body> to a fragment as lxml and html5lib do, and writes every tag with its end.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from bs4 import BeautifulSoup
+from bs4.dammit import EntitySubstitution
+from bs4.element import PageElement, Tag
+from bs4.formatter import HTMLFormatter
+
+from nmt.documents.html_lines import HtmlLine, Run, Translated
+from nmt.documents.html_tags import BLOCKS, OPAQUE, is_translated
+
+__all__ = ["MAX_DEPTH", "HtmlDocument", "Translated"]
+
+MAX_DEPTH = 200  # of tags in tags
+
+
+class HtmlDocument:
+    """A document or a fragment of HTML. sentences: the lines to be translated.
+
+    language: of the text, as ISO 639. Raises ValueError where tags are nested deeper than MAX_DEPTH.
+    """
+
+    def __init__(self, html: str, language: str):
+        self._html, self._language = html, language
+        parts = (part for line in self._lines(_parse(html)) for part in line.parts)
+        self.sentences = [" ".join(part.text.split()) for part in parts if part.translatable]
+
+    def render(self, translations: Sequence[Translated], *, spaced: bool = False) -> str:
+        """The document with a translation of each sentence, in order.
+
+        Every tag and comment stays, with its attributes. A tag whose words come apart is written once for each run of
+        them; an id is on the first alone. spaced: whether a space is put between sentences that have none.
+        """
+        soup = _parse(self._html)
+        following = iter(translations)
+        for line in list(self._lines(soup)):
+            line.replace(following, spaced)
+        return soup.decode(formatter=_FORMATTER)
+
+    def _lines(self, soup: BeautifulSoup) -> Iterator[HtmlLine]:
+        for run in _runs(soup):
+            line = HtmlLine(run, self._language)
+            if any(part.translatable for part in line.parts):
+                yield line
+
+
+class _Formatter(HTMLFormatter):
+    """Escapes what must be, and keeps the order of attributes."""
+
+    def attributes(self, tag: Tag):
+        return list(tag.attrs.items())
+
+
+_FORMATTER = _Formatter(entity_substitution=EntitySubstitution.substitute_xml)
+
+
+def _parse(html: str) -> BeautifulSoup:
+    # As browsers do: the first of two attributes of one name counts, and no value is split.
+    soup = BeautifulSoup(html, "html.parser", multi_valued_attributes=None, on_duplicate_attribute="ignore")
+    depth = {id(soup): 0}
+    for node in soup.descendants:
+        if isinstance(node, Tag):
+            depth[id(node)] = depth[id(node.parent)] + 1
+            if depth[id(node)] > MAX_DEPTH:
+                raise ValueError(f"tags are nested more than {MAX_DEPTH} deep")
+    return soup
+
+
+class _Container(NamedTuple):
+    """A tag that holds lines of text. translated: unless translate="no" holds for it."""
+
+    tag: Tag
+    translated: bool
+    keeps_lines: bool
+
+
+def _runs(soup: BeautifulSoup) -> Iterator[Run]:
+    """The lines of text that are to be translated, in the order of the document."""
+    holders = _holders_of_blocks(soup)
+    waiting: list[Run | _Container] = [_Container(soup, True, False)]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Run):
+            yield item
+        else:
+            waiting += reversed(_divide(item, holders))
+
+
+def _holders_of_blocks(soup: BeautifulSoup) -> set[int]:
+    """The ids of the blocks and of all that they are in."""
+    found = {id(soup)}
+    for tag in soup.find_all(lambda each: each.name in BLOCKS):
+        for each in (tag, *tag.parents):
+            if id(each) in found:
+                break
+            found.add(id(each))
+    return found
+
+
+def _divide(container: _Container, holders: set[int]) -> list[Run | _Container]:
+    """The runs and the inner containers of a container, in order."""
+    found: list[Run | _Container] = []
+    run: list[PageElement] = []
+    for node in container.tag.children:
+        if id(node) not in holders:
+            if not run and container.translated:
+                found.append(Run(run, container.keeps_lines))
+            run.append(node)
+            continue
+        run = []
+        assert isinstance(node, Tag)
+        if node.name not in OPAQUE:
+            keeps_lines = container.keeps_lines or node.name == "pre"
+            found.append(_Container(node, is_translated(node, container.translated), keeps_lines))
+    return found

@@ -1,0 +1,217 @@
+"""A line of text in HTML: its sentences, and its tags around the words of their translations."""
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import islice, pairwise
+from typing import NamedTuple
+
+from bs4.element import NavigableString, PageElement, PreformattedString, Tag
+
+from nmt.documents.html_tags import OPAQUE, has_text
+from nmt.documents.placement import NO_TAGS, HasMarks, Tags, WordTags, place_atom, place_tags
+from nmt.documents.sentences import Part, split_text
+
+_WORD = re.compile(r"\S+")
+
+
+class Translated(NamedTuple):
+    """The translation of a sentence, and the links (source word, target word) between words divided by spaces."""
+
+    text: str
+    links: Sequence[tuple[int, int]]
+
+
+class Run(NamedTuple):
+    """Neighbors that make a line of text. keeps_lines: it is preformatted."""
+
+    nodes: list[PageElement]
+    keeps_lines: bool
+
+
+class _Stretch(NamedTuple):
+    """A stretch of a line's text that stands in the same tags."""
+
+    begin: int
+    end: int
+    tags: Tags
+
+
+class _Atom(NamedTuple):
+    """What stands in a line without being text: an image, a comment, a tag without text."""
+
+    at: int
+    tags: Tags
+    node: PageElement
+
+
+class HtmlLine:
+    """The text of a run, and where its tags and atoms are."""
+
+    def __init__(self, run: Run, language: str):
+        self._run = run
+        self._tags: list[Tag] = []
+        self._stretches: list[_Stretch] = []
+        self._atoms: list[_Atom] = []
+        self._text = ""
+        breaks = [0]
+        for node in run.nodes:
+            self._read(node, NO_TAGS, breaks)
+        self.parts: list[Part] = []
+        for begin, end in zip(breaks, [*breaks[1:], len(self._text)], strict=True):
+            self.parts += split_text(self._text[begin:end], language, lines=run.keeps_lines)
+
+    def _read(self, node: PageElement, tags: Tags, breaks: list[int]) -> None:
+        """Adds a node and what is in it; breaks: the places of <br>."""
+        if isinstance(node, NavigableString) and not isinstance(node, PreformattedString):
+            self._stretches.append(_Stretch(len(self._text), len(self._text) + len(node), tags))
+            self._text += node
+        elif isinstance(node, Tag) and has_text(node):
+            inside = tags | {len(self._tags)}
+            self._tags.append(node)
+            for child in node.children:
+                self._read(child, inside, breaks)
+        else:
+            self._atoms.append(_Atom(len(self._text), tags, node))
+            if isinstance(node, Tag) and node.name == "br":
+                breaks.append(len(self._text))
+            elif isinstance(node, Tag) and node.name not in OPAQUE and node.get_text().isspace():
+                self._stretches.append(_Stretch(len(self._text), len(self._text) + 1, tags))
+                self._text += " "  # so that the words on both sides stay two
+
+    def replace(self, following: Iterator[Translated], spaced: bool) -> None:
+        """Puts translations in the place of the sentences, in the tree that the run is in."""
+        place = NavigableString("")
+        self._run.nodes[0].insert_before(place)
+        writer = _Writer(self._tags)
+        atoms = list(reversed(self._atoms))
+        begin, after_sentence = 0, False
+        for part in self.parts:
+            end = begin + len(part.text)
+            if part.translatable:
+                self._write_atoms(writer, atoms, begin)
+                if after_sentence and spaced:
+                    writer.write(" ", NO_TAGS)
+                self._write_translated(writer, atoms, (begin, end), next(following))
+            else:
+                self._write_kept(writer, atoms, (begin, end))
+            begin, after_sentence = end, part.translatable
+        self._write_atoms(writer, atoms, len(self._text))
+        for node in self._run.nodes:
+            node.extract()
+        for node in writer.written:
+            place.insert_before(node)
+        place.extract()
+
+    def _write_atoms(self, writer: "_Writer", atoms: list[_Atom], to: int) -> None:
+        """Those that stand at `to` or before; atoms: those still to be written, the next one last."""
+        while atoms and atoms[-1].at <= to:
+            atom = atoms.pop()
+            writer.add(atom.node, atom.tags)
+
+    def _write_kept(self, writer: "_Writer", atoms: list[_Atom], span: tuple[int, int]) -> None:
+        begin, end = span
+        points = {begin, end, *(each.begin for each in self._stretches), *(each.at for each in self._atoms)}
+        for one, other in pairwise(sorted(point for point in points if begin <= point <= end)):
+            self._write_atoms(writer, atoms, one)
+            writer.write(self._text[one:other], self._tags_of(one, other))
+
+    def _write_translated(
+        self, writer: "_Writer", atoms: list[_Atom], span: tuple[int, int], translated: Translated
+    ) -> None:
+        words = [found.span() for found in _WORD.finditer(self._text, *span)]
+        source = [self._word_tags(*word) for word in words]
+        target = [_marks_and_letters(word) for word in translated.text.split()]
+        links = [(i, t) for i, t in translated.links if i < len(source) and t < len(target)]
+        inside: list[list[_Atom]] = [[] for _ in range(len(target) + 1)]
+        while atoms and atoms[-1].at < span[1]:
+            atom = atoms.pop()
+            following = bisect_left([begin for begin, _ in words], atom.at)
+            inside[place_atom(following, len(source), len(target), links)].append(atom)
+        placed = place_tags(source, [HasMarks(bool(before), bool(after)) for before, _, after in target], links)
+        for t, (word, tags) in enumerate(zip(target, placed, strict=True)):
+            space = (placed[t - 1].after or placed[t - 1].core) & (tags.before or tags.core) if t else None
+            self._write_inside(writer, inside[t], space)
+            for text, around in zip(word, (tags.before, tags.core, tags.after), strict=True):
+                writer.write(text, around or NO_TAGS)
+        self._write_inside(writer, inside[-1], NO_TAGS if target and inside[-1] else None)
+        for tags in () if target else source:
+            for around in (tags.before, tags.core, tags.after):
+                writer.add(NavigableString(""), around or NO_TAGS)
+
+    def _write_inside(self, writer: "_Writer", atoms: list[_Atom], space: Tags | None) -> None:
+        """The space between two words and the atoms there, with space around them where it was; space: its tags."""
+        close = [atom for atom in atoms if not self._is_space(atom.at - 1)] if space is not None else []
+        for atom in close:
+            writer.add(atom.node, atom.tags)
+        if space is not None:
+            writer.write(" ", space)
+        for atom in atoms:
+            if atom not in close:
+                writer.add(atom.node, atom.tags)
+                if self._is_space(atom.at):
+                    writer.write(" ", space or NO_TAGS)
+
+    def _is_space(self, at: int) -> bool:
+        return self._text[at : at + 1].isspace()
+
+    def _tags_of(self, begin: int, end: int) -> Tags:
+        """All tags of the characters from begin to end."""
+        first = max(0, bisect_right(self._stretches, begin, key=lambda each: each.begin) - 1)
+        found: Tags = NO_TAGS
+        for stretch in islice(self._stretches, first, None):
+            if stretch.begin >= end:
+                break
+            found |= stretch.tags
+        return found
+
+    def _word_tags(self, begin: int, end: int) -> WordTags:
+        before, _, after = map(len, _marks_and_letters(self._text[begin:end]))
+        return WordTags(
+            self._tags_of(begin + before, end - after),
+            self._tags_of(begin, begin + before) if before else None,
+            self._tags_of(end - after, end) if after else None,
+        )
+
+
+class _Writer:
+    """Writes nodes in sets of tags: tags that two neighbors share are around both."""
+
+    def __init__(self, tags: Sequence[Tag]):
+        self._originals = tags
+        self._open: list[tuple[int, Tag]] = []
+        self._used: set[int] = set()
+        self.written: list[PageElement] = []  # those in no tag
+
+    def write(self, text: str, tags: Tags) -> None:
+        if text:
+            self.add(NavigableString(text), tags)
+
+    def add(self, node: PageElement, tags: Tags) -> None:
+        path = sorted(tags)
+        shared = 0
+        while shared < min(len(path), len(self._open)) and self._open[shared][0] == path[shared]:
+            shared += 1
+        del self._open[shared:]
+        for number in path[shared:]:
+            tag = self._originals[number].copy_self()
+            if number in self._used:
+                tag.attrs.pop("id", None)  # there is one of each
+            self._used.add(number)
+            self._append(tag)
+            self._open.append((number, tag))
+        self._append(node)
+
+    def _append(self, node: PageElement) -> None:
+        if self._open:
+            self._open[-1][1].append(node)
+        else:
+            self.written.append(node)
+
+
+def _marks_and_letters(word: str) -> tuple[str, str, str]:
+    """A word's marks before its first letter or digit, and those after the last; a word of marks is its own middle."""
+    letters = [k for k, char in enumerate(word) if char.isalnum()]
+    if not letters:
+        return "", word, ""
+    return word[: letters[0]], word[letters[0] : letters[-1] + 1], word[letters[-1] + 1 :]

@@ -1,0 +1,64 @@
+"""The serve command: `python -m nmt.serve checkpoint=RUN` translates for programs and for a browser, over HTTP."""
+
+import logging
+import resource
+import signal
+import sys
+from dataclasses import replace
+
+from nmt import build
+from nmt.cli import run_command
+from nmt.config.schema import ServeConfig
+from nmt.runtime.device import Device
+from nmt.server.languages import Directions
+from nmt.server.model_thread import ModelThread
+from nmt.server.models import PairModel
+
+log = logging.getLogger("nmt")
+
+
+def main(config: ServeConfig, _overrides: list[str]) -> None:
+    try:
+        from nmt.server.app import create_app
+        from nmt.server.handlers import Handlers
+        from nmt.server.listening import bind, listen
+    except ImportError as error:
+        raise ValueError(f"the server needs {error.name}: pip install 'attention-nmt[serve]'") from None
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what a service manager sends is no failure
+    _allow_connections()
+    with bind(config.host, config.port) as bound:
+        device = build.start(config)
+        models = [_load(run, config, device) for run in config.runs]
+        directions, limits = Directions(models), config.limits
+        log.info(device.reason)
+        batch_size = max(each.batch_size for each in models)
+        with ModelThread(batch_size=batch_size, max_waiting=limits.waiting) as thread:
+            app = create_app(Handlers(directions, thread, limits))
+            listen(app, bound, idle_seconds=limits.idle_seconds, grace_seconds=limits.seconds)
+
+
+def _load(run: str, config: ServeConfig, device: Device) -> PairModel:
+    loaded = build.load(run, device.device)
+    decode = build.decoding_of(loaded, config.decode)
+    src, tgt = build.languages(loaded.config.data)
+    log.info(f"{src} to {tgt}: {loaded.folder}")
+    return PairModel(
+        src,
+        tgt,
+        loaded.model,
+        loaded.tokenizer,
+        replace(decode, nbest=decode.beam),
+        batch_size=decode.batch_size,
+        autocast=device.autocast,
+    )
+
+
+def _allow_connections() -> None:
+    """As many open files as the system allows, for many connections at once."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+if __name__ == "__main__":
+    run_command("serve", main, ServeConfig)

@@ -1,0 +1,75 @@
+"""Reading a request: its body within limits, as JSON or a form; and waiting for an answer while the client does."""
+
+import asyncio
+import json
+from concurrent.futures import Future
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+from nmt.server.errors import Refusal
+
+# What is read of a body that is too large, so that its sender comes to read the answer.
+_MAX_DISCARDED = 2**26
+
+
+async def read_fields(request: Request, *, max_bytes: int, seconds: float) -> Any:
+    """The fields of a JSON body or of a form. Raises Refusal for one that is too large, too slow or damaged."""
+    try:
+        async with asyncio.timeout(seconds):
+            body = await _read(request, max_bytes)
+    except TimeoutError:
+        raise Refusal(408, f"The body did not arrive within {seconds:g} seconds") from None
+    kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
+        return await _form(request, body)
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refusal(400, "Invalid JSON format") from None
+
+
+async def _read(request: Request, max_bytes: int) -> bytes:
+    body, length = [], 0
+    async for chunk in request.stream():
+        length += len(chunk)
+        if length <= max_bytes:
+            body.append(chunk)
+        elif length > _MAX_DISCARDED:
+            break
+    if length > max_bytes:
+        raise Refusal(413, f"Invalid request: the body is larger than the limit of {max_bytes} bytes")
+    return b"".join(body)
+
+
+async def _form(request: Request, body: bytes) -> dict[str, str]:
+    """The texts of a form, the first of each name; files are no texts."""
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    try:
+        async with Request(request.scope, receive).form(max_files=8, max_fields=64, max_part_size=len(body)) as form:
+            return {name: text for name, text in reversed(form.multi_items()) if isinstance(text, str)}
+    except (HTTPException, ValueError):
+        raise Refusal(400, "Invalid request: the form is damaged") from None
+
+
+async def wait_for(request: Request, future: "Future[list[Any]]", *, seconds: float) -> list[Any]:
+    """The result of a future, whose request has been read. Cancels it when the client hangs up or time is over.
+
+    Raises Refusal at the end of the time, ClientDisconnect when nobody is there to read it.
+    """
+    answer = asyncio.wrap_future(future)
+    gone = asyncio.ensure_future(request.receive())  # after the body comes only the end of the connection
+    try:
+        await asyncio.wait({answer, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if answer.done():
+            return answer.result()
+        if gone.done():
+            raise ClientDisconnect
+        raise Refusal(408, f"The translation took longer than {seconds:g} seconds: send less text, or try later")
+    finally:
+        answer.cancel()
+        gone.cancel()

@@ -1,0 +1,127 @@
+"""The bodies of requests and answers: LibreTranslate's, and what this server adds to them.
+
+LibreTranslate's clients send a form or JSON, and read `{"error": ...}` where they are refused.
+"""
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+
+from nmt.server.errors import Refusal
+
+Body = TypeVar("Body", bound=BaseModel)
+
+API_VERSION = "1.0.0"  # of paths and fields; a change that breaks a client makes it 2
+
+
+class Error(BaseModel):
+    """Why a request was refused."""
+
+    error: str
+
+
+class TranslateRequest(BaseModel):
+    """Texts to be translated."""
+
+    q: str | list[str] = Field(description="A text, or a list of texts (in JSON)")
+    source: str = Field(description="The language of the texts; auto: the one that this server translates from")
+    target: str = Field(description="The language to translate to")
+    format: Literal["text", "html"] = "text"
+    alternatives: Annotated[int, Field(ge=0)] = Field(
+        0, description="The most further translations; there may be fewer"
+    )
+    attention: bool = Field(False, description="Add words, links, attention and log-probabilities (format text only)")
+    api_key: str | None = Field(None, description="Ignored: this server has no keys")
+
+
+class Sentence(BaseModel):
+    """A sentence, its translation, and how the model came to it.
+
+    Words are divided by spaces. weights has a row for each target word and a column for each source word; a row and the
+    weight in endWeights, on the end of the sentence, sum to one. links are pairs of a source word and a target word,
+    counted from 0. A model without attention, and a very long sentence, has weights and endWeights of null, and no
+    links. logProbs is the natural logarithm of each target word's probability; logProb that of the sentence.
+    """
+
+    source: str
+    translation: str
+    sourceWords: list[str]
+    targetWords: list[str]
+    links: list[tuple[int, int]]
+    weights: list[list[float]] | None
+    endWeights: list[float] | None
+    logProbs: list[float | None]
+    logProb: float | None
+
+
+class DetectedLanguage(BaseModel):
+    """The language of a text. confidence is 0, as nothing is detected: there is one source language."""
+
+    confidence: float
+    language: str
+
+
+class TranslateAnswer(BaseModel):
+    """A text, or a list of them where q is a list; the other fields are there where they were asked for, in the same
+    form. attention: the sentences of each text, in order; what stands between them is not repeated."""
+
+    translatedText: str | list[str]
+    alternatives: list[str] | list[list[str]] | None = None
+    detectedLanguage: DetectedLanguage | list[DetectedLanguage] | None = None
+    attention: list[Sentence] | list[list[Sentence]] | None = None
+
+
+class AlignRequest(BaseModel):
+    """Sentences with their translations, whose words are to be linked."""
+
+    pairs: list[tuple[str, str]] = Field(description="Pairs of a source sentence and its translation")
+    source: str
+    target: str
+    api_key: str | None = None
+
+
+class AlignAnswer(BaseModel):
+    """The pairs in order, as if the model had translated them so."""
+
+    pairs: list[Sentence]
+
+
+class DetectRequest(BaseModel):
+    """A text."""
+
+    q: str
+    api_key: str | None = None
+
+
+class Language(BaseModel):
+    """A source language and what it is translated to."""
+
+    code: str
+    name: str
+    targets: list[str]
+
+
+class Health(BaseModel):
+    """Whether requests are answered, and how many sentences wait."""
+
+    status: Literal["ok"]
+    waiting: int
+
+
+def read_body(kind: type[Body], fields: object) -> Body:
+    """The fields of a request. Raises Refusal in the words of LibreTranslate, where it has any."""
+    if not isinstance(fields, dict):
+        raise Refusal(400, "Invalid JSON format")
+    for name, about in kind.model_fields.items():
+        if about.is_required() and not fields.get(name):
+            raise Refusal(400, f"Invalid request: missing {name} parameter")
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name, value = str(first["loc"][0]), first["input"]
+        if name == "format":
+            raise Refusal(400, f"{value} format is not supported") from None
+        if name == "alternatives" and first["type"].startswith("int"):
+            raise Refusal(400, "Invalid request: alternatives parameter is not a number") from None
+        raise Refusal(400, f"Invalid request: {name} parameter: {first['msg']}") from None

@@ -1,0 +1,66 @@
+"""The languages of the models: their codes and names, and which model a request wants."""
+
+from collections.abc import Sequence
+
+from nmt.server.errors import Refusal
+from nmt.server.models import PairModel
+
+
+class Directions:
+    """The models by their languages. Raises ValueError where two translate the same way."""
+
+    def __init__(self, models: Sequence[PairModel]):
+        self._models = {(each.src, each.tgt): each for each in models}
+        if len(self._models) < len(models):
+            pairs = [(each.src, each.tgt) for each in models]
+            src, tgt = next(pair for pair in pairs if pairs.count(pair) > 1)
+            raise ValueError(f"checkpoint= names two runs that translate {src} to {tgt}: leave one of them out")
+
+    def sources(self) -> list[str]:
+        return sorted({src for src, _ in self._models})
+
+    def describe(self) -> list[dict]:
+        """Each source language: code, English name, and the codes of what it is translated to."""
+        return [
+            {"code": code, "name": name_of(code), "targets": sorted(tgt for src, tgt in self._models if src == code)}
+            for code in self.sources()
+        ]
+
+    def find(self, source: str, target: str) -> PairModel:
+        """The model of a request; "auto" is the one source language that there is, if there is one.
+
+        A code that is not here stands for the language that it is a variant of: en-US for en. Raises Refusal.
+        """
+        codes = {code for pair in self._models for code in pair}
+        tgt = _match(target, codes)
+        if source == "auto":
+            fitting = [src for src, other in self._models if other == tgt]
+            if len(fitting) != 1:
+                raise Refusal(400, "auto is not supported: this server does not detect languages; name the source")
+            return self._models[fitting[0], tgt]
+        src = _match(source, codes)
+        if (src, tgt) not in self._models:
+            pairs = ", ".join(f"{one} to {other}" for one, other in sorted(self._models))
+            raise Refusal(400, f"{src} to {tgt} is not supported: the models translate {pairs}")
+        return self._models[src, tgt]
+
+
+def _match(wanted: str, codes: set[str]) -> str:
+    """Raises Refusal for a code that is not, and is no variant of, one of `codes`."""
+    lower = {code.lower().replace("_", "-"): code for code in codes}
+    name = wanted.lower().replace("_", "-")
+    found = lower.get(name) or lower.get(name.split("-")[0])
+    if found is None:
+        raise Refusal(400, f"{wanted} is not supported")
+    return found
+
+
+def name_of(code: str) -> str:
+    """The English name of a language; the code where it is none."""
+    import langcodes  # reads its tables
+
+    try:
+        language = langcodes.Language.get(code)
+        return language.display_name() if language.is_valid() else code
+    except ValueError:
+        return code

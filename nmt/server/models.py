@@ -1,0 +1,93 @@
+"""The models that the server runs: one for each pair of languages."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nmt.corpus import Pair
+from nmt.decoding.forced import force_decode
+from nmt.decoding.search import Searchable, SearchOptions
+from nmt.decoding.translator import Translation, Translator
+from nmt.decoding.word_scores import word_log_probs
+
+
+class PreparedModel:
+    """A model in eval mode whose weights stay: it is made ready for search once, and not for every batch."""
+
+    def __init__(self, model: Any):
+        self._model = model
+        self.training: bool = model.training
+        self._ready: dict[tuple[bool, int], Searchable] = {}
+
+    @property
+    def device(self):
+        return self._model.device
+
+    def for_inference(self, *, fold_memory: bool, rescore_top_k: int) -> Searchable:
+        key = fold_memory, rescore_top_k
+        if key not in self._ready:
+            self._ready[key] = self._model.for_inference(fold_memory=fold_memory, rescore_top_k=rescore_top_k)
+        return self._ready[key]
+
+
+class Explained(NamedTuple):
+    """The n best translations of a line, with attention; of each the log-probability of its words (Tw,)."""
+
+    nbest: list[Translation]
+    log_probs: list[np.ndarray]
+
+
+class PairModel:
+    """Translates and aligns lines from `src` to `tgt`; its methods are the work of batches, in the model's thread.
+
+    search.nbest is the most translations that are to be had of a line. autocast: the context of every computation.
+    """
+
+    def __init__(
+        self,
+        src: str,
+        tgt: str,
+        model: Any,
+        tokenizer: Any,
+        search: SearchOptions,
+        *,
+        batch_size: int,
+        autocast: Callable[[], AbstractContextManager],
+    ):
+        self.src, self.tgt = src, tgt
+        self.nbest, self.batch_size = search.nbest, batch_size
+        self.has_attention: bool = model.has_attention
+        self._model, self._tokenizer, self._autocast = model, tokenizer, autocast
+        prepared = PreparedModel(model)
+        options = {"batch_size": batch_size}
+        self._plain = Translator(prepared, tokenizer, search, attention=False, **options)
+        self._attending = Translator(prepared, tokenizer, search, attention=True, **options)
+
+    def translate(self, lines: list[str]) -> list[list[Translation]]:
+        """The n best translations of each line, without attention."""
+        with self._autocast():
+            return list(self._plain.translate(lines))
+
+    def translate_with_links(self, lines: list[str]) -> list[list[Translation]]:
+        """The same with attention."""
+        with self._autocast():
+            return list(self._attending.translate(lines))
+
+    def explain(self, lines: list[str]) -> list[Explained]:
+        """The same with attention and the log-probability of each word."""
+        found = self.translate_with_links(lines)
+        scores = iter(self._word_log_probs([each for nbest in found for each in nbest]))
+        return [Explained(nbest, [next(scores) for _ in nbest]) for nbest in found]
+
+    def align(self, pairs: list[Pair]) -> list[Explained]:
+        """Each pair as if the model had translated it so."""
+        with self._autocast():
+            forced = list(force_decode(self._model, self._tokenizer, pairs, batch_size=self.batch_size))
+        scores = self._word_log_probs(forced)
+        return [Explained([each], [score]) for each, score in zip(forced, scores, strict=True)]
+
+    def _word_log_probs(self, translations: Sequence[Translation]) -> list[np.ndarray]:
+        with self._autocast():
+            return word_log_probs(self._model, self._tokenizer, translations, batch_size=self.batch_size)

@@ -1,0 +1,106 @@
+"""From the texts of a request to lines for the model, and from its translations to the answer."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nmt.analysis.alignment import word_attention, word_links
+from nmt.analysis.segmentation import BY_SPACES, bleu_tokenizer
+from nmt.decoding.translator import Translation
+from nmt.documents.html import HtmlDocument, Translated
+from nmt.documents.sentences import Part, split_text
+from nmt.server.models import Explained
+
+
+class Text(NamedTuple):
+    """A text of a request, split."""
+
+    parts: list[Part]
+    spaced: bool  # see needs_space
+
+
+def split(text: str, src: str, tgt: str) -> Text:
+    """src, tgt: the languages of the text and of its translation."""
+    return Text(split_text(text, src), needs_space(src, tgt))
+
+
+def needs_space(src: str, tgt: str) -> bool:
+    """Whether a space is to be put between sentences that have none, as the source language writes none."""
+    return bleu_tokenizer(src) not in BY_SPACES and bleu_tokenizer(tgt) in BY_SPACES
+
+
+def sentences(text: Text) -> list[str]:
+    """The lines for the model."""
+    return [part.text for part in text.parts if part.translatable]
+
+
+def join(text: Text, nbest: Sequence[Sequence[Translation]], rank: int = 0) -> str:
+    """The text with each sentence's translation in its place: that of a rank, or else its best one."""
+    translated = iter(nbest)
+    out = ""
+    for part in text.parts:
+        if not part.translatable:
+            out += part.text
+            continue
+        sentence = _of_rank(next(translated), rank).text
+        out += f" {sentence}" if text.spaced and out and not out[-1].isspace() else sentence
+    return out
+
+
+def render_html(document: HtmlDocument, nbest: Sequence[Sequence[Translation]], rank: int, *, spaced: bool) -> str:
+    """The same for a document; the translations have attention."""
+    found = [_of_rank(each, rank) for each in nbest]
+    return document.render([Translated(each.text, word_links(each)) for each in found], spaced=spaced)
+
+
+def _of_rank(nbest: Sequence[Translation], rank: int) -> Translation:
+    return nbest[rank] if rank < len(nbest) else nbest[0]
+
+
+def alternatives(render: Callable[[int], str], nbest: Sequence[Sequence[Translation]], wanted: int) -> list[str]:
+    """Up to `wanted` further translations of a text, which differ from its best and from each other.
+
+    render: the text of a rank.
+    """
+    if not wanted:
+        return []
+    different = dict.fromkeys(render(rank) for rank in range(max(map(len, nbest), default=0)))
+    return list(islice(different, 1, 1 + wanted))
+
+
+def describe(source: str, explained: Explained, rank: int = 0) -> dict[str, Any]:
+    """A `Sentence` of the contract."""
+    translation, log_probs = explained.nbest[rank], explained.log_probs[rank]
+    attention = word_attention(translation)
+    # A model without attention, and a long line, has no columns.
+    kept = not translation.tgt_words or attention.weights.shape[1] == len(translation.src_words)
+    return {
+        "source": source,
+        "translation": translation.text,
+        "sourceWords": translation.src_words,
+        "targetWords": translation.tgt_words,
+        "links": [tuple(link) for link in word_links(translation)],
+        "weights": _rounded(attention.weights) if kept else None,
+        "endWeights": _rounded(attention.eos) if kept else None,
+        "logProbs": [_number(each) for each in log_probs],
+        "logProb": _number(translation.log_prob),
+    }
+
+
+def _rounded(weights: np.ndarray) -> list:
+    return np.round(weights.astype(np.float64), 4).tolist()
+
+
+def _number(value: float) -> float | None:
+    """None for what JSON cannot say."""
+    return round(float(value), 4) if math.isfinite(value) else None
+
+
+def shared_out(results: Sequence[Any], texts: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:
+    """Consecutive results, as many for each text as it has sentences."""
+    each = iter(results)
+    for text in texts:
+        yield list(islice(each, len(text)))

@@ -1,0 +1,45 @@
+"""The log-probability of each word, of what search found and of what was given."""
+
+import numpy as np
+import pytest
+
+from nmt.corpus import Pair
+from nmt.decoding.forced import force_decode
+from nmt.decoding.search import SearchOptions
+from nmt.decoding.translator import Translator
+from nmt.decoding.word_scores import word_log_probs
+
+LINES = ["ab cd e", "e", "", "cd cd ab e cd"]
+
+
+@pytest.fixture
+def model(tiny):
+    return tiny.model().eval()
+
+
+def test_words_and_the_end_of_sentence_sum_to_the_score_of_search(tiny, model):
+    translator = Translator(model, tiny.tokenizer, SearchOptions(beam=3, nbest=3, max_length=6))
+    found = [each for nbest in translator.translate(LINES) for each in nbest]
+    assert any(each.tgt_words for each in found)
+    for each, scores in zip(found, word_log_probs(model, tiny.tokenizer, found), strict=True):
+        assert len(scores) == len(each.tgt_words)
+        assert (scores <= 0).all()
+        assert scores.sum() >= each.log_prob - 1e-4
+        if each.tgt_pieces and -1 not in each.tgt_word_of:  # not finished, so that each piece is of a word
+            assert scores.sum() == pytest.approx(each.log_prob, abs=1e-4)
+
+
+def test_a_batch_of_many_is_many_of_one(tiny, model):
+    forced = list(force_decode(model, tiny.tokenizer, [Pair(line, line[::-1]) for line in LINES]))
+    together = word_log_probs(model, tiny.tokenizer, forced, batch_size=2)
+    for each, scores in zip(forced, together, strict=True):
+        np.testing.assert_allclose(scores, word_log_probs(model, tiny.tokenizer, [each])[0], atol=1e-5)
+
+
+def test_a_word_is_as_probable_as_its_pieces(tiny, model):
+    whole, shorter = force_decode(model, tiny.tokenizer, [Pair("ab cd", "dc ba"), Pair("ab cd", "dc")])
+    scores = word_log_probs(model, tiny.tokenizer, [whole, shorter])
+    # The first word depends on nothing that comes after it.
+    assert scores[0][0] == pytest.approx(scores[1][0], abs=1e-5)
+    end = whole.log_prob - scores[0].sum()
+    assert end < 0
