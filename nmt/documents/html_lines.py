@@ -97,6 +97,7 @@ class HtmlLine:
                 self._write_kept(writer, atoms, (begin, end))
             begin, after_sentence = end, part.translatable
         self._write_atoms(writer, atoms, len(self._text))
+        writer.flush()
         for node in self._run.nodes:
             node.extract()
         for node in writer.written:
@@ -181,13 +182,30 @@ class _Writer:
         self._originals = tags
         self._open: list[tuple[int, Tag]] = []
         self._used: set[int] = set()
+        self._texts: list[str] = []
+        self._tags = NO_TAGS
         self.written: list[PageElement] = []  # those in no tag
 
     def write(self, text: str, tags: Tags) -> None:
-        if text:
-            self.add(NavigableString(text), tags)
+        """Adds text; neighbors in the same tags become one string."""
+        if text and self._texts and tags == self._tags:
+            self._texts.append(text)
+        elif text:
+            self.flush()
+            self._texts, self._tags = [text], tags
 
     def add(self, node: PageElement, tags: Tags) -> None:
+        """Adds what is not text to be joined."""
+        self.flush()
+        self._add(node, tags)
+
+    def flush(self) -> None:
+        """Puts the last text into its place."""
+        if self._texts:
+            self._add(NavigableString("".join(self._texts)), self._tags)
+            self._texts = []
+
+    def _add(self, node: PageElement, tags: Tags) -> None:
         path = sorted(tags)
         shared = 0
         while shared < min(len(path), len(self._open)) and self._open[shared][0] == path[shared]:

@@ -25,9 +25,11 @@ async def read_fields(request: Request, *, max_bytes: int, seconds: float) -> An
     if kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
         return await _form(request, body)
     try:
-        return json.loads(body)
+        fields = json.loads(body)
+        json.dumps(fields, ensure_ascii=False).encode("utf-8")  # half a character, such as \ud800, is none
     except (ValueError, RecursionError):
         raise Refusal(400, "Invalid JSON format") from None
+    return fields
 
 
 async def _read(request: Request, max_bytes: int) -> bytes:

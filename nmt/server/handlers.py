@@ -1,5 +1,6 @@
 """What is done for each path."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
@@ -71,7 +72,8 @@ class Handlers:
         if body.attention:
             raise Refusal(400, "Invalid request: attention parameter: it is for text, and format is html")
         try:
-            documents = [HtmlDocument(text, model.src) for text in texts]
+            # Beside the loop that answers the others, as some documents take seconds.
+            documents = [await asyncio.to_thread(HtmlDocument, text, model.src) for text in texts]
         except ValueError as error:
             raise Refusal(400, f"Invalid request: {error}") from None
         lines = [document.sentences for document in documents]
@@ -80,7 +82,7 @@ class Handlers:
         answers = []
         for document, nbest in zip(documents, translation.shared_out(found, lines), strict=True):
             render = partial(translation.render_html, document, nbest, spaced=spaced)
-            answers.append(_rendered(render, nbest, body.alternatives))
+            answers.append(await asyncio.to_thread(_rendered, render, nbest, body.alternatives))
         return answers
 
     async def align(self, request: Request) -> JSONResponse:
@@ -115,6 +117,10 @@ class Handlers:
         """The results of the model's thread. Raises Refusal where there is too much to do."""
         if len(items) > self._limits.sentences:
             raise Refusal(400, f"Invalid request: {len(items)} sentences exceed the limit of {self._limits.sentences}")
+        longest = max((len(text) for item in items for text in ([item] if isinstance(item, str) else item)), default=0)
+        if longest > self._limits.sentence_characters:
+            limit = self._limits.sentence_characters
+            raise Refusal(400, f"Invalid request: a sentence of {longest} characters exceeds the limit of {limit}")
         try:
             future: Future[list[Any]] = self._thread.submit(work, items)
         except Busy:

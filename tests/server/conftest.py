@@ -37,7 +37,12 @@ def served(runs, tmp_path_factory) -> Iterator[Client]:
     """A client of a server that runs both."""
     log = tmp_path_factory.mktemp("log") / "stderr"
     words = [f"checkpoint=[{runs[0]},{runs[1]}]", "port=0", "device=cpu", "threads=1", "decode.max_length=20"]
-    words += ["limits.characters=2000", "limits.sentences=50", "limits.idle_seconds=1"]
+    words += [
+        "limits.characters=2000",
+        "limits.sentences=50",
+        "limits.sentence_characters=1000",
+        "limits.idle_seconds=1",
+    ]
     with log.open("w") as err:
         process = subprocess.Popen([sys.executable, "-m", "nmt.serve", *words], stderr=err, env=environment())
     try:

@@ -103,6 +103,7 @@ def test_the_direction_is_that_of_the_request(served, runs):
         ({"format": "xml"}, "xml format is not supported"),
         ({"alternatives": "abc"}, "Invalid request: alternatives parameter is not a number"),
         ({"q": "a" * 2001}, "Invalid request: request (2001) exceeds text limit (2000)"),
+        ({"q": "a" * 1001}, "Invalid request: a sentence of 1001 characters exceeds the limit of 1000"),
         ({"q": ["a"] * 51}, "Invalid request: 51 sentences exceed the limit of 50"),
     ],
 )
@@ -119,7 +120,17 @@ def test_auto_is_refused_where_there_are_several_source_languages_and_nothing_is
 
 
 @pytest.mark.parametrize(
-    "body", ["", "{", "[1]", "null", '"a"', "[" * 80_000, '{"q": 1, "source": "de", "target": "en"}']
+    "body",
+    [
+        "",
+        "{",
+        "[1]",
+        "null",
+        '"a"',
+        "[" * 80_000,
+        r'{"q": "\ud800", "source": "de", "target": "en"}',
+        '{"q": 1, "source": "de", "target": "en"}',
+    ],
 )
 def test_a_damaged_body_is_refused(served, body):
     answer = served.ask("POST", "/translate", body, "application/json")
