@@ -55,12 +55,12 @@ def table(results: dict[str, list[Result]]) -> str:
     rows = ["| step | seeds | updates | perplexity | BLEU | pace |", "|---|---|---|---|---|---|"]
     first = 0.0
     for step, found in results.items():
-        mean = Result(*(statistics.fmean(values) for values in zip(*found, strict=True)))
-        first = first or mean.pace
+        updates, perplexity, bleu, pace = (statistics.fmean(values) for values in zip(*found, strict=True))
+        first = first or pace
         deviation = f" ± {statistics.stdev(each.bleu for each in found):.2f}" if len(found) > 1 else ""
         rows.append(
-            f"| {step} | {len(found)} | {mean.updates:.0f} | {mean.perplexity:.2f} | {mean.bleu:.2f}{deviation} "
-            f"| {mean.pace / first if first else 0:.2f} |"
+            f"| {step} | {len(found)} | {updates:.0f} | {perplexity:.2f} | {bleu:.2f}{deviation} "
+            f"| {pace / first if first else 0:.2f} |"
         )
     return "\n".join(rows)
 

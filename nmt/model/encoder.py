@@ -66,8 +66,7 @@ class Encoder(nn.Module):
         ends = []
         for cells in self.cells:
             memory = self.dropout(memory)
-            drawn = tuple(cell.drawn() for cell in cells) if self.training else cells
-            outputs = self.loops.run_directions(drawn, memory, src_lengths, mask)
+            outputs = self.loops.run_directions([cell.drawn() for cell in cells], memory, src_lengths, mask)
             ends = [outputs[0].gather(1, last).squeeze(1), *(output[:, 0] for output in outputs[1:])]
             memory = torch.cat(outputs, 2)
         if not self.backwards:

@@ -1,5 +1,7 @@
 """The steps of ``nmt.model.cells`` without gradients: prepared products, and gates that are overwritten."""
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +27,10 @@ class InferenceCell(nn.Module):
         self.weight = cell.weight.detach()  # of which type a state is
         weights = cell.weight.split([gates * cell.size for gates in self.parts])
         self.recurrent = nn.ModuleList(PackedLinear(weight, None, dtype) for weight in weights)
+
+    def drawn(self) -> Self:
+        """The cell itself: nothing is dropped here."""
+        return self
 
     def output(self, state: Tensor) -> Tensor:
         return state[..., : self.size]
