@@ -92,6 +92,7 @@ class ModelConfig:
     initialization: Initialization = Initialization.xavier
 
     def __post_init__(self):
+        positive_int(model__transformer__feedforward=self.transformer.feedforward)
         # What a recurrent decoder starts from, or reads at every step, is a state of a recurrent encoder.
         if self.encoder.kind is EncoderKind.rnn or self.decoder.kind is DecoderKind.transformer:
             return
