@@ -12,8 +12,14 @@ import pytest
             "hiden_size=3",
             "hiden_size: no such key, did you mean model.encoder.hidden or model.decoder.hidden; legal are",
         ),
-        ("model.hiden_size=3", "legal under model are encoder, decoder, attention, tied_embeddings, initialization"),
-        ("model.encoder.hiden=3", "did you mean hidden; legal under model.encoder are cell, embedding, hidden, layers"),
+        (
+            "model.hiden_size=3",
+            "legal under model are encoder, decoder, attention, transformer, tied_embeddings, initialization",
+        ),
+        (
+            "model.encoder.hiden=3",
+            "did you mean hidden; legal under model.encoder are kind, cell, embedding, hidden, layers",
+        ),
         ("model.encodr.hidden=3", "model.encodr: no such key, did you mean encoder"),
         ("optim.schedule.warmpu=3", "optim.schedule.warmpu: no such key, did you mean warmup"),
         ("+model.encoder.hiden=3", "model.encoder.hiden: no such key, did you mean hidden"),

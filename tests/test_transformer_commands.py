@@ -49,6 +49,7 @@ def test_it_is_evaluated_with_links_and_a_report(trained):
     assert (trained / "RUN" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_it_translates_the_same_text_alone_as_among_others(trained):
     words = ["checkpoint=RUN", "device=cpu", "decode.beam=3"]
     together = call(trained, "translate", *words, "in=test.de", "alignments=links", "heatmaps=maps").out.splitlines()
@@ -75,6 +76,7 @@ def test_its_attention_is_compared_with_gradients(trained):
     assert set(json.loads((trained / "sal" / "saliency.json").read_text())["alignment"]) >= {"attention", "jacobian"}
 
 
+@pytest.mark.slow
 def test_stopped_and_resumed_it_has_the_weights_of_one_that_never_stopped(trained, everything, losses):
     assert train(trained, *OPTIONS, "run=HALVES", "trainer.max_updates=4").code == 0
     assert call(trained, "train", "resume=HALVES", "trainer.max_updates=8").code == 0
@@ -85,6 +87,7 @@ def test_stopped_and_resumed_it_has_the_weights_of_one_that_never_stopped(traine
         assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_links_guide_its_attention(trained):
     words = [*OPTIONS, "trainer.max_updates=25", "optim.lr=0.02", "model.transformer.attention_head=1"]
     links = ["guided_alignment.links=train.links", "guided_alignment.weight=5"]

@@ -9,7 +9,9 @@ from nmt.config.schema import (
     DataConfig,
     DecodeConfig,
     DecoderConfig,
+    DecoderKind,
     EncoderConfig,
+    EncoderKind,
     EvaluateConfig,
     ModelConfig,
     TokenizerConfig,
@@ -18,8 +20,10 @@ from nmt.config.schema import (
 )
 from nmt.data.batches import BatchOptions
 from nmt.model.attention import ScoreFunction
+from nmt.model.decoder import InitHidden
 from nmt.model.local_attention import Extent
 from nmt.model.seq2seq import TiedEmbeddings
+from nmt.model.transformer import TransformerOptions
 from nmt.training.consistency import LossOptions
 from nmt.training.optim import OptimizerOptions, ScheduleName, ScheduleOptions
 from nmt.training.options import TrainerOptions
@@ -197,3 +201,34 @@ def test_training_texts_are_paths(train):
 
 def test_one_training_text_is_a_list_of_one():
     assert DataConfig(train="a").train == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("decoder", "advice"),
+    [
+        (
+            DecoderConfig(),
+            r"init_hidden=backward_first is a state of a recurrent .* try model\.decoder\.init_hidden=mean",
+        ),
+        (DecoderConfig(init_hidden=InitHidden.last), r"init_hidden=last is .* try model\.decoder\.init_hidden=mean"),
+        (
+            DecoderConfig(kind=DecoderKind.fixed_vector, init_hidden=InitHidden.zero),
+            r"kind=fixed_vector reads the last state of a recurrent encoder, .* try model\.encoder\.kind=rnn",
+        ),
+    ],
+)
+def test_a_transformers_encoder_has_no_last_state_to_start_from(decoder, advice):
+    with pytest.raises(ValueError, match=advice) as error:
+        ModelConfig(EncoderConfig(kind=EncoderKind.transformer), decoder)
+    assert "\n" not in str(error.value)
+
+
+def test_a_recurrent_decoder_may_start_from_the_mean_of_a_transformers_encoder():
+    encoder = EncoderConfig(kind=EncoderKind.transformer)
+    assert ModelConfig(encoder, DecoderConfig(init_hidden=InitHidden.mean)).decoder.kind is DecoderKind.bahdanau
+
+
+@pytest.mark.parametrize("value", [0, 10**12])
+def test_the_width_inside_a_transformer_is_at_least_one_and_no_slip_of_the_finger(value):
+    with pytest.raises(ValueError, match=rf"model\.transformer\.feedforward={value} is impossible"):
+        ModelConfig(transformer=TransformerOptions(feedforward=value))

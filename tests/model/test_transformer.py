@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from nmt.acceleration.fused import FusedLoops
 from nmt.data.symbols import BOS, PAD
+from nmt.model.attention import Source
 from nmt.model.decoder import DecoderSizes, TransformerDecoder
 from nmt.model.encoder import EncoderOutput
 from nmt.model.initialization import Initialization, initialize
@@ -134,6 +135,16 @@ def test_selected_rows_go_on_as_the_hypotheses_they_are_copies_of(make, sentence
     expected, _, _ = model.step(sentences.tgt_in[:, 1], state, source)
     found, _, _ = model.step(sentences.tgt_in[rows, 1], state.select(rows), source.select(rows))
     torch.testing.assert_close(found, expected[rows], rtol=1e-12, atol=1e-12)
+
+
+def test_a_source_of_one_position_has_all_the_weight(make, sentences):
+    """As posterior attention asks: the words so far have seen the whole source, this step sees one position."""
+    model = make("transformer", layers=2)
+    source, state = model.encode(sentences.src, sentences.src_lengths)
+    _, state, _ = model.step(torch.tensor([4, 5, 6]), state, source)
+    alone = Source(source.memory[:, :1], source.keys[:, :1], source.mask[:, :1])
+    _, _, weights = model.step(torch.tensor([7, 8, 9]), state.for_single_position(), alone)
+    assert (weights == 1).all()
 
 
 @pytest.mark.parametrize(("layer", "head"), [(None, None), (1, None), (3, 2)])

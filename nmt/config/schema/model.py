@@ -122,6 +122,7 @@ class ModelConfig:
     kind: ModelKind = ModelKind.translator
 
     def __post_init__(self):
+        positive_int(model__transformer__feedforward=self.transformer.feedforward)
         if self.attention.choice is AttentionChoice.hard and self.decoder.kind not in (
             DecoderKind.bahdanau,
             DecoderKind.luong,
