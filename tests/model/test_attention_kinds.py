@@ -1,18 +1,21 @@
 """The laws of attention, for normalizers, windows, heads and scores of positions, alone and together."""
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from nmt.acceleration.fused import FusedLoops
 from nmt.acceleration.fused.loops import is_fused
+from nmt.data.symbols import BOS
 from nmt.decoding.posterior import posterior_attention
+from nmt.decoding.search import SearchOptions, beam_search
 from nmt.model.attention import AttentionState, ScoreFunction, Source
 from nmt.model.composed_attention import AttentionOptions, compose_attention
 from nmt.model.local_attention import Extent
 from nmt.model.loops import ReferenceLoops
 from nmt.model.normalizers import Normalizer
-from tests.support.models import reference_of
+from tests.support.models import draw_weights, reference_of
 
 LOCAL_M, LOCAL_P = Extent["local_m"], Extent["local_p"]
 # The sources have up to 7 positions: a window of 3 is cut out of them, one of 5 is a mask.
@@ -161,6 +164,21 @@ def test_posterior_attention_sums_to_one(make, sentences, kind):
             model, sentences.src, sentences.src_lengths, sentences.tgt_in, sentences.tgt_out.clamp_min(4)
         )
     torch.testing.assert_close(found.sum(2), torch.ones_like(found.sum(2)))
+
+
+@EVERY_KIND
+def test_the_scores_of_search_are_those_of_teacher_forcing(make, sentences, kind):
+    model = draw_weights(make("luong", **KINDS[kind]), std=0.5)
+    with torch.inference_mode():
+        found = beam_search(model.for_inference(), sentences.src, sentences.src_lengths, SearchOptions(3, max_length=6))
+        for row, (best, *_) in enumerate(found):
+            ids = torch.tensor([best.ids])
+            src = sentences.src[[row], : sentences.src_lengths[row]]
+            tgt_in = functional.pad(ids[:, :-1], (1, 0), value=BOS)
+            logits, weights = model(src, sentences.src_lengths[[row]], tgt_in)
+            log_probs = logits.log_softmax(2).gather(2, ids.unsqueeze(2))
+            assert best.log_prob == pytest.approx(log_probs.sum().item(), abs=1e-9)
+            np.testing.assert_allclose(best.weights, weights[0], atol=1e-6)
 
 
 @EVERY_KIND
