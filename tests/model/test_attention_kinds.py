@@ -1,5 +1,7 @@
 """The laws of attention, for normalizers, windows, heads and scores of positions, alone and together."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -220,3 +222,57 @@ def test_a_window_as_long_as_the_source_with_a_flat_gaussian_is_global(make, sen
     )
     found, expected = (model(sentences.src, sentences.src_lengths, sentences.tgt_in) for model in (local, plain))
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_a_location_beyond_the_known_ones_gets_exactly_zero(make, sentences):
+    _, weights = make(score=ScoreFunction.location)(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    assert (weights[:, :, 4:] == 0).all()  # max_positions of these models
+    assert (weights[0, :, :4] > 0).all()
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_positions_outside_the_window_get_exactly_zero(make, sentences, window):
+    """local_m is around the step's number, and stays at the last position."""
+    _, weights = make(extent=LOCAL_M, window=window)(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    for row, length in enumerate(sentences.src_lengths.tolist()):
+        for step in range(6):
+            center = min(step, length - 1)
+            inside = {position for position in range(length) if abs(position - center) <= window}
+            assert set(weights[row, step].nonzero().flatten().tolist()) == inside
+
+
+@pytest.mark.parametrize("window", [1, 2, 10])
+def test_local_p_is_the_published_equation(make, sentences, window):
+    """Softmax over the positions at most D from p, times the Gaussian with sigma D / 2."""
+    attention = make(extent=LOCAL_P, window=window, score=ScoreFunction.general).decoder.attention
+    memory, hidden = torch.randn(1, 7, 8, dtype=torch.float64), torch.randn(1, 1, 8, dtype=torch.float64)
+    source = attention.source(memory, torch.ones(1, 7, dtype=torch.bool))
+    state = AttentionState(hidden[..., :0], hidden[..., :0])
+    center = 6 * torch.sigmoid(attention.v.weight @ torch.tanh(attention.predict.weight @ hidden[0, 0])).item()
+    inside = [s for s in range(7) if abs(s - center) <= window]
+    energies = torch.stack([hidden[0, 0] @ attention.attention.key.weight @ memory[0, s] for s in inside])
+    expected = torch.zeros(7, dtype=torch.float64)
+    distances = torch.tensor(inside, dtype=torch.float64) - center
+    expected[inside] = energies.softmax(0) * torch.exp(-(distances**2) / (2 * (window / 2) ** 2))
+    torch.testing.assert_close(attention(hidden, source, state).weights[0, 0], expected)
+
+
+def test_gaussians_by_hand_and_their_centers_only_move_forward():
+    attention = compose_attention(AttentionOptions(ScoreFunction.gaussian, gaussians=1), 3, 4)
+    with torch.no_grad():
+        attention.query.weight.zero_()  # type: ignore[union-attr]
+        attention.query.bias.copy_(torch.tensor([0.5, math.log(2), math.log(1.5)]))  # type: ignore[union-attr]
+    source = attention.source(torch.randn(1, 3, 4), torch.ones(1, 3, dtype=torch.bool))
+    state = attention.initial_state(source.memory)
+    for center in (1.5, 3.0):
+        _, weights, state = attention.step(torch.zeros(1, 3), source, state)
+        heights = torch.tensor([math.exp(-2 * (center - u) ** 2) for u in (1, 2, 3)])
+        torch.testing.assert_close(weights[0], heights / heights.sum())
+        torch.testing.assert_close(state.position, torch.tensor([[center]]))
+
+
+@pytest.mark.parametrize(("heads", "size", "memory"), [(3, 8, 6), (4, 8, 6)])
+def test_heads_that_cannot_divide_a_width_are_refused_in_one_line(heads, size, memory):
+    with pytest.raises(ValueError, match=rf"model\.attention\.heads={heads} cannot divide the . units") as error:
+        compose_attention(AttentionOptions(size=size, heads=heads), 8, memory)
+    assert "\n" not in str(error.value)
