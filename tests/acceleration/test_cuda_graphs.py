@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+from nmt import build
 from nmt.acceleration import cuda_graphs
 from nmt.acceleration.cuda_graphs import CapturedGraph, CudaGraphs, Passes, Shape
 from nmt.acceleration.selection import CudaGraphsMode, FusedKernels, choose_kernels
-from nmt.config.schema import DecoderKind
+from nmt.config.schema import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, ModelConfig
 from nmt.data.batches import Batches, BatchOptions
+from nmt.model.attention import ScoreFunction
+from nmt.model.local_attention import Extent
+from nmt.model.normalizers import Normalizer
 from nmt.runtime.device import Device, DeviceName, Precision, choose_device, random_states, restore_random_states
 from nmt.runtime.distributed import Distributed
 from nmt.training.consistency import LossOptions
@@ -46,7 +50,27 @@ UPDATES = [[range(5), range(5, 25)], [range(30, 50)], [range(5), range(60, 80), 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", DecoderKind)
 def test_captured_passes_give_the_same_gradients(tiny, kind):
-    model = tiny.model(kind=kind).double()
+    assert_captured_passes_give_the_same_gradients(tiny, tiny.model(kind=kind).double())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "attention",
+    [
+        AttentionConfig(ScoreFunction.gaussian),
+        AttentionConfig(size=8, extent=Extent["local_p"], window=1, heads=2),
+        AttentionConfig(size=8, extent=Extent["local_m"], window=1, normalizer=Normalizer.entmax),
+    ],
+)
+def test_captured_passes_give_the_same_gradients_for_every_kind_of_attention(tiny, attention):
+    sizes = EncoderConfig(embedding=8, hidden=8), DecoderConfig(embedding=8, hidden=12, readout=8)
+    words = len(tiny.tokenizer.src), len(tiny.tokenizer.tgt)
+    torch.manual_seed(1)
+    model = build.build_model(ModelConfig(*sizes, attention), *words).double()
+    assert_captured_passes_give_the_same_gradients(tiny, model)
+
+
+def assert_captured_passes_give_the_same_gradients(tiny, model) -> None:
     plain, fast = filler(tiny, model), recorded(tiny, model)
     for update in UPDATES:
         group = [np.array(rows) for rows in update]

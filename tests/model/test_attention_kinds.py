@@ -1,18 +1,23 @@
 """The laws of attention, for normalizers, windows, heads and scores of positions, alone and together."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
 from nmt.acceleration.fused import FusedLoops
 from nmt.acceleration.fused.loops import is_fused
+from nmt.data.symbols import BOS
 from nmt.decoding.posterior import posterior_attention
+from nmt.decoding.search import SearchOptions, beam_search
 from nmt.model.attention import AttentionState, ScoreFunction, Source
 from nmt.model.composed_attention import AttentionOptions, compose_attention
 from nmt.model.local_attention import Extent
 from nmt.model.loops import ReferenceLoops
 from nmt.model.normalizers import Normalizer
-from tests.support.models import reference_of
+from tests.support.models import draw_weights, reference_of
 
 LOCAL_M, LOCAL_P = Extent["local_m"], Extent["local_p"]
 # The sources have up to 7 positions: a window of 3 is cut out of them, one of 5 is a mask.
@@ -164,6 +169,21 @@ def test_posterior_attention_sums_to_one(make, sentences, kind):
 
 
 @EVERY_KIND
+def test_the_scores_of_search_are_those_of_teacher_forcing(make, sentences, kind):
+    model = draw_weights(make("luong", **KINDS[kind]), std=0.5)
+    with torch.inference_mode():
+        found = beam_search(model.for_inference(), sentences.src, sentences.src_lengths, SearchOptions(3, max_length=6))
+        for row, (best, *_) in enumerate(found):
+            ids = torch.tensor([best.ids])
+            src = sentences.src[[row], : sentences.src_lengths[row]]
+            tgt_in = functional.pad(ids[:, :-1], (1, 0), value=BOS)
+            logits, weights = model(src, sentences.src_lengths[[row]], tgt_in)
+            log_probs = logits.log_softmax(2).gather(2, ids.unsqueeze(2))
+            assert best.log_prob == pytest.approx(log_probs.sum().item(), abs=1e-9)
+            np.testing.assert_allclose(best.weights, weights[0], atol=1e-6)
+
+
+@EVERY_KIND
 def test_gradcheck(kind):
     options = {name: value for name, value in KINDS[kind].items() if name != "attention_size"}
     torch.manual_seed(3)
@@ -202,3 +222,57 @@ def test_a_window_as_long_as_the_source_with_a_flat_gaussian_is_global(make, sen
     )
     found, expected = (model(sentences.src, sentences.src_lengths, sentences.tgt_in) for model in (local, plain))
     torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-11)
+
+
+def test_a_location_beyond_the_known_ones_gets_exactly_zero(make, sentences):
+    _, weights = make(score=ScoreFunction.location)(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    assert (weights[:, :, 4:] == 0).all()  # max_positions of these models
+    assert (weights[0, :, :4] > 0).all()
+
+
+@pytest.mark.parametrize("window", [1, 2])
+def test_positions_outside_the_window_get_exactly_zero(make, sentences, window):
+    """local_m is around the step's number, and stays at the last position."""
+    _, weights = make(extent=LOCAL_M, window=window)(sentences.src, sentences.src_lengths, sentences.tgt_in)
+    for row, length in enumerate(sentences.src_lengths.tolist()):
+        for step in range(6):
+            center = min(step, length - 1)
+            inside = {position for position in range(length) if abs(position - center) <= window}
+            assert set(weights[row, step].nonzero().flatten().tolist()) == inside
+
+
+@pytest.mark.parametrize("window", [1, 2, 10])
+def test_local_p_is_the_published_equation(make, sentences, window):
+    """Softmax over the positions at most D from p, times the Gaussian with sigma D / 2."""
+    attention = make(extent=LOCAL_P, window=window, score=ScoreFunction.general).decoder.attention
+    memory, hidden = torch.randn(1, 7, 8, dtype=torch.float64), torch.randn(1, 1, 8, dtype=torch.float64)
+    source = attention.source(memory, torch.ones(1, 7, dtype=torch.bool))
+    state = AttentionState(hidden[..., :0], hidden[..., :0])
+    center = 6 * torch.sigmoid(attention.v.weight @ torch.tanh(attention.predict.weight @ hidden[0, 0])).item()
+    inside = [s for s in range(7) if abs(s - center) <= window]
+    energies = torch.stack([hidden[0, 0] @ attention.attention.key.weight @ memory[0, s] for s in inside])
+    expected = torch.zeros(7, dtype=torch.float64)
+    distances = torch.tensor(inside, dtype=torch.float64) - center
+    expected[inside] = energies.softmax(0) * torch.exp(-(distances**2) / (2 * (window / 2) ** 2))
+    torch.testing.assert_close(attention(hidden, source, state).weights[0, 0], expected)
+
+
+def test_gaussians_by_hand_and_their_centers_only_move_forward():
+    attention = compose_attention(AttentionOptions(ScoreFunction.gaussian, gaussians=1), 3, 4)
+    with torch.no_grad():
+        attention.query.weight.zero_()  # type: ignore[union-attr]
+        attention.query.bias.copy_(torch.tensor([0.5, math.log(2), math.log(1.5)]))  # type: ignore[union-attr]
+    source = attention.source(torch.randn(1, 3, 4), torch.ones(1, 3, dtype=torch.bool))
+    state = attention.initial_state(source.memory)
+    for center in (1.5, 3.0):
+        _, weights, state = attention.step(torch.zeros(1, 3), source, state)
+        heights = torch.tensor([math.exp(-2 * (center - u) ** 2) for u in (1, 2, 3)])
+        torch.testing.assert_close(weights[0], heights / heights.sum())
+        torch.testing.assert_close(state.position, torch.tensor([[center]]))
+
+
+@pytest.mark.parametrize(("heads", "size", "memory"), [(3, 8, 6), (4, 8, 6)])
+def test_heads_that_cannot_divide_a_width_are_refused_in_one_line(heads, size, memory):
+    with pytest.raises(ValueError, match=rf"model\.attention\.heads={heads} cannot divide the . units") as error:
+        compose_attention(AttentionOptions(size=size, heads=heads), 8, memory)
+    assert "\n" not in str(error.value)
