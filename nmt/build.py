@@ -151,13 +151,12 @@ def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
         dropout=enc.dropout,
     )
     decoder = _build_decoder(model, encoder.size, tgt_size)
+    tied, loops = model.tied_embeddings, FusedLoops()
     match model.attention.choice:
         case AttentionChoice.soft:
-            return Seq2Seq(encoder, decoder, tied_embeddings=model.tied_embeddings, loops=FusedLoops())
+            return Seq2Seq(encoder, decoder, tied_embeddings=tied, loops=loops)
         case AttentionChoice.hard:
-            return HardSeq2Seq(
-                encoder, decoder, model.attention.hard, tied_embeddings=model.tied_embeddings, loops=FusedLoops()
-            )
+            return HardSeq2Seq(encoder, decoder, model.attention.hard, tied_embeddings=tied, loops=loops)
         case _:
             legal = ", ".join(each.value for each in AttentionChoice)
             raise ValueError(f"model.attention.choice={model.attention.choice}: legal are {legal}")

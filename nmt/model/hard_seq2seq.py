@@ -34,6 +34,9 @@ class HardSeq2Seq(Seq2Seq):
     so that checkpoints hold it.
     """
 
+    loss_reads_weights = True
+    baseline: Tensor
+
     def __init__(
         self,
         encoder: Encoder,
@@ -49,8 +52,6 @@ class HardSeq2Seq(Seq2Seq):
         self.prediction = HardPrediction.marginal
         if options.training is HardTraining.reinforce:
             self.register_buffer("baseline", torch.zeros(()))
-
-    baseline: Tensor
 
     def predict(self, decoder: Decoder, output: nn.Module, step: Step, source: Source) -> Tensor:
         rows = len(step.features) // len(source.memory)

@@ -44,6 +44,8 @@ class Seq2Seq(nn.Module):
     Raises ValueError where tied matrices would differ in shape.
     """
 
+    loss_reads_weights = False  # whether the loss has a gradient for attention's weights, even without links
+
     def __init__(
         self,
         encoder: Encoder,

@@ -74,7 +74,7 @@ class Gradients:
         self.smoothing, self.options = loss.label_smoothing, optimizer
         self.device, self.distributed = device, distributed
         self.scaler = device.scaler()
-        self.graphs = CudaGraphs(model, device) if device.cuda_graphs and not model.decoder.hard else None
+        self.graphs = CudaGraphs(model, device) if device.cuda_graphs and not model.loss_reads_weights else None
         self._ahead: dict[bytes, Batch] = {}
 
     def accumulate(
