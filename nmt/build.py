@@ -36,8 +36,7 @@ from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
 from nmt.model.attention import build_attention
 from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, LuongDecoder
 from nmt.model.encoder import Encoder
-from nmt.model.hard_attention import AttentionChoice
-from nmt.model.hard_seq2seq import HardSeq2Seq
+from nmt.model.hard_seq2seq import build_seq2seq
 from nmt.model.initialization import initialize
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
 from nmt.runtime.device import Device, DeviceName, Precision
@@ -151,15 +150,8 @@ def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
         dropout=enc.dropout,
     )
     decoder = _build_decoder(model, encoder.size, tgt_size)
-    tied, loops = model.tied_embeddings, FusedLoops()
-    match model.attention.choice:
-        case AttentionChoice.soft:
-            return Seq2Seq(encoder, decoder, tied_embeddings=tied, loops=loops)
-        case AttentionChoice.hard:
-            return HardSeq2Seq(encoder, decoder, model.attention.hard, tied_embeddings=tied, loops=loops)
-        case _:
-            legal = ", ".join(each.value for each in AttentionChoice)
-            raise ValueError(f"model.attention.choice={model.attention.choice}: legal are {legal}")
+    choice, hard, tied = model.attention.choice, model.attention.hard, model.tied_embeddings
+    return build_seq2seq(choice, hard, encoder, decoder, tied_embeddings=tied, loops=FusedLoops())
 
 
 def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
@@ -194,14 +186,8 @@ def new_model(config: TrainConfig, tokenizer: Tokenizer, device: torch.device) -
         )
     model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
     initialize(model, config.model.initialization)
-    predict_as(model, config.decode)
+    model.predict_by(config.decode.hard_attention)
     return model.to(device)
-
-
-def predict_as(model: Seq2Seq, decode: DecodeConfig) -> None:
-    """From now on a model with hard attention predicts words, and scores them, as `decode` says."""
-    if isinstance(model, HardSeq2Seq):
-        model.prediction = decode.hard_attention
 
 
 class DeviceSettings(Protocol):
@@ -245,7 +231,7 @@ def load(place: str | None, device: torch.device) -> Loaded:
         model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
     checkpoint.check_fit(folder, model.state_dict())
     model.load_state_dict(checkpoint.read(folder, weights_only=True).model, assign=True)
-    predict_as(model, config.decode)
+    model.predict_by(config.decode.hard_attention)
     return Loaded(model.to(device).eval(), tokenizer, config, folder)
 
 
@@ -274,7 +260,7 @@ def translator_of(loaded: Loaded, overrides: DecodeOverrides) -> Translator:
     """
     decode = overrides.over(loaded.config.decode)
     refuse_unused_search(overrides, decode, loaded.config.model)
-    predict_as(loaded.model, decode)
+    loaded.model.predict_by(decode.hard_attention)
     return build_translator(loaded.model, loaded.tokenizer, decode)
 
 

@@ -11,6 +11,7 @@ from nmt.data.symbols import PAD
 from nmt.model.attention import Source
 from nmt.model.decoder import Decoder, Features, State, Step
 from nmt.model.encoder import Encoder
+from nmt.model.hard_attention import HardPrediction
 from nmt.model.loops import ReferenceLoops, StepModel
 from nmt.model.loss import Loss, guided_cross_entropy
 
@@ -162,6 +163,9 @@ class Seq2Seq(nn.Module):
         if links is None or not guidance:
             return loss
         return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, links))
+
+    def predict_by(self, prediction: HardPrediction) -> None:
+        """From now on hard attention predicts words, and scores them, so; soft attention has one way."""
 
     def after_update(self, nll: float) -> None:
         """Told of every update that changed the weights. nll: in nats a target token, the same on all ranks."""
