@@ -39,8 +39,7 @@ from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
 from nmt.model.composed_attention import compose_attention
 from nmt.model.decoder import Bridge, Decoder, DecoderSizes, build_decoder
 from nmt.model.encoder import Encoder
-from nmt.model.hard_attention import AttentionChoice
-from nmt.model.hard_seq2seq import HardSeq2Seq
+from nmt.model.hard_seq2seq import build_seq2seq
 from nmt.model.initialization import initialize
 from nmt.model.regularizers import set_dropout
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
@@ -149,16 +148,8 @@ def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
     decoder = _build_decoder(model, encoder.size, tgt_size)
     for side, options in ((encoder, model.encoder), (decoder, model.decoder)):
         set_dropout(side, word=options.word_dropout, recurrent=options.recurrent_dropout)
-    match model.attention.choice:
-        case AttentionChoice.soft:
-            return Seq2Seq(encoder, decoder, tied_embeddings=model.tied_embeddings, loops=FusedLoops())
-        case AttentionChoice.hard:
-            return HardSeq2Seq(
-                encoder, decoder, model.attention.hard, tied_embeddings=model.tied_embeddings, loops=FusedLoops()
-            )
-        case _:
-            legal = ", ".join(each.value for each in AttentionChoice)
-            raise ValueError(f"model.attention.choice={model.attention.choice}: legal are {legal}")
+    choice, hard, tied = model.attention.choice, model.attention.hard, model.tied_embeddings
+    return build_seq2seq(choice, hard, encoder, decoder, tied_embeddings=tied, loops=FusedLoops())
 
 
 def _build_encoder(model: ModelConfig, src_size: int) -> Encoder | TransformerEncoder:
@@ -203,14 +194,8 @@ def new_model(config: TrainConfig, tokenizer: Tokenizer, device: torch.device) -
         )
     model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
     initialize(model, config.model.initialization)
-    predict_as(model, config.decode)
+    model.predict_by(config.decode.hard_attention)
     return model.to(device)
-
-
-def predict_as(model: Seq2Seq, decode: DecodeConfig) -> None:
-    """From now on a model with hard attention predicts words, and scores them, as `decode` says."""
-    if isinstance(model, HardSeq2Seq):
-        model.prediction = decode.hard_attention
 
 
 class DeviceSettings(Protocol):
@@ -251,7 +236,7 @@ def load(place: str | None, device: torch.device) -> Loaded:
     with torch.device("meta"):
         model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
     load_weights(model, folder)
-    predict_as(model, config.decode)
+    model.predict_by(config.decode.hard_attention)
     return Loaded(model.to(device).eval(), tokenizer, config, folder)
 
 
@@ -302,7 +287,7 @@ def decoding_of(loaded: Loaded, overrides: DecodeOverrides) -> DecodeConfig:
     refuse_unused_search(overrides, decode, loaded.config.model)
     if decode.coverage_penalty:
         loaded.require_attention(f"decode.coverage_penalty={decode.coverage_penalty}")
-    predict_as(loaded.model, decode)
+    loaded.model.predict_by(decode.hard_attention)
     return decode
 
 

@@ -12,6 +12,7 @@ from nmt.model.attention import Source
 from nmt.model.decoder import Decoder, Step
 from nmt.model.encoder import Encoder
 from nmt.model.hard_attention import (
+    AttentionChoice,
     HardAttentionOptions,
     HardPrediction,
     HardTraining,
@@ -36,6 +37,7 @@ class HardSeq2Seq(Seq2Seq):
     """
 
     can_be_captured = False
+    baseline: Tensor
 
     def __init__(
         self,
@@ -52,8 +54,6 @@ class HardSeq2Seq(Seq2Seq):
         self.prediction = HardPrediction.marginal
         if options.training is HardTraining.reinforce:
             self.register_buffer("baseline", torch.zeros(()))
-
-    baseline: Tensor
 
     def predict(self, decoder: Decoder, output: nn.Module, step: Step, source: Source) -> Tensor:
         rows = len(step.features) // len(source.memory)
@@ -109,6 +109,9 @@ class HardSeq2Seq(Seq2Seq):
             return loss
         return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, links))
 
+    def predict_by(self, prediction: HardPrediction) -> None:
+        self.prediction = prediction
+
     def after_update(self, nll: float) -> None:
         if self.options.training is HardTraining.reinforce:
             self.baseline.lerp_(self.baseline.new_tensor(-nll), 1 - self.options.baseline_decay)
@@ -156,6 +159,26 @@ class HardSeq2Seq(Seq2Seq):
         found = self.loops.marginal_nll(positions.certain(parts), self.output, targets)
         objective = reinforce_objective(found, chosen, entropy(weights), self.baseline, self.options)
         return Loss(objective, found.nll.detach(), len(targets))
+
+
+def build_seq2seq(
+    choice: AttentionChoice,
+    options: HardAttentionOptions,
+    encoder: Encoder | TransformerEncoder,
+    decoder: Decoder,
+    *,
+    tied_embeddings: TiedEmbeddings,
+    loops: ReferenceLoops,
+) -> Seq2Seq:
+    """The model for `choice`; `options` are used by hard attention alone."""
+    match choice:
+        case AttentionChoice.soft:
+            return Seq2Seq(encoder, decoder, tied_embeddings=tied_embeddings, loops=loops)
+        case AttentionChoice.hard:
+            return HardSeq2Seq(encoder, decoder, options, tied_embeddings=tied_embeddings, loops=loops)
+        case _:
+            legal = ", ".join(each.value for each in AttentionChoice)
+            raise ValueError(f"model.attention.choice={choice}: legal are {legal}")
 
 
 class _Forced(NamedTuple):

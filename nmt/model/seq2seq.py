@@ -11,6 +11,7 @@ from nmt.data.symbols import PAD
 from nmt.model.attention import Source
 from nmt.model.decoder import Decoder, Features, State, Step
 from nmt.model.encoder import Encoder
+from nmt.model.hard_attention import HardPrediction
 from nmt.model.loops import ReferenceLoops, StepModel
 from nmt.model.loss import ConsistentLoss, Loss, PassWeights, guided_cross_entropy
 from nmt.model.transformer import TransformerEncoder
@@ -169,6 +170,9 @@ class Seq2Seq(nn.Module):
         features, weights = self.features(src, src_lengths, tgt_in)
         loss = self.loss_from_features(features, tgt_out, smoothing, token_positions)
         return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, links))
+
+    def predict_by(self, prediction: HardPrediction) -> None:
+        """From now on hard attention predicts words, and scores them, so; soft attention has one way."""
 
     def after_update(self, nll: float) -> None:
         """Told of every update that changed the weights. nll: in nats a target token, the same on all ranks."""

@@ -41,14 +41,14 @@ def small_model(kind: str):
 
 
 class TwoWords(nn.Module):
-    """c_t = a_t1 x_1 + a_t2 x_2 with attention a that is fixed, and the two entries of c_t for logits."""
+    """c_t = a_t1 x_1 + a_t2 x_2 with attention a that is fixed; the entries of c_t are the logits of words 1 and 2."""
 
     device = torch.device("cpu")
 
     def __init__(self):
         super().__init__()
-        embedding = nn.Embedding(2, 2)
-        embedding.weight = nn.Parameter(torch.tensor([[math.log(3), 0.0], [0.0, -math.log(3)]]))
+        embedding = nn.Embedding(3, 2)
+        embedding.weight = nn.Parameter(torch.tensor([[0.0, 0.0], [math.log(3), 0.0], [0.0, -math.log(3)]]))
         self.encoder = SimpleNamespace(embedding=embedding)
         self.eval()
 
@@ -56,15 +56,17 @@ class TwoWords(nn.Module):
         weights = torch.tensor([[0.75, 0.25], [0.5, 0.5]])[: tgt_in.shape[1]].expand(len(src), -1, -1)
         return weights @ self.encoder.embedding(src), weights
 
-    def logits(self, features):
-        return features
+    def log_probs(self, src, src_lengths, tgt_in, tgt_out):
+        features, weights = self.features(src, src_lengths, tgt_in)
+        log_probs = features.log_softmax(-1).gather(2, (tgt_out - 1).clamp_min(0).unsqueeze(2)).squeeze(2)
+        return log_probs * (tgt_out > 0), weights
 
 
 def test_a_model_of_two_words_by_hand():
     # Whatever a, c_1 - c_2 = log 3, so p = (3/4, 1/4), and d log p(y) / d x_j = a_j (onehot(y) - p).
-    found = saliency(TwoWords(), [0, 1], [0, 1])
+    found = saliency(TwoWords(), [1, 2], [1, 2])
     np.testing.assert_allclose(found.attention, [[0.75, 0.25], [0.5, 0.5]])
-    # Of word 0 (1/4, -1/4), which is sqrt(1/8) long; of word 1 (-3/4, 3/4), which is sqrt(9/8) long.
+    # Of word 1 (1/4, -1/4), which is sqrt(1/8) long; of word 2 (-3/4, 3/4), which is sqrt(9/8) long.
     np.testing.assert_allclose(
         found.jacobian,
         [[0.75 * math.sqrt(1 / 8), 0.25 * math.sqrt(1 / 8)], [0.5 * math.sqrt(9 / 8), 0.5 * math.sqrt(9 / 8)]],
@@ -143,7 +145,7 @@ def test_the_pieces_that_go_through_the_model_together_are_bounded_whichever_sid
         return weights @ model.encoder.embedding(ids), weights
 
     monkeypatch.setattr(model, "features", features)
-    found = saliency(model, [0] * src, [1] * tgt, ready.append)
+    found = saliency(model, [1] * src, [2] * tgt, ready.append)
     assert found.jacobian.shape == (tgt, src)
     assert all(copies == 1 or copies * pieces <= 200 for copies, pieces in together)
     assert ready == list(np.cumsum([copies for copies, _ in together]))

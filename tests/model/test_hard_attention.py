@@ -456,3 +456,29 @@ def test_dropout_has_one_mask_for_all_positions_of_a_word(sentences):
 def test_impossible_settings_are_refused_by_name(settings, said):
     with pytest.raises(ValueError, match=said):
         HardAttentionOptions(HardTraining.reinforce, **settings)
+
+
+def test_no_more_rows_than_a_chunk_meet_the_vocabulary_at_once(monkeypatch):
+    positions, weight, bias, targets = some_positions()
+    seen, addmm = [], torch.addmm
+
+    def watched(bias: Tensor, rows: Tensor, matrix: Tensor) -> Tensor:
+        seen.append(len(rows))
+        return addmm(bias, rows, matrix)
+
+    monkeypatch.setattr(torch, "addmm", watched)
+    chunked_marginal_nll(positions, weight, bias, targets, chunk=8)
+    assert seen == [8, 8, 4]  # 5 words at 4 positions
+
+
+def test_in_bfloat16_products_are_rounded_and_the_rest_is_not():
+    positions, weight, bias, targets = some_positions()
+    single = Positions(*(part.float() if part.is_floating_point() else part for part in positions[:5]), torch.tanh)
+    parts = decoder, memory, weights, own_weight, own_bias = leaves(single, weight.float(), bias.float())
+    own = single._replace(decoder=decoder, memory=memory, weights=weights)
+    exact = torch.autograd.grad(chunked_marginal_nll(own, own_weight, own_bias, targets).nll, parts)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = chunked_marginal_nll(own, own_weight, own_bias, targets)
+    assert found.nll.dtype == torch.float32
+    for one, other in zip(exact, torch.autograd.grad(found.nll, parts), strict=True):
+        torch.testing.assert_close(one, other, rtol=0.1, atol=0.1)
