@@ -27,6 +27,8 @@ from nmt.config.schema import AlignConfig
 from nmt.data.corpus import Corpus, Pair, read_pair
 from nmt.decoding.forced import force_decode
 from nmt.decoding.translator import Translation
+from nmt.loading import load
+from nmt.model.ensemble import EnsembleAverage
 from nmt.runtime.logs import start_log
 from nmt.runtime.text_files import STREAM, open_output
 
@@ -45,7 +47,7 @@ def main(config: AlignConfig, _overrides: list[str]) -> None:
 def _align(config: AlignConfig) -> None:
     device = build.start(config)
     corpus = read_pair(config.src or "", config.tgt or "")
-    model = _load(config.checkpoint, "checkpoint", device.device)
+    model = _load(config.checkpoint, "checkpoint", device.device, config.ensemble)
     reverse = _load(config.reverse, "reverse", device.device) if config.reverse else None
     _check_directions(config, model, reverse)
     pairs = sum(1 for _ in corpus)  # all of it is checked before anything is written
@@ -104,8 +106,10 @@ def _draw(forced: Translation, alignment: Alignment, path: Path) -> None:
     draw(alignment.weights, forced.src_words, forced.tgt_words, path, eos=alignment.eos)
 
 
-def _load(place: str | None, key: str, device: torch.device) -> Loaded:
-    loaded = build.load(place, device)
+def _load(
+    place: str | list[str] | None, key: str, device: torch.device, average: EnsembleAverage | None = None
+) -> Loaded:
+    loaded = load(place, device, average)
     loaded.require_attention(f"{key}={place}")
     return loaded
 

@@ -37,6 +37,7 @@ from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
 from nmt.model.attention import build_attention
 from nmt.model.decoder import BahdanauDecoder, Bridge, Decoder, FixedVectorDecoder, LuongDecoder
 from nmt.model.encoder import Encoder
+from nmt.model.ensemble import Ensemble
 from nmt.model.initialization import initialize
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
 from nmt.runtime.device import Device, DeviceName, Precision
@@ -205,12 +206,16 @@ def start(settings: DeviceSettings, distributed: Distributed | None = None) -> D
 
 
 class Loaded(NamedTuple):
-    """A checkpoint, ready to translate."""
+    """A checkpoint, ready to translate; of an ensemble the configuration of the first, and all folders."""
 
-    model: Seq2Seq
+    model: Seq2Seq | Ensemble
     tokenizer: Tokenizer
     config: TrainConfig
-    folder: Path
+    folders: tuple[Path, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.folders[0]
 
     def require_attention(self, setting: str) -> None:
         """Raises ValueError where a setting, KEY=VALUE, needs attention and the model has none."""
@@ -229,7 +234,7 @@ def load(place: str | None, device: torch.device) -> Loaded:
         model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
     checkpoint.check_fit(folder, model.state_dict())
     model.load_state_dict(checkpoint.read(folder, weights_only=True).model, assign=True)
-    return Loaded(model.to(device).eval(), tokenizer, config, folder)
+    return Loaded(model.to(device).eval(), tokenizer, config, (folder,))
 
 
 def load_for_finetuning(
@@ -263,7 +268,7 @@ def translator_of(loaded: Loaded, overrides: DecodeOverrides) -> Translator:
 
 
 def build_translator(
-    model: Seq2Seq, tokenizer: Tokenizer, decode: DecodeConfig, *, beam: int | None = None
+    model: Seq2Seq | Ensemble, tokenizer: Tokenizer, decode: DecodeConfig, *, beam: int | None = None
 ) -> Translator:
     """beam: in place of decode.beam, for the best translation alone."""
     search = decode

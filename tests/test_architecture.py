@@ -30,7 +30,8 @@ ALLOWED = {
         *("data", "demo_corpus", "model", "acceleration", "analysis", "decoding"),
         *("checkpoint", "runtime", "training", "config"),
     },
-    "api": {"acceleration", "data", "analysis", "decoding", "runtime", "config", "build"},
+    "loading": {"model", "build"},
+    "api": {"acceleration", "data", "analysis", "decoding", "runtime", "config", "build", "loading"},
 }
 
 
