@@ -13,6 +13,7 @@ COMMANDS = {
     "align": "link the words of given sentence pairs",
     "compare": "compare evaluated runs, with significance tests",
     "saliency": "compare attention with gradients",
+    "average": "average the last checkpoints of a run",
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 from nmt.config.paths import Use, check_paths, named_paths, path_keys, prepare_paths
 from nmt.config.schema import (
     AlignConfig,
+    AverageConfig,
     CompareConfig,
     EvaluateConfig,
     SaliencyConfig,
@@ -24,6 +25,7 @@ COMMANDS = {
     "align": lambda: AlignConfig(src="s", tgt="t"),
     "saliency": lambda: SaliencyConfig(src="s"),
     "compare": lambda: CompareConfig(runs=["r"]),
+    "average": lambda: AverageConfig(checkpoint="r", out="o"),
 }
 LISTS = ("runs", "data.train", "guided_alignment.links")
 

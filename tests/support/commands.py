@@ -25,6 +25,7 @@ SCHEMAS = {
     "align": schema.AlignConfig,
     "compare": schema.CompareConfig,
     "saliency": schema.SaliencyConfig,
+    "average": schema.AverageConfig,
 }
 
 

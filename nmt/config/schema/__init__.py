@@ -6,6 +6,7 @@ from nmt.config.schema.commands import (
     COMPARISON_FILES,
     EVALUATION_OUTPUTS,
     AlignConfig,
+    AverageConfig,
     CompareConfig,
     EvaluateConfig,
     ForcedConfig,
@@ -24,6 +25,7 @@ __all__ = [
     "EVALUATION_OUTPUTS",
     "AlignConfig",
     "AttentionConfig",
+    "AverageConfig",
     "CompareConfig",
     "DataConfig",
     "DataKind",
@@ -51,6 +53,7 @@ _COMMANDS = {
     "align": AlignConfig,
     "compare": CompareConfig,
     "saliency": SaliencyConfig,
+    "average": AverageConfig,
 }
 for _name, _schema in _COMMANDS.items():
     ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)

@@ -22,6 +22,7 @@ EVALUATION_OUTPUTS = (
 SALIENCY_FILES = (
     *("attention.npz", "jacobian.npz", "input_gradient.npz", "saliency.json", "hypotheses.txt", "heatmaps/*.png"),
 )
+AVERAGE_FILES = ("config.yaml", ".lock", "checkpoints/*", "checkpoints/*/*", "checkpoints/*/*/*")
 COMPARISON_FILES = (f"{MAIN_METRIC}_by_length.png", "comparison.json")
 COMPARED_FILES = tuple(f"evaluation/*/{name}" for name in EVALUATION_OUTPUTS[:4])
 
@@ -260,6 +261,21 @@ class SaliencyConfig:
             raise ValueError(f"gold={self.gold} holds the links of given pairs: give tgt=FILE, their translations, too")
         if self.gold_reversed and not self.gold:
             raise ValueError("gold_reversed=true is about the links of gold=: give gold=FILE as well")
+
+
+@dataclass
+class AverageConfig:
+    """What `python -m nmt.average` takes."""
+
+    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    last: int = 5
+    out: str | None = path_key(Use.folder, contents=AVERAGE_FILES)
+
+    def __post_init__(self):
+        between(2, MAX_COUNT, {"last": self.last})
+        for key in ("checkpoint", "out"):
+            if not getattr(self, key):
+                raise ValueError(f"{key}= is not set: python -m nmt.average checkpoint=RUN out=FOLDER")
 
 
 @dataclass
