@@ -54,9 +54,8 @@ def _evaluate(config: EvaluateConfig, distributed: Distributed, *, pictures_aske
     log.info(f"checkpoint {opened}; {len(test.pairs)} sentences of {test.corpus.name}; precision {device.reason}")
     if test.text.synthetic_long:
         log.info(test.text.synthetic_long)
-    scoring = Scoring(
-        build.metric_tokenizer(test.data), config.metrics, Limits(config.ter_max_tokens, config.ter_max_seconds)
-    )
+    limits = Limits(config.ter_max_tokens, config.ter_max_seconds)
+    scoring = Scoring(build.metric_tokenizer(test.data), config.metrics, limits, build.languages(test.data).tgt)
     if unfit := unfit_tokenizer(scoring.tokenizer, test.text.references, "data.bleu_tokenizer"):
         log.warning(unfit)
 
