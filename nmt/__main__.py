@@ -14,6 +14,7 @@ COMMANDS = {
     "compare": "compare evaluated runs, with significance tests",
     "saliency": "compare attention with gradients",
     "serve": "translate over HTTP, for programs and the browser",
+    "average": "average the last checkpoints of a run",
 }
 
 

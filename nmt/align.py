@@ -37,6 +37,7 @@ from nmt.corpus import Corpus, Pair, read_pair
 from nmt.decoding.forced import force_decode
 from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation
+from nmt.loading import load
 from nmt.runtime.logs import start_log
 from nmt.runtime.text_files import STREAM, open_output
 
@@ -170,12 +171,11 @@ def _draw(line: _Line, path: Path) -> None:
 
 def _load_translators(config: AlignConfig, device: torch.device) -> list[Loaded]:
     """One, or two of both directions. Raises ValueError where both translate the same way."""
-    found = []
-    for key, place in (("checkpoint", config.checkpoint), ("reverse", config.reverse)):
-        if place or key == "checkpoint":
-            found.append(build.load(place, device))
-            found[-1].require_attention(f"{key}={place}")
-    if len(found) == 2:
+    found = [load(config.checkpoint, device, config.ensemble)]
+    found[0].require_attention(f"checkpoint={config.checkpoint}")
+    if config.reverse:
+        found.append(load(config.reverse, device))
+        found[1].require_attention(f"reverse={config.reverse}")
         ways = [build.languages(loaded.config.data) for loaded in found]
         if ways[0] == ways[1] and ways[0].src != ways[0].tgt:
             raise ValueError(

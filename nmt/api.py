@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from nmt import build
+from nmt import build, loading
 from nmt.acceleration.selection import prepare_device
 from nmt.analysis.alignment import Link, WordAttention, word_attention, word_links
 from nmt.analysis.evaluation import draw_translation
@@ -77,14 +77,17 @@ class TrainedModel:
             return list(force_decode(self.model, self.tokenizer, given, batch_size=batch_size, posterior=posterior))
 
 
-def load(run: str | PathLike[str], *, device: str = "auto", precision: str = "fp32") -> TrainedModel:
-    """The trained model of a run folder (its best checkpoint) or of one checkpoint folder.
+def load(
+    run: str | PathLike[str] | Sequence[str | PathLike[str]], *, device: str = "auto", precision: str = "fp32"
+) -> TrainedModel:
+    """The trained model of a run folder (its best checkpoint) or of one checkpoint folder; of several, their ensemble.
 
     device: auto, cpu or cuda. precision of matrix products: auto, fp32, bf16 or fp16.
     Raises ValueError where there is no checkpoint, it is damaged, or the machine lacks the device.
     """
     chosen = prepare_device(DeviceName(device), Precision(precision))
-    return TrainedModel(build.load(str(run), chosen.device), chosen)
+    places = str(run) if isinstance(run, str | PathLike) else [str(each) for each in run]
+    return TrainedModel(loading.load(places, chosen.device), chosen)
 
 
 def draw_heatmap(translation: Translation, path: str | PathLike[str], *, subwords: bool | None = None) -> None:

@@ -39,6 +39,7 @@ from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
 from nmt.model.composed_attention import compose_attention
 from nmt.model.decoder import Bridge, Decoder, DecoderSizes, build_decoder
 from nmt.model.encoder import Encoder
+from nmt.model.ensemble import Ensemble
 from nmt.model.hard_seq2seq import build_seq2seq
 from nmt.model.initialization import initialize
 from nmt.model.regularizers import set_dropout
@@ -215,12 +216,16 @@ def start(settings: DeviceSettings, distributed: Distributed | None = None) -> D
 
 
 class Loaded(NamedTuple):
-    """A checkpoint, ready to translate."""
+    """A checkpoint, ready to translate; of an ensemble the configuration of the first, and all folders."""
 
-    model: Seq2Seq
+    model: Seq2Seq | Ensemble
     tokenizer: Tokenizer
     config: TrainConfig
-    folder: Path
+    folders: tuple[Path, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.folders[0]
 
     def require_attention(self, setting: str) -> None:
         """Raises ValueError where a setting, KEY=VALUE, needs attention and the model has none."""
@@ -237,7 +242,7 @@ def load(place: str | None, device: torch.device) -> Loaded:
         model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
     load_weights(model, folder)
     model.predict_by(config.decode.hard_attention)
-    return Loaded(model.to(device).eval(), tokenizer, config, folder)
+    return Loaded(model.to(device).eval(), tokenizer, config, (folder,))
 
 
 def open_run(place: str | None) -> tuple[Path, TrainConfig, Tokenizer]:
@@ -292,7 +297,7 @@ def decoding_of(loaded: Loaded, overrides: DecodeOverrides) -> DecodeConfig:
 
 
 def build_translator(
-    model: Seq2Seq, tokenizer: Tokenizer, decode: DecodeConfig, *, beam: int | None = None
+    model: Seq2Seq | Ensemble, tokenizer: Tokenizer, decode: DecodeConfig, *, beam: int | None = None
 ) -> Translator:
     """beam: in place of decode.beam, for the best translation alone."""
     search = decode

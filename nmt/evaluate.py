@@ -25,6 +25,7 @@ from nmt.decoding.forced import force_decode
 from nmt.decoding.options import SearchOptions
 from nmt.decoding.translator import ATTENTION_PIECES, Translator
 from nmt.demo_corpus import DEMO_TGT
+from nmt.loading import load
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed, init_distributed
 from nmt.runtime.text_files import read_lines
@@ -40,7 +41,7 @@ def main(config: EvaluateConfig, overrides: list[str]) -> None:
 
 def _evaluate(config: EvaluateConfig, distributed: Distributed, *, pictures_asked_for: bool) -> None:
     device = build.start(config, distributed)
-    loaded = build.load(config.checkpoint, device.device)
+    loaded = load(config.checkpoint, device.device, config.ensemble)
     _check_attention(config, loaded, pictures_asked_for)
     test = _read_test(config, loaded)
     run = run_folder_of(loaded.folder)
@@ -49,14 +50,12 @@ def _evaluate(config: EvaluateConfig, distributed: Distributed, *, pictures_aske
     page = folder / "report.html" if config.out else run.report
     own = [] if config.out else [writes("out", folder, EVALUATION_OUTPUTS), writes("out", page.parent, (page.name,))]
     check_paths(config, [reads("data.test", *test.paths, Path(f"{test.data.test}.links")), *own])
-    log.info(
-        f"checkpoint {loaded.folder}; {len(test.pairs)} sentences of {test.corpus.name}; precision {device.reason}"
-    )
+    opened = ", ".join(map(str, loaded.folders))
+    log.info(f"checkpoint {opened}; {len(test.pairs)} sentences of {test.corpus.name}; precision {device.reason}")
     if test.text.synthetic_long:
         log.info(test.text.synthetic_long)
-    scoring = Scoring(
-        build.metric_tokenizer(test.data), config.metrics, Limits(config.ter_max_tokens, config.ter_max_seconds)
-    )
+    limits = Limits(config.ter_max_tokens, config.ter_max_seconds)
+    scoring = Scoring(build.metric_tokenizer(test.data), config.metrics, limits, build.languages(test.data).tgt)
     if unfit := unfit_tokenizer(scoring.tokenizer, test.text.references, "data.bleu_tokenizer"):
         log.warning(unfit)
 
@@ -86,7 +85,8 @@ def _evaluate(config: EvaluateConfig, distributed: Distributed, *, pictures_aske
             )
             shown = _shown(loaded, selection, test)
         header = _report_header(loaded, run, name, test.data, translator.search)
-        write_page(page, header, report, shown, run.metrics)
+        own_curves = run.metrics if len(loaded.folders) == 1 else folder / run.metrics.name  # an ensemble has none
+        write_page(page, header, report, shown, own_curves)
     _print(report, folder, page)
 
 
@@ -240,10 +240,13 @@ def _report_header(
     """The heading of the report page."""
     facts = {
         "experiment": loaded.config.name,
-        "checkpoint": f"{loaded.folder.name}, after {checkpoint.read_update(loaded.folder):,} updates",
+        "checkpoint": "; ".join(
+            f"{folder.name}, after {checkpoint.read_update(folder):,} updates" for folder in loaded.folders
+        ),
         "decoding": f"sampling, seed {search.sampling_seed}" if search.sampling else f"beam {search.beam}",
     }
-    return ReportHeader(run.path.name, test, *build.languages(data), facts)
+    title = " + ".join(run_folder_of(folder).path.name for folder in loaded.folders)
+    return ReportHeader(title, test, *build.languages(data), facts)
 
 
 def _print(report: Report, folder: Path, page: Path) -> None:

@@ -14,12 +14,13 @@ from nmt.cli import run_command
 from nmt.config.schema import HeatmapUnits, TextFormat, TranslateConfig
 from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation, Translator
+from nmt.loading import load
 from nmt.runtime.text_files import STREAM, decode_lines, name_of, open_input, open_output, read_lines
 
 
 def main(config: TranslateConfig, _overrides: list[str]) -> None:
     device = build.start(config)
-    loaded = build.load(config.checkpoint, device.device)
+    loaded = load(config.checkpoint, device.device, config.ensemble)
     for key, wanted in (("alignments", config.alignments), ("heatmaps", config.heatmaps)):
         if wanted:
             loaded.require_attention(f"{key}={wanted}")

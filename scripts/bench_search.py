@@ -74,6 +74,7 @@ def textbook_beam(model: Seq2Seq, src: Tensor, src_lengths: Tensor, *, beam: int
 @torch.inference_mode()
 def textbook(loaded: build.Loaded, lines: list[str], run: Run) -> list[str]:
     found = []
+    assert isinstance(loaded.model, Seq2Seq)
     for first in range(0, len(lines), run.batch):
         ids = [torch.tensor([*loaded.tokenizer.src.encode(line), EOS]) for line in lines[first : first + run.batch]]
         src = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=PAD)

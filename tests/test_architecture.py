@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "nmt"
-COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency", "serve"}
+COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency", "average", "serve"}
 
 # A package may import from itself and from the packages named here.
 ALLOWED = {
@@ -46,7 +46,8 @@ ALLOWED = {
     "build_validation": {
         *("aligner", "analysis", "build", "config", "corpus", "data", "decoding", "demo_corpus", "model", "training"),
     },
-    "api": {"acceleration", "corpus", "data", "analysis", "decoding", "runtime", "config", "build"},
+    "loading": {"model", "build"},
+    "api": {"acceleration", "corpus", "data", "analysis", "decoding", "runtime", "config", "build", "loading"},
 }
 
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+import nmt
+from nmt.data.tokenizer import Tokenizer
 from tests.support.commands import call
 from tests.test_evaluate import SRC, TGT, trained, write  # noqa: F401 (a fixture)
 
@@ -86,3 +88,59 @@ def test_evaluation_takes_prefixes_and_samples(trained, tmp_path):  # noqa: F811
     (tmp_path / "begun").write_text("KI\n")
     ended = call(tmp_path, "evaluate", *words)
     assert "begun has 1 lines, and the test set 5" in ended.err
+
+
+ENSEMBLE = "checkpoint=[RUN,PLAIN]"
+
+
+def test_an_ensemble_of_equal_models_translates_as_one(translate):
+    assert translate("ensemble=log_probabilities", run="[RUN,RUN]").out == translate().out
+
+
+def test_an_ensemble_is_evaluated_where_it_is_told(trained, tmp_path):  # noqa: F811
+    write(tmp_path / "test", SRC, TGT, ["0-0"] * 5)
+    words = [ENSEMBLE, f"data.test={tmp_path / 'test'}", "device=cpu", "heatmaps=1", "decode.max_length=9"]
+    before = sorted(path for run in ("RUN", "PLAIN") for path in (trained / run).rglob("*"))
+    ended = call(trained, "evaluate", *words, f"out={tmp_path / 'out'}")
+    assert ended.code == 0, ended.err
+    assert sorted(path for run in ("RUN", "PLAIN") for path in (trained / run).rglob("*")) == before
+    assert "RUN + PLAIN" in (tmp_path / "out" / "report.html").read_text()
+    assert "alignment error rate" in ended.out
+    assert "give out=FOLDER as well" in call(trained, "evaluate", *words).mistake
+
+
+def test_an_ensemble_aligns(trained, tmp_path):  # noqa: F811
+    write(tmp_path / "test", SRC, TGT)
+    words = [f"src={tmp_path / 'test.de'}", f"tgt={tmp_path / 'test.en'}", "device=cpu", "score=true"]
+    equal, alone = (call(trained, "align", f"checkpoint={run}", *words) for run in ("[RUN,RUN]", "RUN"))
+    assert equal.code == 0, equal.err
+    both = [[line.split(" ||| ") for line in ended.out.splitlines()] for ended in (equal, alone)]
+    assert [line[0] for line in both[0]] == [line[0] for line in both[1]]
+    assert [float(line[1]) for line in both[0]] == pytest.approx([float(line[1]) for line in both[1]], abs=1e-4)
+    assert call(trained, "align", ENSEMBLE, *words).code == 0
+    assert "posterior=true asks one model" in call(trained, "align", ENSEMBLE, *words, "posterior=true").mistake
+
+
+def test_models_of_other_vocabularies_are_no_ensemble(trained, monkeypatch):  # noqa: F811
+    digests = iter("ab")
+    monkeypatch.setattr(Tokenizer, "digest", lambda _self: next(digests))
+    found = call(trained, "translate", ENSEMBLE, "device=cpu", stdin=b"")
+    assert "names RUN and PLAIN, whose tokenizers differ" in found.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["checkpoint=RUN", "ensemble=log_probabilities"], "it needs several models; give checkpoint=[RUN,RUN]"),
+        (["checkpoint={a: b}"], "give a run or checkpoint folder, or several"),
+        (["checkpoint=[]"], "give a run or checkpoint folder, or several"),
+    ],
+)
+def test_what_is_no_ensemble_is_refused(trained, words, said):  # noqa: F811
+    assert said in call(trained, "translate", *words, stdin=b"").mistake
+
+
+def test_python_loads_an_ensemble(trained):  # noqa: F811
+    model = nmt.load([trained / "RUN", trained / "PLAIN"], device="cpu")
+    (found,) = model.translate(["ba do ki"], no_repeat_ngram_size=1, prefixes=["KI"])
+    assert found.text.startswith("KI")

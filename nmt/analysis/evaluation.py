@@ -107,6 +107,7 @@ class Scoring(NamedTuple):
     tokenizer: str = "13a"
     metrics: Sequence[str] | None = None
     limits: Limits | None = None
+    language: str = "en"
 
 
 class Evaluation(NamedTuple):
@@ -187,6 +188,7 @@ def write_evaluation(
         tokenizer=scoring.tokenizer,
         names=scoring.metrics,
         limits=scoring.limits,
+        language=scoring.language,
     )
     unit = length_unit(text.sources)
     report = Report(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
+from nmt.analysis.moses import moses_tokens, primary_language
 from nmt.analysis.segmentation import BY_SPACES
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ class Scorer(Protocol):
 
 
 class Metric(NamedTuple):
-    """label: its name for people; note: its scale; build: from BLEU's tokenizer to a scorer; validated: it is computed
-    at each validation; compared: its differences are tested; limited: it is slow, and keeps to Limits."""
+    """label: its name for people; note: its scale; build: from BLEU's tokenizer to a scorer, or where it goes
+    by_language from the target language; validated: it is computed at each validation; compared: its differences are
+    tested; limited: it is slow, and keeps to Limits; default: it is computed where no metric is named."""
 
     label: str
     note: str
@@ -64,6 +66,8 @@ class Metric(NamedTuple):
     validated: bool = False
     compared: bool = True
     limited: bool = False
+    default: bool = True
+    by_language: bool = False
 
 
 class SacreBLEU:
@@ -135,10 +139,27 @@ def _ter(tokenizer: str) -> Scorer:
     return SacreBLEU(TER(), BLEU(tokenize=tokenizer).tokenizer, tokenizer)
 
 
+def _bleu_moses(language: str) -> Scorer:
+    """BLEU of lower-cased Moses tokens of both sides: the convention of much of the literature, not to be compared with
+    that of sacreBLEU's own tokens."""
+    from sacrebleu.metrics.bleu import BLEU
+
+    prepare = moses_tokens(language)
+    return SacreBLEU(BLEU(tokenize="none", lowercase=True), prepare, f"sacremoses-{primary_language(language)}")
+
+
 METRICS: dict[str, Metric] = {
     "bleu": Metric("BLEU", "of 100; more is better", _bleu, validated=True),
     "chrf": Metric("chrF", "of 100; more is better", _chrf),
     "ter": Metric("TER", "edits for 100 tokens; less is better", _ter, compared=False, limited=True),
+    "bleu_moses": Metric(
+        "BLEU (lower-cased Moses tokens)",
+        "of 100; more is better; not comparable with BLEU",
+        _bleu_moses,
+        compared=False,
+        default=False,
+        by_language=True,
+    ),
 }
 
 
@@ -164,8 +185,10 @@ def measure(
     *,
     tokenizer: str = "13a",
     limits: Limits | None = None,
+    language: str = "en",
 ) -> Measured:
-    """One metric of METRICS, with its statistics. tokenizer: BLEU's; limits: for a slow metric only.
+    """One metric of METRICS, with its statistics. tokenizer: BLEU's; limits: for a slow metric only; language: the
+    target's.
 
     Raises ValueError for unequal numbers of lines or none, and OverLimit.
     """
@@ -175,7 +198,7 @@ def measure(
         )
     if not references:
         raise ValueError("there is nothing to score: no translations and no references; give at least one line")
-    scorer = METRICS[name].build(tokenizer)
+    scorer = METRICS[name].build(language if METRICS[name].by_language else tokenizer)
     statistics = scorer.statistics(hypotheses, references, limits if METRICS[name].limited else None)
     score, signature = _sum_up(scorer, statistics), scorer.signature()
     left_out = int(np.isnan(statistics).any(axis=1).sum())
@@ -195,13 +218,15 @@ def measure_all(
     tokenizer: str = "13a",
     names: Sequence[str] | None = None,
     limits: Limits | None = None,
+    language: str = "en",
 ) -> tuple[dict[str, Measured], list[str]]:
-    """The metrics of those names (None: all of METRICS), and remarks on what the limits left out of them."""
+    """The metrics of those names (None: METRICS' default ones), and remarks on what the limits left out of them."""
     measured, remarks = {}, []
-    for name in METRICS if names is None else names:
+    how = {"tokenizer": tokenizer, "limits": limits, "language": language}
+    for name in [name for name, metric in METRICS.items() if metric.default] if names is None else names:
         label = METRICS[name].label
         try:
-            found = measured[name] = measure(name, hypotheses, references, tokenizer=tokenizer, limits=limits)
+            found = measured[name] = measure(name, hypotheses, references, **how)
         except OverLimit as limit:
             remarks.append(f"{label} is not computed: {limit}")
             continue

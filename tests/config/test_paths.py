@@ -9,6 +9,7 @@ import pytest
 from nmt.config.paths import Use, check_paths, named_paths, path_keys, prepare_paths
 from nmt.config.schema import (
     AlignConfig,
+    AverageConfig,
     CompareConfig,
     EvaluateConfig,
     SaliencyConfig,
@@ -26,6 +27,7 @@ COMMANDS = {
     "saliency": lambda: SaliencyConfig(src="s"),
     "compare": lambda: CompareConfig(runs=["r"]),
     "serve": lambda: ServeConfig(checkpoint="r"),
+    "average": lambda: AverageConfig(checkpoint="r", out="o"),
 }
 LISTS = ("runs", "data.train", "guided_alignment.links")
 

@@ -26,6 +26,7 @@ SCHEMAS = {
     "compare": schema.CompareConfig,
     "saliency": schema.SaliencyConfig,
     "serve": schema.ServeConfig,
+    "average": schema.AverageConfig,
 }
 
 # Of a model that trains in a second on a few lines.

@@ -7,6 +7,7 @@ from nmt.config.schema.commands import (
     EVALUATION_OUTPUTS,
     AlignConfig,
     AlignmentDirection,
+    AverageConfig,
     CompareConfig,
     EvaluateConfig,
     ForcedConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "AlignConfig",
     "AlignmentDirection",
     "AttentionConfig",
+    "AverageConfig",
     "CompareConfig",
     "DataConfig",
     "DataKind",
@@ -69,6 +71,7 @@ _COMMANDS = {
     "compare": CompareConfig,
     "saliency": SaliencyConfig,
     "serve": ServeConfig,
+    "average": AverageConfig,
 }
 for _name, _schema in _COMMANDS.items():
     ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)

@@ -11,6 +11,7 @@ from nmt.bounds import MAX_COUNT, at_least, between, greater_than, one_of, posit
 from nmt.config.paths import CACHE_FILES, RUN_FILES, STREAM, PathKey, Use, path_key
 from nmt.config.schema.data import DataKind
 from nmt.config.schema.decoding import DecodeOverrides
+from nmt.model.ensemble import EnsembleAverage
 from nmt.runtime.device import DeviceName, Precision
 from nmt.server.limits import ServerLimits
 
@@ -22,6 +23,7 @@ EVALUATION_OUTPUTS = (
 SALIENCY_FILES = (
     *("attention.npz", "jacobian.npz", "input_gradient.npz", "saliency.json", "hypotheses.txt", "heatmaps/*.png"),
 )
+AVERAGE_FILES = ("config.yaml", ".lock", "checkpoints/*", "checkpoints/*/*", "checkpoints/*/*/*")
 COMPARISON_FILES = (f"{MAIN_METRIC}_by_length.png", "comparison.json")
 COMPARED_FILES = tuple(f"evaluation/*/{name}" for name in EVALUATION_OUTPUTS[:4])
 
@@ -56,9 +58,10 @@ class TestConfig:
 class EvaluateConfig:
     """What `python -m nmt.evaluate` takes."""
 
-    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)  # or a list of them: OmegaConf has no such union
     data: TestConfig = field(default_factory=TestConfig)
     decode: DecodeOverrides = field(default_factory=DecodeOverrides)
+    ensemble: EnsembleAverage | None = None
     prefix: str | None = None
     prefixes: str | None = path_key(Use.input)
     metrics: list[str] | None = None
@@ -74,6 +77,9 @@ class EvaluateConfig:
 
     def __post_init__(self):
         at_least(0, heatmaps=self.heatmaps)
+        _check_ensemble(self)
+        if is_ensemble(self.checkpoint) and not self.out:
+            raise ValueError("an ensemble has no run folder to write its evaluation into: give out=FOLDER as well")
         _one_of_prefix_and_prefixes(self)
         positive_int(threads=self.threads, ter_max_tokens=self.ter_max_tokens)
         greater_than(0, ter_max_seconds=self.ter_max_seconds)
@@ -81,6 +87,26 @@ class EvaluateConfig:
             raise ValueError(f"metrics=[] leaves nothing to compute: give some of {', '.join(METRICS)}")
         for name in self.metrics or []:
             one_of(list(METRICS), metrics=name)
+
+
+def is_ensemble(checkpoint: Any) -> bool:
+    """Whether it is a list of several."""
+    return isinstance(checkpoint, list) and len(checkpoint) > 1
+
+
+def _check_ensemble(config: Any) -> None:
+    """checkpoint=: a path, or a list of them; ensemble=: for a list of several."""
+    place = config.checkpoint
+    places = place if isinstance(place, list) else [place]
+    if not places or not all(isinstance(each, str) for each in places if place is not None):
+        raise ValueError(
+            f"checkpoint={place!r}: give a run or checkpoint folder, or several: checkpoint=[runs/a,runs/b]"
+        )
+    if config.ensemble and not is_ensemble(place):
+        raise ValueError(
+            f"ensemble={config.ensemble.value} has no effect: it needs several models; give checkpoint=[RUN,RUN], or "
+            "leave ensemble out"
+        )
 
 
 def _one_of_prefix_and_prefixes(config: Any) -> None:
@@ -111,11 +137,12 @@ def _with_in(schema: type) -> type:
 class TranslateConfig:
     """What `python -m nmt.translate` takes."""
 
-    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)  # or a list of them: OmegaConf has no such union
     out: str | None = path_key(Use.output, dash=True, stream=True)
     append: bool = False
     format: TextFormat = TextFormat.lines
     decode: DecodeOverrides = field(default_factory=DecodeOverrides)
+    ensemble: EnsembleAverage | None = None
     prefix: str | None = None
     prefixes: str | None = path_key(Use.input)
     alignments: str | None = path_key(Use.output, dash=True)
@@ -127,6 +154,7 @@ class TranslateConfig:
 
     def __post_init__(self):
         positive_int(threads=self.threads)
+        _check_ensemble(self)
         _one_of_prefix_and_prefixes(self)
         if self.append and not self.out:
             raise ValueError("append=true continues the file that out= names: give out=FILE as well")
@@ -172,8 +200,9 @@ class AlignmentDirection(Enum):
 class AlignConfig:
     """What `python -m nmt.align` takes."""
 
-    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)  # or a list of them: OmegaConf has no such union
     direction: AlignmentDirection = AlignmentDirection.both
+    ensemble: EnsembleAverage | None = None
     src: str | None = path_key(Use.input)
     tgt: str | None = path_key(Use.input)
     out: str | None = path_key(Use.output, dash=True, stream=True)
@@ -196,6 +225,11 @@ class AlignConfig:
 
     def __post_init__(self):
         positive_int(threads=self.threads)
+        _check_ensemble(self)
+        if self.posterior and is_ensemble(self.checkpoint):
+            raise ValueError(
+                "posterior=true asks one model how well each source word explains a target word: give one checkpoint="
+            )
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise ValueError(
                 f"threshold={self.threshold} makes no sense: give a weight above 0 and up to 1, such as 0.2"
@@ -221,6 +255,7 @@ class AlignConfig:
             raise ValueError(f"links={self.links} are scored against hand-made ones: give gold=FILE as well")
         for name in (
             "checkpoint",
+            "ensemble",
             "src",
             "tgt",
             "out",
@@ -262,6 +297,21 @@ class SaliencyConfig:
             raise ValueError(f"gold={self.gold} holds the links of given pairs: give tgt=FILE, their translations, too")
         if self.gold_reversed and not self.gold:
             raise ValueError("gold_reversed=true is about the links of gold=: give gold=FILE as well")
+
+
+@dataclass
+class AverageConfig:
+    """What `python -m nmt.average` takes."""
+
+    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    last: int = 5
+    out: str | None = path_key(Use.folder, contents=AVERAGE_FILES)
+
+    def __post_init__(self):
+        between(2, MAX_COUNT, {"last": self.last})
+        for key in ("checkpoint", "out"):
+            if not getattr(self, key):
+                raise ValueError(f"{key}= is not set: python -m nmt.average checkpoint=RUN out=FOLDER")
 
 
 @dataclass

@@ -1,0 +1,167 @@
+"""Several models of one vocabulary as one: what they find probable, averaged."""
+
+import math
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nmt.data.symbols import PAD
+from nmt.model.decoder import Features
+from nmt.model.hard_attention import HardPrediction
+from nmt.model.loops import StepModel
+from nmt.model.loss import Loss
+from nmt.model.seq2seq import CHUNK, Seq2Seq, TokenLogProbs
+
+
+class EnsembleAverage(Enum):
+    """What is averaged over the models of an ensemble."""
+
+    probabilities = "probabilities"  # the arithmetic mean
+    log_probabilities = "log_probabilities"  # the geometric mean, normalized: log-linear
+
+
+class Members(NamedTuple):
+    """The Source or the State of each model."""
+
+    each: tuple[Any, ...]
+
+    def select(self, rows: Tensor) -> "Members":
+        return Members(tuple(one.select(rows) for one in self.each))
+
+
+def average_logits(logits: Sequence[Tensor], average: EnsembleAverage) -> Tensor:
+    """logits (..., V) of each model -> log-probabilities (..., V) of all; of one model its logits, as they are."""
+    if len(logits) == 1:
+        return logits[0]
+    found = [each.log_softmax(-1, dtype=torch.promote_types(each.dtype, torch.float32)) for each in logits]
+    log_probs = torch.stack(found)
+    match average:
+        case EnsembleAverage.probabilities:
+            return log_probs.logsumexp(0) - math.log(len(logits))
+        case EnsembleAverage.log_probabilities:
+            return log_probs.mean(0).log_softmax(-1)
+
+
+def average_weights(weights: Sequence[Tensor]) -> Tensor:
+    """weights (..., S) of each model, (..., 0) of one without attention -> their mean over those with attention."""
+    attending = [each for each in weights if each.shape[-1]]
+    if len(attending) <= 1:
+        return (attending or weights)[0]
+    return torch.stack(attending).mean(0)
+
+
+class EnsembleSteps:
+    """`encode` and `step` of several models together; see `nmt.decoding.search.Searchable`."""
+
+    def __init__(self, members: Sequence[StepModel], average: EnsembleAverage):
+        self._members, self._average = members, average
+
+    def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Members, Members]:
+        """src (B, S), src_lengths (B,), EOS included -> what stays and what changes over the steps."""
+        sources, states = zip(*(each.encode(src, src_lengths) for each in self._members), strict=True)
+        return Members(sources), Members(states)
+
+    def step(self, tokens: Tensor, state: Members, source: Members) -> tuple[Tensor, Members, Tensor]:
+        """tokens (N,), state of N rows, source of B rows -> logits (N, V), state, weights (N, S)."""
+        found = [member.step(tokens, *own) for member, *own in zip(self._members, state.each, source.each, strict=True)]
+        logits, states, weights = zip(*found, strict=True)
+        return average_logits(logits, self._average), Members(states), average_weights(weights)
+
+
+class Ensemble(nn.Module):
+    """Models that read and write the same ids, for translating and for forced decoding.
+
+    Its probability of a token is the mean of theirs, its attention the mean of the attention of those that have it.
+    Raises ValueError where there is no model.
+    """
+
+    def __init__(self, members: Sequence[Seq2Seq], average: EnsembleAverage = EnsembleAverage.probabilities):
+        super().__init__()
+        if not members:
+            raise ValueError("an ensemble needs a model")
+        if average is EnsembleAverage.log_probabilities and any(member.decoder.hard for member in members):
+            raise ValueError(
+                "ensemble=log_probabilities needs the logits of every model, and one has hard attention, which sums "
+                "probabilities over positions: try ensemble=probabilities"
+            )
+        self.members = nn.ModuleList(members)
+        self.average = average
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether any of them has."""
+        return any(member.has_attention for member in self._each())
+
+    @property
+    def device(self) -> torch.device:
+        return self._each()[0].device
+
+    def for_inference(self, *, fold_memory: bool = True, rescore_top_k: int = 0) -> EnsembleSteps:
+        """As Seq2Seq.for_inference."""
+        options = {"fold_memory": fold_memory, "rescore_top_k": rescore_top_k}
+        return EnsembleSteps([member.for_inference(**options) for member in self._each()], self.average)
+
+    def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Members, Members]:
+        """As EnsembleSteps.encode."""
+        return EnsembleSteps(self._each(), self.average).encode(src, src_lengths)
+
+    def step(self, tokens: Tensor, state: Members, source: Members) -> tuple[Tensor, Members, Tensor]:
+        """As EnsembleSteps.step."""
+        return EnsembleSteps(self._each(), self.average).step(tokens, state, source)
+
+    def features(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor) -> Features:
+        """-> features (B, T, R) side by side, R the sum of theirs, and weights (B, T, S) of teacher forcing."""
+        features, weights = zip(*(each.features(src, src_lengths, tgt_in) for each in self._each()), strict=True)
+        return Features(torch.cat(features, -1), average_weights(weights))
+
+    def log_probs(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> TokenLogProbs:
+        """As Seq2Seq.log_probs."""
+        if self.average is EnsembleAverage.log_probabilities:
+            return self._log_linear(src, src_lengths, tgt_in, tgt_out)
+        found = [each.log_probs(src, src_lengths, tgt_in, tgt_out) for each in self._each()]
+        if len(found) == 1:
+            return found[0]
+        log_probs = torch.stack([each.log_probs for each in found]).logsumexp(0) - math.log(len(found))
+        weights = average_weights([each.weights for each in found])
+        return TokenLogProbs(log_probs.masked_fill(tgt_out == PAD, 0.0), weights)
+
+    @torch.no_grad()
+    def loss(
+        self,
+        src: Tensor,
+        src_lengths: Tensor,
+        tgt_in: Tensor,
+        tgt_out: Tensor,
+        smoothing: float = 0.0,
+        links: Tensor | None = None,
+        guidance: float = 0.0,
+        token_positions: Tensor | None = None,
+    ) -> Loss:
+        """As Seq2Seq.loss, to be measured and not trained with: neither smoothed nor guided."""
+        assert (smoothing, links, guidance) == (0.0, None, 0.0), "an ensemble is not trained"
+        nll = -self.log_probs(src, src_lengths, tgt_in, tgt_out).log_probs.sum()
+        tokens = int((tgt_out != PAD).sum()) if token_positions is None else len(token_positions)
+        return Loss(nll, nll, tokens)
+
+    def predict_by(self, prediction: HardPrediction) -> None:
+        """As Seq2Seq.predict_by."""
+        for member in self._each():
+            member.predict_by(prediction)
+
+    def _log_linear(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> TokenLogProbs:
+        features, weights = zip(*(each.features(src, src_lengths, tgt_in) for each in self._each()), strict=True)
+        is_token = tgt_out != PAD
+        rows = zip(*(each[is_token].split(CHUNK) for each in features), strict=True)
+        found = []
+        for parts, ids in zip(rows, tgt_out[is_token].split(CHUNK), strict=True):
+            logits = [member.logits(part) for member, part in zip(self._each(), parts, strict=True)]
+            found.append(average_logits(logits, self.average).log_softmax(-1).gather(1, ids.unsqueeze(1)).squeeze(1))
+        gold = torch.cat(found)
+        each = torch.zeros(tgt_out.shape, dtype=gold.dtype, device=gold.device)
+        return TokenLogProbs(each.masked_scatter(is_token, gold), average_weights(weights))
+
+    def _each(self) -> list[Seq2Seq]:
+        return list(self.members)  # pyright: ignore[reportReturnType]
