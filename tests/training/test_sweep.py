@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from nmt.analysis.alignment import AlignmentScores
 from nmt.training.options import EarlyStoppingMetric
 from nmt.training.validation import ValidationResult
 
@@ -49,7 +50,8 @@ def test_each_job_of_a_sweep_returns_its_best_validation_score(tiny, start_comma
 
 
 def test_a_larger_score_is_better_whatever_the_metric():
-    good, bad = ValidationResult(1.0, {"bleu": 30.0}, []), ValidationResult(2.0, {"bleu": 20.0}, [])
+    good = ValidationResult(1.0, {"bleu": 30.0}, [], alignment=AlignmentScores(0.1, 0.9, 0.9))
+    bad = ValidationResult(2.0, {"bleu": 20.0}, [], alignment=AlignmentScores(0.2, 0.8, 0.8))
     for metric in EarlyStoppingMetric:
         assert metric.score(good) > metric.score(bad)
     assert EarlyStoppingMetric.loss.score(good) == -1.0

@@ -82,10 +82,10 @@ class AttentionConfig:
 
 @dataclass
 class ModelConfig:
-    kind: ModelKind = ModelKind.translator
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     attention: AttentionConfig = field(default_factory=lambda: AttentionConfig(size=512))
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
     initialization: Initialization = Initialization.xavier
+    kind: ModelKind = ModelKind.translator
     aligner: AlignerOptions = field(default_factory=AlignerOptions)
