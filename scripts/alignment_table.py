@@ -1,11 +1,11 @@
 """Alignment error rates of aligners on prepared text: each direction and both, over seeds; eflomal beside them.
 
-    python scripts/alignment_table.py PREPARED OUT [--seeds 1 2 3] [--pairs 50000] [--epochs 4] [--eflomal COMMAND]
+    python scripts/alignment_table.py PREPARED OUT [--seeds 1 2 3] [--pairs 50000] [--epochs 3] [--eflomal COMMAND]
 
 PREPARED is what scripts/prepare_hansards.py wrote: {train,valid,dev,test}.{en,fr} and {dev,test}.links. Of each seed an
-aligner is trained on the first --pairs pairs of `train`, in OUT/seed-N (one that is there already is not trained again),
-and aligns `test`. eflomal, where its command is found, aligns the same pairs and `test` together; its joined links are
-the intersection. Printed: the error rates in per cent, then CPU seconds of training and of eflomal, one thread each.
+aligner is trained on the first --pairs pairs of `train`, in OUT/seed-N (one that is there is not trained again), and
+aligns `test`. eflomal, where its command is found, aligns the same pairs and `test` together; its joined links are the
+intersection. Printed: the error rates in per cent, then CPU seconds of training and of eflomal, one thread each.
 Words at the end that are KEY=VALUE go to nmt.train.
 """
 
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("settings", nargs="*")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--pairs", type=int, default=50_000)
-    parser.add_argument("--epochs", type=float, default=4)
+    parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--eflomal", default="eflomal-align")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
