@@ -40,7 +40,7 @@ def shapes(config: TrainConfig, src: int = 100, tgt: int = 100) -> dict[str, tup
 
 
 def test_the_experiments_are_these():
-    assert ["bahdanau", "coverage", "hansards", *LUONG, "multi30k", "rnnencdec"] == EXPERIMENTS
+    assert ["aligner", "bahdanau", "coverage", "hansards", *LUONG, "multi30k", "rnnencdec"] == EXPERIMENTS
 
 
 def test_the_corpora_are_these():
