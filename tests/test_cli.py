@@ -10,7 +10,7 @@ import pytest
     [
         (
             "hiden_size=3",
-            "hiden_size: no such key, did you mean model.encoder.hidden or model.decoder.hidden or model.aligner.hidden",
+            "hiden_size: no such key, did you mean model.encoder.hidden or model.decoder.hidden or model.aligner",
         ),
         ("model.hiden_size=3", "legal under model are encoder, decoder, attention, tied_embeddings, initialization"),
         ("model.encoder.hiden=3", "did you mean hidden; legal under model.encoder are cell, embedding, hidden, layers"),
@@ -39,7 +39,7 @@ def test_an_unknown_key_is_refused_at_any_depth_with_the_legal_ones(refusal, wor
         ("preset=papr", "preset=papr: no such choice, did you mean paper"),
         (
             "+experiment=bahdanu",
-            "+experiment=bahdanu: no such choice, did you mean bahdanau; legal are aligner, bahdanau, coverage, hansards,",
+            "+experiment=bahdanu: no such choice, did you mean bahdanau; legal are aligner, bahdanau, coverage,",
         ),
         ("experiment=bahdanau", "write +experiment=NAME, with a plus"),
         ("model.attention=dot", "or model/attention=CHOICE"),
