@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=50_000)
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--eflomal", default="eflomal-align")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     options.out.mkdir(parents=True, exist_ok=True)
     cut(options.prepared, options.out, options.pairs)
     print(f"{'':<10}" + "".join(f"{way:>10}" for way in WAYS) + f"{'CPU s':>10}")
