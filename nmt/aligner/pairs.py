@@ -1,5 +1,6 @@
 """Alignment of any number of pairs by an aligner: posteriors between words, links and log-probabilities."""
 
+import math
 from collections.abc import Iterable, Iterator
 from itertools import islice, pairwise
 from typing import NamedTuple
@@ -27,7 +28,7 @@ class AlignedPair(NamedTuple):
 
     links: of both directions together, as `mean_links` makes them. log_probs: of the target given the source, and of
     the source given the target. too_long: the pair does not fit into memory; it has (Tw, 0), (Sw, 0), no links, and
-    log_probs that are not numbers.
+    log_probs of minus infinity.
     """
 
     pair: Pair
@@ -138,7 +139,7 @@ def _bare(pair: Pair, encoded: _Encoded) -> AlignedPair:
     too_long = encoded.longer**2 > _MAX_CELLS
     shape = (encoded.tgt_words, 0 if too_long else encoded.src_words)
     other = (encoded.src_words, 0 if too_long else encoded.tgt_words)
-    score = float("nan") if too_long else 0.0
+    score = -math.inf if too_long else 0.0
     return AlignedPair(pair, np.zeros(shape, np.float32), np.zeros(other, np.float32), [], (score, score), too_long)
 
 

@@ -1,5 +1,7 @@
 """Any number of pairs through an aligner: one result each, in order, whatever the pairs are."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -73,5 +75,6 @@ def test_a_pair_that_is_too_long_has_no_links_and_the_others_have_theirs(aligner
     first, found, last = aligner.align([PAIRS[0], long, PAIRS[0]])
     assert found.too_long
     assert found.links == []
+    assert found.per_word == (-math.inf, -math.inf)
     assert found.forward.shape == (10_000, 0)
     assert (first.links, first.too_long) == (last.links, False)
