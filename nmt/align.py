@@ -20,13 +20,13 @@ from nmt.analysis.alignment import (
     Symmetrization,
     align,
     align_both,
-    combine,
-    links,
+    joint_links,
     pharaoh,
     pharaoh_with_weights,
     read_gold,
     read_gold_and_links,
     symmetrize,
+    threshold_links,
 )
 from nmt.build import Loaded
 from nmt.build_aligner import LoadedAligner
@@ -40,6 +40,8 @@ from nmt.decoding.translator import Translation
 from nmt.loading import load
 from nmt.runtime.logs import start_log
 from nmt.runtime.text_files import STREAM, open_output
+
+MIN_POSTERIOR = 0.5  # of a link of one direction of an aligner: more probable than not
 
 log = logging.getLogger("nmt")
 
@@ -141,19 +143,23 @@ def _alignment(config: AlignConfig, aligned: AlignedPair) -> Alignment:
     there, back = aligned.forward, aligned.backward
     if aligned.too_long:
         return Alignment([], there, None)
+    threshold = config.threshold or MIN_POSTERIOR
     match config.direction:
         case AlignmentDirection.forward:
-            return Alignment(links(there, threshold=config.threshold), there, 1 - there.sum(1))
+            return Alignment(threshold_links(threshold, there), there, 1 - there.sum(1))
         case AlignmentDirection.backward:
-            turned = sorted(Link(src, tgt) for tgt, src in links(back, threshold=config.threshold))
-            return Alignment(turned, back.T, None)
+            return Alignment(threshold_links(threshold, back.T), back.T, None)
         case AlignmentDirection.both:
             pass
-    weights = combine(there, back)
-    if config.symmetrize in (None, Symmetrization.joint):
-        return Alignment(aligned.links, weights, None)
-    turned = [(src, tgt) for tgt, src in links(back, threshold=config.threshold)]
-    return Alignment(symmetrize(links(there, threshold=config.threshold), turned, config.symmetrize), weights, None)
+    weights = (there + back.T) / 2
+    match config.symmetrize:
+        case None | Symmetrization.mean:
+            return Alignment(aligned.links, weights, None)
+        case Symmetrization.joint:
+            return Alignment(joint_links(there, back, threshold=config.threshold), weights, None)
+        case how:
+            sides = threshold_links(threshold, there), threshold_links(threshold, back.T)
+            return Alignment(symmetrize(*sides, how), weights, None)
 
 
 def _text(config: AlignConfig, line: _Line) -> bytes:

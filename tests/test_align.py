@@ -236,7 +236,7 @@ def test_a_pair_too_long_in_one_direction_is_left_without_links_and_matrix(train
         ([*RUN, "decode.batch_size=0"], "decode.batch_size=0 is impossible"),
         ([*RUN, "decode.beam=3"], "decode.beam: no such key"),
         ([*RUN, "symmetrize=union"], "symmetrize=union has no effect: it needs reverse=RUN"),
-        ([*RUN, "reverse=BACK", "symmetrize=mean"], "symmetrize=mean: no such word"),
+        ([*RUN, "reverse=BACK", "symmetrize=average"], "symmetrize=average: no such word"),
         ([*RUN, "reverse=RUN"], "reverse=RUN translates de to en, as checkpoint= does"),
         ([*RUN, "reverse=PLAIN"], "reverse=PLAIN needs attention"),
         ([*RUN, "gold_reversed=true"], "give gold=FILE as well"),

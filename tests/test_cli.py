@@ -10,7 +10,7 @@ import pytest
     [
         (
             "hiden_size=3",
-            "hiden_size: no such key, did you mean model.encoder.hidden or model.decoder.hidden; legal are",
+            "hiden_size: no such key, did you mean model.encoder.hidden or model.decoder.hidden or model.aligner",
         ),
         (
             "model.hiden_size=3",
@@ -50,7 +50,7 @@ def test_an_unknown_key_is_refused_at_any_depth_with_the_legal_ones(refusal, wor
         ("preset=papr", "preset=papr: no such choice, did you mean paper"),
         (
             "+experiment=bahdanu",
-            "+experiment=bahdanu: no such choice, did you mean bahdanau; legal are bahdanau, coverage, entmax",
+            "+experiment=bahdanu: no such choice, did you mean bahdanau; legal are aligner, bahdanau, coverage, entmax",
         ),
         ("experiment=bahdanau", "write +experiment=NAME, with a plus"),
         ("model.attention=dot", "or model/attention=CHOICE"),

@@ -28,7 +28,7 @@ class AlignerOptions:
     embedding: int = 128
     hidden: int = 192
     max_jump: int = 8
-    null_probability: float = 0.2
+    null_probability: float = 0.3
     dropout: float = 0.1
     sampled_softmax: bool = True
 

@@ -1,5 +1,6 @@
 """Alignment of any number of pairs by an aligner: posteriors between words, links and log-probabilities."""
 
+import math
 from collections.abc import Iterable, Iterator
 from itertools import islice, pairwise
 from typing import NamedTuple
@@ -9,8 +10,8 @@ import torch
 
 from nmt.aligner.hmm import posterior
 from nmt.aligner.model import Aligner
-from nmt.aligner.words import joint_claims, mean_over_pieces, membership, merged, piece_kinds, side_of
-from nmt.analysis.alignment import MIN_JOINT_CLAIM, Link
+from nmt.aligner.words import mean_over_pieces, mean_weights, membership, merged, piece_kinds, side_of
+from nmt.analysis.alignment import MIN_MEAN_WEIGHT, Link
 from nmt.corpus import Pair
 from nmt.data.tokenizer import Tokenizer
 
@@ -25,9 +26,9 @@ _BATCH_PIECES = 8192
 class AlignedPair(NamedTuple):
     """forward (Tw, Sw): of each target word, the posterior of each source word; backward (Sw, Tw): the other way round.
 
-    links: of both directions together, as `joint_links` makes them. log_probs: of the target given the source, and of
+    links: of both directions together, as `mean_links` makes them. log_probs: of the target given the source, and of
     the source given the target. too_long: the pair does not fit into memory; it has (Tw, 0), (Sw, 0), no links, and
-    log_probs that are not numbers.
+    log_probs of minus infinity.
     """
 
     pair: Pair
@@ -63,10 +64,10 @@ class PairAligner:
     """An aligner in eval mode with the tables that stay the same for all pairs, ready to align."""
 
     def __init__(self, model: Aligner, tokenizer: Tokenizer, *, batch_size: int = 64, threshold: float | None = None):
-        """batch_size: pairs at once. threshold: of `joint_links`; None: its own."""
+        """batch_size: pairs at once. threshold: of `mean_links`; None: its own."""
         assert not model.training, "dropout would change what is found: call model.eval() first"
         self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
-        self.threshold = MIN_JOINT_CLAIM if threshold is None else threshold
+        self.threshold = MIN_MEAN_WEIGHT if threshold is None else threshold
         self._forward, self._backward = model.forward_direction.tables(), model.backward_direction.tables()
         self._src_kinds, self._tgt_kinds = piece_kinds(tokenizer.src), piece_kinds(tokenizer.tgt)
 
@@ -124,7 +125,7 @@ class PairAligner:
                 (back, src, tgt, self._src_kinds),
             )
         )
-        links = links_of(joint_claims(forward, backward).numpy() >= self.threshold)
+        links = links_of(mean_weights(forward, backward).numpy() >= self.threshold)
         matrices = forward.numpy(), backward.numpy()
         log_probs = zip(there.log_probs.tolist(), back.log_probs.tolist(), strict=True)
         for row, (pair, each, scores) in enumerate(zip(pairs, encoded, log_probs, strict=True)):
@@ -138,7 +139,7 @@ def _bare(pair: Pair, encoded: _Encoded) -> AlignedPair:
     too_long = encoded.longer**2 > _MAX_CELLS
     shape = (encoded.tgt_words, 0 if too_long else encoded.src_words)
     other = (encoded.src_words, 0 if too_long else encoded.tgt_words)
-    score = float("nan") if too_long else 0.0
+    score = -math.inf if too_long else 0.0
     return AlignedPair(pair, np.zeros(shape, np.float32), np.zeros(other, np.float32), [], (score, score), too_long)
 
 

@@ -1,6 +1,6 @@
 """Posteriors between pieces made into posteriors between words, and into links, for a whole batch at once.
 
-The rules are those of nmt.analysis.alignment: `drop_punctuation`, `merge` and `joint_links`, of one pair each.
+The rules are those of nmt.analysis.alignment: `drop_punctuation`, `merge` and `mean_links`, of one pair each.
 """
 
 from collections.abc import Sequence
@@ -84,15 +84,10 @@ def mean_over_pieces(side: Sides, kinds: PieceKinds) -> Tensor:
 
 def merged(posterior: Tensor, of_tgt: Tensor, of_src: Tensor) -> Tensor:
     """posterior (B, T, S) of pieces, of_tgt (B, Tw, T), of_src (B, S, Sw) -> (B, Tw, Sw) of words."""
-    return torch.bmm(torch.bmm(of_tgt, posterior), of_src)
+    with torch.autocast(posterior.device.type, enabled=False):
+        return torch.bmm(torch.bmm(of_tgt, posterior), of_src)
 
 
-def claims(weights: Tensor) -> Tensor:
-    """weights (B, Tw, Sw) -> the claim of each target word on each source word: see analysis.alignment.links."""
-    attended = weights.sum(1, keepdim=True)
-    return weights.square() / attended.where(attended > 0, 1.0)
-
-
-def joint_claims(forward: Tensor, backward: Tensor) -> Tensor:
-    """forward (B, Tw, Sw), backward (B, Sw, Tw) -> (B, Sw, Tw): see analysis.alignment.joint_links."""
-    return (claims(forward).transpose(1, 2) * claims(backward)).sqrt()
+def mean_weights(forward: Tensor, backward: Tensor) -> Tensor:
+    """forward (B, Tw, Sw), backward (B, Sw, Tw) -> (B, Sw, Tw): see analysis.alignment.mean_links."""
+    return (forward.transpose(1, 2) + backward) / 2

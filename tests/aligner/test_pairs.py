@@ -1,5 +1,7 @@
 """Any number of pairs through an aligner: one result each, in order, whatever the pairs are."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +51,14 @@ def test_the_size_of_a_batch_changes_nothing(aligner, batch_size):
         np.testing.assert_allclose(one.log_probs, two.log_probs, rtol=1e-4)
 
 
+def test_products_in_bfloat16_change_posteriors_little(aligner):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        coarse = list(PairAligner(aligner.model, aligner.tokenizer).align(PAIRS))
+    for one, two in zip(aligner.align(PAIRS), coarse, strict=True):
+        assert two.forward.dtype == np.float32
+        np.testing.assert_allclose(one.forward, two.forward, atol=0.2)
+
+
 @pytest.mark.parametrize("skip", [0, 1, 4, 7, len(PAIRS)])
 def test_what_is_left_after_skipping_is_the_same_to_the_last_bit(aligner, monkeypatch, skip):
     monkeypatch.setattr(pairs, "WINDOW_PAIRS", 4)
@@ -65,5 +75,6 @@ def test_a_pair_that_is_too_long_has_no_links_and_the_others_have_theirs(aligner
     first, found, last = aligner.align([PAIRS[0], long, PAIRS[0]])
     assert found.too_long
     assert found.links == []
+    assert found.per_word == (-math.inf, -math.inf)
     assert found.forward.shape == (10_000, 0)
     assert (first.links, first.too_long) == (last.links, False)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from nmt.aligner.pairs import links_of
-from nmt.aligner.words import PieceKinds, joint_claims, mean_over_pieces, membership, merged, side_of
-from nmt.analysis.alignment import drop_punctuation, joint_links, merge
+from nmt.aligner.words import PieceKinds, mean_over_pieces, mean_weights, membership, merged, side_of
+from nmt.analysis.alignment import drop_punctuation, mean_links, merge
 
 PIECES = ["\u2581", "\u2581a", "b", ",", "\u2581,", "<0xE2>", "\u25812"]
 LETTERED = [False, True, True, False, False, False, True]
@@ -33,11 +33,11 @@ def test_a_batch_is_merged_and_linked_as_its_pairs_are(seed):
         posteriors.append(found * torch.from_numpy(inside) / shape[2])
     forward = merged(posteriors[0], mean_over_pieces(sides[1], KINDS), membership(sides[0]))
     backward = merged(posteriors[1], mean_over_pieces(sides[0], KINDS), membership(sides[1]))
-    links = links_of(joint_claims(forward, backward).numpy() >= 0.1)
+    links = links_of(mean_weights(forward, backward).numpy() >= 0.2)
     for row, ((s, s_of, s_words), (t, t_of, t_words)) in enumerate(zip(src, tgt, strict=True)):
         t_kept, s_kept = (drop_punctuation([PIECES[i] for i in ids], of) for ids, of in ((t, t_of), (s, s_of)))
         there = merge(posteriors[0][row, : len(t), : len(s)].numpy(), t_kept, s_of, t_words, s_words).weights
         back = merge(posteriors[1][row, : len(s), : len(t)].numpy(), s_kept, t_of, s_words, t_words).weights
         np.testing.assert_allclose(forward[row, :t_words, :s_words], there, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(backward[row, :s_words, :t_words], back, rtol=1e-5, atol=1e-6)
-        assert links[row] == joint_links(there, back, threshold=0.1)
+        assert links[row] == mean_links(there, back, threshold=0.2)

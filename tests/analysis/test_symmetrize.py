@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmt.analysis.alignment import Symmetrization, combine, joint_links, symmetrize
+from nmt.analysis.alignment import Symmetrization, combine, joint_links, mean_links, symmetrize
 
 some_links = st.sets(st.tuples(st.integers(0, 5), st.integers(0, 5)), max_size=14)
-of_links = [how for how in Symmetrization if how is not Symmetrization.joint]
+of_links = [how for how in Symmetrization if how not in (Symmetrization.joint, Symmetrization.mean)]
 
 
 def joined(forward, backward):
@@ -102,3 +102,12 @@ def test_joint_linking_is_made_of_matrices():
         symmetrize([(0, 0)], [(0, 0)], Symmetrization.joint)
     with pytest.raises(ValueError, match=r"threshold of 2 makes no sense"):
         joint_links(np.ones((1, 1)), np.ones((1, 1)), threshold=2)
+
+
+def test_a_mean_weight_that_reaches_the_threshold_is_a_link():
+    forward = np.array([[0.9, 0.1], [0.2, 0.5]])
+    backward = np.array([[0.0, 0.8], [0.3, 0.4]])
+    assert mean_links(forward, backward) == [(0, 0), (0, 1), (1, 1)]
+    assert mean_links(forward, backward, threshold=0.46) == [(0, 1)]
+    with pytest.raises(ValueError, match="threshold"):
+        mean_links(forward, backward, threshold=0)

@@ -6,6 +6,7 @@ import sys
 import pytest
 import yaml
 
+from nmt.analysis.alignment import AlignmentScores
 from nmt.training.options import EarlyStoppingMetric
 from nmt.training.validation import ValidationResult
 
@@ -74,7 +75,8 @@ def test_optuna_finds_the_best_of_a_few_runs(tiny, start_command, tmp_path):
 
 
 def test_a_larger_score_is_better_whatever_the_metric():
-    good, bad = ValidationResult(1.0, {"bleu": 30.0}, []), ValidationResult(2.0, {"bleu": 20.0}, [])
+    good = ValidationResult(1.0, {"bleu": 30.0}, [], alignment=AlignmentScores(0.1, 0.9, 0.9))
+    bad = ValidationResult(2.0, {"bleu": 20.0}, [], alignment=AlignmentScores(0.2, 0.8, 0.8))
     for metric in EarlyStoppingMetric:
         assert metric.score(good) > metric.score(bad)
     assert EarlyStoppingMetric.loss.score(good) == -1.0

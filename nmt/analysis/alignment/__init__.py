@@ -23,13 +23,20 @@ from nmt.analysis.alignment.formats import (
     read_links,
 )
 from nmt.analysis.alignment.gold import Gold, gold_beside, read_gold, read_gold_and_links
-from nmt.analysis.alignment.linking import MIN_WEIGHT, Link, links
+from nmt.analysis.alignment.linking import MIN_WEIGHT, Link, links, threshold_links
 from nmt.analysis.alignment.matrices import AttentionWriter
 from nmt.analysis.alignment.merging import WordAttention, drop_punctuation, merge
-from nmt.analysis.alignment.symmetrize import MIN_JOINT_CLAIM, Symmetrization, combine, joint_links, symmetrize
+from nmt.analysis.alignment.symmetrize import (
+    MIN_MEAN_WEIGHT,
+    Symmetrization,
+    combine,
+    joint_links,
+    mean_links,
+    symmetrize,
+)
 
 __all__ = [
-    "MIN_JOINT_CLAIM",
+    "MIN_MEAN_WEIGHT",
     "MIN_WEIGHT",
     "Alignment",
     "AlignmentScores",
@@ -50,6 +57,7 @@ __all__ = [
     "gold_beside",
     "joint_links",
     "links",
+    "mean_links",
     "merge",
     "no_attention",
     "parse_pharaoh",
@@ -59,6 +67,7 @@ __all__ = [
     "read_gold_and_links",
     "read_links",
     "symmetrize",
+    "threshold_links",
     "word_attention",
     "word_links",
 ]

@@ -6,7 +6,7 @@ import numpy as np
 
 from nmt.analysis.alignment.linking import Link, links
 from nmt.analysis.alignment.merging import WordAttention, drop_punctuation, merge
-from nmt.analysis.alignment.symmetrize import Symmetrization, combine, joint_links, symmetrize
+from nmt.analysis.alignment.symmetrize import Symmetrization, combine, joint_links, mean_links, symmetrize
 from nmt.data.symbols import EOS, NAMES
 
 
@@ -120,15 +120,17 @@ def align_both(
 ) -> Alignment:
     """The alignment by two models, the second of which translates in the other direction.
 
-    Each direction makes its links, by that threshold, and `how` joins them; joint makes links from both matrices, by
-    that threshold. Where one translation has no attention, since the pair is too long, there are neither links nor
-    weights.
+    Each direction makes its links, by that threshold, and `how` joins them; joint and mean make links from both
+    matrices, by that threshold. Where one translation has no attention, since the pair is too long, there are neither
+    links nor weights.
     """
     if not (forward.weights.size and backward.weights.size):
         return Alignment([], no_attention(len(forward.tgt_words)).weights, None)
     there, back = align(forward, threshold=threshold), align(backward, threshold=threshold)
     if how is Symmetrization.joint:
         found = joint_links(there.weights, back.weights, threshold=threshold)
+    elif how is Symmetrization.mean:
+        found = mean_links(there.weights, back.weights, threshold=threshold)
     else:
         found = symmetrize(there.links, [(src, tgt) for tgt, src in back.links], how)
     return Alignment(found, combine(there.weights, back.weights), None)

@@ -8,6 +8,7 @@ import numpy as np
 
 from nmt.analysis.alignment.linking import Link, claims_of, threshold_links
 
+MIN_MEAN_WEIGHT = 0.45  # the least mean of two directions' weights that makes a link
 MIN_JOINT_CLAIM = 0.1  # the least claim, by the geometric mean of two directions', that makes a link
 _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
@@ -20,6 +21,7 @@ class Symmetrization(Enum):
     grow_diag = "grow_diag"
     grow_diag_final_and = "grow_diag_final_and"
     joint = "joint"
+    mean = "mean"
 
 
 def symmetrize(
@@ -30,7 +32,7 @@ def symmetrize(
     grow_diag starts with the intersection and repeatedly adds links of the union that are adjacent to a link
     (diagonally too) and have a word without a link; grow_diag_final_and then adds, first from `forward` and then from
     `backward`, links between two words that both have no link.  # Och and Ney (2003), 4; Koehn et al. (2005)
-    Raises ValueError for agreement, which is made of two matrices: `joint_links`.
+    Raises ValueError for joint and mean, which are made of two matrices: `joint_links`, `mean_links`.
     """
     first, second = set(forward), set(backward)
     match how:
@@ -45,7 +47,8 @@ def symmetrize(
             for links in (forward, backward):
                 _finish(found, links)
         case _:
-            legal = ", ".join(word.value for word in Symmetrization if word is not Symmetrization.joint)
+            of_matrices = (Symmetrization.joint, Symmetrization.mean)
+            legal = ", ".join(word.value for word in Symmetrization if word not in of_matrices)
             raise ValueError(f"symmetrize={how.value} is made of matrices, not of links: of links legal are {legal}")
     return sorted(Link(*pair) for pair in found)
 
@@ -60,6 +63,17 @@ def joint_links(forward: np.ndarray, backward: np.ndarray, *, threshold: float |
     return threshold_links(
         MIN_JOINT_CLAIM if threshold is None else threshold, combine(claims_of(forward), claims_of(backward))
     )
+
+
+def mean_links(forward: np.ndarray, backward: np.ndarray, *, threshold: float | None = None) -> list[Link]:
+    """The links whose mean weight in two directions reaches a threshold, sorted.
+
+    Of posteriors that is a link of which one direction is sure, or that both find more probable than not or nearly so.
+    forward (Tw, Sw): weights of each target word; backward (Sw, Tw): of each source word. threshold: MIN_MEAN_WEIGHT
+    where none is given. Raises ValueError for one outside 0 < threshold <= 1.
+    """
+    assert forward.shape == backward.shape[::-1], "the two directions are of the same pair"
+    return threshold_links(MIN_MEAN_WEIGHT if threshold is None else threshold, (forward + backward.T) / 2)
 
 
 def combine(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:

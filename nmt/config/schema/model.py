@@ -118,6 +118,7 @@ class ModelConfig:
     transformer: TransformerOptions = field(default_factory=TransformerOptions)
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
     initialization: Initialization = Initialization.xavier
+    kind: ModelKind = ModelKind.translator
     aligner: AlignerOptions = field(default_factory=AlignerOptions)
     kind: ModelKind = ModelKind.translator
 

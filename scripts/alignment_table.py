@@ -1,0 +1,123 @@
+"""Alignment error rates of aligners on prepared text: each direction and both, over seeds; eflomal beside them.
+
+    python scripts/alignment_table.py PREPARED OUT [--seeds 1 2 3] [--pairs 50000] [--epochs 3] [--eflomal COMMAND]
+
+PREPARED is what scripts/prepare_hansards.py wrote: {train,valid,dev,test}.{en,fr} and {dev,test}.links. Of each seed an
+aligner is trained on the first --pairs pairs of `train`, in OUT/seed-N (one that is there is not trained again), and
+aligns `test`. eflomal, where its command is found, aligns the same pairs and `test` together; its joined links are the
+intersection. Printed: the error rates in per cent, then CPU seconds of training and of eflomal, one thread each.
+Words at the end that are KEY=VALUE go to nmt.train.
+"""
+
+import argparse
+import itertools
+import os
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+ENGLISH, FRENCH = "en", "fr"
+WAYS = ("forward", "backward", "both")
+
+
+def seconds_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def run(*words: str) -> str:
+    """What a command prints. Ends the program where it fails."""
+    ended = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    if ended.returncode:
+        sys.exit(f"error: {' '.join(words)}\n{ended.stderr}")
+    return ended.stdout
+
+
+def nmt(command: str, *words: str) -> str:
+    return run(sys.executable, "-m", f"nmt.{command}", *words, "threads=1")
+
+
+def error_rate(printed: str) -> float:
+    found = re.search(r"alignment error rate ([\d.]+) %", printed)
+    assert found, printed
+    return float(found[1])
+
+
+def cut(prepared: Path, out: Path, pairs: int) -> Path:
+    """The first pairs of `train`, and those with `test` behind them -> the prefix of the former."""
+    for language in (ENGLISH, FRENCH):
+        with (prepared / f"train.{language}").open(encoding="utf-8") as lines:
+            text = "".join(itertools.islice(lines, pairs))
+        (out / f"train.{language}").write_text(text, encoding="utf-8")
+        test = (prepared / f"test.{language}").read_text(encoding="utf-8")
+        (out / f"all.{language}").write_text(text + test, encoding="utf-8")
+    return out / "train"
+
+
+def aligner(prepared: Path, out: Path, seed: int, settings: list[str]) -> tuple[list[float], float]:
+    """The error rates by WAYS, and CPU seconds of training."""
+    folder, begun = out / f"seed-{seed}", seconds_of_children()
+    if not (folder / "checkpoints" / "best").exists():
+        data = ["data=files", f"data.src={ENGLISH}", f"data.tgt={FRENCH}", f"data.valid={prepared / 'dev'}"]
+        data += [f"data.train={out / 'train'}", f"data.cache={out / 'cache'}", f"run={folder}", f"seed={seed}"]
+        nmt("train", "+experiment=aligner", *data, *settings)
+    spent = seconds_of_children() - begun
+    test = [f"{side}={prepared / 'test'}.{language}" for side, language in (("src", ENGLISH), ("tgt", FRENCH))]
+    words = [f"checkpoint={folder}", *test, f"gold={prepared / 'test.links'}"]
+    return [error_rate(nmt("align", *words, f"direction={way}")) for way in WAYS], spent
+
+
+def eflomal(command: str, prepared: Path, out: Path) -> tuple[list[float], float]:
+    """The error rates of eflomal's links of `test`, by WAYS, and its CPU seconds for all pairs."""
+    files = [out / "eflomal.forward", out / "eflomal.backward"]
+    texts = "-s", str(out / f"all.{ENGLISH}"), "-t", str(out / f"all.{FRENCH}")
+    begun = seconds_of_children()
+    run(command, *texts, "-f", str(files[0]), "-r", str(files[1]), "--overwrite")
+    spent = seconds_of_children() - begun
+    size = len((prepared / f"test.{ENGLISH}").read_text(encoding="utf-8").splitlines())
+    ways = [file.read_text(encoding="utf-8").splitlines()[-size:] for file in files]
+    both = [" ".join(sorted(set(one.split()) & set(other.split()))) for one, other in zip(*ways, strict=True)]
+    rates = []
+    for way, lines in zip(WAYS, (*ways, both), strict=True):
+        place = out / f"eflomal.test.{way}"
+        place.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        rates.append(
+            error_rate(run(sys.executable, "-m", "nmt.align", f"links={place}", f"gold={prepared}/test.links"))
+        )
+    return rates, spent
+
+
+def show(name: str, rates: list[float], seconds: float) -> None:
+    print(f"{name:<10}" + "".join(f"{rate:>10.1f}" for rate in rates) + f"{seconds:>10.0f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("prepared", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("settings", nargs="*")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--pairs", type=int, default=50_000)
+    parser.add_argument("--epochs", type=float, default=3)
+    parser.add_argument("--eflomal", default="eflomal-align")
+    options = parser.parse_intermixed_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    cut(options.prepared, options.out, options.pairs)
+    print(f"{'':<10}" + "".join(f"{way:>10}" for way in WAYS) + f"{'CPU s':>10}")
+    if shutil.which(options.eflomal):
+        show("eflomal", *eflomal(options.eflomal, options.prepared, options.out))
+    found = []
+    for seed in options.seeds:
+        settings = [f"trainer.max_epochs={options.epochs}", *options.settings]
+        found.append(aligner(options.prepared, options.out, seed, settings))
+        show(f"seed {seed}", *found[-1])
+    rates = [statistics.fmean(rates) for rates in zip(*(each for each, _ in found), strict=True)]
+    show("mean", rates, statistics.fmean(seconds for _, seconds in found))
+
+
+if __name__ == "__main__":
+    main()
