@@ -208,7 +208,7 @@ def test_drawn_pieces_accumulate_over_parts_and_ranks_to_the_whole(text):
 
 
 @pytest.mark.slow
-def test_a_run_of_drawn_pieces_is_resumed_bit_for_bit(tiny, tmp_path, everything, losses):
+def test_a_run_with_every_regularizer_is_resumed_bit_for_bit(tiny, tmp_path, everything, losses):
     from nmt import train
 
     run = lambda words: train.main(compose_config(words), words)  # noqa: E731
@@ -217,7 +217,11 @@ def test_a_run_of_drawn_pieces_is_resumed_bit_for_bit(tiny, tmp_path, everything
         "tokenizer__vocab_size": 60,
         "subword_regularization__src_alpha": 0.1,
         "subword_regularization__tgt_alpha": 0.2,
+        "loss__consistency": "simcut",
         "trainer__save_every": 0,
+    }
+    drawn |= {
+        f"model__{side}__{kind}_dropout": 0.2 for side in ("encoder", "decoder") for kind in ("word", "recurrent")
     }
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     run(tiny.settings(whole, trainer__max_updates=12, **drawn))
