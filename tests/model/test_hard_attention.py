@@ -473,8 +473,12 @@ def test_no_more_rows_than_a_chunk_meet_the_vocabulary_at_once(monkeypatch):
 
 def test_in_bfloat16_products_are_rounded_and_the_rest_is_not():
     positions, weight, bias, targets = some_positions()
-    names = ("decoder", "memory", "weights", "drop")
-    single = positions._replace(**{name: getattr(positions, name).float() for name in names})
+    single = positions._replace(
+        decoder=positions.decoder.float(),
+        memory=positions.memory.float(),
+        weights=positions.weights.float(),
+        drop=positions.drop.float(),
+    )
     parts = decoder, memory, weights, own_weight, own_bias = leaves(single, weight.float(), bias.float())
     own = single._replace(decoder=decoder, memory=memory, weights=weights)
     exact = torch.autograd.grad(chunked_marginal_nll(own, own_weight, own_bias, targets).nll, parts)
