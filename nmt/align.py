@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from nmt import build, build_aligner
+from nmt import build
 from nmt.aligner.pairs import AlignedPair, PairAligner
 from nmt.analysis.alignment import (
     Alignment,
@@ -28,8 +28,7 @@ from nmt.analysis.alignment import (
     symmetrize,
     threshold_links,
 )
-from nmt.build import Loaded
-from nmt.build_aligner import LoadedAligner
+from nmt.build import Loaded, LoadedAligner, load
 from nmt.cli import run_command
 from nmt.config.schema import AlignConfig, AlignmentDirection
 from nmt.config.unused import ALIGN_BY_ALIGNER, ALIGN_BY_TRANSLATOR, refuse_unused
@@ -37,7 +36,6 @@ from nmt.corpus import Corpus, Pair, read_pair
 from nmt.decoding.forced import force_decode
 from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation
-from nmt.loading import load
 from nmt.runtime.logs import start_log
 from nmt.runtime.text_files import STREAM, open_output
 
@@ -67,7 +65,7 @@ class _Line(NamedTuple):
 
 def _align(config: AlignConfig, overrides: list[str]) -> None:
     device = build.start(config)
-    aligner = build_aligner.load_aligner(config.checkpoint, device.device)
+    aligner = build.load_aligner(config.checkpoint, device.device)
     models = [] if aligner else _load_translators(config, device.device)
     refuse_unused(config, overrides, ALIGN_BY_ALIGNER if aligner else ALIGN_BY_TRANSLATOR)
     corpus = read_pair(config.src or "", config.tgt or "")

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from nmt import build, loading
+from nmt import build
 from nmt.acceleration.selection import prepare_device
 from nmt.analysis.alignment import Link, WordAttention, word_attention, word_links
 from nmt.analysis.evaluation import draw_translation
@@ -87,7 +87,7 @@ def load(
     """
     chosen = prepare_device(DeviceName(device), Precision(precision))
     places = str(run) if isinstance(run, str | PathLike) else [str(each) for each in run]
-    return TrainedModel(loading.load(places, chosen.device), chosen)
+    return TrainedModel(build.load(places, chosen.device), chosen)
 
 
 def draw_heatmap(translation: Translation, path: str | PathLike[str], *, subwords: bool | None = None) -> None:

@@ -16,6 +16,7 @@ from nmt.analysis.metrics import METRICS, Limits
 from nmt.analysis.replacing import replacing
 from nmt.analysis.report import ReportHeader, ReportSentences, Selection, write_page
 from nmt.analysis.segmentation import unfit_tokenizer
+from nmt.build import load
 from nmt.checkpoint.run_folder import RunFolder, run_folder_of
 from nmt.cli import run_command
 from nmt.config.paths import check_paths, reads, writes
@@ -25,7 +26,6 @@ from nmt.decoding.forced import force_decode
 from nmt.decoding.options import SearchOptions
 from nmt.decoding.translator import ATTENTION_PIECES, Translator
 from nmt.demo_corpus import DEMO_TGT
-from nmt.loading import load
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed, init_distributed
 from nmt.runtime.text_files import read_lines

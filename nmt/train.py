@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import torch
 
-from nmt import build, build_aligner, checkpoint
+from nmt import build, checkpoint
 from nmt.acceleration.selection import CudaGraphsMode, prepare_device
 from nmt.analysis.alignment import LinkFiles
 from nmt.analysis.segmentation import unfit_tokenizer
-from nmt.build_validation import build_validator, validation_settings
+from nmt.build import build_validator, validation_settings
 from nmt.checkpoint import Snapshot
 from nmt.checkpoint.run_folder import RunFolder, find_checkpoint, new_run_folder
 from nmt.cli import run_command
@@ -155,14 +155,14 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
         if saved:
             tokenizer = _own_tokenizer(saved, config, train)
         elif config.finetune_from:
-            opened = build_aligner.load_for_finetuning if aligner else build.load_for_finetuning
+            opened = build.load_aligner_for_finetuning if aligner else build.load_for_finetuning
             config, tokenizer, weights = opened(config, find_checkpoint(config.finetune_from), launch.overrides)
         else:
             tokenizer = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache))
         encoded = build.encode(train, tokenizer, config.data, skip=True, links=guide)
         valid_encoded = build.encode(valid, tokenizer, config.data, skip=False)
         model = (
-            build_aligner.new_aligner(config, tokenizer, encoded, device.device)
+            build.new_aligner(config, tokenizer, encoded, device.device)
             if aligner
             else build.new_model(config, tokenizer, device.device)
         )

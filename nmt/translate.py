@@ -10,11 +10,11 @@ from typing import BinaryIO
 from nmt import build
 from nmt.analysis.alignment import pharaoh
 from nmt.analysis.evaluation import draw_translation, word_links
+from nmt.build import load
 from nmt.cli import run_command
 from nmt.config.schema import HeatmapUnits, TextFormat, TranslateConfig
 from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation, Translator
-from nmt.loading import load
 from nmt.runtime.text_files import STREAM, decode_lines, name_of, open_input, open_output, read_lines
 
 

@@ -32,6 +32,7 @@ from nmt.analysis.metrics import corpus_score
 from nmt.data.symbols import BOS, EOS, PAD
 from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator
+from nmt.demo_corpus import DEMO_SRC, DEMO_TGT
 from nmt.model.seq2seq import Seq2Seq
 
 
@@ -178,7 +179,7 @@ def demo_model(minutes: float):
         command = [sys.executable, "-m", "nmt.train", "+experiment=bahdanau", f"run={run}", f"data.cache={cache}"]
         command += [f"trainer.max_minutes={minutes}", "trainer.tensorboard=false", "trainer.valid_sentences=20"]
         subprocess.run(command, check=True, capture_output=True)
-        yield run, cache / "demo" / f"test.{build.DEMO_SRC}", cache / "demo" / f"test.{build.DEMO_TGT}"
+        yield run, cache / "demo" / f"test.{DEMO_SRC}", cache / "demo" / f"test.{DEMO_TGT}"
 
 
 def main() -> None:

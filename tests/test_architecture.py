@@ -40,14 +40,7 @@ ALLOWED = {
         *("corpus", "data", "demo_corpus", "model", "acceleration", "aligner", "analysis", "decoding"),
         *("checkpoint", "runtime", "training", "config"),
     },
-    "build_aligner": {
-        *("aligner", "build", "checkpoint", "config", "data"),
-    },
-    "build_validation": {
-        *("aligner", "analysis", "build", "config", "corpus", "data", "decoding", "demo_corpus", "model", "training"),
-    },
-    "loading": {"model", "build"},
-    "api": {"acceleration", "corpus", "data", "analysis", "decoding", "runtime", "config", "build", "loading"},
+    "api": {"acceleration", "corpus", "data", "analysis", "decoding", "runtime", "config", "build"},
 }
 
 

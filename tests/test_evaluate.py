@@ -168,14 +168,14 @@ class Interrupting(translator.Translator):
 def test_an_error_or_ctrl_c_leaves_the_old_results_and_nothing_else(run, tmp_path, monkeypatch, error, code):
     assert run("out=out", "heatmaps=2").code == 0
     before = tree(tmp_path)
-    monkeypatch.setattr("nmt.build.Translator", Interrupting)
+    monkeypatch.setattr("nmt.build.search.Translator", Interrupting)
     monkeypatch.setattr(Interrupting, "error", error)
     assert run("out=out", "heatmaps=2").code == code
     assert tree(tmp_path) == before
 
 
 def test_ctrl_c_in_the_first_evaluation_leaves_nothing(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("nmt.build.Translator", Interrupting)
+    monkeypatch.setattr("nmt.build.search.Translator", Interrupting)
     monkeypatch.setattr(Interrupting, "error", KeyboardInterrupt)
     assert run("out=new/out").code == 130
     assert not (tmp_path / "new").exists()

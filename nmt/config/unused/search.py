@@ -1,7 +1,7 @@
 """Settings of search without effect, which depend on how the run's validations search."""
 
 from nmt.config.schema import DecodeConfig, DecodeOverrides, ModelConfig
-from nmt.config.unused import shown
+from nmt.config.unused.rule import shown
 from nmt.decoding.options import LengthPenalty
 from nmt.model.hard_attention import AttentionChoice
 

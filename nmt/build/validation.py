@@ -1,10 +1,12 @@
-"""Builds validations from a configuration: of a translator, and of an aligner."""
+"""Validations from a configuration: of a translator, and of an aligner."""
 
 from pathlib import Path
 
-from nmt import build
 from nmt.aligner import Aligner
 from nmt.analysis.alignment import gold_beside, read_gold
+from nmt.build.data import languages, metric_tokenizer
+from nmt.build.search import build_translator
+from nmt.build.training import build_batches
 from nmt.config.schema import DataKind, TrainConfig
 from nmt.corpus import Corpus
 from nmt.data.batches import Batches
@@ -24,7 +26,7 @@ def build_validator(
     config: TrainConfig, model: Seq2Seq | Aligner, tokenizer: Tokenizer, valid: Corpus, encoded: BinarizedCorpus
 ) -> Validator | AlignmentValidator:
     """Raises ValueError where BLEU's tokenizer does not work here, and for gold links that are missing or misfit."""
-    batches = build.build_batches(config, encoded, training=False)
+    batches = build_batches(config, encoded, training=False)
     if isinstance(model, Aligner):
         return _alignment_validator(config, tokenizer, valid, batches)
     pairs = list(valid)[: config.trainer.valid_sentences]
@@ -32,8 +34,8 @@ def build_validator(
         batches,
         [pair.src for pair in pairs],
         [pair.tgt for pair in pairs],
-        build.metric_tokenizer(config.data),
-        build.build_translator(model, tokenizer, config.decode, beam=config.trainer.valid_beam),
+        metric_tokenizer(config.data),
+        build_translator(model, tokenizer, config.decode, beam=config.trainer.valid_beam),
     )
 
 
@@ -45,7 +47,7 @@ def validation_settings(
     match config.trainer.early_stopping_metric:
         case EarlyStoppingMetric.bleu:
             trainer, decode = config.trainer, config.decode
-            found["data.bleu_tokenizer"] = build.metric_tokenizer(config.data)
+            found["data.bleu_tokenizer"] = metric_tokenizer(config.data)
             found["trainer.valid_sentences"] = trainer.valid_sentences
             found["trainer.valid_beam"] = trainer.valid_beam
             found["decode.max_length"] = decode.max_length
@@ -78,7 +80,7 @@ def _alignment_validator(
     if path:
         pairs, target_first = list(valid), config.valid_alignment.reversed
         if config.data.kind is DataKind.demo and not config.valid_alignment.links:
-            target_first = build.languages(config.data).src == DEMO_TGT
+            target_first = languages(config.data).src == DEMO_TGT
         gold = read_gold(path, pairs, f"the validation set {valid.name}", target_first=target_first)
         return AlignmentValidator(batches, pairs, gold, tokenizer)
     if config.trainer.early_stopping_metric is EarlyStoppingMetric.aer or config.valid_alignment.reversed:

@@ -1,4 +1,4 @@
-"""Builds what an aligner needs from a configuration, as nmt.build does for a translator."""
+"""An aligner from a configuration or a checkpoint."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import torch
 
-from nmt import build, checkpoint
+from nmt import checkpoint
 from nmt.aligner import Aligner, untrained_vocabulary, vocabularies
+from nmt.build.runs import load_weights, open_run
 from nmt.config.saved import from_dict
 from nmt.config.schema import ModelConfig, ModelKind, TrainConfig
 from nmt.config.unused import refuse_other_model
@@ -30,19 +31,19 @@ def new_aligner(config: TrainConfig, tokenizer: Tokenizer, encoded: BinarizedCor
 
 
 def load_aligner(place: str | None, device: torch.device) -> LoadedAligner | None:
-    """The aligner of `checkpoint=place`, None where it is a translator. Raises ValueError as build.load does."""
-    folder, config, tokenizer = build.open_run(place)
+    """The aligner of `checkpoint=place`, None where it is a translator. Raises ValueError as load does."""
+    folder, config, tokenizer = open_run(place)
     if config.model.kind is not ModelKind.aligner:
         return None
     model = _untrained(config.model, tokenizer)
-    build.load_weights(model, folder)
+    load_weights(model, folder)
     return LoadedAligner(model.to(device).eval(), tokenizer, config, folder)
 
 
-def load_for_finetuning(
+def load_aligner_for_finetuning(
     config: TrainConfig, folder: Path, overrides: list[str]
 ) -> tuple[TrainConfig, Tokenizer, dict[str, torch.Tensor]]:
-    """As build.load_for_finetuning, for an aligner."""
+    """As runs.load_for_finetuning, for an aligner."""
     own = from_dict(TrainConfig, checkpoint.read_config(folder))
     refuse_other_model(own, config, overrides)
     aligner = replace(own.model.aligner, dropout=config.model.aligner.dropout)

@@ -1,0 +1,81 @@
+"""Builds objects from a configuration: the only package that imports both the configuration and everything else."""
+
+from nmt.build.aligner import (
+    LoadedAligner,
+    load_aligner,
+    load_aligner_for_finetuning,
+    new_aligner,
+)
+from nmt.build.data import (
+    DEMO_SEED,
+    TOKENIZER_SEED,
+    Languages,
+    build_tokenizer,
+    encode,
+    languages,
+    metric_tokenizer,
+    read_corpus,
+    read_guided_links,
+)
+from nmt.build.model import (
+    build_model,
+    new_model,
+)
+from nmt.build.runs import (
+    DeviceSettings,
+    Loaded,
+    load,
+    load_for_finetuning,
+    load_translator,
+    load_weights,
+    open_run,
+    start,
+)
+from nmt.build.search import (
+    build_translator,
+    decoding_of,
+    translator_of,
+)
+from nmt.build.training import (
+    build_batches,
+    build_gradients,
+    build_optim,
+)
+from nmt.build.validation import (
+    build_validator,
+    validation_settings,
+)
+
+__all__ = [
+    "DEMO_SEED",
+    "TOKENIZER_SEED",
+    "DeviceSettings",
+    "Languages",
+    "Loaded",
+    "LoadedAligner",
+    "build_batches",
+    "build_gradients",
+    "build_model",
+    "build_optim",
+    "build_tokenizer",
+    "build_translator",
+    "build_validator",
+    "decoding_of",
+    "encode",
+    "languages",
+    "load",
+    "load_aligner",
+    "load_aligner_for_finetuning",
+    "load_for_finetuning",
+    "load_translator",
+    "load_weights",
+    "metric_tokenizer",
+    "new_aligner",
+    "new_model",
+    "open_run",
+    "read_corpus",
+    "read_guided_links",
+    "start",
+    "translator_of",
+    "validation_settings",
+]

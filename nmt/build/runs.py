@@ -1,0 +1,130 @@
+"""Opens runs: what `checkpoint=` and `finetune_from=` name."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+
+from nmt import checkpoint
+from nmt.acceleration.selection import prepare_device
+from nmt.build.data import languages
+from nmt.build.model import build_model
+from nmt.checkpoint.run_folder import find_checkpoint
+from nmt.config.saved import from_dict
+from nmt.config.schema import ModelKind, TrainConfig
+from nmt.config.unused import refuse_other_model
+from nmt.data.tokenizer import Tokenizer
+from nmt.model.ensemble import Ensemble, EnsembleAverage
+from nmt.model.seq2seq import Seq2Seq
+from nmt.runtime.device import Device, DeviceName, Precision
+from nmt.runtime.distributed import Distributed
+from nmt.runtime.logs import start_log
+
+
+class DeviceSettings(Protocol):
+    """The settings of every command that opens a run."""
+
+    device: DeviceName
+    precision: Precision
+    threads: int | None
+
+
+def start(settings: DeviceSettings, distributed: Distributed | None = None) -> Device:
+    """Starts the log of a command that opens a run, limits its threads, and chooses its device."""
+    start_log(None, quiet=distributed is not None and not distributed.is_main)
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    return prepare_device(settings.device, settings.precision, distributed)
+
+
+class Loaded(NamedTuple):
+    """A checkpoint, ready to translate; of an ensemble the configuration of the first, and all folders."""
+
+    model: Seq2Seq | Ensemble
+    tokenizer: Tokenizer
+    config: TrainConfig
+    folders: tuple[Path, ...]
+
+    @property
+    def folder(self) -> Path:
+        return self.folders[0]
+
+    def require_attention(self, setting: str) -> None:
+        """Raises ValueError where a setting, KEY=VALUE, needs attention and the model has none."""
+        if not self.model.has_attention:
+            raise ValueError(f"{setting} needs attention, which this model ({self.config.name}) does not have")
+
+
+def load_translator(place: str | None, device: torch.device) -> Loaded:
+    """The translator of `checkpoint=place`. Raises ValueError where there is none, it is damaged, or an aligner."""
+    folder, config, tokenizer = open_run(place)
+    if config.model.kind is ModelKind.aligner:
+        raise ValueError(f"{place} is a word aligner, which does not translate: give it to python -m nmt.align")
+    with torch.device("meta"):
+        model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
+    load_weights(model, folder)
+    model.predict_by(config.decode.hard_attention)
+    return Loaded(model.to(device).eval(), tokenizer, config, (folder,))
+
+
+def open_run(place: str | None) -> tuple[Path, TrainConfig, Tokenizer]:
+    """The folder, settings and tokenizer of `checkpoint=place`. Raises ValueError where there is none."""
+    if not place:
+        raise ValueError("checkpoint= is not set: give a run folder, such as checkpoint=runs/bahdanau/...")
+    folder = find_checkpoint(place)
+    return folder, from_dict(TrainConfig, checkpoint.read_config(folder)), Tokenizer.load(folder / "tokenizer")
+
+
+def load_weights(model: torch.nn.Module, folder: Path) -> None:
+    """Gives a model the weights of a checkpoint. Raises ValueError where they do not fit."""
+    checkpoint.check_fit(folder, model.state_dict())
+    model.load_state_dict(checkpoint.read(folder, weights_only=True).model, assign=True)
+
+
+def load_for_finetuning(
+    config: TrainConfig, folder: Path, overrides: list[str]
+) -> tuple[TrainConfig, Tokenizer, dict[str, torch.Tensor]]:
+    """`init=`: the configuration with the model and tokenizer settings of `folder`; that one's tokenizer and weights.
+
+    Dropout stays as configured. Raises ValueError where the command line `overrides` asks for another model.
+    """
+    own = from_dict(TrainConfig, checkpoint.read_config(folder))
+    refuse_other_model(own, config, overrides)
+    config = replace(config, tokenizer=own.tokenizer, model=own.model.with_dropout_of(config.model))
+    tokenizer = Tokenizer.load(folder / "tokenizer")
+    with torch.device("meta"):
+        checkpoint.check_fit(folder, build_model(config.model, len(tokenizer.src), len(tokenizer.tgt)).state_dict())
+    return config, tokenizer, checkpoint.read(folder, weights_only=True).model
+
+
+def load(checkpoint: str | list[str] | None, device: torch.device, average: EnsembleAverage | None = None) -> Loaded:
+    """The model of a run or checkpoint folder, or the ensemble of several; average: see Ensemble, None: probabilities.
+
+    Raises ValueError where one is missing or damaged, and where they do not read and write the same ids.
+    """
+    if not isinstance(checkpoint, list):
+        return load_translator(checkpoint, device)
+    first, *others = (load_translator(place, device) for place in checkpoint)
+    for place, other in zip(checkpoint[1:], others, strict=True):
+        _check_alike(checkpoint[0], first, place, other)
+    if not others:
+        return first
+    models = [each.model for each in (first, *others)]
+    assert all(isinstance(model, Seq2Seq) for model in models)
+    ensemble = Ensemble(models, average or EnsembleAverage.probabilities).eval()  # pyright: ignore[reportArgumentType]
+    return first._replace(model=ensemble, folders=tuple(each.folder for each in (first, *others)))
+
+
+def _check_alike(name: str, first: Loaded, other_name: str, other: Loaded) -> None:
+    if first.tokenizer.digest() != other.tokenizer.digest():
+        raise ValueError(
+            f"checkpoint= names {name} and {other_name}, whose tokenizers differ: an ensemble needs one vocabulary; "
+            "train with the same tokenizer.model= (or tokenizer.src_model= and tokenizer.tgt_model=)"
+        )
+    ways = [languages(each.config.data) for each in (first, other)]
+    if ways[0] != ways[1]:
+        directions = " and ".join(f"{src} to {tgt}" for src, tgt in ways)
+        raise ValueError(
+            f"checkpoint= names {name} and {other_name}, which translate {directions}: give models of one direction"
+        )

@@ -1,0 +1,41 @@
+"""What training needs beside the model: optimizer, batches, gradients."""
+
+import torch
+
+from nmt.config.schema import TrainConfig
+from nmt.data.batches import Batches
+from nmt.data.binarized import BinarizedCorpus
+from nmt.data.subword_regularization import SampledCorpus
+from nmt.data.tokenizer import Tokenizer
+from nmt.runtime.device import Device
+from nmt.runtime.distributed import Distributed
+from nmt.training.gradients import Gradients
+from nmt.training.optim import Schedule, build_optimizer
+
+
+def build_optim(config: TrainConfig, model: torch.nn.Module) -> tuple[torch.optim.Optimizer, Schedule]:
+    return build_optimizer(model, config.optim), Schedule(config.optim.schedule)
+
+
+def build_batches(
+    config: TrainConfig, encoded: BinarizedCorpus, *, training: bool, tokenizer: Tokenizer | None = None
+) -> Batches:
+    """tokenizer: of `encoded`; draws its pieces where the configuration asks for it, in training alone."""
+    options, sampled = config.subword_regularization, None
+    if training and tokenizer is not None and options.is_on:
+        sampled = SampledCorpus(encoded, tokenizer, options, config.seed)
+    return Batches(encoded, config.batch, seed=config.seed, shuffle=training, sort=True, sampled=sampled)
+
+
+def build_gradients(
+    config: TrainConfig, model: torch.nn.Module, batches: Batches, device: Device, distributed: Distributed
+) -> Gradients:
+    return Gradients(
+        model,
+        batches,
+        loss=config.loss,
+        optimizer=config.optim,
+        device=device,
+        distributed=distributed,
+        guidance=config.guided_alignment,
+    )

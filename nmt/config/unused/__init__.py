@@ -1,0 +1,20 @@
+"""Settings without effect: one that is given on the command line is refused, with what to do instead.
+
+A default is never refused: a preset or an experiment may set a key of one optimizer or decoder while another is chosen.
+A setting of null or false is not refused either.
+"""
+
+from nmt.config.unused.commands import ALIGN_BY_ALIGNER, ALIGN_BY_TRANSLATOR
+from nmt.config.unused.finetuning import refuse_other_model
+from nmt.config.unused.given import given
+from nmt.config.unused.refusal import refuse_unused
+from nmt.config.unused.search import refuse_unused_search
+
+__all__ = [
+    "ALIGN_BY_ALIGNER",
+    "ALIGN_BY_TRANSLATOR",
+    "given",
+    "refuse_other_model",
+    "refuse_unused",
+    "refuse_unused_search",
+]

@@ -1,0 +1,61 @@
+"""When the settings of the commands that open a run can have an effect."""
+
+from nmt.config.schema import AlignConfig, AlignmentDirection, DataKind, EvaluateConfig, SaliencyConfig, ServeConfig, TranslateConfig
+from nmt.config.unused.rule import Rule, needs
+
+
+_SAMPLED = Rule(
+    "decode.beam",
+    lambda c: not c.decode.sampling,
+    "decode.sampling=true draws each translation, without a beam; leave {key} out",
+)
+_EVALUATE = (
+    _SAMPLED,
+    Rule(
+        "decode.nbest",
+        lambda c: c.decode.nbest == 1,
+        "the best translation alone is scored; leave {key} out, nmt.translate writes the others",
+    ),
+    needs("data.name data.config", lambda c: c.data.kind in (None, DataKind.hub), "data.kind=hub"),
+)
+_TRANSLATE = (_SAMPLED, needs("heatmap_units", lambda c: c.heatmaps, "heatmaps=FOLDER"))
+_ALIGN = (
+    Rule(
+        "device precision threads decode.batch_size",
+        lambda c: not c.links,
+        "the links of links= are scored as they are, without a model; leave {key} out",
+    ),
+    needs("score", lambda c: c.out or not c.gold, "out=FILE, as with gold= links are written nowhere else"),
+)
+ALIGN_BY_ALIGNER = (
+    Rule("reverse", lambda c: False, "an aligner has both directions; leave {key} out"),
+    Rule("posterior", lambda c: False, "an aligner's links always come from its posteriors; leave {key} out"),
+    needs("symmetrize", lambda c: c.direction is AlignmentDirection.both, "direction=both"),
+)
+ALIGN_BY_TRANSLATOR = (
+    needs("direction", lambda c: False, "an aligner (+experiment=aligner); a translator has one direction"),
+    needs("symmetrize", lambda c: c.reverse, "reverse=RUN, a model of the other direction"),
+)
+_SALIENCY = (
+    _SAMPLED,
+    Rule(
+        "decode.*",
+        lambda c: not c.tgt,
+        "tgt= gives the translations, so nothing is searched; leave {key} out",
+    ),
+    Rule("decode.nbest", lambda c: c.decode.nbest == 1, "only the best translation is explained; leave {key} out"),
+)
+_SERVE = (
+    Rule(
+        "decode.nbest",
+        lambda c: c.decode.nbest == 1,
+        "each request says how many alternatives it wants; leave {key} out",
+    ),
+)
+COMMAND_RULES = {
+    EvaluateConfig: _EVALUATE,
+    TranslateConfig: _TRANSLATE,
+    AlignConfig: _ALIGN,
+    SaliencyConfig: _SALIENCY,
+    ServeConfig: _SERVE,
+}

@@ -1,0 +1,32 @@
+"""A run that starts from another run takes its model and tokenizer: settings that ask for others are refused."""
+
+from nmt.config.schema import ModelKind, TrainConfig
+from nmt.config.unused.given import given
+from nmt.config.unused.rule import shown, value_at
+from nmt.config.unused.training import WITHOUT_SCORE
+
+
+def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[str]) -> None:
+    """For finetune_from=: raises ValueError where the command line sets a model or tokenizer other than `own`, the
+    checkpoint's. Dropout may differ.
+    """
+    if own.model.kind is not config.model.kind:
+        raise ValueError(
+            f"finetune_from={config.finetune_from} has model.kind={own.model.kind.value}, and this run has "
+            f"model.kind={config.model.kind.value}"
+        )
+    keys = given(overrides)
+    if "experiment" in keys and config.model.kind is ModelKind.translator:  # what an experiment is about
+        keys += ["model.decoder.kind", "model.encoder.kind"]
+        if config.model.decoder.kind not in WITHOUT_SCORE:
+            keys += [f"model.attention.{key}" for key in ("score", "normalizer", "extent", "heads", "choice")]
+    for key in keys:
+        if key.split(".")[0] not in ("model", "tokenizer") or key.endswith("dropout"):
+            continue
+        saved, wanted = value_at(own, key), value_at(config, key)
+        if wanted != saved:
+            raise ValueError(
+                f"{key}={shown(wanted)} has no effect with finetune_from={config.finetune_from}, whose model and "
+                "tokenizer are taken and "
+                f"which has {key}={shown(saved)}; leave it out, choose what fits, or train without finetune_from="
+            )
