@@ -18,8 +18,7 @@ from nmt.config.schema import (
     TokenizerConfig,
     TrainConfig,
 )
-from nmt.config.unused import given, refuse_other_model, refuse_unused
-from nmt.config.unused import refuse_unused_search
+from nmt.config.unused import given, refuse_other_model, refuse_unused, refuse_unused_search
 from nmt.decoding.options import LengthPenalty, SearchOptions
 from nmt.model.hard_attention import AttentionChoice, HardPrediction
 from nmt.training.options import TrainerOptions

@@ -2,17 +2,14 @@
 
 from hydra.core.config_store import ConfigStore
 
+from nmt.config.schema.alignment import AlignConfig, AlignmentDirection, ForcedConfig, SaliencyConfig
 from nmt.config.schema.commands import (
     COMPARISON_FILES,
     EVALUATION_OUTPUTS,
-    AlignConfig,
-    AlignmentDirection,
     AverageConfig,
     CompareConfig,
     EvaluateConfig,
-    ForcedConfig,
     HeatmapUnits,
-    SaliencyConfig,
     ServeConfig,
     TestConfig,
     TextFormat,

@@ -4,13 +4,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from nmt.analysis.alignment import Symmetrization
 from nmt.analysis.metrics import MAIN_METRIC, METRICS
 from nmt.analysis.segmentation import TOKENIZERS
 from nmt.bounds import MAX_COUNT, at_least, between, greater_than, one_of, positive_int
 from nmt.config.paths import CACHE_FILES, RUN_FILES, STREAM, PathKey, Use, path_key
 from nmt.config.schema.data import DataKind
 from nmt.config.schema.decoding import DecodeOverrides
+from nmt.config.schema.ensemble import check_ensemble, is_ensemble
 from nmt.model.ensemble import EnsembleAverage
 from nmt.runtime.device import DeviceName, Precision
 from nmt.server.limits import ServerLimits
@@ -19,9 +19,6 @@ from nmt.server.limits import ServerLimits
 EVALUATION_OUTPUTS = (
     *("scores.json", "sources.txt", "references.txt", "hypotheses.txt", "alignments.txt", "attention.npz"),
     *("report.html", "heatmaps/*.png"),
-)
-SALIENCY_FILES = (
-    *("attention.npz", "jacobian.npz", "input_gradient.npz", "saliency.json", "hypotheses.txt", "heatmaps/*.png"),
 )
 AVERAGE_FILES = ("config.yaml", ".lock", "checkpoints/*", "checkpoints/*/*", "checkpoints/*/*/*")
 COMPARISON_FILES = (f"{MAIN_METRIC}_by_length.png", "comparison.json")
@@ -77,7 +74,7 @@ class EvaluateConfig:
 
     def __post_init__(self):
         at_least(0, heatmaps=self.heatmaps)
-        _check_ensemble(self)
+        check_ensemble(self)
         if is_ensemble(self.checkpoint) and not self.out:
             raise ValueError("an ensemble has no run folder to write its evaluation into: give out=FOLDER as well")
         _one_of_prefix_and_prefixes(self)
@@ -87,26 +84,6 @@ class EvaluateConfig:
             raise ValueError(f"metrics=[] leaves nothing to compute: give some of {', '.join(METRICS)}")
         for name in self.metrics or []:
             one_of(list(METRICS), metrics=name)
-
-
-def is_ensemble(checkpoint: Any) -> bool:
-    """Whether it is a list of several."""
-    return isinstance(checkpoint, list) and len(checkpoint) > 1
-
-
-def _check_ensemble(config: Any) -> None:
-    """checkpoint=: a path, or a list of them; ensemble=: for a list of several."""
-    place = config.checkpoint
-    places = place if isinstance(place, list) else [place]
-    if not places or not all(isinstance(each, str) for each in places if place is not None):
-        raise ValueError(
-            f"checkpoint={place!r}: give a run or checkpoint folder, or several: checkpoint=[runs/a,runs/b]"
-        )
-    if config.ensemble and not is_ensemble(place):
-        raise ValueError(
-            f"ensemble={config.ensemble.value} has no effect: it needs several models; give checkpoint=[RUN,RUN], or "
-            "leave ensemble out"
-        )
 
 
 def _one_of_prefix_and_prefixes(config: Any) -> None:
@@ -154,7 +131,7 @@ class TranslateConfig:
 
     def __post_init__(self):
         positive_int(threads=self.threads)
-        _check_ensemble(self)
+        check_ensemble(self)
         _one_of_prefix_and_prefixes(self)
         if self.append and not self.out:
             raise ValueError("append=true continues the file that out= names: give out=FILE as well")
@@ -176,127 +153,6 @@ class TranslateConfig:
     def source(self) -> str | None:
         """The file of `in`; None for standard input."""
         return None if getattr(self, "in") == STREAM else getattr(self, "in")
-
-
-@dataclass
-class ForcedConfig:
-    """Of decoding where the words are given: only how many pairs go together."""
-
-    batch_size: int = 64
-
-    def __post_init__(self):
-        positive_int(decode__batch_size=self.batch_size)
-
-
-class AlignmentDirection(Enum):
-    """By which of its directions an aligner makes links; the words of ``direction``."""
-
-    both = "both"
-    forward = "forward"
-    backward = "backward"
-
-
-@dataclass
-class AlignConfig:
-    """What `python -m nmt.align` takes."""
-
-    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)  # or a list of them: OmegaConf has no such union
-    direction: AlignmentDirection = AlignmentDirection.both
-    ensemble: EnsembleAverage | None = None
-    src: str | None = path_key(Use.input)
-    tgt: str | None = path_key(Use.input)
-    out: str | None = path_key(Use.output, dash=True, stream=True)
-    append: bool = False
-    score: bool = False
-    confidence: bool = False
-    soft_alignment: str | None = path_key(Use.output)
-    heatmaps: str | None = path_key(Use.folder, contents=("*.png",))
-    threshold: float | None = None
-    posterior: bool = False
-    reverse: str | None = path_key(Use.run, contents=RUN_FILES)
-    symmetrize: Symmetrization | None = None
-    gold: str | None = path_key(Use.input)
-    gold_reversed: bool = False
-    links: str | None = path_key(Use.input)
-    decode: ForcedConfig = field(default_factory=ForcedConfig)
-    device: DeviceName = DeviceName.auto
-    precision: Precision = Precision.fp32
-    threads: int | None = None
-
-    def __post_init__(self):
-        positive_int(threads=self.threads)
-        _check_ensemble(self)
-        if self.posterior and is_ensemble(self.checkpoint):
-            raise ValueError(
-                "posterior=true asks one model how well each source word explains a target word: give one checkpoint="
-            )
-        if self.threshold is not None and not 0 < self.threshold <= 1:
-            raise ValueError(
-                f"threshold={self.threshold} makes no sense: give a weight above 0 and up to 1, such as 0.2"
-            )
-        if self.append and self.out in (None, STREAM):
-            raise ValueError("append=true continues the file that out= names: give out=FILE as well")
-        for name in ("soft_alignment", "gold"):
-            if self.append and getattr(self, name):
-                raise ValueError(
-                    f"append=true goes on in the middle, and {name}= needs all pairs: leave one of them out"
-                )
-        if self.gold_reversed and not self.gold:
-            raise ValueError("gold_reversed=true is about the links of gold=: give gold=FILE as well")
-        if self.links:
-            self._check_links()
-        elif not self.src or not self.tgt:
-            missing = " and ".join(f"{name}=" for name in ("src", "tgt") if not getattr(self, name))
-            raise ValueError(f"{missing} not set: src=FILE and tgt=FILE hold the pairs to align, line by line")
-
-    def _check_links(self):
-        """What goes with links that are only to be scored."""
-        if not self.gold:
-            raise ValueError(f"links={self.links} are scored against hand-made ones: give gold=FILE as well")
-        for name in (
-            "checkpoint",
-            "ensemble",
-            "src",
-            "tgt",
-            "out",
-            "append",
-            "score",
-            "confidence",
-            "soft_alignment",
-            "heatmaps",
-            "threshold",
-            "posterior",
-            "reverse",
-        ):
-            if getattr(self, name):
-                raise ValueError(f"links={self.links} are scored as they are, without a model: leave {name}= away")
-
-
-@dataclass
-class SaliencyConfig:
-    """What `python -m nmt.saliency` takes."""
-
-    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
-    src: str | None = path_key(Use.input)
-    tgt: str | None = path_key(Use.input)
-    out: str = path_key(Use.folder, "saliency", contents=SALIENCY_FILES)
-    heatmaps: int = 10
-    gold: str | None = path_key(Use.input)
-    gold_reversed: bool = False
-    decode: DecodeOverrides = field(default_factory=DecodeOverrides)
-    device: DeviceName = DeviceName.auto
-    precision: Precision = Precision.fp32
-    threads: int | None = None
-
-    def __post_init__(self):
-        at_least(0, heatmaps=self.heatmaps)
-        positive_int(threads=self.threads)
-        if not self.src:
-            raise ValueError("src= is not set: src=FILE holds the source sentences, line by line")
-        if self.gold and not self.tgt:
-            raise ValueError(f"gold={self.gold} holds the links of given pairs: give tgt=FILE, their translations, too")
-        if self.gold_reversed and not self.gold:
-            raise ValueError("gold_reversed=true is about the links of gold=: give gold=FILE as well")
 
 
 @dataclass

@@ -1,8 +1,15 @@
 """When the settings of the commands that open a run can have an effect."""
 
-from nmt.config.schema import AlignConfig, AlignmentDirection, DataKind, EvaluateConfig, SaliencyConfig, ServeConfig, TranslateConfig
+from nmt.config.schema import (
+    AlignConfig,
+    AlignmentDirection,
+    DataKind,
+    EvaluateConfig,
+    SaliencyConfig,
+    ServeConfig,
+    TranslateConfig,
+)
 from nmt.config.unused.rule import Rule, needs
-
 
 _SAMPLED = Rule(
     "decode.beam",

@@ -10,7 +10,6 @@ from nmt.config.unused.given import given
 from nmt.config.unused.rule import Rule, is_set, shown, value_at
 from nmt.config.unused.training import TRAIN_RULES, refuse_idle_trainer
 
-
 _RULES = {TrainConfig: TRAIN_RULES, **COMMAND_RULES}
 
 

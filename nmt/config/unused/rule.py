@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 
-
 class Rule(NamedTuple):
     """keys: settings, separated by blanks, * for any text; acts: whether they can have an effect in a configuration;
     advice: why they cannot and what to do, printed after "KEY=VALUE has no effect: "."""

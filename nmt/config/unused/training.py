@@ -9,7 +9,6 @@ from nmt.model.hard_attention import AttentionChoice, HardTraining
 from nmt.model.local_attention import GLOBAL, Extent
 from nmt.training.optim import OptimizerName, ScheduleName
 
-
 _BUDGET_SCHEDULES = (ScheduleName.halving, ScheduleName.linear, ScheduleName.cosine)
 _ADAM = (OptimizerName.adam, OptimizerName.adamw)
 _WITHOUT_READOUT = (DecoderKind.luong, DecoderKind.transformer)

@@ -1,0 +1,23 @@
+"""checkpoint= of commands that take several runs."""
+
+from typing import Any
+
+
+def is_ensemble(checkpoint: Any) -> bool:
+    """Whether it is a list of several."""
+    return isinstance(checkpoint, list) and len(checkpoint) > 1
+
+
+def check_ensemble(config: Any) -> None:
+    """checkpoint=: a path, or a list of them; ensemble=: for a list of several."""
+    place = config.checkpoint
+    places = place if isinstance(place, list) else [place]
+    if not places or not all(isinstance(each, str) for each in places if place is not None):
+        raise ValueError(
+            f"checkpoint={place!r}: give a run or checkpoint folder, or several: checkpoint=[runs/a,runs/b]"
+        )
+    if config.ensemble and not is_ensemble(place):
+        raise ValueError(
+            f"ensemble={config.ensemble.value} has no effect: it needs several models; give checkpoint=[RUN,RUN], or "
+            "leave ensemble out"
+        )
