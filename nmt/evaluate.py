@@ -29,7 +29,7 @@ from nmt.demo_corpus import DEMO_TGT
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed, init_distributed
 from nmt.runtime.text_files import read_lines
-from nmt.training.validation import distributed_translate, likelihood
+from nmt.validation.translation import distributed_translate, likelihood
 
 log = logging.getLogger("nmt")
 

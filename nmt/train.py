@@ -31,7 +31,7 @@ from nmt.training.metrics_logger import MetricsLogger
 from nmt.training.optim import EMA
 from nmt.training.train_state import TrainState
 from nmt.training.trainer import Trainer
-from nmt.training.validation import Validator
+from nmt.validation.translation import Validator
 
 log = logging.getLogger("nmt")
 

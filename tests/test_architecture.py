@@ -25,8 +25,16 @@ ALLOWED = {
     "aligner": {"analysis", "bounds", "corpus", "data", "decoding", "model", "runtime"},
     "checkpoint": {"data", "runtime"},
     "runtime": set(),
+    "validation": {"aligner", "analysis", "corpus", "data", "decoding", "runtime"},
     "training": {
-        *("acceleration", "aligner", "bounds", "corpus", "data", "model", "analysis", "decoding", "checkpoint"),
+        "acceleration",
+        "aligner",
+        "bounds",
+        "data",
+        "model",
+        "analysis",
+        "checkpoint",
+        "validation",
         "runtime",
     },
     "documents": set(),
@@ -38,7 +46,7 @@ ALLOWED = {
     "cli": {"config", "runtime"},
     "build": {
         *("corpus", "data", "demo_corpus", "model", "acceleration", "aligner", "analysis", "decoding"),
-        *("checkpoint", "runtime", "training", "config"),
+        *("checkpoint", "runtime", "training", "validation", "config"),
     },
     "api": {"acceleration", "corpus", "data", "analysis", "decoding", "runtime", "config", "build"},
 }

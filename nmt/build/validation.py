@@ -16,10 +16,10 @@ from nmt.decoding.options import LengthPenalty, SearchOptions
 from nmt.demo_corpus import DEMO_TGT
 from nmt.model.hard_attention import AttentionChoice
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.alignment_validation import AlignmentValidator
 from nmt.training.checkpointer import DATA_VALID
 from nmt.training.options import EarlyStoppingMetric
-from nmt.training.validation import Validator
+from nmt.validation.alignment import AlignmentValidator
+from nmt.validation.translation import Validator
 
 
 def build_validator(

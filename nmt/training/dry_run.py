@@ -11,7 +11,7 @@ from nmt.decoding.translator import Translation
 from nmt.runtime.device import random_states
 from nmt.training.checkpointer import Checkpointer
 from nmt.training.metrics_logger import MetricsLogger
-from nmt.training.validation import ValidationResult
+from nmt.validation.translation import ValidationResult
 
 _TRAIN = {"loss": 1.0, "lr": 1.0, "grad_norm": 1.0, "tokens_per_second": 1.0, "epoch": 0.0}
 _VALID = {"loss": 1.0, "perplexity": 1.0, "bleu": 0.0, "seconds": 0.0}

@@ -15,7 +15,7 @@ from nmt.analysis.metrics import METRICS
 from nmt.checkpoint import named
 from nmt.checkpoint.progress import Progress
 from nmt.checkpoint.run_folder import RunFolder
-from nmt.training.validation import ValidationResult
+from nmt.validation.translation import ValidationResult
 
 log = logging.getLogger("nmt")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from nmt.bounds import at_least, greater_than
-from nmt.training.validation import ValidationResult
+from nmt.validation.translation import ValidationResult
 
 
 class EarlyStoppingMetric(Enum):

@@ -12,7 +12,6 @@ from nmt.checkpoint import Snapshot
 from nmt.checkpoint.progress import LogWindow, Progress
 from nmt.runtime.contention import CoreWait
 from nmt.runtime.signals import StopRequest
-from nmt.training.alignment_validation import AlignmentValidator
 from nmt.training.budget import Budget
 from nmt.training.checkpointer import Checkpointer
 from nmt.training.consistency import Consistency
@@ -20,7 +19,8 @@ from nmt.training.gradients import Gradients, SyncedFlags
 from nmt.training.metrics_logger import MetricsLogger
 from nmt.training.options import TrainerOptions
 from nmt.training.train_state import TrainState
-from nmt.training.validation import ValidationInterrupted, Validator
+from nmt.validation.alignment import AlignmentValidator
+from nmt.validation.translation import ValidationInterrupted, Validator
 
 log = logging.getLogger("nmt")
 

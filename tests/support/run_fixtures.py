@@ -55,7 +55,7 @@ from nmt.training.optim import (
 from nmt.training.options import TrainerOptions
 from nmt.training.train_state import TrainState
 from nmt.training.trainer import Trainer
-from nmt.training.validation import Validator
+from nmt.validation.translation import Validator
 from tests.support.tokenizers import train_tokenizer
 
 WORDS = ["der", "hund", "katze", "haus", "rot", "gross", "sieht", "ein", "eine", "mann", "frau", "kind"]

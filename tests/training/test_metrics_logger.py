@@ -7,7 +7,7 @@ import pytest
 from nmt.checkpoint.progress import Progress
 from nmt.checkpoint.run_folder import RunFolder
 from nmt.training.metrics_logger import MetricsLogger
-from nmt.training.validation import ValidationResult
+from nmt.validation.translation import ValidationResult
 
 FINDING = ValidationResult(1.0, {"bleu": 2.0}, [])
 

@@ -8,7 +8,7 @@ import yaml
 
 from nmt.analysis.alignment import AlignmentScores
 from nmt.training.options import EarlyStoppingMetric
-from nmt.training.validation import ValidationResult
+from nmt.validation.translation import ValidationResult
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ import torch
 from nmt import checkpoint
 from nmt.training.optim import OptimizerName, ScheduleName
 from nmt.training.options import EarlyStoppingMetric
-from nmt.training.validation import ValidationResult
+from nmt.validation.translation import ValidationResult
 
 
 def stop_and_go_on(tiny, folder, stops: list[int], updates: int, **how):

@@ -9,7 +9,7 @@ from nmt.analysis.alignment import word_attention
 from nmt.analysis.attention_stats import attention_stats, attention_sums
 from nmt.config.schema import DecoderKind
 from nmt.runtime.distributed import Distributed
-from nmt.training.validation import ValidationInterrupted, distributed_translate, likelihood
+from nmt.validation.translation import ValidationInterrupted, distributed_translate, likelihood
 
 
 def test_the_likelihood_does_not_depend_on_the_mode_the_model_was_in(tiny, tmp_path, cpu):
@@ -27,7 +27,7 @@ def test_the_likelihood_of_lines_too_long_for_their_weights_is_the_same(tiny, tm
     trainer = tiny.trainer(tmp_path, model=tiny.model(kind=kind))
     batches = trainer.validator.batches
     expected = likelihood(trainer.state.model, batches, cpu, Distributed())
-    monkeypatch.setattr("nmt.training.validation.WINDOW_WEIGHTS", 0)
+    monkeypatch.setattr("nmt.validation.translation.WINDOW_WEIGHTS", 0)
     monkeypatch.setattr(type(trainer.state.model), "features", None)  # which would make them
     found = likelihood(trainer.state.model, batches, cpu, Distributed())
     assert found.tokens == expected.tokens

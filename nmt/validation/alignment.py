@@ -13,7 +13,7 @@ from nmt.data.batches import Batches
 from nmt.data.tokenizer import Tokenizer
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
-from nmt.training.validation import Likelihood, ValidationInterrupted, ValidationResult, never
+from nmt.validation.translation import Likelihood, ValidationInterrupted, ValidationResult, never
 
 
 @torch.inference_mode()
