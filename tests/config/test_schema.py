@@ -21,6 +21,7 @@ from nmt.config.schema import (
 from nmt.data.batches import BatchOptions
 from nmt.model.attention import ScoreFunction
 from nmt.model.decoder import InitHidden
+from nmt.model.hard_attention import AttentionChoice
 from nmt.model.local_attention import Extent
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.model.transformer import TransformerOptions
@@ -121,6 +122,18 @@ def test_more_hypotheses_than_the_beam_holds_are_refused():
 def test_a_score_with_a_width_of_its_own_asks_for_it(score):
     with pytest.raises(ValueError, match=rf"model\.attention\.size is needed by {score.value} attention; try model"):
         AttentionConfig(score)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"heads": 2}, r"model\.attention\.heads=2 read 2 positions .* set model\.attention\.heads=1"),
+        ({"extent": Extent["local_p"]}, r"weights that sum to one, .* set model\.attention\.renormalize=true"),
+    ],
+)
+def test_hard_attention_refuses_weights_that_are_no_distribution_over_positions(given, message):
+    with pytest.raises(ValueError, match=message):
+        AttentionConfig(size=4, choice=AttentionChoice.hard, **given)
 
 
 @pytest.mark.parametrize("score", [ScoreFunction.location, ScoreFunction.gaussian])

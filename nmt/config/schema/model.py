@@ -11,7 +11,7 @@ from nmt.model.composed_attention import AttentionOptions
 from nmt.model.decoder import DecoderKind, InitHidden
 from nmt.model.hard_attention import AttentionChoice, HardAttentionOptions
 from nmt.model.initialization import Initialization
-from nmt.model.local_attention import GLOBAL
+from nmt.model.local_attention import GLOBAL, Extent
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.model.transformer import TransformerOptions
 
@@ -108,6 +108,21 @@ class AttentionConfig(AttentionOptions):
                     f"{given[0]} needs a score that compares the query with the source, and "
                     f"model.attention.score={self.score.value} does not: try model.attention.score=additive"
                 )
+        if self.choice is AttentionChoice.hard:
+            self._check_hard()
+
+    def _check_hard(self):
+        """Weights that one position of each word is chosen by are probabilities, of one attention."""
+        if self.heads > 1:
+            raise ValueError(
+                f"model.attention.heads={self.heads} read {self.heads} positions for a word, and "
+                "model.attention.choice=hard chooses one: set model.attention.heads=1"
+            )
+        if self.extent is Extent.local_p and not self.renormalize:
+            raise ValueError(
+                "model.attention.choice=hard chooses a position by weights that sum to one, which those of "
+                "model.attention.extent=local_p do not: set model.attention.renormalize=true"
+            )
 
 
 @dataclass
@@ -118,7 +133,6 @@ class ModelConfig:
     transformer: TransformerOptions = field(default_factory=TransformerOptions)
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
     initialization: Initialization = Initialization.xavier
-    kind: ModelKind = ModelKind.translator
     aligner: AlignerOptions = field(default_factory=AlignerOptions)
     kind: ModelKind = ModelKind.translator
 
