@@ -30,8 +30,10 @@ def new_aligner(config: TrainConfig, tokenizer: Tokenizer, encoded: BinarizedCor
     return Aligner(*vocabularies(tokenizer, encoded), config.model.aligner).to(device)
 
 
-def load_aligner(place: str | None, device: torch.device) -> LoadedAligner | None:
+def load_aligner(place: str | list[str] | None, device: torch.device) -> LoadedAligner | None:
     """The aligner of `checkpoint=place`, None where it is a translator. Raises ValueError as load does."""
+    if isinstance(place, list):  # an ensemble, of translators
+        return None
     folder, config, tokenizer = open_run(place)
     if config.model.kind is not ModelKind.aligner:
         return None

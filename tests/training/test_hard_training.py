@@ -117,7 +117,7 @@ def test_links_teach_the_positions(tiny, hard):
     ("words", "said"),
     [
         (["+experiment=hard_marginal", "loss.label_smoothing=0.1"], "loss.label_smoothing=0.1 is not defined for"),
-        (["+experiment=rnnencdec", "model.attention.choice=hard"], "fixed_vector has none to choose from"),
+        (["+experiment=rnnencdec", "model.attention.choice=hard"], "model.decoder.kind=fixed_vector does not do"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(words, said):

@@ -304,7 +304,7 @@ def test_a_run_from_another_runs_weights_keeps_that_ones_model_and_says_so(tiny,
 def test_a_run_whose_files_could_not_be_written_is_refused_before_there_is_one(tiny, start_command, tmp_path, whole):
     run = tmp_path / "run"  # what `whole` left in the cache is not written again
     settings = tiny.settings(run, trainer__max_updates=2, trainer__save_every=0)
-    for limit, name in ((3000, "curves.png"), (60_000, ".dry-run/checkpoints/last/")):
+    for limit, name in ((6000, "curves.png"), (60_000, ".dry-run/checkpoints/last/")):
         child = start_command("train", settings, prepare=limit_files(limit))
         assert child.wait() == 2
         assert name in one_line(child)
