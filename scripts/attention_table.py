@@ -1,0 +1,103 @@
+"""Which attention? One experiment after the other on the same corpus, with the same sizes: a table of test scores.
+
+    python scripts/attention_table.py OUT                                    the demo corpus, one seed, one thread
+    python scripts/attention_table.py OUT --seeds 1 2 3 --experiments bahdanau local_p hard
+    python scripts/attention_table.py OUT --experiments bahdanau luong_general -- data=files data.src=de data.tgt=en \\
+        data.train=multi30k/train data.valid=multi30k/val data.test=multi30k/test preset=multi30k trainer.max_minutes=30
+
+Runs go to OUT/EXPERIMENT-SEED; one that was stopped is continued, and one that is finished is read, so several calls may
+share OUT. The budget is that of the preset unless the words behind `--`, which go to nmt.train, set another. The table
+has test scores: BLEU, perplexity of the references, the alignment error rate of attention where the test set has gold
+links, weights, and the pace of training relative to the first row.
+"""
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+EXPERIMENTS = (
+    *("bahdanau", "luong_general", "luong_dot", "luong_concat", "coverage"),
+    *("local_m", "local_p", "gaussian", "hard", "hard_marginal", "entmax", "multihead"),
+    *("transformer", "rnnencdec"),
+)
+
+
+class Result(NamedTuple):
+    """Of an evaluated run. aer: in per cent, None without gold links or attention; weights: how many the model has;
+    pace: target tokens a second in training."""
+
+    bleu: float
+    perplexity: float
+    aer: float | None
+    weights: int
+    pace: float
+
+
+def read(run: Path) -> Result:
+    """The result of a run folder whose test set is evaluated."""
+    (scores_file,) = run.glob("evaluation/*/scores.json")
+    scores = json.loads(scores_file.read_text(encoding="utf-8"))
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    paces = [line["tokens_per_second"] for line in lines if line["kind"] == "train"]
+    found = re.search(r"([\d,]+) weights", (run / "train.log").read_text(encoding="utf-8"))
+    assert found, run
+    aer = 100 * scores["alignment"]["aer"] if scores.get("alignment") else None
+    weights = int(found[1].replace(",", ""))
+    return Result(scores["bleu"]["score"], scores["perplexity"], aer, weights, statistics.fmean(paces) if paces else 0)
+
+
+def table(results: dict[str, list[Result]]) -> str:
+    """Markdown: a row an experiment, means over its seeds, the deviation of BLEU where there are several."""
+    rows = [
+        "| experiment | seeds | BLEU | perplexity | AER % | weights | pace |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    first = 0.0
+    for experiment, found in results.items():
+        bleu, pace = (statistics.fmean(getattr(each, name) for each in found) for name in ("bleu", "pace"))
+        perplexity = statistics.fmean(each.perplexity for each in found)
+        first = first or pace
+        deviation = f" ± {statistics.stdev(each.bleu for each in found):.2f}" if len(found) > 1 else ""
+        aers = [each.aer for each in found if each.aer is not None]
+        rows.append(
+            f"| `{experiment}` | {len(found)} | {bleu:.2f}{deviation} | {perplexity:.3f} "
+            f"| {f'{statistics.fmean(aers):.1f}' if aers else '-'} | {found[0].weights:,} "
+            f"| {pace / first if first else 0:.2f} |"
+        )
+    return "\n".join(rows)
+
+
+def train_and_evaluate(experiment: str, run: Path, words: list[str]) -> None:
+    """Ends the program where a command fails."""
+    place = [f"run={run}", "resume=auto"]
+    commands = [["nmt.train", f"+experiment={experiment}", *words, *place]]
+    commands.append(["nmt.evaluate", f"checkpoint={run}", "heatmaps=0", "metrics=[bleu]", "threads=1"])
+    for command in commands:
+        if code := subprocess.run([sys.executable, "-m", *command], check=False).returncode:
+            sys.exit(f"{' '.join(command)}: ended with {code}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--experiments", nargs="+", default=list(EXPERIMENTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("words", nargs="*", help="behind --: what python -m nmt.train takes")
+    options = parser.parse_args()
+    results: dict[str, list[Result]] = {}
+    for experiment in options.experiments:
+        for seed in options.seeds:
+            run = options.out / f"{experiment}-{seed}"
+            if not list(run.glob("evaluation/*/scores.json")):
+                train_and_evaluate(experiment, run, ["threads=1", f"seed={seed}", *options.words])
+            results.setdefault(experiment, []).append(read(run))
+        print(table(results), flush=True)
+
+
+if __name__ == "__main__":
+    main()
