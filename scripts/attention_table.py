@@ -5,7 +5,7 @@
     python scripts/attention_table.py OUT --experiments bahdanau luong_general -- data=files data.src=de data.tgt=en \\
         data.train=multi30k/train data.valid=multi30k/val data.test=multi30k/test preset=multi30k trainer.max_minutes=30
 
-Runs go to OUT/EXPERIMENT-SEED; one that was stopped is continued, and one that is finished is read, so several calls may
+Runs go to OUT/EXPERIMENT-SEED. One that was stopped is continued, and one that is finished is read, so several calls may
 share OUT. The budget is that of the preset unless the words behind `--`, which go to nmt.train, set another. The table
 has test scores: BLEU, perplexity of the references, the alignment error rate of attention where the test set has gold
 links, weights, and the pace of training relative to the first row.
