@@ -5,8 +5,8 @@
     python scripts/attention_table.py OUT --experiments bahdanau luong_general -- data=files data.src=de data.tgt=en \\
         data.train=multi30k/train data.valid=multi30k/val data.test=multi30k/test preset=multi30k trainer.max_minutes=30
 
-Runs go to OUT/EXPERIMENT-SEED. One that was stopped is continued, and one that is finished is read, so several calls may
-share OUT. The budget is that of the preset unless the words behind `--`, which go to nmt.train, set another. The table
+Runs go to OUT/EXPERIMENT-SEED. One that was stopped is continued, and one that is finished is read, so several calls
+may share OUT. The budget is that of the preset unless the words behind `--`, which go to nmt.train, set another. The table
 has test scores: BLEU, perplexity of the references, the alignment error rate of attention where the test set has gold
 links, weights, and the pace of training relative to the first row.
 """
@@ -83,18 +83,22 @@ def train_and_evaluate(experiment: str, run: Path, words: list[str]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        usage="%(prog)s OUT [options] [-- KEY=VALUE ...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("out", type=Path)
     parser.add_argument("--experiments", nargs="+", default=list(EXPERIMENTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("words", nargs="*", help="behind --: what python -m nmt.train takes")
-    options = parser.parse_args()
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options, words = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
     results: dict[str, list[Result]] = {}
     for experiment in options.experiments:
         for seed in options.seeds:
             run = options.out / f"{experiment}-{seed}"
             if not list(run.glob("evaluation/*/scores.json")):
-                train_and_evaluate(experiment, run, ["threads=1", f"seed={seed}", *options.words])
+                train_and_evaluate(experiment, run, ["threads=1", f"seed={seed}", *words])
             results.setdefault(experiment, []).append(read(run))
         print(table(results), flush=True)
 

@@ -1,8 +1,8 @@
 """What each regularizer adds to a recipe: the same training with and without it, at equal updates or equal minutes.
 
-    python scripts/ladder.py OUT --updates 3500 +experiment=multi30k data=files data.src=de data.tgt=en \\
+    python scripts/ladder.py OUT --updates 3500 -- +experiment=multi30k data=files data.src=de data.tgt=en \\
         data.train=multi30k/train data.valid=multi30k/val threads=1
-    python scripts/ladder.py OUT --minutes 30 --steps baseline simcut --seeds 1 2 3 +experiment=multi30k ...
+    python scripts/ladder.py OUT --minutes 30 --steps baseline simcut --seeds 1 2 3 -- +experiment=multi30k ...
 
 Runs go to OUT/STEP-SEED, one after the other; one that was stopped is continued, and one that is finished is read. The
 table has the best validation of each: perplexity is that of the plain cross-entropy in every row. The test set is left
@@ -66,15 +66,19 @@ def table(results: dict[str, list[Result]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        usage="%(prog)s OUT [options] -- KEY=VALUE ...",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("out", type=Path)
     budget = parser.add_mutually_exclusive_group(required=True)
     budget.add_argument("--updates", type=int)
     budget.add_argument("--minutes", type=float)
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("overrides", nargs="*", help="what python -m nmt.train takes")
-    options = parser.parse_intermixed_args()
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options, overrides = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
     limits = {"max_updates": options.updates, "max_minutes": options.minutes, "max_epochs": None}
     words = [f"trainer.{key}={'null' if limit is None else limit}" for key, limit in limits.items()]
     results: dict[str, list[Result]] = {}
@@ -82,7 +86,7 @@ def main() -> None:
         for seed in options.seeds:
             run = options.out / f"{step}-{seed}"
             place = [f"run={run}", "resume=auto", f"seed={seed}"]
-            command = [sys.executable, "-m", "nmt.train", *options.overrides, *words, *STEPS[step], *place]
+            command = [sys.executable, "-m", "nmt.train", *overrides, *words, *STEPS[step], *place]
             if code := subprocess.run(command, check=False).returncode:
                 sys.exit(f"{step}, seed {seed}: ended with {code}")
             results.setdefault(step, []).append(read(run))
