@@ -6,9 +6,9 @@
         data.train=multi30k/train data.valid=multi30k/val data.test=multi30k/test preset=multi30k trainer.max_minutes=30
 
 Runs go to OUT/EXPERIMENT-SEED. One that was stopped is continued, and one that is finished is read, so several calls
-may share OUT. The budget is that of the preset unless the words behind `--`, which go to nmt.train, set another. The table
-has test scores: BLEU, perplexity of the references, the alignment error rate of attention where the test set has gold
-links, weights, and the pace of training relative to the first row.
+may share OUT. The budget is that of the preset unless the words behind `--`, which go to nmt.train, set another. The
+table has test scores: BLEU, perplexity of the references, the alignment error rate of attention where the test set has
+gold links, weights, and the pace of training relative to the first row.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from typing import NamedTuple
 EXPERIMENTS = (
     *("bahdanau", "luong_general", "luong_dot", "luong_concat", "coverage"),
     *("local_m", "local_p", "gaussian", "hard", "hard_marginal", "entmax", "multihead"),
-    *("transformer", "rnnencdec"),
+    *("conditional_gru", "transformer", "rnnencdec"),
 )
 
 

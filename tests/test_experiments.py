@@ -40,7 +40,7 @@ def shapes(config: TrainConfig, src: int = 100, tgt: int = 100) -> dict[str, tup
 
 
 def test_the_experiments_are_these():
-    kinds = ["entmax", "gaussian", "hard", "hard_marginal", "local_m", "local_p", "multihead"]
+    kinds = ["conditional_gru", "entmax", "gaussian", "hard", "hard_marginal", "local_m", "local_p", "multihead"]
     transformers = ["transformer", "transformer_multi30k"]
     published = ["bahdanau", "coverage", "hansards", *LUONG, "multi30k", "rnnencdec"]
     assert sorted(["aligner", *published, *kinds, *transformers]) == EXPERIMENTS

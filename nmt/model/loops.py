@@ -131,6 +131,22 @@ class ReferenceLoops:
             states.append(cell(projected_step + context(attended.context), states[-1]))
         return BahdanauOutputs(torch.stack(states), torch.stack(contexts), torch.stack(weights))
 
+    def conditional_gru(
+        self, cells: tuple[Cell, Cell], attention: Attention, projected: Tensor, start: Tensor, source: Source
+    ) -> BahdanauOutputs:
+        """Updates by the word, attends, updates by the context: projected (T, B, gates * H), the words' part of the
+        first cell's gates; start (B, state_size). The states are those after the second cell."""
+        first, second = cells
+        states, contexts, weights, attention_state = [start], [], [], attention.initial_state(source.memory)
+        for projected_step in projected:
+            query = first(projected_step, states[-1])
+            attended = attention.step(first.output(query), source, attention_state)
+            attention_state = attended.state
+            contexts.append(attended.context)
+            weights.append(attended.weights)
+            states.append(second(second.project(attended.context), query))
+        return BahdanauOutputs(torch.stack(states), torch.stack(contexts), torch.stack(weights))
+
     def luong(
         self, layers: LuongLayers, projected: Tensor, states: Sequence[Tensor], attentional: Tensor, source: Source
     ) -> LuongOutputs:

@@ -53,6 +53,11 @@ def test_inference_steps_are_the_reference_ones_of_a_transformer(make, sentences
     assert_equal_steps(make("transformer", layers=2), sentences)
 
 
+@pytest.mark.parametrize("cell", CellKind)
+def test_inference_steps_are_the_reference_ones_of_a_conditional_gru(make, sentences, cell):
+    assert_equal_steps(make("conditional_gru", cell=cell, layers=2), sentences)
+
+
 @pytest.mark.parametrize(("decoder", "options"), KINDS[:3])
 @pytest.mark.parametrize("score", ScoreFunction)
 def test_inference_steps_are_the_reference_ones_for_every_score(make, sentences, decoder, options, score):

@@ -14,6 +14,7 @@ KINDS = [
     ("luong", {"input_feeding": True}),
     ("luong", {"input_feeding": False}),
     ("fixed", {}),
+    ("conditional_gru", {}),
 ]
 
 
@@ -85,10 +86,27 @@ def test_the_first_weights_of_bahdanau_do_not_know_the_first_word(make, sentence
     """It looks before it updates; Luong's looks after."""
     other = sentences.tgt_in.clone()
     other[:, 0] = 4 + (other[:, 0] - 3) % 19
-    for decoder, same in (("bahdanau", True), ("luong", False)):
+    for decoder, same in (("bahdanau", True), ("luong", False), ("conditional_gru", False)):
         model = make(decoder)
         first, second = (model(sentences.src, sentences.src_lengths, tgt)[1] for tgt in (sentences.tgt_in, other))
         assert torch.equal(first[:, 0], second[:, 0]) == same
+
+
+def test_a_step_of_the_conditional_gru_is_two_transitions_with_attention_between(make, sentences):
+    model = make("conditional_gru")
+    decoder = model.decoder
+    source, state = model.encode(sentences.src, sentences.src_lengths)
+    tokens = torch.tensor([4, 5, 6])
+    word = decoder.embedding(tokens)
+    query = decoder.cell(decoder.cell.project(word), state.layers[0])
+    attended = decoder.attention.step(query, source, state.attention)
+    new = decoder.transition(decoder.transition.project(attended.context), query)
+    readout = decoder.readout
+    features = torch.tanh(readout.state(new) + readout.word(word) + readout.context(attended.context))
+    logits, after, weights = model.step(tokens, state, source)
+    torch.testing.assert_close(logits, model.output(features))
+    torch.testing.assert_close(after.layers[0], new)
+    torch.testing.assert_close(weights, attended.weights)
 
 
 def test_without_input_feeding_the_attention_leaves_no_trace_in_the_state(make, sentences):

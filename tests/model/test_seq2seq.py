@@ -18,6 +18,8 @@ CASES = [
     ("luong", {"score": ScoreFunction.coverage, "input_feeding": False}),
     ("luong", {"input_feeding": False}),
     ("fixed", {}),
+    ("conditional_gru", {"layers": 2}),
+    ("conditional_gru", {"cell": CellKind.lstm, "score": ScoreFunction.coverage}),
     ("transformer", {"layers": 2}),
 ]
 EITHER = pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])

@@ -11,6 +11,7 @@ from enum import Enum
 from nmt.model.attention import Attention
 from nmt.model.decoder.bahdanau import BahdanauDecoder, BahdanauState
 from nmt.model.decoder.bridge import Bridge, InitHidden
+from nmt.model.decoder.conditional_gru import ConditionalGRUDecoder
 from nmt.model.decoder.fixed_vector import FixedVectorDecoder, FixedVectorState
 from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, RecurrentDecoder, State, Step
 from nmt.model.decoder.luong import LuongDecoder, LuongState
@@ -21,6 +22,7 @@ __all__ = [
     "BahdanauDecoder",
     "BahdanauState",
     "Bridge",
+    "ConditionalGRUDecoder",
     "Decoder",
     "DecoderKind",
     "DecoderSizes",
@@ -44,6 +46,7 @@ class DecoderKind(Enum):
 
     bahdanau = "bahdanau"
     luong = "luong"
+    conditional_gru = "conditional_gru"
     fixed_vector = "fixed_vector"
     transformer = "transformer"
 
@@ -64,6 +67,8 @@ def build_decoder(
             return BahdanauDecoder(sizes, bridge=build_bridge(), attention=build_attention())
         case DecoderKind.luong:
             return LuongDecoder(sizes, bridge=build_bridge(), attention=build_attention(), input_feeding=input_feeding)
+        case DecoderKind.conditional_gru:
+            return ConditionalGRUDecoder(sizes, bridge=build_bridge(), attention=build_attention())
         case DecoderKind.fixed_vector:
             return FixedVectorDecoder(sizes, bridge=build_bridge())
         case DecoderKind.transformer:

@@ -1,4 +1,4 @@
-"""What becomes of state, word and context before the vocabulary: the maxout layer of the published decoder."""
+"""What becomes of state, word and context before the vocabulary: maxout as published, or tanh."""
 
 import torch
 from torch import Tensor, nn
@@ -47,3 +47,20 @@ class MaxoutReadout(nn.Module):
     def without_context(self, hidden: Tensor, projected: Tensor) -> Tensor:
         """What the context is added to, (..., 2 size), before the larger of each pair is taken."""
         return self.state(hidden) + projected
+
+
+class TanhReadout(nn.Module):
+    """t_i = tanh(W_s s_i + W_y E y_{i-1} + W_c c_i).  # Sennrich et al. (2017), 2.1"""
+
+    def __init__(self, hidden: int, embedding: int, memory: int, size: int):
+        super().__init__()
+        self.state = nn.Linear(hidden, size)
+        self.word = nn.Linear(embedding, size, bias=False)
+        self.context = nn.Linear(memory, size, bias=False)
+
+    def forward(self, hidden: Tensor, projected: Tensor, context: Tensor) -> Tensor:
+        """hidden (..., H), projected (..., size), context (..., M) -> (..., size).
+
+        projected: what `word` makes of the embedding.
+        """
+        return torch.tanh(self.state(hidden) + projected + self.context(context))
