@@ -39,6 +39,13 @@ def shapes(config: TrainConfig, src: int = 100, tgt: int = 100) -> dict[str, tup
     return {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
 
 
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
+def test_another_score_on_the_command_line_replaces_that_of_the_experiment(experiment):
+    config = composed(f"+experiment={experiment}", "model/attention=scaled_dot")
+    assert config.model.attention.score is ScoreFunction.scaled_dot
+    assert config.model.attention.size is None
+
+
 def test_the_experiments_are_these():
     kinds = ["conditional_gru", "entmax", "gaussian", "hard", "hard_marginal", "local_m", "local_p", "multihead"]
     transformers = ["transformer", "transformer_multi30k"]
