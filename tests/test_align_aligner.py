@@ -10,6 +10,8 @@ from nmt import checkpoint
 from nmt.analysis.alignment import pharaoh
 from tests.support.commands import call, write_lines
 
+pytestmark = pytest.mark.slow  # whole commands, each a second or so
+
 TINY = [
     *("+experiment=aligner", "data=files", "data.src=de", "data.tgt=en", "data.train=text", "data.valid=text"),
     *("tokenizer.vocab_size=30", "tokenizer.byte_fallback=false", "trainer.tensorboard=false", "device=cpu"),

@@ -13,6 +13,8 @@ from tests.support.commands import call
 from tests.test_evaluate import SRC, TGT, write
 from tests.training.test_translate import run  # noqa: F401 (a fixture)
 
+pytestmark = pytest.mark.slow  # whole commands, each a second or so
+
 
 class NoTokenizer:
     def save(self, folder):

@@ -11,6 +11,8 @@ from nmt.training.options import TrainerOptions
 from tests.support import commands
 from tests.support.commands import write_lines
 
+pytestmark = pytest.mark.slow  # whole commands, each a second or so
+
 WORDS = ["the", "old", "dog", "sees", "a", "red", "house", "and"]
 SOURCES = [" ".join(WORDS[: 1 + n % 8]) for n in range(80)]
 REFERENCES = [line.upper() for line in SOURCES]

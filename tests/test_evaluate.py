@@ -15,6 +15,8 @@ from nmt.corpus import Pair
 from nmt.decoding import translator
 from tests.support.commands import Ended, call
 
+pytestmark = pytest.mark.slow  # whole commands, each a second or so
+
 TINY = [
     *(
         "tokenizer.model_type=char",

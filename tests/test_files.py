@@ -23,6 +23,8 @@ from nmt.config.schema import (
     TranslateConfig,
 )
 
+pytestmark = pytest.mark.slow  # whole commands, each a second or so
+
 DOORS = {
     "align": (align.main, AlignConfig),
     "compare": (compare.main, CompareConfig),

@@ -25,6 +25,7 @@ def commands() -> list[list[str]]:
     return [re.split(r"\s[<>]", line)[0].split() for line in words]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", commands(), ids=" ".join)
 def test_every_command_composes(command):
     verb, *overrides = (word.strip("'") for word in command)

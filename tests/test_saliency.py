@@ -14,6 +14,8 @@ from nmt import saliency
 from tests.support import commands
 from tests.support.commands import write_lines
 
+pytestmark = pytest.mark.slow  # whole commands, each a second or so
+
 PAIRS = ["ba do", "ki lu me ba", "do", "me me ki"]
 
 

@@ -19,6 +19,8 @@ from nmt.cli import run_command
 from nmt.config.schema import CompareConfig, EvaluateConfig, TrainConfig
 from tests.support.commands import TINY_TRAINING
 
+pytestmark = pytest.mark.slow  # whole commands, each a second or so
+
 COMMANDS = {
     "train": (train.main, TrainConfig),
     "evaluate": (evaluate.main, EvaluateConfig),

@@ -9,6 +9,8 @@ from nmt.data.tokenizer import Tokenizer
 from tests.support.commands import call
 from tests.test_evaluate import SRC, TGT, trained, write  # noqa: F401 (a fixture)
 
+pytestmark = pytest.mark.slow  # whole commands, each a second or so
+
 OPTIONS = [
     ["decode.sampling=true", "decode.temperature=1.5", "decode.top_k=5", "decode.top_p=0.9", "decode.sampling_seed=3"],
     ["decode.beam=4", "decode.diverse_beam_groups=2", "decode.diverse_beam_strength=1"],

@@ -69,6 +69,7 @@ def test_a_set_to_score_that_is_blank_throughout_is_refused(tmp_path):
     assert mistake(ended) == "blank: all 5 pairs are blank on a side, so there is nothing to score"
 
 
+@pytest.mark.slow
 def test_a_memorized_test_set_of_odd_characters_comes_back_byte_for_byte(tmp_path):
     sources = "".join(f"{word}\n" for word in "one two three four five six seven eight".split())  # noqa: SIM905
     (tmp_path / "train.xx").write_text(sources)

@@ -11,6 +11,8 @@ import nmt
 from nmt.model.decoder import TransformerDecoder
 from tests.support.commands import call, write_lines
 
+pytestmark = pytest.mark.slow  # whole commands, each a second or so
+
 WORDS = ["ba", "do", "kilu", "me"]
 SMALL = [
     *("data=files", "data.src=de", "data.tgt=en", "data.train=train", "data.valid=valid", "data.test=test"),

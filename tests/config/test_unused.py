@@ -28,6 +28,7 @@ PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
 PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -189,6 +190,7 @@ def test_a_setting_of_another_command_that_can_have_no_effect_is_refused(refusal
     assert said in refusal(verb, *words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

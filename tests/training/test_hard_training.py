@@ -14,6 +14,8 @@ from nmt.training.gradients import Gradients, LossOptions, SyncedFlags
 from nmt.training.optim import OptimizerOptions
 from tests.support.commands import compose_config
 
+pytestmark = pytest.mark.slow  # whole commands, each a second or so
+
 REINFORCE = {
     "model__attention__choice": "hard",
     "model__attention__hard__training": "reinforce",

@@ -157,6 +157,7 @@ def test_of_validations_with_equal_bleu_the_one_with_the_smaller_loss_is_best(ti
     assert checkpoint.read_update(trainer.run.best) == 6
 
 
+@pytest.mark.slow
 def test_patience_goes_on_while_bleu_is_zero_and_the_loss_falls(tiny, tmp_path):
     falling = [(10.0 - k, 0.0) for k in range(5)] + [(6.0 + k, 0.0) for k in range(5)]
     trainer = scripted(tiny.trainer(tmp_path, updates=50, validate_every=2, patience=2), falling)
@@ -226,6 +227,7 @@ def with_bleu(trainer, score_at) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_the_end", [50.0, 0.0])
 def test_the_validation_at_the_end_of_a_budget_does_not_move_the_memory_of_patience(tiny, tmp_path, at_the_end):
     how = {"validate_every": 5, "patience": 2}
@@ -265,6 +267,7 @@ def test_another_validation_is_noticed_and_best_and_patience_begin_anew(tiny, tm
 
 
 # By which checkpoints a run writes and when; trainer.keep_checkpoints=1, the default, leaves one step-N.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("validate_every", "save_every"), [(0, 0), (500, 500), (3, 3), (3, 0), (0, 3), (6, 6), (2, 3), (4, 6)]
 )
