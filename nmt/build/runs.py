@@ -15,7 +15,7 @@ from nmt.config.saved import from_dict
 from nmt.config.schema import ModelKind, TrainConfig
 from nmt.config.unused import refuse_other_model
 from nmt.data.tokenizer import Tokenizer
-from nmt.model.ensemble import Ensemble, EnsembleAverage
+from nmt.decoding.ensemble import Ensemble, EnsembleAverage
 from nmt.model.seq2seq import Seq2Seq
 from nmt.runtime.device import Device, DeviceName, Precision
 from nmt.runtime.distributed import Distributed

@@ -6,8 +6,8 @@ from nmt.build.runs import Loaded
 from nmt.config.schema import DecodeConfig, DecodeOverrides
 from nmt.config.unused import refuse_unused_search
 from nmt.data.tokenizer import Tokenizer
+from nmt.decoding.ensemble import Ensemble
 from nmt.decoding.translator import Translator
-from nmt.model.ensemble import Ensemble
 from nmt.model.seq2seq import Seq2Seq
 
 

@@ -9,7 +9,7 @@ from nmt.bounds import at_least, positive_int
 from nmt.config.paths import RUN_FILES, STREAM, Use, path_key
 from nmt.config.schema.decoding import DecodeOverrides
 from nmt.config.schema.ensemble import check_ensemble, is_ensemble
-from nmt.model.ensemble import EnsembleAverage
+from nmt.decoding.ensemble import EnsembleAverage
 from nmt.runtime.device import DeviceName, Precision
 
 SALIENCY_FILES = (

@@ -11,7 +11,7 @@ from nmt.config.paths import CACHE_FILES, RUN_FILES, STREAM, PathKey, Use, path_
 from nmt.config.schema.data import DataKind
 from nmt.config.schema.decoding import DecodeOverrides
 from nmt.config.schema.ensemble import check_ensemble, is_ensemble
-from nmt.model.ensemble import EnsembleAverage
+from nmt.decoding.ensemble import EnsembleAverage
 from nmt.runtime.device import DeviceName, Precision
 from nmt.server.limits import ServerLimits
 

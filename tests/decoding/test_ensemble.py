@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from nmt.data.symbols import BOS, EOS
+from nmt.decoding.ensemble import Ensemble, EnsembleAverage, average_logits, average_weights
 from nmt.decoding.forced import log_probs_by_steps
 from nmt.decoding.options import SearchOptions
 from nmt.decoding.search import beam_search
-from nmt.model.ensemble import Ensemble, EnsembleAverage, average_logits, average_weights
 from tests.decoding.test_search import assert_same, rescored, sentences
 from tests.support.models import draw_weights, make_model
 
