@@ -85,7 +85,7 @@ def load_weights(model: torch.nn.Module, folder: Path) -> None:
 def load_for_finetuning(
     config: TrainConfig, folder: Path, overrides: list[str]
 ) -> tuple[TrainConfig, Tokenizer, dict[str, torch.Tensor]]:
-    """`finetune_from=`: the configuration with the model and tokenizer settings of `folder`; that one's tokenizer and weights.
+    """For `finetune_from=`: the configuration, with the model and tokenizer of `folder`; that tokenizer; the weights.
 
     Dropout stays as configured. Raises ValueError where the command line `overrides` asks for another model.
     """
