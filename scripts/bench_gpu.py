@@ -332,6 +332,7 @@ PARTS = {
 RECIPES = {
     "multi30k": ["+experiment=multi30k"],
     "base": ["+experiment=bahdanau", "preset=base", "tokenizer.vocab_size=6000"],
+    "transformer": ["+experiment=transformer_multi30k"],
 }
 TINY_RECIPE = ["tokenizer.vocab_size=400", "model.encoder.hidden=8", "model.decoder.hidden=16"]
 

@@ -200,29 +200,35 @@ def quality(check: Check) -> None:
 
 
 def resume(check: Check) -> None:
-    """Weights after the same updates: of a run, of an equal one, and of one that is killed twice on the way."""
+    """Weights after the same updates: of a run, of an equal one, and of one that is killed once on the way."""
     updates, every = (6, 2) if check.options.tiny else (60, 20)
-    words = [f"trainer.max_updates={updates}", f"trainer.save_every={every}", "trainer.keep_checkpoints=9"]
-    words += ["trainer.validate_every=0", f"trainer.log_every={every}"]
-    words += ["precision=bf16", "cuda_graphs=off", "trainer.valid_sentences=4"]
+    common = [f"trainer.max_updates={updates}", f"trainer.save_every={every}", "trainer.keep_checkpoints=9"]
+    common += ["trainer.validate_every=0", f"trainer.log_every={every}", "precision=bf16", "trainer.valid_sentences=4"]
     quiet = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    running = [subprocess.Popen(check.train_words(f"resume-{name}", *words), **quiet) for name in ("whole", "equal")]
-    killed = check.work / "resume-killed"
-    victim = subprocess.Popen(check.train_words("resume-killed", *words), **quiet)
-    while not (killed / "checkpoints" / f"step-{every}").exists() and victim.poll() is None:
-        time.sleep(0.02)
-    victim.kill()
-    victim.wait()
-    code = subprocess.run([sys.executable, "-m", "nmt.train", f"resume={killed}"], check=False, **quiet).returncode
-    codes = [process.wait() for process in running]
-    print(f"exit codes {codes}, resumed {code}")
-    largest = {
-        name: _difference(check.work / "resume-whole", check.work / f"resume-{name}") for name in ("equal", "killed")
-    }
-    print(
-        f"largest difference of a weight after {updates} updates in bf16: to an equal run {largest['equal']:.3g}, to a"
-    )
-    print(f"run that was killed after update {every} and went on {largest['killed']:.3g}")
+
+    def start(run: str, words: list[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(check.train_words(f"resume-{run}", *words), **quiet)
+
+    for graphs in ("off", "on"):
+        words = [*common, f"cuda_graphs={graphs}"]
+        running = [start(f"{name}-{graphs}", words) for name in ("whole", "equal")]
+        killed = check.work / f"resume-killed-{graphs}"
+        victim = start(f"killed-{graphs}", words)
+        while not (killed / "checkpoints" / f"step-{every}").exists() and victim.poll() is None:
+            time.sleep(0.02)
+        victim.kill()
+        victim.wait()
+        code = subprocess.run([sys.executable, "-m", "nmt.train", f"resume={killed}"], check=False, **quiet).returncode
+        codes = [process.wait() for process in running]
+        whole = check.work / f"resume-whole-{graphs}"
+        equal, resumed = (_difference(whole, check.work / f"resume-{name}-{graphs}") for name in ("equal", "killed"))
+        print(
+            f"CUDA graphs {graphs}: exit codes {codes}, resumed {code}; largest difference of a weight after {updates}"
+        )
+        print(
+            f"updates in bf16: to an equal run {equal:.3g}, to a run killed after update {every} {resumed:.3g}",
+            flush=True,
+        )
 
 
 def _difference(one: Path, other: Path) -> float:

@@ -203,7 +203,7 @@ for kernel in kernels:
     fixed |= {"WEIGHED": True, "GRADIENT": True}
     fixed |= {"BLOCK": 4096 if kernel is softmax_rows else 1024}
     if kernel is triton_attention.keys_backward:
-        fixed |= {"BLOCK_S": 64, "BLOCK_A": 32}
+        fixed |= {"BLOCK_S": 64, "BLOCK_A": 32, "LIMIT": triton_attention.LIMIT}
     elif "positions" in names:
         fixed |= {"BLOCK": 64, "BLOCK_S": 8, "BLOCK_A": 512, "BLOCK_M": 512}
     fixed = {name: value for name, value in fixed.items() if name in names}

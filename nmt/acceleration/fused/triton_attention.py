@@ -27,7 +27,8 @@ from nmt.acceleration.matmul import addmm_, weight_gradient
 ROWS = 8
 COLUMNS = 512
 WARPS = 4
-KEYS_TILE = 2048  # numbers of a program of keys_backward, which holds all positions of a sentence in 2 * WARPS warps
+KEYS_TILE = 4096  # numbers of a program of keys_backward, which holds all positions of a sentence, 32 in each thread
+LIMIT = 43.0  # of queries and keys in keys_backward: e^2x is a normal float32
 MAX_POSITIONS = 512  # source positions; with more, the rows of a tile would be too short to be read at full speed
 
 
@@ -127,8 +128,9 @@ class TritonAdditive(FusedAttention):
             len(self.queries),
             positions,
             size,
+            LIMIT=LIMIT,
             BLOCK_S=self.block,
             BLOCK_A=columns,
-            num_warps=2 * WARPS,
+            num_warps=self.block * columns // 1024,
         )
         return ScoreGradients(d_keys, weight_gradient(self.d_queries, self.all_queries.matmul_input), d_v.sum(0))
