@@ -201,29 +201,33 @@ def kernels(bench: Bench) -> None:
         mask = torch.ones(rows, positions, dtype=torch.bool, device=bench.device.device)
         query, v = torch.randn(width, 8, **place), torch.randn(width, **place)
         states = torch.randn(positions, rows, 8, **place)
-        moved = 2 * rows * positions * (width + memory_width)
-        usual = triton_attention.ROWS, triton_attention.COLUMNS, triton_attention.WARPS
-        ways = [usual, (8, 256, 4), (16, 256, 4), (16, 512, 4), (4, 1024, 4)]
-        for way in [usual] if bench.tiny else ways:
-            triton_attention.ROWS, triton_attention.COLUMNS, triton_attention.WARPS = way
-            with kernels_enabled(Kernel.triton):
-                attention = create_attention(
-                    *(Source(memory, keys, mask), ScoreWeights(query, v), Normalizer.softmax, positions),
-                    *(torch.bfloat16, torch.float32),
-                )
-            step_query = Query(states[0].float(), states[0])
-            attention.forward_step(0, step_query)
-            attention.start_backward(Query(states.float(), states), torch.randn_like(attention.contexts), None)
-            workspace = torch.zeros(rows, 8, device=bench.device.device)
-            works: dict[str, tuple[Work, float]] = {
-                "look": (lambda: attention.forward_step(0, step_query), moved),  # noqa: B023
-                "look back": (lambda: attention.backward_step(0, step_query, workspace), moved),  # noqa: B023
-                "keys back": (lambda: attention.score_gradients(), 2 * 2 * rows * positions * width),  # noqa: B023
-            }
-            for name, (work, bytes_moved) in works.items():
-                seconds = alone(bench, work)
-                tell_kernel(bench, f"{name} B={rows} rows, columns, warps {way}", seconds, bytes_moved)
-        triton_attention.ROWS, triton_attention.COLUMNS, triton_attention.WARPS = usual
+        step_query, workspace = Query(states[0].float(), states[0]), torch.zeros(rows, 8, device=bench.device.device)
+        with kernels_enabled(Kernel.triton):
+            attention = create_attention(
+                *(Source(memory, keys, mask), ScoreWeights(query, v), Normalizer.softmax, positions),
+                *(torch.bfloat16, torch.float32),
+            )
+        attention.forward_steps(Query(states.float(), states))
+        attention.start_backward(Query(states.float(), states), torch.randn_like(attention.contexts), None)
+        attention.backward_steps(torch.zeros(positions, rows, 8, device=bench.device.device))
+
+        def forward() -> None:
+            attention.forward_step(0, step_query)  # noqa: B023
+
+        def backward() -> None:
+            attention.backward_step(0, step_query, workspace)  # noqa: B023
+
+        works = dict.fromkeys(("energies_forward", "context_forward"), forward)
+        works |= dict.fromkeys(("context_backward", "energies_backward"), backward)
+        moved = 2 * rows * positions * (width + memory_width)  # by each way, whose other kernel keeps its tile
+        for name, work in works.items():
+            usual = triton_attention.TILES[name]
+            for tile in [usual] if bench.tiny else [usual, *map(triton_attention.Tile._make, OTHER_TILES)]:
+                triton_attention.TILES[name] = tile
+                tell_kernel(bench, f"{name} {tuple(tile)} B={rows}", alone(bench, work), moved)
+            triton_attention.TILES[name] = usual
+        seconds = alone(bench, attention.score_gradients)
+        tell_kernel(bench, f"keys_backward B={rows}", seconds, 2 * 2 * rows * positions * width)
     rows = 4 if bench.tiny else 4096
     logits = torch.randn(rows, bench.size.words, **place)
     gold = torch.randint(0, bench.size.words, (rows, 1), device=bench.device.device)
@@ -334,6 +338,7 @@ RECIPES = {
     "base": ["+experiment=bahdanau", "preset=base", "tokenizer.vocab_size=6000"],
     "transformer": ["+experiment=transformer_multi30k"],
 }
+OTHER_TILES = [(8, 256, 4), (8, 256, 2), (16, 256, 4), (16, 512, 8)]
 TINY_RECIPE = ["tokenizer.vocab_size=400", "model.encoder.hidden=8", "model.decoder.hidden=16"]
 
 

@@ -4,9 +4,10 @@
         data.train=multi30k/train data.valid=multi30k/val threads=1
     python scripts/ladder.py OUT --minutes 30 --steps baseline simcut --seeds 1 2 3 -- +experiment=multi30k ...
 
-Runs go to OUT/STEP-SEED, one after the other; one that was stopped is continued, and one that is finished is read. The
-table has the best validation of each: perplexity is that of the plain cross-entropy in every row. The test set is left
-alone: give the run that is chosen to nmt.evaluate, and two of them to nmt.compare.
+Runs go to OUT/STEP-SEED, --jobs at a time, what they print to OUT/STEP-SEED.log; one that was stopped is continued, and
+one that is finished is read. The table has the best validation of each: perplexity is that of the plain cross-entropy
+in every row; paces are comparable where one runs at a time. The test set is left alone: give the run that is chosen to
+nmt.evaluate, and two of them to nmt.compare.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import json
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +27,12 @@ STEPS = {
     "word_dropout": ["model.encoder.word_dropout=0.1", "model.decoder.word_dropout=0.1"],
     "recurrent_dropout": ["model.encoder.recurrent_dropout=0.2", "model.decoder.recurrent_dropout=0.2"],
 }
+STEPS["conditional_gru"] = ["model.decoder.kind=conditional_gru"]
+STEPS["wide"] = [f"model.{width}=512" for width in ("encoder.embedding", "encoder.hidden", "attention.size")]
+STEPS["wide"] += ["model.decoder.embedding=512", "model.decoder.hidden=1024", "model.decoder.readout=512"]
 STEPS["simcut+subwords"] = STEPS["simcut"] + STEPS["subwords"]
+STEPS["simcut+subwords+wide"] = STEPS["simcut+subwords"] + STEPS["wide"]
+STEPS["simcut+subwords+conditional_gru"] = STEPS["simcut+subwords"] + STEPS["conditional_gru"]
 STEPS["all"] = [word for step in ("simcut", "subwords", "word_dropout", "recurrent_dropout") for word in STEPS[step]]
 
 
@@ -47,6 +54,18 @@ def read(run: Path) -> Result:
     best = max(valid, key=lambda line: line["bleu"])
     paces = [line["tokens_per_second"] for line in lines if line["kind"] == "train"]
     return Result(valid[-1]["update"], best["perplexity"], best["bleu"], statistics.fmean(paces) if paces else 0.0)
+
+
+def train(out: Path, step: str, seed: int, words: list[str]) -> Result:
+    """Trains OUT/STEP-SEED, or what is left of it. Raises SystemExit where that fails."""
+    run = out / f"{step}-{seed}"
+    command = [sys.executable, "-m", "nmt.train", *words, *STEPS[step], f"run={run}", "resume=auto", f"seed={seed}"]
+    log = Path(f"{run}.log")
+    with log.open("a", encoding="utf-8") as file:
+        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
+    if code:
+        raise SystemExit(f"{step}, seed {seed}: ended with {code}: see {log}")
+    return read(run)
 
 
 def table(results: dict[str, list[Result]]) -> str:
@@ -77,20 +96,22 @@ def main() -> None:
     budget.add_argument("--minutes", type=float)
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, overrides = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
     limits = {"max_updates": options.updates, "max_minutes": options.minutes, "max_epochs": None}
     words = [f"trainer.{key}={'null' if limit is None else limit}" for key, limit in limits.items()]
-    results: dict[str, list[Result]] = {}
-    for step in options.steps:
-        for seed in options.seeds:
-            run = options.out / f"{step}-{seed}"
-            place = [f"run={run}", "resume=auto", f"seed={seed}"]
-            command = [sys.executable, "-m", "nmt.train", *overrides, *words, *STEPS[step], *place]
-            if code := subprocess.run(command, check=False).returncode:
-                sys.exit(f"{step}, seed {seed}: ended with {code}")
-            results.setdefault(step, []).append(read(run))
-        print(table(results), flush=True)
+    results: dict[str, list[Result]] = {step: [] for step in options.steps}
+    options.out.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        runs = {
+            pool.submit(train, options.out, step, seed, [*overrides, *words]): step
+            for step in options.steps
+            for seed in options.seeds
+        }
+        for run in as_completed(runs):
+            results[runs[run]].append(run.result())
+            print(table({step: found for step, found in results.items() if found}), flush=True)
 
 
 if __name__ == "__main__":

@@ -197,8 +197,11 @@ def test_cuda_graphs_give_the_same_gradients(tiny, kind, precision):
         plain.accumulate(group, SyncedFlags())
         expected = gradients(model)
         fast.accumulate(group, SyncedFlags())
+        largest = max(float(gradient.norm()) for gradient in expected.values())
+        tolerance = 1e-4 if precision is Precision.fp32 else 3e-2
         for name, gradient in gradients(model).items():
-            error = (gradient - expected[name]).norm() / expected[name].norm()
-            assert error < (1e-4 if precision is Precision.fp32 else 3e-2), name
+            # The bias of dot products' keys has no gradient but rounding: it adds the same to all energies of a query.
+            error, norm = float((gradient - expected[name]).norm()), float(expected[name].norm())
+            assert error < tolerance * (norm + 0.01 * largest), name
     assert not fast.graphs.broken
     assert fast.graphs.captured

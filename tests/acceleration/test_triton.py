@@ -56,8 +56,8 @@ def loss_and_gradients(model, sentences, *kernels):
 def test_the_kernels_are_the_plain_path(make, sentences, decoder, options, rows, columns, monkeypatch):
     from nmt.acceleration.fused import triton_attention, triton_cells
 
-    monkeypatch.setattr(triton_attention, "ROWS", rows)
-    monkeypatch.setattr(triton_attention, "COLUMNS", columns)
+    tile = triton_attention.Tile(rows, columns, 4)
+    monkeypatch.setattr(triton_attention, "TILES", dict.fromkeys(triton_attention.TILES, tile))
     monkeypatch.setattr(triton_attention, "KEYS_TILE", rows * columns)
     ran = []
     monkeypatch.setattr(
@@ -214,7 +214,7 @@ for kernel in kernels:
     kinds |= {name: "constexpr" for name in fixed}
     aligned = {place: hint for place, hint in aligned.items() if names[place[0]] not in fixed}
     source = ASTSource(fn=kernel, signature=kinds, constexprs=fixed, attrs=aligned)
-    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": triton_attention.WARPS})
+    made = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": 4})
     with tempfile.NamedTemporaryFile(suffix=".cubin") as cubin:
         cubin.write(made.asm["cubin"])
         cubin.flush()

@@ -8,6 +8,8 @@ To import this module takes triton, which comes with torch's packages for CUDA.
 # Where triton is installed, the launches of its kernels don't fit its types:
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
 
+from typing import NamedTuple
+
 import torch
 import triton
 from torch import Tensor
@@ -22,11 +24,23 @@ from nmt.acceleration.fused.triton_attention_kernels import (
 )
 from nmt.acceleration.matmul import addmm_, weight_gradient
 
-# A program reads tiles of ROWS positions and COLUMNS units, in WARPS warps. A step is two kernels, each with several
-# programs a sentence: one reads the keys, one the memory.
-ROWS = 8
-COLUMNS = 512
-WARPS = 4
+
+class Tile(NamedTuple):
+    """What a program reads at a time: so many source positions and units, in so many warps."""
+
+    rows: int
+    columns: int
+    warps: int
+
+
+# A step is two kernels forward and two backward, each with several programs a sentence: one reads the keys, one the
+# memory.
+TILES = {
+    "energies_forward": Tile(8, 512, 4),
+    "context_forward": Tile(8, 512, 4),
+    "context_backward": Tile(8, 512, 4),
+    "energies_backward": Tile(8, 512, 4),
+}
 KEYS_TILE = 4096  # numbers of a program of keys_backward, which holds all positions of a sentence, 32 in each thread
 LIMIT = 43.0  # of queries and keys in keys_backward: e^2x is a normal float32
 MAX_POSITIONS = 512  # source positions; with more, the rows of a tile would be too short to be read at full speed
@@ -48,10 +62,7 @@ class TritonAdditive(FusedAttention):
         self.keys = keys
         self.query = query
         self.v = v
-        positions = keys.shape[1]
-        self.block = block_of_positions(positions)
-        self.row_blocks = triton.cdiv(positions, ROWS)
-        self.options = {"BLOCK_S": ROWS, "num_warps": WARPS}
+        self.block = block_of_positions(keys.shape[1])
         self.scratch = torch.empty_like(self.weights[0])  # of one step: energies, or gradients of weights
 
     def forward_step(self, t: int, query: Query) -> None:
@@ -64,19 +75,22 @@ class TritonAdditive(FusedAttention):
         """queries (steps, B, A), of the steps from `first` on."""
         batch, positions, size = self.keys.shape
         width = self.memory.shape[2]
+        of_energies, of_context = TILES["energies_forward"], TILES["context_forward"]
         energies = self.scratch if steps == 1 else torch.empty_like(self.weights)
-        energies_forward[(batch, self.row_blocks, steps)](
+        energies_forward[(batch, triton.cdiv(positions, of_energies.rows), steps)](
             *(queries, self.keys, self.v, self.bias, energies, positions, size),
-            BLOCK_A=COLUMNS,
-            **self.options,
+            BLOCK_S=of_energies.rows,
+            BLOCK_A=of_energies.columns,
+            num_warps=of_energies.warps,
         )
-        context_forward[(batch, triton.cdiv(width, COLUMNS), steps)](
+        context_forward[(batch, triton.cdiv(width, of_context.columns), steps)](
             *(energies, self.memory, self.weights[first], self.contexts[first], self.matmul_inputs[first]),
             *(positions, width),
             LOW_PRECISION=self.low_precision is not None,
             BLOCK=self.block,
-            BLOCK_M=COLUMNS,
-            **self.options,
+            BLOCK_S=of_context.rows,
+            BLOCK_M=of_context.columns,
+            num_warps=of_context.warps,
         )
 
     def start_backward(self, all_queries: Query, d_contexts: Tensor, d_weights: Tensor | None) -> None:
@@ -96,21 +110,24 @@ class TritonAdditive(FusedAttention):
 
     def _backward(self, first: int, steps: int) -> None:
         batch, positions, size = self.keys.shape
+        of_context, of_energies = TILES["context_backward"], TILES["energies_backward"]
         d_alphas = self.scratch if steps == 1 else torch.empty_like(self.weights)
-        context_backward[(batch, self.row_blocks, steps)](
+        context_backward[(batch, triton.cdiv(positions, of_context.rows), steps)](
             self.d_contexts[first],
             (self.weights if self.d_weights is None else self.d_weights)[first],
             *(self.weights[first], self.memory, d_alphas, positions, self.memory.shape[2]),
             WEIGHED=self.d_weights is not None,
-            BLOCK_M=COLUMNS,
-            **self.options,
+            BLOCK_S=of_context.rows,
+            BLOCK_M=of_context.columns,
+            num_warps=of_context.warps,
         )
-        energies_backward[(batch, triton.cdiv(size, COLUMNS), steps)](
+        energies_backward[(batch, triton.cdiv(size, of_energies.columns), steps)](
             *(d_alphas, self.queries[first], self.keys, self.v, self.weights[first]),
             *(self.d_energies[first], self.d_queries[first], positions, size),
             BLOCK=self.block,
-            BLOCK_A=COLUMNS,
-            **self.options,
+            BLOCK_S=of_energies.rows,
+            BLOCK_A=of_energies.columns,
+            num_warps=of_energies.warps,
         )
 
     def score_gradients(self) -> ScoreGradients:
@@ -131,6 +148,6 @@ class TritonAdditive(FusedAttention):
             LIMIT=LIMIT,
             BLOCK_S=self.block,
             BLOCK_A=columns,
-            num_warps=self.block * columns // 1024,
+            num_warps=max(1, self.block * columns // 1024),
         )
         return ScoreGradients(d_keys, weight_gradient(self.d_queries, self.all_queries.matmul_input), d_v.sum(0))
