@@ -5,10 +5,11 @@
     python scripts/attention_table.py OUT --experiments bahdanau luong_general -- data=files data.src=de data.tgt=en \\
         data.train=multi30k/train data.valid=multi30k/val data.test=multi30k/test preset=multi30k trainer.max_minutes=30
 
-Runs go to OUT/EXPERIMENT-SEED. One that was stopped is continued, and one that is finished is read, so several calls
-may share OUT. The budget is that of the preset unless the words behind `--`, which go to nmt.train, set another. The
-table has test scores: BLEU, perplexity of the references, the alignment error rate of attention where the test set has
-gold links, weights, and the pace of training relative to the first row.
+Runs go to OUT/EXPERIMENT-SEED, --jobs at a time, what they print to OUT/EXPERIMENT-SEED.log. One that was stopped is
+continued, and one that is finished is read, so several calls may share OUT. One that fails is named and left out. The
+budget is that of the preset unless the words behind `--`, which go to nmt.train, set another. The table has test
+scores: BLEU, perplexity of the references, the alignment error rate of attention where the test set has gold links,
+weights, and the pace of training relative to the first row.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import re
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
@@ -72,14 +74,19 @@ def table(results: dict[str, list[Result]]) -> str:
     return "\n".join(rows)
 
 
-def train_and_evaluate(experiment: str, run: Path, words: list[str]) -> None:
-    """Ends the program where a command fails."""
-    place = [f"run={run}", "resume=auto"]
-    commands = [["nmt.train", f"+experiment={experiment}", *words, *place]]
+def train_and_evaluate(out: Path, experiment: str, seed: int, words: list[str]) -> Result:
+    """Trains and evaluates OUT/EXPERIMENT-SEED, or what is left of it. Raises SystemExit where a command fails."""
+    run = out / f"{experiment}-{seed}"
+    own = [f"+experiment={experiment}", "threads=1", f"seed={seed}", *words, f"run={run}", "resume=auto"]
+    commands = [["nmt.train", *own]]
     commands.append(["nmt.evaluate", f"checkpoint={run}", "heatmaps=0", "metrics=[bleu]", "threads=1"])
-    for command in commands:
-        if code := subprocess.run([sys.executable, "-m", *command], check=False).returncode:
-            sys.exit(f"{' '.join(command)}: ended with {code}")
+    log = Path(f"{run}.log")
+    for command in [] if list(run.glob("evaluation/*/scores.json")) else commands:
+        with log.open("a", encoding="utf-8") as file:
+            done = subprocess.run([sys.executable, "-m", *command], stdout=file, stderr=subprocess.STDOUT, check=False)
+        if done.returncode:
+            raise SystemExit(f"{' '.join(command)}: ended with {done.returncode}: see {log}")
+    return read(run)
 
 
 def main() -> None:
@@ -91,16 +98,23 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--experiments", nargs="+", default=list(EXPERIMENTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
+    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, words = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
-    results: dict[str, list[Result]] = {}
-    for experiment in options.experiments:
-        for seed in options.seeds:
-            run = options.out / f"{experiment}-{seed}"
-            if not list(run.glob("evaluation/*/scores.json")):
-                train_and_evaluate(experiment, run, ["threads=1", f"seed={seed}", *words])
-            results.setdefault(experiment, []).append(read(run))
-        print(table(results), flush=True)
+    results: dict[str, list[Result]] = {experiment: [] for experiment in options.experiments}
+    options.out.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        runs = {
+            pool.submit(train_and_evaluate, options.out, experiment, seed, words): experiment
+            for experiment in options.experiments
+            for seed in options.seeds
+        }
+        for run in as_completed(runs):
+            try:
+                results[runs[run]].append(run.result())
+            except SystemExit as failed:
+                print(failed, flush=True)
+            print(table({experiment: found for experiment, found in results.items() if found}), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@
     python scripts/ladder.py OUT --minutes 30 --steps baseline simcut --seeds 1 2 3 -- +experiment=multi30k ...
 
 Runs go to OUT/STEP-SEED, --jobs at a time, what they print to OUT/STEP-SEED.log; one that was stopped is continued, and
-one that is finished is read. The table has the best validation of each: perplexity is that of the plain cross-entropy
-in every row; paces are comparable where one runs at a time. The test set is left alone: give the run that is chosen to
-nmt.evaluate, and two of them to nmt.compare.
+one that is finished is read. One that fails is named and left out. The table has the best validation of each:
+perplexity is that of the plain cross-entropy in every row; paces are comparable where one runs at a time. The test set
+is left alone: give the run that is chosen to nmt.evaluate, and two of them to nmt.compare.
 """
 
 import argparse
@@ -31,8 +31,8 @@ STEPS["conditional_gru"] = ["model.decoder.kind=conditional_gru"]
 STEPS["wide"] = [f"model.{width}=512" for width in ("encoder.embedding", "encoder.hidden", "attention.size")]
 STEPS["wide"] += ["model.decoder.embedding=512", "model.decoder.hidden=1024", "model.decoder.readout=512"]
 STEPS["simcut+subwords"] = STEPS["simcut"] + STEPS["subwords"]
-STEPS["simcut+subwords+wide"] = STEPS["simcut+subwords"] + STEPS["wide"]
-STEPS["simcut+subwords+conditional_gru"] = STEPS["simcut+subwords"] + STEPS["conditional_gru"]
+STEPS["simcut+wide"] = STEPS["simcut"] + STEPS["wide"]
+STEPS["simcut+conditional_gru"] = STEPS["simcut"] + STEPS["conditional_gru"]
 STEPS["all"] = [word for step in ("simcut", "subwords", "word_dropout", "recurrent_dropout") for word in STEPS[step]]
 
 
@@ -110,7 +110,10 @@ def main() -> None:
             for seed in options.seeds
         }
         for run in as_completed(runs):
-            results[runs[run]].append(run.result())
+            try:
+                results[runs[run]].append(run.result())
+            except SystemExit as failed:
+                print(failed, flush=True)
             print(table({step: found for step, found in results.items() if found}), flush=True)
 
 

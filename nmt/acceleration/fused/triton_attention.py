@@ -37,9 +37,9 @@ class Tile(NamedTuple):
 # memory.
 TILES = {
     "energies_forward": Tile(8, 512, 4),
-    "context_forward": Tile(8, 512, 4),
-    "context_backward": Tile(8, 512, 4),
-    "energies_backward": Tile(8, 512, 4),
+    "context_forward": Tile(8, 256, 2),
+    "context_backward": Tile(8, 256, 2),
+    "energies_backward": Tile(8, 256, 4),
 }
 KEYS_TILE = 4096  # numbers of a program of keys_backward, which holds all positions of a sentence, 32 in each thread
 LIMIT = 43.0  # of queries and keys in keys_backward: e^2x is a normal float32
