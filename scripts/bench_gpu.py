@@ -37,15 +37,15 @@ from nmt.acceleration.cuda_graphs import CudaGraphs
 from nmt.acceleration.fused import FusedLoops
 from nmt.acceleration.fused.selfcheck import check_kernel
 from nmt.acceleration.kernels import Kernel, kernels_enabled
+from nmt.attention.normalizers import Normalizer
+from nmt.attention.scores import ScoreFunction, Source, build_attention
 from nmt.cli import CONFIGS
 from nmt.config.schema import TrainConfig
 from nmt.data.batches import Batch
-from nmt.model.attention import ScoreFunction, Source, build_attention
-from nmt.model.cells import CellKind
+from nmt.layers.cells import CellKind
+from nmt.layers.loops import ReferenceLoops
 from nmt.model.decoder import Bridge, DecoderSizes, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
-from nmt.model.loops import ReferenceLoops
-from nmt.model.normalizers import Normalizer
 from nmt.model.seq2seq import Seq2Seq
 from nmt.runtime.device import Device, seed_everything
 from nmt.runtime.distributed import Distributed

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import torch
 
-from nmt.model.attention import Attention, ScoreFunction
-from nmt.model.composed_attention import AttentionOptions, compose_attention
-from nmt.model.local_attention import Extent
+from nmt.attention.composed import AttentionOptions, compose_attention
+from nmt.attention.local import Extent
+from nmt.attention.scores import Attention, ScoreFunction
 
 STEPS = 20  # of training
 

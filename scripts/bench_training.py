@@ -32,12 +32,12 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from nmt.acceleration.fused import FusedLoops
-from nmt.model.attention import AdditiveAttention, Attention, ScoreFunction, build_attention
-from nmt.model.cells import Cell, CellKind
+from nmt.attention.scores import AdditiveAttention, Attention, ScoreFunction, build_attention
+from nmt.layers.cells import Cell, CellKind
+from nmt.layers.loops import ReferenceLoops
 from nmt.model.decoder import BahdanauDecoder, Bridge, DecoderSizes, InitHidden, LuongDecoder
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import Initialization, initialize
-from nmt.model.loops import ReferenceLoops
 from nmt.model.seq2seq import Seq2Seq
 
 

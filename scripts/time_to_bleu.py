@@ -25,7 +25,7 @@ VARIANTS = {"plain": ["precision=fp32"], "fast": []}
 def train_plainly(overrides: list[str]) -> None:
     from nmt import build  # here, as the parent process does not need torch
     from nmt.acceleration.fused import FusedLoops
-    from nmt.model.loops import ReferenceLoops
+    from nmt.layers.loops import ReferenceLoops
 
     class PlainLoops(ReferenceLoops):
         """The reference loops in training; validation searches as in the other run."""

@@ -18,7 +18,7 @@ from nmt.config.schema import (
 )
 from nmt.corpus import read_files
 from nmt.data.tokenizer import ModelType
-from nmt.model.cells import Cell
+from nmt.layers.cells import Cell
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.training.options import TrainerOptions
 from tests.support.commands import compose_config

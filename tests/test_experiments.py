@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from nmt import build, evaluate
+from nmt.attention.scores import ScoreFunction
 from nmt.cli import CONFIGS
 from nmt.config.schema import DataConfig, DataKind, DecoderKind, TrainConfig
 from nmt.config.schema import TestConfig as Asked  # under its own name pytest would collect it
 from nmt.data.batches import BatchType
 from nmt.data.tokenizer import ModelType
-from nmt.model.attention import ScoreFunction
-from nmt.model.cells import CellKind
+from nmt.layers.cells import CellKind
 from nmt.model.decoder import InitHidden
 from nmt.model.initialization import Initialization, initialize
 from nmt.training.optim import Normalization, OptimizerName, ScheduleName

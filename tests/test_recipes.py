@@ -19,13 +19,13 @@ DIFFS = {name: "".join(re.findall(r"^```diff\n(.*?)^```", text, re.M | re.S)) fo
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 FILES = {
-    "score function": {"nmt/model/attention.py", "configs/model/attention/cosine.yaml"},
+    "score function": {"nmt/attention/scores.py", "configs/model/attention/cosine.yaml"},
     "decoder": {
         "nmt/model/decoder/mean.py",
         "nmt/model/decoder/__init__.py",
         "configs/experiment/mean.yaml",
     },
-    "cell": {"nmt/model/cells.py", "configs/experiment/minimal_gated.yaml"},
+    "cell": {"nmt/layers/cells.py", "configs/experiment/minimal_gated.yaml"},
     "search option": {"nmt/decoding/options.py", "configs/overrides/search.yaml"},
     "metric": {"nmt/analysis/metrics.py"},
 }

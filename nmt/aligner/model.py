@@ -6,7 +6,7 @@ from nmt.aligner.direction import AlignerOptions, Direction, Tables
 from nmt.aligner.hmm import log_likelihood
 from nmt.aligner.vocabulary import Vocabulary
 from nmt.data.symbols import PAD
-from nmt.model.loss import Loss
+from nmt.layers.loss import Loss
 
 
 class Aligner(nn.Module):

@@ -3,16 +3,16 @@
 import torch
 
 from nmt.acceleration.fused import FusedLoops
+from nmt.attention.composed import compose_attention
 from nmt.config.schema import EncoderKind, ModelConfig, TrainConfig
 from nmt.data.tokenizer import Tokenizer
-from nmt.model.composed_attention import compose_attention
+from nmt.layers.regularizers import set_dropout
 from nmt.model.decoder import Bridge, Decoder, DecoderSizes, build_decoder
 from nmt.model.encoder import Encoder
 from nmt.model.hard_seq2seq import build_seq2seq
 from nmt.model.initialization import initialize
-from nmt.model.regularizers import set_dropout
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
-from nmt.model.transformer import TransformerEncoder
+from nmt.model.transformer_encoder import TransformerEncoder
 
 
 def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from nmt.aligner import Aligner
 from nmt.analysis.alignment import gold_beside, read_gold
+from nmt.attention.hard import AttentionChoice
 from nmt.build.data import languages, metric_tokenizer
 from nmt.build.search import build_translator
 from nmt.build.training import build_batches
@@ -14,7 +15,6 @@ from nmt.data.binarized import BinarizedCorpus
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.options import LengthPenalty, SearchOptions
 from nmt.demo_corpus import DEMO_TGT
-from nmt.model.hard_attention import AttentionChoice
 from nmt.model.seq2seq import Seq2Seq
 from nmt.training.checkpointer import DATA_VALID
 from nmt.training.options import EarlyStoppingMetric

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nmt.attention.hard import HardPrediction
 from nmt.data.symbols import PAD
+from nmt.layers.loops import StepModel
+from nmt.layers.loss import Loss
 from nmt.model.decoder import Features
-from nmt.model.hard_attention import HardPrediction
-from nmt.model.loops import StepModel
-from nmt.model.loss import Loss
 from nmt.model.seq2seq import CHUNK, Seq2Seq, TokenLogProbs
 
 

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from nmt.model.attention import Source
+from nmt.attention.scores import Source
 
 # Positions whose words are predicted at once: with 30,000 words their logits are 60 MB.
 CHUNK = 512

@@ -1,1 +1,1 @@
-"""The equations and the reference loops, and nothing else."""
+"""Encoders and decoders as the papers write them, and the two together."""

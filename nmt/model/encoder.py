@@ -5,10 +5,10 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from nmt.model.cells import Cell, CellKind, build_cell
-from nmt.model.dropout import Dropout
-from nmt.model.embedding import Embedding
-from nmt.model.loops import ReferenceLoops
+from nmt.layers.cells import Cell, CellKind, build_cell
+from nmt.layers.dropout import Dropout
+from nmt.layers.embedding import Embedding
+from nmt.layers.loops import ReferenceLoops
 
 
 class EncoderOutput(NamedTuple):

@@ -7,11 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from nmt.data.symbols import PAD
-from nmt.model.attention import Source
-from nmt.model.decoder import Decoder, Step
-from nmt.model.encoder import Encoder
-from nmt.model.hard_attention import (
+from nmt.attention.hard import (
     AttentionChoice,
     HardAttentionOptions,
     HardPrediction,
@@ -22,14 +18,18 @@ from nmt.model.hard_attention import (
     reinforce_objective,
     sample_positions,
 )
-from nmt.model.loops import ReferenceLoops
-from nmt.model.loss import Loss, guided_cross_entropy
+from nmt.attention.scores import Source
+from nmt.data.symbols import PAD
+from nmt.layers.loops import ReferenceLoops
+from nmt.layers.loss import Loss, guided_cross_entropy
+from nmt.model.decoder import Decoder, Step
+from nmt.model.encoder import Encoder
 from nmt.model.seq2seq import CHUNK, Seq2Seq, TiedEmbeddings, TokenLogProbs
-from nmt.model.transformer import TransformerEncoder
+from nmt.model.transformer_encoder import TransformerEncoder
 
 
 class HardSeq2Seq(Seq2Seq):
-    """Each word is predicted from one position, which attention's weights choose: see `nmt.model.hard_attention`.
+    """Each word is predicted from one position, which attention's weights choose: see `nmt.attention.hard`.
 
     options: how it is trained. prediction: what a word's probability is, outside training by samples.
     baseline: for training=reinforce, the moving average of a word's log-probability over the updates so far; a buffer,

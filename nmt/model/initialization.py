@@ -5,10 +5,10 @@ from enum import Enum
 import torch
 from torch import nn
 
+from nmt.attention.scores import AdditiveAttention
 from nmt.data.symbols import PAD
-from nmt.model.attention import AdditiveAttention
-from nmt.model.cells import Cell, LSTMCell
-from nmt.model.transformer import StackedLinear
+from nmt.layers.cells import Cell, LSTMCell
+from nmt.layers.transformer import StackedLinear
 
 
 class Initialization(Enum):

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nmt.attention.hard import HardPrediction
+from nmt.attention.scores import Source
 from nmt.data.symbols import PAD
-from nmt.model.attention import Source
+from nmt.layers.loops import ReferenceLoops, StepModel
+from nmt.layers.loss import ConsistentLoss, Loss, PassWeights, guided_cross_entropy
 from nmt.model.decoder import Decoder, Features, State, Step
 from nmt.model.encoder import Encoder
-from nmt.model.hard_attention import HardPrediction
-from nmt.model.loops import ReferenceLoops, StepModel
-from nmt.model.loss import ConsistentLoss, Loss, PassWeights, guided_cross_entropy
-from nmt.model.transformer import TransformerEncoder
+from nmt.model.transformer_encoder import TransformerEncoder
 
 
 class TiedEmbeddings(Enum):
@@ -160,7 +160,7 @@ class Seq2Seq(nn.Module):
         token_positions: Tensor | None = None,
     ) -> Loss:
         """Sums over the real tokens of tgt_out (B, T); never makes the (B, T, V) logits. token_positions: see
-        `nmt.model.loss.real_tokens`.
+        `nmt.layers.loss.real_tokens`.
 
         links (L, 3), as `guided_cross_entropy` takes them, draw attention towards them with the weight `guidance`.
         """
@@ -198,7 +198,7 @@ class Seq2Seq(nn.Module):
         smoothing: float = 0.0,
         token_positions: Tensor | None = None,
     ) -> ConsistentLoss:
-        """Of two passes: features (2 B, T, R), tgt_out (B, T). See `nmt.model.loss.consistent_cross_entropy`."""
+        """Of two passes: features (2 B, T, R), tgt_out (B, T). See `nmt.layers.loss.consistent_cross_entropy`."""
         return self.loops.consistent_cross_entropy(
             features,
             self.output.weight,

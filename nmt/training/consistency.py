@@ -8,8 +8,8 @@ from torch import Tensor
 
 from nmt.bounds import fraction, greater_than
 from nmt.data.batches import Batch
-from nmt.model.embedding import cut_tokens
-from nmt.model.loss import PassWeights, guided_cross_entropy
+from nmt.layers.embedding import cut_tokens
+from nmt.layers.loss import PassWeights, guided_cross_entropy
 
 
 class Consistency(Enum):

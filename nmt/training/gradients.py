@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nmt.acceleration.cuda_graphs import CudaGraphs
 from nmt.data.batches import Batch, Batches
-from nmt.model.loss import ConsistentLoss, Loss
+from nmt.layers.loss import ConsistentLoss, Loss
 from nmt.runtime.device import Device, random_states, restore_random_states
 from nmt.runtime.distributed import Distributed
 from nmt.runtime.memory import out_of_memory

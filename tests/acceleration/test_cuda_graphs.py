@@ -8,11 +8,11 @@ from nmt import build
 from nmt.acceleration import cuda_graphs
 from nmt.acceleration.cuda_graphs import CapturedGraph, CudaGraphs, Passes, Shape
 from nmt.acceleration.selection import CudaGraphsMode, FusedKernels, choose_kernels
+from nmt.attention.local import Extent
+from nmt.attention.normalizers import Normalizer
+from nmt.attention.scores import ScoreFunction
 from nmt.config.schema import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, ModelConfig
 from nmt.data.batches import Batches, BatchOptions
-from nmt.model.attention import ScoreFunction
-from nmt.model.local_attention import Extent
-from nmt.model.normalizers import Normalizer
 from nmt.runtime.device import Device, DeviceName, Precision, choose_device, random_states, restore_random_states
 from nmt.runtime.distributed import Distributed
 from nmt.training.consistency import LossOptions

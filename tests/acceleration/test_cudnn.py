@@ -6,8 +6,8 @@ import torch
 from nmt.acceleration.fused import FusedLoops, cudnn
 from nmt.acceleration.fused.selfcheck import check_kernel
 from nmt.acceleration.kernels import Kernel, kernels_enabled
-from nmt.model.cells import CellKind, build_cell
-from nmt.model.loops import ReferenceLoops
+from nmt.layers.cells import CellKind, build_cell
+from nmt.layers.loops import ReferenceLoops
 from tests.support.models import reference_of
 
 KNOWN = [CellKind.lstm, CellKind.gru_reset_after]

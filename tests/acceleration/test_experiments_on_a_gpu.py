@@ -12,13 +12,13 @@ import torch
 
 from nmt import build
 from nmt.acceleration.selection import CudaGraphsMode, prepare_device
+from nmt.attention.hard import AttentionChoice, HardTraining
 from nmt.cli import CONFIGS
 from nmt.config.schema import ModelKind, TrainConfig
 from nmt.data.batches import Batches, BatchOptions
 from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator
-from nmt.model.hard_attention import AttentionChoice, HardTraining
-from nmt.model.loops import ReferenceLoops
+from nmt.layers.loops import ReferenceLoops
 from nmt.runtime.device import Device, DeviceName, Precision
 from nmt.runtime.distributed import Distributed
 from nmt.training.gradients import Gradients, SyncedFlags

@@ -5,9 +5,9 @@ import torch
 
 from nmt.acceleration.fused import FusedLoops
 from nmt.acceleration.fused.loops import is_fused, run_side_by_side
-from nmt.model.attention import AdditiveAttention, CoverageAttention, ScoreFunction, Source, build_attention
-from nmt.model.cells import CellKind, GRUCell
-from nmt.model.loops import ReferenceLoops
+from nmt.attention.scores import AdditiveAttention, CoverageAttention, ScoreFunction, Source, build_attention
+from nmt.layers.cells import CellKind, GRUCell
+from nmt.layers.loops import ReferenceLoops
 from nmt.model.seq2seq import TiedEmbeddings
 from tests.support.models import reference_of
 

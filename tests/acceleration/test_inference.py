@@ -7,8 +7,8 @@ from nmt.acceleration import inference
 from nmt.acceleration.inference import InferenceModel
 from nmt.acceleration.inference.linear import PackedLinear
 from nmt.acceleration.inference.output import OutputLayer
-from nmt.model.attention import AdditiveAttention, ScoreFunction
-from nmt.model.cells import CellKind
+from nmt.attention.scores import AdditiveAttention, ScoreFunction
+from nmt.layers.cells import CellKind
 from nmt.model.decoder import InitHidden
 from tests.support.models import reference_of
 

@@ -8,7 +8,7 @@ from torch.nn import functional
 from nmt.acceleration.fused import linear as padding
 from nmt.acceleration.fused import loss as losses
 from nmt.acceleration.fused.linear import PaddedLinear, linear, padded
-from nmt.model.attention import AttentionState, ScoreFunction, Source, build_attention
+from nmt.attention.scores import AttentionState, ScoreFunction, Source, build_attention
 
 
 @pytest.fixture

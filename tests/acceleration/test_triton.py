@@ -11,7 +11,7 @@ import torch
 from nmt.acceleration.fused.loss import cross_entropy
 from nmt.acceleration.fused.selfcheck import check_kernel
 from nmt.acceleration.kernels import Kernel, kernels_enabled
-from nmt.model import loss as reference
+from nmt.layers import loss as reference
 from tests.support.models import reference_of
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -10,9 +10,9 @@ from torch.func import functional_call
 from nmt.analysis import saliency as room
 from nmt.analysis.alignment import WordAttention
 from nmt.analysis.saliency import Saliency, by_words, kendall, rank_correlation, saliency, shares
+from nmt.attention.scores import ScoreFunction
 from nmt.data.symbols import BOS, EOS
-from nmt.model.attention import ScoreFunction
-from nmt.model.cells import CellKind
+from nmt.layers.cells import CellKind
 from nmt.model.decoder import InitHidden
 from nmt.model.seq2seq import TiedEmbeddings
 from tests.support.models import SmallModel, draw_weights, reference_of

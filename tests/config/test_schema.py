@@ -4,6 +4,9 @@ import math
 
 import pytest
 
+from nmt.attention.hard import AttentionChoice
+from nmt.attention.local import Extent
+from nmt.attention.scores import ScoreFunction
 from nmt.config.schema import (
     AttentionConfig,
     DataConfig,
@@ -19,12 +22,9 @@ from nmt.config.schema import (
     TranslateConfig,
 )
 from nmt.data.batches import BatchOptions
-from nmt.model.attention import ScoreFunction
+from nmt.layers.transformer import TransformerOptions
 from nmt.model.decoder import InitHidden
-from nmt.model.hard_attention import AttentionChoice
-from nmt.model.local_attention import Extent
 from nmt.model.seq2seq import TiedEmbeddings
-from nmt.model.transformer import TransformerOptions
 from nmt.training.consistency import LossOptions
 from nmt.training.optim import OptimizerOptions, ScheduleName, ScheduleOptions
 from nmt.training.options import TrainerOptions

@@ -7,6 +7,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from nmt.attention.hard import AttentionChoice, HardPrediction
 from nmt.cli import CONFIGS
 from nmt.config.schema import (
     AttentionConfig,
@@ -20,7 +21,6 @@ from nmt.config.schema import (
 )
 from nmt.config.unused import given, refuse_other_model, refuse_unused, refuse_unused_search
 from nmt.decoding.options import LengthPenalty, SearchOptions
-from nmt.model.hard_attention import AttentionChoice, HardPrediction
 from nmt.training.options import TrainerOptions
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))

@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional
 
 from nmt.acceleration.fused import consistency as fused
-from nmt.model import loss as reference
-from nmt.model.loss import PassWeights
+from nmt.layers import loss as reference
+from nmt.layers.loss import PassWeights
 
 WORDS, WIDTH = 11, 6
 EITHER = pytest.mark.parametrize(

@@ -2,12 +2,12 @@ import pytest
 import torch
 
 from nmt.acceleration.fused import FusedLoops
-from nmt.model.attention import AttentionState, ScoreFunction, Source
-from nmt.model.cells import CellKind
+from nmt.attention.scores import AttentionState, ScoreFunction, Source
+from nmt.layers.cells import CellKind
+from nmt.layers.loops import ReferenceLoops
+from nmt.layers.readout import MaxoutReadout
 from nmt.model.decoder import BahdanauState, Bridge, FixedVectorState, InitHidden, LuongState
-from nmt.model.decoder.readout import MaxoutReadout
 from nmt.model.encoder import EncoderOutput
-from nmt.model.loops import ReferenceLoops
 
 KINDS = [
     ("bahdanau", {}),

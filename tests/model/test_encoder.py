@@ -3,9 +3,9 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from nmt.acceleration.fused import FusedLoops
-from nmt.model.cells import CellKind
+from nmt.layers.cells import CellKind
+from nmt.layers.loops import ReferenceLoops, reversed_positions
 from nmt.model.encoder import Encoder
-from nmt.model.loops import ReferenceLoops, reversed_positions
 
 
 def torch_twin(encoder: Encoder, layers: int) -> torch.nn.GRU:

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from nmt.model.attention import AdditiveAttention
-from nmt.model.cells import CellKind
+from nmt.attention.scores import AdditiveAttention
+from nmt.layers.cells import CellKind
 from nmt.model.initialization import Initialization, initialize
 
 

@@ -3,9 +3,9 @@ import torch
 from torch.nn import functional
 
 from nmt.acceleration.fused import FusedLoops
-from nmt.model.attention import ScoreFunction
-from nmt.model.cells import CellKind
-from nmt.model.loops import ReferenceLoops
+from nmt.attention.scores import ScoreFunction
+from nmt.layers.cells import CellKind
+from nmt.layers.loops import ReferenceLoops
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
 
 CASES = [
@@ -127,7 +127,7 @@ def test_tied_matrices_are_one(make):
 
 
 def test_tying_different_widths_says_what_to_set():
-    from nmt.model.attention import build_attention
+    from nmt.attention.scores import build_attention
     from nmt.model.decoder import Bridge, DecoderSizes, InitHidden, LuongDecoder
     from nmt.model.encoder import Encoder
 

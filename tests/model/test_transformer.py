@@ -7,19 +7,19 @@ import torch
 from torch.nn import functional
 
 from nmt.acceleration.fused import FusedLoops
+from nmt.attention.scores import Source
 from nmt.data.symbols import BOS, PAD
-from nmt.model.attention import Source
-from nmt.model.decoder import DecoderSizes, TransformerDecoder
-from nmt.model.encoder import EncoderOutput
-from nmt.model.initialization import Initialization, initialize
-from nmt.model.loops import ReferenceLoops
-from nmt.model.transformer import (
+from nmt.layers.loops import ReferenceLoops
+from nmt.layers.transformer import (
     StackedLinear,
     TransformerEncoder,
     TransformerOptions,
     attend_with_weights,
     positional_encoding,
 )
+from nmt.model.decoder import DecoderSizes, TransformerDecoder
+from nmt.model.encoder import EncoderOutput
+from nmt.model.initialization import Initialization, initialize
 
 LIKE = torch.zeros((), dtype=torch.float64)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from nmt.analysis.alignment import alignment_error_rate, links
+from nmt.attention.scores import ScoreFunction
 from nmt.data.symbols import BOS, EOS
-from nmt.model.attention import ScoreFunction
 from nmt.model.decoder import InitHidden
 from nmt.model.initialization import Initialization, initialize
 from nmt.model.seq2seq import Seq2Seq

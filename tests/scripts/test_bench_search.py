@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from nmt.attention.scores import AdditiveAttention
 from nmt.data.symbols import EOS
 from nmt.decoding.search import SearchOptions, greedy_search
-from nmt.model.attention import AdditiveAttention
 from nmt.model.decoder import BahdanauDecoder, Bridge, DecoderSizes, InitHidden
 from nmt.model.encoder import Encoder
 from nmt.model.seq2seq import Seq2Seq

@@ -6,17 +6,18 @@ import torch
 from torch import nn
 
 from nmt.acceleration.fused import FusedLoops
-from nmt.model.attention import CoverageAttention, ScoreFunction
-from nmt.model.cells import CellKind
-from nmt.model.composed_attention import AttentionOptions, compose_attention
+from nmt.attention.composed import AttentionOptions, compose_attention
+from nmt.attention.local import GLOBAL, Extent
+from nmt.attention.normalizers import Normalizer
+from nmt.attention.scores import CoverageAttention, ScoreFunction
+from nmt.layers.cells import CellKind
+from nmt.layers.loops import ReferenceLoops
+from nmt.layers.transformer import TransformerOptions
 from nmt.model.decoder import Bridge, DecoderKind, DecoderSizes, InitHidden, TransformerDecoder, build_decoder
 from nmt.model.encoder import Encoder
 from nmt.model.initialization import Initialization, initialize
-from nmt.model.local_attention import GLOBAL, Extent
-from nmt.model.loops import ReferenceLoops
-from nmt.model.normalizers import Normalizer
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
-from nmt.model.transformer import TransformerEncoder, TransformerOptions
+from nmt.model.transformer_encoder import TransformerEncoder
 
 
 @dataclass(frozen=True)

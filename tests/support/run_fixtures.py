@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from nmt import build, checkpoint
+from nmt.attention.scores import ScoreFunction
 from nmt.checkpoint.run_folder import RunFolder
 from nmt.config.schema import (
     AttentionConfig,
@@ -32,7 +33,6 @@ from nmt.data.binarized import BinarizedCorpus, binarize_corpus
 from nmt.data.tokenizer import ModelType, Tokenizer
 from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator
-from nmt.model.attention import ScoreFunction
 from nmt.model.decoder import InitHidden
 from nmt.model.initialization import Initialization, initialize
 from nmt.runtime.device import Device

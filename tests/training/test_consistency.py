@@ -11,8 +11,8 @@ from torch.nn import functional
 from nmt.acceleration.cuda_graphs import CudaGraphs
 from nmt.data.batches import Batches, BatchOptions
 from nmt.data.symbols import BOS, CUT, EOS, PAD
-from nmt.model.embedding import Embedding, cut_tokens
-from nmt.model.loss import PassWeights, guided_cross_entropy
+from nmt.layers.embedding import Embedding, cut_tokens
+from nmt.layers.loss import PassWeights, guided_cross_entropy
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
 from nmt.training import consistency as consistency_module

@@ -12,7 +12,7 @@ from nmt.config.schema import GuidedConfig
 from nmt.corpus import read_files
 from nmt.data.batches import Batches, BatchOptions
 from nmt.data.binarized import binarize_corpus
-from nmt.model.loss import guided_cross_entropy
+from nmt.layers.loss import guided_cross_entropy
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
 from nmt.training.consistency import LossOptions

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from nmt import build, checkpoint
+from nmt.attention.hard import AttentionChoice, HardAttentionOptions, HardTraining
 from nmt.config.schema import AttentionConfig, DecoderConfig, EncoderConfig, ModelConfig
 from nmt.data.batches import Batches, BatchOptions
-from nmt.model.hard_attention import AttentionChoice, HardAttentionOptions, HardTraining
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
 from nmt.training.gradients import Gradients, LossOptions, SyncedFlags

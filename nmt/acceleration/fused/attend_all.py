@@ -6,7 +6,7 @@ from torch.autograd.function import once_differentiable
 from nmt.acceleration.fused.attention import FusedAttention, Query
 from nmt.acceleration.fused.scores import ScoreWeights, create_attention
 from nmt.acceleration.matmul import accumulation_dtype
-from nmt.model.attention import Source
+from nmt.attention.scores import Source
 
 
 class AttendAll(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""Fused attention, forward and backward by hand: the equations of ``nmt.model.attention`` and their derivatives.
+"""Fused attention, forward and backward by hand: the equations of ``nmt.attention.scores`` and their derivatives.
 
 ``forward_step(t, query)`` fills contexts[t] and weights[t]; ``backward_step(t, ...)`` adds to the query's gradient.
 Energies are not stored but recomputed, so memory grows with B T S and never with B T S A.
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nmt.acceleration.matmul import addmm_, bounded_exp_, weight_gradient
-from nmt.model.normalizers import Normalizer, entmax, entmax_backward, sparsemax, sparsemax_backward
+from nmt.attention.normalizers import Normalizer, entmax, entmax_backward, sparsemax, sparsemax_backward
 
 
 class Query(NamedTuple):

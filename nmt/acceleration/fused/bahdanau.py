@@ -8,7 +8,7 @@ from nmt.acceleration.fused.cells import FusedCell
 from nmt.acceleration.fused.run_cell import bias_gradient, copy_gates, last_gradient
 from nmt.acceleration.fused.scores import ScoreWeights, create_attention
 from nmt.acceleration.matmul import addmm_, weight_gradient
-from nmt.model.attention import Source
+from nmt.attention.scores import Source
 
 
 class BahdanauLoop(torch.autograd.Function):

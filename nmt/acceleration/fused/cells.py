@@ -1,4 +1,4 @@
-"""A cell's steps forward and backward by hand: the equations of ``nmt.model.cells`` and their derivatives.
+"""A cell's steps forward and backward by hand: the equations of ``nmt.layers.cells`` and their derivatives.
 
 A FusedCell is made for one batch. ``advance(t)`` goes from state t to t + 1; ``retreat(t, gradient)`` turns the
 gradient of state t + 1 into that of state t, in place, and leaves the gradient of step t's gates in ``d_gates``. What

@@ -8,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from nmt.acceleration.fused.linear import padded, pays
 from nmt.acceleration.matmul import addmm_
-from nmt.model.loss import ConsistentLoss, PassWeights, real_tokens
+from nmt.layers.loss import ConsistentLoss, PassWeights, real_tokens
 
 
 class _ChunkedConsistency(torch.autograd.Function):
@@ -107,7 +107,7 @@ def consistent_cross_entropy(
     token_positions: Tensor | None = None,
     chunk: int | None = None,
 ) -> ConsistentLoss:
-    """As `nmt.model.loss.consistent_cross_entropy`; chunk: tokens of a pass whose logits exist at once.
+    """As `nmt.layers.loss.consistent_cross_entropy`; chunk: tokens of a pass whose logits exist at once.
 
     Products run in the autocast type where autocast is on, everything else in float32 or wider.
     """

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nmt.acceleration.kernels import Kernel, is_enabled
-from nmt.model.cells import Cell, GRUResetAfterCell, LSTMCell
+from nmt.layers.cells import Cell, GRUResetAfterCell, LSTMCell
 
 
 def is_supported(cell: Cell, inputs: Tensor, dtype: torch.dtype) -> bool:

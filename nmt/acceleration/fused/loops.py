@@ -1,4 +1,4 @@
-"""The loops of ``nmt.model.loops``, fused: the same numbers from hand-written backward passes and kernels."""
+"""The loops of ``nmt.layers.loops``, fused: the same numbers from hand-written backward passes and kernels."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,8 @@ from nmt.acceleration.fused.scores import ScoreWeights
 from nmt.acceleration.inference import InferenceModel
 from nmt.acceleration.kernels import Kernel, is_enabled
 from nmt.acceleration.matmul import matmul_dtype
-from nmt.model.attention import (
+from nmt.attention.hard import Marginal, Positions
+from nmt.attention.scores import (
     AdditiveAttention,
     Attention,
     AttentionOutput,
@@ -27,11 +28,10 @@ from nmt.model.attention import (
     ScaledDotAttention,
     Source,
 )
-from nmt.model.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
-from nmt.model.dropout import DropoutMask
-from nmt.model.hard_attention import Marginal, Positions
-from nmt.model.loops import BahdanauOutputs, LuongLayers, LuongOutputs, ReferenceLoops
-from nmt.model.loss import ConsistentLoss, Loss, PassWeights
+from nmt.layers.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
+from nmt.layers.dropout import DropoutMask
+from nmt.layers.loops import BahdanauOutputs, LuongLayers, LuongOutputs, ReferenceLoops
+from nmt.layers.loss import ConsistentLoss, Loss, PassWeights
 from nmt.model.seq2seq import Seq2Seq
 
 _FUSED_CELLS: dict[type[Cell], type[FusedCell]] = {

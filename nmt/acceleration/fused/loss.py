@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 from nmt.acceleration.fused.linear import WIDTH, padded, pays
 from nmt.acceleration.kernels import Kernel, is_enabled
 from nmt.acceleration.matmul import addmm_
-from nmt.model.loss import Loss, real_tokens
+from nmt.layers.loss import Loss, real_tokens
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
@@ -111,7 +111,7 @@ def cross_entropy(
     token_positions: Tensor | None = None,
     chunk: int | None = None,
 ) -> Loss:
-    """As `nmt.model.loss.cross_entropy`; chunk: tokens whose logits exist at once.
+    """As `nmt.layers.loss.cross_entropy`; chunk: tokens whose logits exist at once.
 
     Products run in the autocast type where autocast is on, everything else in float32 or wider.
     """

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nmt.acceleration.matmul import addmm_
-from nmt.model.hard_attention import MAX_EXPONENT, Marginal, Positions
+from nmt.attention.hard import MAX_EXPONENT, Marginal, Positions
 
 
 class _ChunkedMarginal(torch.autograd.Function):
@@ -74,7 +74,7 @@ class _ChunkedMarginal(torch.autograd.Function):
 def marginal_nll(
     positions: Positions, weight: Tensor, bias: Tensor, targets: Tensor, *, chunk: int | None = None
 ) -> Marginal:
-    """As `nmt.model.hard_attention.marginal_nll`; chunk: rows, words times positions, whose logits exist at once.
+    """As `nmt.attention.hard.marginal_nll`; chunk: rows, words times positions, whose logits exist at once.
 
     Products run in the autocast type where autocast is on, everything else in float32 or wider.
     """

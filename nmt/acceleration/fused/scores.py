@@ -9,8 +9,8 @@ from torch import Tensor
 from nmt.acceleration.fused.attention import FusedAdditive, FusedAttention, FusedCoverage, FusedDot, Workspace
 from nmt.acceleration.kernels import Kernel, is_enabled
 from nmt.acceleration.matmul import bounded_exp_
-from nmt.model.attention import Source
-from nmt.model.normalizers import Normalizer
+from nmt.attention.normalizers import Normalizer
+from nmt.attention.scores import Source
 
 
 class ScoreWeights(NamedTuple):

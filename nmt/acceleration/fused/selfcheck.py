@@ -11,8 +11,8 @@ from nmt.acceleration.fused.loops import FusedLoops, run_side_by_side
 from nmt.acceleration.fused.loss import cross_entropy
 from nmt.acceleration.kernels import Kernel, kernels_enabled
 from nmt.acceleration.matmul import addmm_
-from nmt.model.attention import AdditiveAttention, Source
-from nmt.model.cells import GRUCell, GRUResetAfterCell, LSTMCell
+from nmt.attention.scores import AdditiveAttention, Source
+from nmt.layers.cells import GRUCell, GRUResetAfterCell, LSTMCell
 
 # How far a number may be from the one it should be, as a part of the largest of its tensor.
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 2e-2}

@@ -19,11 +19,11 @@ from nmt.acceleration.inference.cells import INFERENCE_CELLS
 from nmt.acceleration.inference.linear import PackedLinear, ProjectedEmbedding, fuse_linears, get_linear
 from nmt.acceleration.inference.output import OutputLayer
 from nmt.acceleration.matmul import matmul_dtype
-from nmt.model.attention import AdditiveAttention, ConcatAttention, CoverageAttention, Source
-from nmt.model.cells import Cell
+from nmt.attention.scores import AdditiveAttention, ConcatAttention, CoverageAttention, Source
+from nmt.layers.cells import Cell
 from nmt.model.decoder import BahdanauDecoder, Decoder, FixedVectorDecoder, LuongDecoder, State, Step
 from nmt.model.encoder import Encoder
-from nmt.model.transformer import TransformerEncoder
+from nmt.model.transformer_encoder import TransformerEncoder
 
 # Tables of words beyond this size are not made. For 6,000 words and 256 and 512 units both sides take 86 MB in float32.
 MAX_TABLE_BYTES = 2**28

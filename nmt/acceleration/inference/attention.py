@@ -5,7 +5,7 @@ from torch import Tensor
 
 from nmt.acceleration.inference.linear import PackedLinear
 from nmt.acceleration.matmul import bounded_exp_
-from nmt.model.attention import AdditiveAttention, Attention, AttentionState, CoverageAttention
+from nmt.attention.scores import AdditiveAttention, Attention, AttentionState, CoverageAttention
 
 
 class InferenceAdditive(Attention):

@@ -1,4 +1,4 @@
-"""The steps of ``nmt.model.cells`` without gradients: prepared products, and gates that are overwritten."""
+"""The steps of ``nmt.layers.cells`` without gradients: prepared products, and gates that are overwritten."""
 
 from typing import Self
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from nmt.acceleration.inference.linear import PackedLinear
 from nmt.acceleration.matmul import fast_tanh_
-from nmt.model.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
+from nmt.layers.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
 
 
 class InferenceCell(nn.Module):

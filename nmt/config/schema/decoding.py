@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from nmt.attention.hard import HardPrediction
 from nmt.bounds import positive_int
 from nmt.decoding.options import SearchOptions
-from nmt.model.hard_attention import HardPrediction
 
 
 @dataclass

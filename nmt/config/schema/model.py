@@ -4,16 +4,16 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 
 from nmt.aligner import AlignerOptions
+from nmt.attention.composed import AttentionOptions
+from nmt.attention.hard import AttentionChoice, HardAttentionOptions
+from nmt.attention.local import GLOBAL, Extent
+from nmt.attention.scores import ScoreFunction
 from nmt.bounds import MAX_LAYERS, between, fraction, positive_int
-from nmt.model.attention import ScoreFunction
-from nmt.model.cells import CellKind
-from nmt.model.composed_attention import AttentionOptions
+from nmt.layers.cells import CellKind
+from nmt.layers.transformer import TransformerOptions
 from nmt.model.decoder import DecoderKind, InitHidden
-from nmt.model.hard_attention import AttentionChoice, HardAttentionOptions
 from nmt.model.initialization import Initialization
-from nmt.model.local_attention import GLOBAL, Extent
 from nmt.model.seq2seq import TiedEmbeddings
-from nmt.model.transformer import TransformerOptions
 
 
 class ModelKind(Enum):

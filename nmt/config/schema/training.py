@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nmt.acceleration.selection import CudaGraphsMode, FusedKernels
+from nmt.attention.hard import AttentionChoice
 from nmt.bounds import at_least, between, positive_int
 from nmt.config.paths import RUN_FILES, Use, check_text, path_key
 from nmt.config.schema.data import DataConfig, TokenizerConfig
@@ -12,7 +13,6 @@ from nmt.config.schema.model import ModelConfig, ModelKind
 from nmt.data.batches import BatchOptions
 from nmt.data.subword_regularization import SubwordRegularizationOptions
 from nmt.model.decoder import DecoderKind
-from nmt.model.hard_attention import AttentionChoice
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.runtime.device import DeviceName, Precision
 from nmt.training.consistency import Consistency, LossOptions

@@ -1,9 +1,9 @@
 """Settings of search without effect, which depend on how the run's validations search."""
 
+from nmt.attention.hard import AttentionChoice
 from nmt.config.schema import DecodeConfig, DecodeOverrides, ModelConfig
 from nmt.config.unused.rule import shown
 from nmt.decoding.options import LengthPenalty
-from nmt.model.hard_attention import AttentionChoice
 
 
 def refuse_unused_search(overrides: DecodeOverrides, decode: DecodeConfig, model: ModelConfig) -> None:

@@ -1,12 +1,12 @@
 """When the settings of training can have an effect."""
 
+from nmt.attention.hard import AttentionChoice, HardTraining
+from nmt.attention.local import GLOBAL, Extent
+from nmt.attention.scores import ScoreFunction
 from nmt.config.schema import DataKind, DecoderKind, EncoderKind, ModelKind, TrainConfig
 from nmt.config.unused.regularizers import REGULARIZERS
 from nmt.config.unused.rule import Rule, needs
 from nmt.decoding.options import LengthPenalty
-from nmt.model.attention import ScoreFunction
-from nmt.model.hard_attention import AttentionChoice, HardTraining
-from nmt.model.local_attention import GLOBAL, Extent
 from nmt.training.optim import OptimizerName, ScheduleName
 
 _BUDGET_SCHEDULES = (ScheduleName.halving, ScheduleName.linear, ScheduleName.cosine)

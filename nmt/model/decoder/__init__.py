@@ -8,7 +8,8 @@ outside the loop. Both return features (., R), the input of the output layer.
 from collections.abc import Callable
 from enum import Enum
 
-from nmt.model.attention import Attention
+from nmt.attention.scores import Attention
+from nmt.layers.transformer import TransformerOptions
 from nmt.model.decoder.bahdanau import BahdanauDecoder, BahdanauState
 from nmt.model.decoder.bridge import Bridge, InitHidden
 from nmt.model.decoder.conditional_gru import ConditionalGRUDecoder
@@ -16,7 +17,6 @@ from nmt.model.decoder.fixed_vector import FixedVectorDecoder, FixedVectorState
 from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, RecurrentDecoder, State, Step
 from nmt.model.decoder.luong import LuongDecoder, LuongState
 from nmt.model.decoder.transformer import TransformerDecoder, TransformerState
-from nmt.model.transformer import TransformerOptions
 
 __all__ = [
     "BahdanauDecoder",

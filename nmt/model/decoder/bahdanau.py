@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from nmt.model.attention import Attention, AttentionState, Source
+from nmt.attention.scores import Attention, AttentionState, Source
+from nmt.layers.readout import Maxout, MaxoutReadout
 from nmt.model.decoder.bridge import Bridge
 from nmt.model.decoder.interface import DecoderSizes, Features, RecurrentDecoder, Step, select_rows
-from nmt.model.decoder.readout import Maxout, MaxoutReadout
 from nmt.model.encoder import EncoderOutput
 
 

@@ -2,12 +2,12 @@
 
 from torch import Tensor
 
-from nmt.model.attention import Attention, Source
-from nmt.model.cells import build_cell
+from nmt.attention.scores import Attention, Source
+from nmt.layers.cells import build_cell
+from nmt.layers.readout import TanhReadout
 from nmt.model.decoder.bahdanau import BahdanauState
 from nmt.model.decoder.bridge import Bridge
 from nmt.model.decoder.interface import DecoderSizes, Features, RecurrentDecoder, Step
-from nmt.model.decoder.readout import TanhReadout
 from nmt.model.encoder import EncoderOutput
 
 

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nmt.model.attention import Source
+from nmt.attention.scores import Source
+from nmt.layers.readout import MaxoutReadout
 from nmt.model.decoder.bridge import Bridge
 from nmt.model.decoder.interface import DecoderSizes, Features, RecurrentDecoder, Step, select_rows
-from nmt.model.decoder.readout import MaxoutReadout
 from nmt.model.encoder import EncoderOutput
 
 

@@ -5,12 +5,12 @@ from typing import Generic, NamedTuple, Protocol, Self, TypeVar, cast
 
 from torch import Tensor, nn
 
-from nmt.model.attention import Source
-from nmt.model.cells import Cell, CellKind, build_cell, step_upper_cells
-from nmt.model.dropout import Dropout
-from nmt.model.embedding import Embedding
+from nmt.attention.scores import Source
+from nmt.layers.cells import Cell, CellKind, build_cell, step_upper_cells
+from nmt.layers.dropout import Dropout
+from nmt.layers.embedding import Embedding
+from nmt.layers.loops import ReferenceLoops
 from nmt.model.encoder import EncoderOutput
-from nmt.model.loops import ReferenceLoops
 
 
 class State(Protocol):

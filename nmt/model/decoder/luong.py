@@ -5,11 +5,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nmt.model.attention import Attention, AttentionState, Source
+from nmt.attention.scores import Attention, AttentionState, Source
+from nmt.layers.loops import LuongLayers
 from nmt.model.decoder.bridge import Bridge
 from nmt.model.decoder.interface import DecoderSizes, Features, RecurrentDecoder, Step, select_rows
 from nmt.model.encoder import EncoderOutput
-from nmt.model.loops import LuongLayers
 
 
 class LuongState(NamedTuple):

@@ -5,12 +5,10 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from nmt.model.attention import Source
-from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, Step, select_rows
-from nmt.model.dropout import Dropout
-from nmt.model.encoder import EncoderOutput
-from nmt.model.loops import ReferenceLoops
-from nmt.model.transformer import (
+from nmt.attention.scores import Source
+from nmt.layers.dropout import Dropout
+from nmt.layers.loops import ReferenceLoops
+from nmt.layers.transformer import (
     CrossAttention,
     FeedForward,
     SelfAttention,
@@ -21,6 +19,8 @@ from nmt.model.transformer import (
     merge_heads,
     split_heads,
 )
+from nmt.model.decoder.interface import Decoder, DecoderSizes, Features, Step, select_rows
+from nmt.model.encoder import EncoderOutput
 
 
 class TransformerState(NamedTuple):

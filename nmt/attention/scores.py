@@ -10,8 +10,7 @@ from enum import Enum
 import torch
 from torch import Tensor, nn
 
-from nmt.model.attention_state import AttentionOutput, AttentionState, AttentionStep, Source
-from nmt.model.energies import (
+from nmt.attention.energies import (
     additive_energies,
     advance_centers,
     coverage_energies,
@@ -20,7 +19,8 @@ from nmt.model.energies import (
     location_energies,
     split_heads,
 )
-from nmt.model.normalizers import Normalizer, normalize
+from nmt.attention.normalizers import Normalizer, normalize
+from nmt.attention.state import AttentionOutput, AttentionState, AttentionStep, Source
 
 
 class ScoreFunction(Enum):
@@ -39,7 +39,7 @@ class ScoreFunction(Enum):
 class Attention(nn.Module):
     """A score with its weights. Subclasses say how keys and queries are made and matched.
 
-    heads: into how many sums over A / heads units each the energy is split; see `nmt.model.multi_head_attention`.
+    heads: into how many sums over A / heads units each the energy is split; see `nmt.attention.multi_head`.
     """
 
     size: int

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from nmt.model.attention import Attention, AttentionOutput, AttentionState, Source
+from nmt.attention.scores import Attention, AttentionOutput, AttentionState, Source
 
 
 class MultiHeadAttention(Attention):

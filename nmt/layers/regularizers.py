@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from nmt.model.cells import Cell
-from nmt.model.embedding import Embedding
+from nmt.layers.cells import Cell
+from nmt.layers.embedding import Embedding
 
 
 def set_dropout(side: nn.Module, *, word: float, recurrent: float) -> None:

@@ -9,14 +9,14 @@ from torch.nn import functional
 
 from nmt.acceleration.fused import FusedLoops
 from nmt.acceleration.fused.loops import is_fused
+from nmt.attention.composed import AttentionOptions, compose_attention
+from nmt.attention.local import Extent
+from nmt.attention.normalizers import Normalizer
+from nmt.attention.scores import AttentionState, ScoreFunction, Source
 from nmt.data.symbols import BOS
 from nmt.decoding.posterior import posterior_attention
 from nmt.decoding.search import SearchOptions, beam_search
-from nmt.model.attention import AttentionState, ScoreFunction, Source
-from nmt.model.composed_attention import AttentionOptions, compose_attention
-from nmt.model.local_attention import Extent
-from nmt.model.loops import ReferenceLoops
-from nmt.model.normalizers import Normalizer
+from nmt.layers.loops import ReferenceLoops
 from tests.support.models import draw_weights, reference_of
 
 LOCAL_M, LOCAL_P = Extent["local_m"], Extent["local_p"]

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from nmt.model.normalizers import Normalizer, entmax, entmax_backward, normalize, sparsemax, sparsemax_backward
+from nmt.attention.normalizers import Normalizer, entmax, entmax_backward, normalize, sparsemax, sparsemax_backward
 
 SPARSE = [Normalizer.sparsemax, Normalizer.entmax]
 FUNCTIONS = {Normalizer.sparsemax: sparsemax, Normalizer.entmax: entmax}

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.model.attention import Attention, AttentionOutput, AttentionState, Source
-from nmt.model.cells import Cell, step_upper_cells
-from nmt.model.dropout import Dropout
-from nmt.model.hard_attention import Marginal, Positions, marginal_nll
-from nmt.model.loss import ConsistentLoss, Loss, PassWeights, consistent_cross_entropy, cross_entropy
+from nmt.attention.hard import Marginal, Positions, marginal_nll
+from nmt.attention.scores import Attention, AttentionOutput, AttentionState, Source
+from nmt.layers.cells import Cell, step_upper_cells
+from nmt.layers.dropout import Dropout
+from nmt.layers.loss import ConsistentLoss, Loss, PassWeights, consistent_cross_entropy, cross_entropy
 
 
 class BahdanauOutputs(NamedTuple):
@@ -197,11 +197,11 @@ class ReferenceLoops:
         smoothing: float = 0.0,
         token_positions: Tensor | None = None,
     ) -> Loss:
-        """See `nmt.model.loss.cross_entropy`."""
+        """See `nmt.layers.loss.cross_entropy`."""
         return cross_entropy(features, weight, bias, tgt_out, smoothing=smoothing, token_positions=token_positions)
 
     def marginal_nll(self, positions: Positions, output: nn.Linear, targets: Tensor) -> Marginal:
-        """See `nmt.model.hard_attention.marginal_nll`."""
+        """See `nmt.attention.hard.marginal_nll`."""
         return marginal_nll(positions, output.weight, output.bias, targets)
 
     def consistent_cross_entropy(
@@ -215,7 +215,7 @@ class ReferenceLoops:
         smoothing: float = 0.0,
         token_positions: Tensor | None = None,
     ) -> ConsistentLoss:
-        """See `nmt.model.loss.consistent_cross_entropy`."""
+        """See `nmt.layers.loss.consistent_cross_entropy`."""
         return consistent_cross_entropy(
             features, weight, bias, tgt_out, weights=weights, smoothing=smoothing, token_positions=token_positions
         )

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from nmt.acceleration.fused import FusedLoops
-from nmt.model.cells import CellKind, GRUCell, GRUResetAfterCell, LSTMCell, build_cell
-from nmt.model.loops import ReferenceLoops
+from nmt.layers.cells import CellKind, GRUCell, GRUResetAfterCell, LSTMCell, build_cell
+from nmt.layers.loops import ReferenceLoops
 
 
 def sigmoid(x: float) -> float:

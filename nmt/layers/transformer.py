@@ -1,4 +1,4 @@
-"""The layers of the Transformer and its encoder.
+"""The layers of the Transformer.
 
 # Vaswani et al. (2017), with the layer normalization before each part instead of after it: Xiong et al. (2020)
 x (B, T, E) runs through all layers: every part adds to it what it makes of its normalized input. ReLU, as published.
@@ -11,13 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmt.model.attention import AttentionOutput
-from nmt.model.dropout import Dropout
-from nmt.model.embedding import Embedding
-from nmt.model.encoder import EncoderOutput
-from nmt.model.energies import dot_energies
-from nmt.model.loops import ReferenceLoops
-from nmt.model.normalizers import masked_softmax
+from nmt.attention.energies import dot_energies
+from nmt.attention.normalizers import masked_softmax
+from nmt.attention.scores import AttentionOutput
+from nmt.layers.dropout import Dropout
+from nmt.layers.loops import ReferenceLoops
 
 
 @dataclass
@@ -171,32 +169,3 @@ class EncoderLayer(nn.Module):
         context = loops.attend_heads(*self.self_attention.query_keys_values(x), mask[:, None, None])
         x = x + self.dropout(self.self_attention.output(merge_heads(context)))
         return x + self.dropout(self.feedforward(x))
-
-
-class TransformerEncoder(nn.Module):
-    """A stack of `layers` layers of self-attention over embeddings with positions; all are `embedding` wide.
-
-    The interface is that of the recurrent `Encoder`, without states at its ends (width 0): see `EncoderOutput`.
-    loops: what attends; Seq2Seq sets it.
-    """
-
-    def __init__(
-        self, vocab_size: int, *, embedding: int, options: TransformerOptions, layers: int = 1, dropout: float = 0.0
-    ):
-        super().__init__()
-        options.check_width(embedding, "model.encoder.embedding")
-        self.loops = ReferenceLoops()
-        self.size = embedding
-        self.embedding = Embedding(vocab_size, embedding)
-        self.dropout = Dropout(dropout)
-        self.layers = nn.ModuleList(EncoderLayer(embedding, options, dropout) for _ in range(layers))
-        self.norm = nn.LayerNorm(embedding)
-
-    def forward(self, src: Tensor, src_lengths: Tensor) -> EncoderOutput:
-        """src (B, S), src_lengths (B,) -> EncoderOutput."""
-        mask = torch.arange(src.shape[1], device=src.device) < src_lengths.unsqueeze(1)
-        x = self.dropout(embed(self.embedding, src))
-        for layer in self.layers:
-            x = layer(x, mask, self.loops)
-        memory = self.norm(x) * mask.unsqueeze(2)
-        return EncoderOutput(memory, mask, memory[:, 0, :0], memory[:, 0, :0])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from nmt.model.dropout import Dropout
+from nmt.layers.dropout import Dropout
 
 
 @pytest.mark.parametrize("probability", [0.1, 0.35, 0.5, 0.9])

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from nmt.model.attention import Attention, ScoreFunction, build_attention
-from nmt.model.local_attention import GLOBAL, Extent, limit_to_window
-from nmt.model.multi_head_attention import MultiHeadAttention
-from nmt.model.normalizers import Normalizer
+from nmt.attention.local import GLOBAL, Extent, limit_to_window
+from nmt.attention.multi_head import MultiHeadAttention
+from nmt.attention.normalizers import Normalizer
+from nmt.attention.scores import Attention, ScoreFunction, build_attention
 
 
 @dataclass

@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from nmt.model.attention import (
+from nmt.attention.normalizers import masked_softmax
+from nmt.attention.scores import (
     AttentionState,
     ConcatAttention,
     DotAttention,
@@ -16,7 +17,6 @@ from nmt.model.attention import (
     coverage_energies,
     dot_energies,
 )
-from nmt.model.normalizers import masked_softmax
 
 QUERY = torch.tensor([[[1.0, 2.0]]])
 KEYS = torch.tensor([[[0.5, -1.0], [2.0, 3.0]]])

@@ -5,7 +5,7 @@ from enum import Enum
 import torch
 from torch import Tensor, nn
 
-from nmt.model.attention import Attention, AttentionOutput, AttentionState, Source
+from nmt.attention.scores import Attention, AttentionOutput, AttentionState, Source
 
 # The words of ``model.attention.extent``; `global` is a keyword, so it cannot be a name in a class body.
 Extent = Enum("Extent", {"global": "global", "local_m": "local_m", "local_p": "local_p"})

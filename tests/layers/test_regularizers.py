@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from nmt.data.symbols import PAD
-from nmt.model.cells import CellKind, build_cell
-from nmt.model.embedding import Embedding, drop_words
-from nmt.model.loops import ReferenceLoops
-from nmt.model.regularizers import set_dropout
+from nmt.layers.cells import CellKind, build_cell
+from nmt.layers.embedding import Embedding, drop_words
+from nmt.layers.loops import ReferenceLoops
+from nmt.layers.regularizers import set_dropout
 from tests.support.models import make_model, reference_of
 
 LOOPS = [("bahdanau", {}), ("luong", {"input_feeding": True}), ("luong", {"input_feeding": False}), ("fixed", {})]

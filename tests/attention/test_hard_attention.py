@@ -8,13 +8,7 @@ from torch import Tensor, nn
 
 from nmt.acceleration.fused import FusedLoops
 from nmt.acceleration.fused.marginal import marginal_nll as chunked_marginal_nll
-from nmt.data.symbols import BOS
-from nmt.decoding.posterior import posterior_attention
-from nmt.decoding.search import SearchOptions, beam_search, greedy_search
-from nmt.model.attention import ScoreFunction
-from nmt.model.cells import CellKind
-from nmt.model.decoder import LuongDecoder, LuongState
-from nmt.model.hard_attention import (
+from nmt.attention.hard import (
     HardAttentionOptions,
     HardPrediction,
     HardTraining,
@@ -26,8 +20,14 @@ from nmt.model.hard_attention import (
     reinforce_objective,
     sample_positions,
 )
+from nmt.attention.scores import ScoreFunction
+from nmt.data.symbols import BOS
+from nmt.decoding.posterior import posterior_attention
+from nmt.decoding.search import SearchOptions, beam_search, greedy_search
+from nmt.layers.cells import CellKind
+from nmt.layers.loops import ReferenceLoops
+from nmt.model.decoder import LuongDecoder, LuongState
 from nmt.model.hard_seq2seq import HardSeq2Seq
-from nmt.model.loops import ReferenceLoops
 from tests.support.models import make_model
 
 DECODERS = {

@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional
 
 from nmt.acceleration.fused import loss as fused
-from nmt.model import loss as reference
-from nmt.model.loss import guided_cross_entropy
+from nmt.layers import loss as reference
+from nmt.layers.loss import guided_cross_entropy
 
 WORDS, WIDTH = 11, 6
 EITHER = pytest.mark.parametrize(
