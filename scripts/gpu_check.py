@@ -206,7 +206,7 @@ def resume(check: Check) -> None:
     common += ["trainer.validate_every=0", f"trainer.log_every={every}", "precision=bf16", "trainer.valid_sentences=4"]
     quiet = {"cwd": ROOT, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 
-    def start(run: str, words: list[str]) -> subprocess.Popen[bytes]:
+    def start(run: str, words: list[str]) -> subprocess.Popen:
         return subprocess.Popen(check.train_words(f"resume-{run}", *words), **quiet)
 
     for graphs in ("off", "on"):

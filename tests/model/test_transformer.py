@@ -12,7 +12,6 @@ from nmt.data.symbols import BOS, PAD
 from nmt.layers.loops import ReferenceLoops
 from nmt.layers.transformer import (
     StackedLinear,
-    TransformerEncoder,
     TransformerOptions,
     attend_with_weights,
     positional_encoding,
@@ -20,6 +19,7 @@ from nmt.layers.transformer import (
 from nmt.model.decoder import DecoderSizes, TransformerDecoder
 from nmt.model.encoder import EncoderOutput
 from nmt.model.initialization import Initialization, initialize
+from nmt.model.transformer_encoder import TransformerEncoder
 
 LIKE = torch.zeros((), dtype=torch.float64)
 
