@@ -129,7 +129,10 @@ def _prefixes(config: EvaluateConfig, lines: int) -> list[str]:
 def _shown(loaded: build.Loaded, selection: Selection, test: _Test) -> ReportSentences:
     """The sentences of the page, by piece where the selection is."""
     pairs = (test.pairs[kept.number] for kept in selection.selected)
-    forced, links = list(force_decode(loaded.model, loaded.tokenizer, pairs)), test.gold.links if test.gold else None
+    forced, links = (
+        list(force_decode(loaded.model, loaded.tokenizer, pairs, head=loaded.head)),
+        test.gold.links if test.gold else None,
+    )
     if selection.encode:
         forced, links = [by_piece(each) for each in forced], None  # gold links are between words
     return ReportSentences(selection, forced, links, loaded.model.has_attention)
@@ -228,7 +231,8 @@ def _gold(config: EvaluateConfig, data: DataConfig, pairs: list[Pair], loaded: b
 
 def _agreement(loaded: build.Loaded, pairs: list[Pair], gold: Gold) -> AlignmentScores:
     """The alignment error of forced decoding of the references against the gold links."""
-    found = [word_links(each) for each in force_decode(loaded.model, loaded.tokenizer, pairs, score=False)]
+    forced = force_decode(loaded.model, loaded.tokenizer, pairs, score=False, head=loaded.head)
+    found = [word_links(each) for each in forced]
     if doubt := gold.misreading(found):
         log.warning(doubt)
     return gold.score(found)
@@ -245,6 +249,8 @@ def _report_header(
         ),
         "decoding": f"sampling, seed {search.sampling_seed}" if search.sampling else f"beam {search.beam}",
     }
+    if loaded.head:
+        facts["links"] = "of the alignment head; the matrices are attention"
     title = " + ".join(run_folder_of(folder).path.name for folder in loaded.folders)
     return ReportHeader(title, test, *build.languages(data), facts)
 

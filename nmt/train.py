@@ -15,7 +15,7 @@ from nmt.analysis.alignment import LinkFiles
 from nmt.analysis.segmentation import unfit_tokenizer
 from nmt.build import build_validator, validation_settings
 from nmt.checkpoint import Snapshot
-from nmt.checkpoint.run_folder import RunFolder, find_checkpoint, new_run_folder
+from nmt.checkpoint.run_folder import RunFolder, new_run_folder
 from nmt.cli import run_command
 from nmt.config.saved import check_same_run, from_dict, read_saved, resumed, to_dict, to_yaml
 from nmt.config.schema import ModelKind, TrainConfig
@@ -145,8 +145,8 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
     config, saved = launch.config, launch.saved
     if config.threads:
         torch.set_num_threads(config.threads)
-    aligner = config.model.kind is ModelKind.aligner
-    graphs = CudaGraphsMode.off if aligner else config.cuda_graphs
+    build.check_alignment_head(config)
+    graphs = config.cuda_graphs if config.model.kind is ModelKind.translator else CudaGraphsMode.off
     device = prepare_device(config.device, config.precision, distributed, config.fused_kernels, graphs)
     seed_everything(config.seed)
     with distributed.main_process_first():
@@ -155,19 +155,15 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
         if saved:
             tokenizer = _own_tokenizer(saved, config, train)
         elif config.finetune_from:
-            opened = build.load_aligner_for_finetuning if aligner else build.load_for_finetuning
-            config, tokenizer, weights = opened(config, find_checkpoint(config.finetune_from), launch.overrides)
+            config, tokenizer, weights = build.load_of_kind(config, launch.overrides)
         else:
             tokenizer = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache))
         encoded = build.encode(train, tokenizer, config.data, skip=True, links=guide)
-        valid_encoded = build.encode(valid, tokenizer, config.data, skip=False)
-        model = (
-            build.new_aligner(config, tokenizer, encoded, device.device)
-            if aligner
-            else build.new_model(config, tokenizer, device.device)
-        )
+        linked = build.read_validation_links(config, valid)
+        valid_encoded = build.encode(valid, tokenizer, config.data, skip=False, links=linked)
+        model = build.new_of_kind(config, tokenizer, encoded, device.device)
     if weights is not None:
-        model.load_state_dict(weights)
+        model.load_state_dict(model.state_dict() | weights)  # a new alignment head has its own
     seed_everything(config.seed + distributed.rank)  # the weights are the same on all ranks, and dropout is not
     optimizer, schedule = build.build_optim(config, model)
     options = config.trainer

@@ -50,7 +50,7 @@ def test_the_experiments_are_these():
     kinds = ["conditional_gru", "entmax", "gaussian", "hard", "hard_marginal", "local_m", "local_p", "multihead"]
     transformers = ["transformer", "transformer_multi30k"]
     published = ["bahdanau", "coverage", "hansards", *LUONG, "multi30k", "rnnencdec"]
-    assert sorted(["aligner", *published, *kinds, *transformers]) == EXPERIMENTS
+    assert sorted(["aligner", "alignment_head", *published, *kinds, *transformers]) == EXPERIMENTS
 
 
 def test_the_corpora_are_these():

@@ -1,11 +1,6 @@
 """Builds objects from a configuration: the only package that imports both the configuration and everything else."""
 
-from nmt.build.aligner import (
-    LoadedAligner,
-    load_aligner,
-    load_aligner_for_finetuning,
-    new_aligner,
-)
+from nmt.build.aligner import LoadedAligner, load_aligner
 from nmt.build.data import (
     DEMO_SEED,
     TOKENIZER_SEED,
@@ -17,6 +12,7 @@ from nmt.build.data import (
     read_corpus,
     read_guided_links,
 )
+from nmt.build.kinds import check_alignment_head, load_of_kind, new_of_kind
 from nmt.build.model import (
     build_model,
     new_model,
@@ -43,6 +39,7 @@ from nmt.build.training import (
 )
 from nmt.build.validation import (
     build_validator,
+    read_validation_links,
     validation_settings,
 )
 
@@ -60,21 +57,23 @@ __all__ = [
     "build_tokenizer",
     "build_translator",
     "build_validator",
+    "check_alignment_head",
     "decoding_of",
     "encode",
     "languages",
     "load",
     "load_aligner",
-    "load_aligner_for_finetuning",
     "load_for_finetuning",
+    "load_of_kind",
     "load_translator",
     "load_weights",
     "metric_tokenizer",
-    "new_aligner",
     "new_model",
+    "new_of_kind",
     "open_run",
     "read_corpus",
     "read_guided_links",
+    "read_validation_links",
     "start",
     "translator_of",
     "validation_settings",

@@ -7,7 +7,7 @@ from nmt.analysis.alignment import LinkFiles
 from nmt.analysis.segmentation import bleu_tokenizer
 from nmt.config.schema import DataConfig, DataKind, GuidedConfig, TestConfig, TokenizerConfig
 from nmt.corpus import Corpus, EmptyLines, read_files, read_hub
-from nmt.data.binarized import BinarizedCorpus, binarize_corpus
+from nmt.data.binarized import BinarizedCorpus, WordLinks, binarize_corpus
 from nmt.data.cache import writing_cache
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
 from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
@@ -90,7 +90,7 @@ def read_guided_links(guided_alignment: GuidedConfig) -> LinkFiles | None:
 
 
 def encode(
-    corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, *, skip: bool, links: LinkFiles | None = None
+    corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, *, skip: bool, links: WordLinks | None = None
 ) -> BinarizedCorpus:
     """The corpus in ids, and links between them; skip: leave out blank and over-long pairs, as training does.
 

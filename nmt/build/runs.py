@@ -8,6 +8,8 @@ import torch
 
 from nmt import checkpoint
 from nmt.acceleration.selection import prepare_device
+from nmt.alignment_head import TranslatorWithHead
+from nmt.build.alignment_head import build_with_head
 from nmt.build.data import languages
 from nmt.build.model import build_model
 from nmt.checkpoint.run_folder import find_checkpoint
@@ -39,12 +41,14 @@ def start(settings: DeviceSettings, distributed: Distributed | None = None) -> D
 
 
 class Loaded(NamedTuple):
-    """A checkpoint, ready to translate; of an ensemble the configuration of the first, and all folders."""
+    """A checkpoint, ready to translate; of an ensemble the configuration of the first, and all folders; head: `model`
+    with its alignment head, where it has one."""
 
     model: Seq2Seq | Ensemble
     tokenizer: Tokenizer
     config: TrainConfig
     folders: tuple[Path, ...]
+    head: TranslatorWithHead | None = None
 
     @property
     def folder(self) -> Path:
@@ -61,11 +65,14 @@ def load_translator(place: str | None, device: torch.device) -> Loaded:
     folder, config, tokenizer = open_run(place)
     if config.model.kind is ModelKind.aligner:
         raise ValueError(f"{place} is a word aligner, which does not translate: give it to python -m nmt.align")
+    sizes, with_head = (len(tokenizer.src), len(tokenizer.tgt)), config.model.kind is ModelKind.alignment_head
     with torch.device("meta"):
-        model = build_model(config.model, len(tokenizer.src), len(tokenizer.tgt))
-    load_weights(model, folder)
+        whole = build_with_head(config.model, *sizes) if with_head else build_model(config.model, *sizes)
+    load_weights(whole, folder)
+    whole.to(device).eval()
+    model, head = (whole.translator, whole) if isinstance(whole, TranslatorWithHead) else (whole, None)
     model.predict_by(config.decode.hard_attention)
-    return Loaded(model.to(device).eval(), tokenizer, config, (folder,))
+    return Loaded(model, tokenizer, config, (folder,), head)
 
 
 def open_run(place: str | None) -> tuple[Path, TrainConfig, Tokenizer]:
@@ -113,7 +120,7 @@ def load(checkpoint: str | list[str] | None, device: torch.device, average: Ense
     models = [each.model for each in (first, *others)]
     assert all(isinstance(model, Seq2Seq) for model in models)
     ensemble = Ensemble(models, average or EnsembleAverage.probabilities).eval()  # pyright: ignore[reportArgumentType]
-    return first._replace(model=ensemble, folders=tuple(each.folder for each in (first, *others)))
+    return first._replace(model=ensemble, head=None, folders=tuple(each.folder for each in (first, *others)))
 
 
 def _check_alike(name: str, first: Loaded, other_name: str, other: Loaded) -> None:

@@ -16,7 +16,9 @@ def translator_of(loaded: Loaded, overrides: DecodeOverrides) -> Translator:
 
     Raises ValueError for what can have no effect.
     """
-    return build_translator(loaded.model, loaded.tokenizer, decoding_of(loaded, overrides))
+    translator = build_translator(loaded.model, loaded.tokenizer, decoding_of(loaded, overrides))
+    translator.head = loaded.head
+    return translator
 
 
 def decoding_of(loaded: Loaded, overrides: DecodeOverrides) -> DecodeConfig:

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from itertools import repeat
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from nmt.alignment_head import TranslatorWithHead
 from nmt.corpus import Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD
 from nmt.decoding import batching
@@ -44,12 +46,20 @@ class _Given(NamedTuple):
 
 @torch.inference_mode()
 def force_decode(
-    model, tokenizer, pairs: Iterable[Pair], *, batch_size: int = 64, score: bool = True, posterior: bool = False
+    model,
+    tokenizer,
+    pairs: Iterable[Pair],
+    *,
+    batch_size: int = 64,
+    score: bool = True,
+    posterior: bool = False,
+    head: TranslatorWithHead | None = None,
 ) -> Iterator[Translation]:
     """Translations of given pairs, as if search had found them, in order; `model` is in eval mode.
 
     weights: row t is the attention of the step that predicts piece t; with `posterior` the posterior attention: see
     `posterior_attention`; log_prob sums over the target's pieces. A pair blank on both sides is an empty translation.
+    head: the model with an alignment head, whose weights are then the `link_weights`.
     score=False spares the products with the vocabulary, which are
     most of the work: score and log_prob are then not numbers. For a pair of more than WINDOW_WEIGHTS pieces times
     pieces, which would not fit into memory, weights are (T, 0).
@@ -57,7 +67,7 @@ def force_decode(
     Pairs of like length go together, inside a window of at most 32 batches and WINDOW_WEIGHTS numbers of attention.
     """
     assert not model.training, "dropout would change what is found: call model.eval() first"
-    stepper = model.for_inference() if posterior else None
+    by = _By(model, model.for_inference() if posterior else None, head)
     for window in windows((_encode(tokenizer, pair) for pair in pairs), 32 * batch_size, lambda given: given.weights):
         found = [_without_weights(tokenizer, given) for given in window]
         # Those that the model can be led through, longest first, equals in order.
@@ -65,7 +75,7 @@ def force_decode(
         order = sorted(fitting, key=lambda row: (-len(window[row].tgt), -len(window[row].src)))
         for rows in batches(order, [given.longer for given in window], batch_size):
             batch = [window[row] for row in rows]
-            for row, forced in zip(rows, _force_batch(model, stepper, tokenizer, batch, score), strict=True):
+            for row, forced in zip(rows, _force_batch(by, tokenizer, batch, score), strict=True):
                 found[row] = forced
         for row, given in enumerate(window):
             if score and given.too_long:
@@ -81,24 +91,39 @@ def _encode(tokenizer, pair: Pair) -> _Given:
     return _Given(pair, [*src, EOS], [*src_word_of, -1], [*tgt, EOS], [*tgt_word_of, -1])
 
 
-def _force_batch(model, stepper, tokenizer, batch: list[_Given], score: bool) -> Iterator[Translation]:
+class _By(NamedTuple):
+    """What computes: the model; the same for its steps, with posterior attention; the same with a head, if any."""
+
+    model: Any
+    stepper: Any
+    head: TranslatorWithHead | None
+
+
+def _force_batch(by: _By, tokenizer, batch: list[_Given], score: bool) -> Iterator[Translation]:
+    model = by.model
     src, src_lengths = pad([given.src for given in batch])
     tgt_in, _ = pad([[BOS, *given.tgt[:-1]] for given in batch])
     tgt_out, _ = pad([given.tgt for given in batch])
     src, src_lengths, tgt_in, tgt_out = (each.to(model.device) for each in (src, src_lengths, tgt_in, tgt_out))
+    attention, linked, totals = None, repeat(None), [math.nan] * len(batch)
+    if by.head:
+        attention, log_weights = by.head.align(src, src_lengths, tgt_in, tgt_out)
+        linked = log_weights.exp().cpu().numpy()
     if score:
-        log_probs, weights = model.log_probs(src, src_lengths, tgt_in, tgt_out)
+        log_probs, attention = model.log_probs(src, src_lengths, tgt_in, tgt_out)
         totals = log_probs.double().sum(1).tolist()
-    else:
-        weights, totals = model.features(src, src_lengths, tgt_in).weights, [math.nan] * len(batch)
-    if stepper:
-        weights = posterior_attention(stepper, src, src_lengths, tgt_in, tgt_out)
-    weights = weights.float().cpu().numpy()
-    for given, total, matrix in zip(batch, totals, weights, strict=True):
+    elif attention is None:
+        attention = model.features(src, src_lengths, tgt_in).weights
+    if by.stepper:
+        attention = posterior_attention(by.stepper, src, src_lengths, tgt_in, tgt_out)
+    weights = attention.float().cpu().numpy()
+    for given, total, matrix, links in zip(batch, totals, weights, linked, strict=False):
         bare = _without_weights(tokenizer, given)
-        # A copy, so that a sentence does not hold on to its batch.
-        matrix = matrix[: len(given.tgt), : len(given.src)].copy()
-        yield bare._replace(score=total / len(given.tgt), log_prob=total, weights=matrix)
+        rows, columns = len(given.tgt), len(given.src)
+        # Copies, so that a sentence does not hold on to its batch.
+        own = None if links is None else links[:rows, :columns].copy()
+        matrix = matrix[:rows, :columns].copy()
+        yield bare._replace(score=total / rows, log_prob=total, weights=matrix, link_weights=own)
 
 
 @torch.inference_mode()

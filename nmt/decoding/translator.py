@@ -7,10 +7,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import torch
 
+from nmt.alignment_head import TranslatorWithHead
 from nmt.data.symbols import EOS, NAMES
 from nmt.decoding.batching import batches, pad, windows
 from nmt.decoding.constraints import FORBIDDEN_IDS
 from nmt.decoding.hypotheses import Hypothesis
+from nmt.decoding.linking import Ids, link_weights
 from nmt.decoding.options import SearchOptions
 from nmt.decoding.sampling import sample
 from nmt.decoding.search import Searchable, beam_search, greedy_search
@@ -34,6 +36,7 @@ class Translation(NamedTuple):
     weights: np.ndarray  # (T, S) float32; (T, 0) for a model without attention, or if none was asked for
     src_word_of: list[int]  # (S,) index into src_words, -1 for what is of none; empty if no attention was asked for
     tgt_word_of: list[int]  # (T,) index into tgt_words, likewise
+    link_weights: np.ndarray | None = None  # (T, S) by which words are linked; None: by `weights`
 
 
 class TranslationModel(Protocol):
@@ -97,6 +100,7 @@ class Translator:
     A batch holds at most batch_size sentences and BATCH_PIECES padded pieces, so a line of 10,000 words goes alone.
     `attention=False` leaves the weights behind, and which word each piece belongs to. The weights of a very long line
     are far larger than all the rest, so a line of more than ATTENTION_PIECES comes without them in any case.
+    head: the same model with an alignment head, which then links the words of what has attention.
 
     Raises ValueError for a batch without a sentence.
     """
@@ -109,6 +113,7 @@ class Translator:
         *,
         batch_size: int = 64,
         attention: bool = True,
+        head: TranslatorWithHead | None = None,
     ):
         if batch_size < 1:
             raise ValueError(f"decode.batch_size is {batch_size}: a batch has at least one sentence; try 64")
@@ -117,6 +122,7 @@ class Translator:
         self.search = search
         self.batch_size = batch_size
         self.attention = attention
+        self.head = head
 
     def translate(
         self, lines: Iterable[str], *, prefixes: Iterable[str] | None = None, window: int | None = None, skip: int = 0
@@ -157,9 +163,18 @@ class Translator:
         order = sorted((row for row, length in enumerate(lengths) if length > 1), key=lambda row: -lengths[row])
         for rows in batches(order, lengths, self.batch_size, apart=ATTENTION_PIECES):
             batch = [lines[row] for row in rows]
-            for row, line, best in zip(rows, batch, self._search_batch(model, batch), strict=True):
-                translations[row] = [self._finish(line, hypothesis) for hypothesis in best]
+            found = self._search_batch(model, batch)
+            linked = self._link(batch, found)
+            for row, line, best in zip(rows, batch, found, strict=True):
+                translations[row] = [self._finish(line, hypothesis, next(linked)) for hypothesis in best]
         return translations
+
+    def _link(self, batch: list[SourceLine], found: list[list[Hypothesis]]) -> Iterator[np.ndarray | None]:
+        """By which weights the words of each hypothesis are linked; None where attention's are all there is."""
+        if not self.head or not any(best.weights.size for nbest in found for best in nbest):
+            return repeat(None)
+        pairs = [Ids(line.ids, each.ids) for line, nbest in zip(batch, found, strict=True) for each in nbest]
+        return iter(link_weights(self.head, pairs, self.batch_size))
 
     def _search_batch(self, model: Searchable, batch: list[SourceLine]) -> list[list[Hypothesis]]:
         src, src_lengths = pad([line.ids for line in batch])
@@ -172,7 +187,7 @@ class Translator:
             return [[best] for best in greedy_search(model, src, src_lengths, self.search, **asked)]
         return beam_search(model, src, src_lengths, self.search, **asked)
 
-    def _finish(self, line: SourceLine, hypothesis: Hypothesis) -> Translation:
+    def _finish(self, line: SourceLine, hypothesis: Hypothesis, linked: np.ndarray | None) -> Translation:
         tgt, ids = self.tokenizer.tgt, hypothesis.ids
         text, tgt_word_of = tgt.decode_words(ids) if self.attention else (tgt.decode(ids), [])
         text = text.translate(_LINE_ENDS)
@@ -187,6 +202,7 @@ class Translator:
             weights=hypothesis.weights,
             src_word_of=line.word_of,
             tgt_word_of=tgt_word_of,
+            link_weights=linked,
         )
 
 

@@ -61,9 +61,8 @@ class PairModel:
         self.has_attention: bool = model.has_attention
         self._model, self._tokenizer, self._autocast = model, tokenizer, autocast
         prepared = PreparedModel(model)
-        options = {"batch_size": batch_size}
-        self._plain = Translator(prepared, tokenizer, search, attention=False, **options)
-        self._attending = Translator(prepared, tokenizer, search, attention=True, **options)
+        self._plain = Translator(prepared, tokenizer, search, attention=False, batch_size=batch_size)
+        self._attending = Translator(prepared, tokenizer, search, attention=True, batch_size=batch_size)
 
     def translate(self, lines: list[str]) -> list[list[Translation]]:
         """The n best translations of each line, without attention."""

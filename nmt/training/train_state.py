@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nmt import checkpoint
 from nmt.aligner import Aligner
+from nmt.alignment_head import TranslatorWithHead
 from nmt.checkpoint import Snapshot
 from nmt.checkpoint.progress import Progress
 from nmt.model.seq2seq import Seq2Seq
@@ -23,7 +24,7 @@ class TrainState:
     being trained are among its training tensors.
     """
 
-    model: Seq2Seq | Aligner
+    model: Seq2Seq | Aligner | TranslatorWithHead
     optimizer: torch.optim.Optimizer
     schedule: Schedule
     scaler: torch.amp.GradScaler

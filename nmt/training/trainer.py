@@ -20,6 +20,7 @@ from nmt.training.metrics_logger import MetricsLogger
 from nmt.training.options import TrainerOptions
 from nmt.training.train_state import TrainState
 from nmt.validation.alignment import AlignmentValidator
+from nmt.validation.alignment_head import HeadValidator
 from nmt.validation.translation import ValidationInterrupted, Validator
 
 log = logging.getLogger("nmt")
@@ -38,7 +39,7 @@ class Trainer:
         self,
         state: TrainState,
         gradients: Gradients,
-        validator: Validator | AlignmentValidator,
+        validator: Validator | AlignmentValidator | HeadValidator,
         checkpointer: Checkpointer,
         options: TrainerOptions,
         budget: Budget,

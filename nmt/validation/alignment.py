@@ -7,7 +7,7 @@ import torch
 
 from nmt.aligner import Aligner
 from nmt.aligner.pairs import PairAligner
-from nmt.analysis.alignment import AlignmentScores, Gold
+from nmt.analysis.alignment import AlignmentScores, Gold, Link
 from nmt.corpus import Pair
 from nmt.data.batches import Batches
 from nmt.data.tokenizer import Tokenizer
@@ -72,7 +72,13 @@ class AlignmentValidator:
             if stopped():
                 break
             own.append(aligned.links)
-        shares = distributed.gather(own)
-        if sum(map(len, shares)) < len(self.pairs):
-            raise ValidationInterrupted
-        return self.gold.score([shares[row % len(shares)][row // len(shares)] for row in range(len(self.pairs))])
+        return score_shares(self.gold, own, distributed)
+
+
+def score_shares(gold: Gold, own: list[list[Link]], distributed: Distributed) -> AlignmentScores:
+    """The scores of links that the ranks made of every size-th pair each; `own`: this rank's. Raises
+    ValidationInterrupted where a rank has not made all of its share."""
+    shares = distributed.gather(own)
+    if sum(map(len, shares)) < len(gold.links):
+        raise ValidationInterrupted
+    return gold.score([shares[row % len(shares)][row // len(shares)] for row in range(len(gold.links))])

@@ -39,6 +39,8 @@ class TranslationLike(Protocol):
     @property
     def weights(self) -> np.ndarray: ...
     @property
+    def link_weights(self) -> np.ndarray | None: ...
+    @property
     def src_word_of(self) -> list[int]: ...
     @property
     def tgt_word_of(self) -> list[int]: ...
@@ -56,6 +58,7 @@ class _Pieces(NamedTuple):
     weights: np.ndarray
     src_word_of: list[int]
     tgt_word_of: list[int]
+    link_weights: np.ndarray | None
 
 
 def by_piece(translation: TranslationLike) -> TranslationLike:
@@ -72,6 +75,7 @@ def by_piece(translation: TranslationLike) -> TranslationLike:
         translation.weights,
         src_word_of,
         tgt_word_of,
+        translation.link_weights,
     )
 
 
@@ -88,10 +92,14 @@ def word_attention(translation: TranslationLike) -> WordAttention:
     its pieces. Where no attention was kept (the model has none, or the line is too long) the weights are (Tw, 0), and
     all mass is on no word.
     """
-    if not translation.weights.size:
+    return _by_word(translation, translation.weights)
+
+
+def _by_word(translation: TranslationLike, weights: np.ndarray) -> WordAttention:
+    if not weights.size:
         return no_attention(len(translation.tgt_words))
     return merge(
-        translation.weights,
+        weights,
         drop_punctuation(translation.tgt_pieces, translation.tgt_word_of),
         translation.src_word_of,
         len(translation.tgt_words),
@@ -110,8 +118,9 @@ def word_links(translation: TranslationLike) -> list[Link]:
 
 
 def align(translation: TranslationLike, *, threshold: float | None = None) -> Alignment:
-    """The alignment by one model; threshold: see `links`."""
-    weights, eos = word_attention(translation)
+    """The alignment by one model, by its alignment head where there is one; threshold: see `links`."""
+    of_links = translation.weights if translation.link_weights is None else translation.link_weights
+    weights, eos = _by_word(translation, of_links)
     return Alignment(links(weights, threshold=threshold) if weights.size else [], weights, eos)
 
 

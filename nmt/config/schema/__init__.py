@@ -2,7 +2,7 @@
 
 from hydra.core.config_store import ConfigStore
 
-from nmt.config.schema.alignment import AlignConfig, AlignmentDirection, ForcedConfig, SaliencyConfig
+from nmt.config.schema.alignment import AlignConfig, AlignmentDirection, ForcedConfig, LinksFrom, SaliencyConfig
 from nmt.config.schema.commands import (
     COMPARISON_FILES,
     EVALUATION_OUTPUTS,
@@ -48,6 +48,7 @@ __all__ = [
     "ForcedConfig",
     "GuidedConfig",
     "HeatmapUnits",
+    "LinksFrom",
     "ModelConfig",
     "ModelKind",
     "SaliencyConfig",

@@ -35,6 +35,14 @@ class AlignmentDirection(Enum):
     backward = "backward"
 
 
+class LinksFrom(Enum):
+    """Which weights of a translator links are made from; the words of ``links_from``."""
+
+    attention = "attention"
+    posterior = "posterior"
+    head = "head"
+
+
 @dataclass
 class AlignConfig:
     """What `python -m nmt.align` takes."""
@@ -51,6 +59,7 @@ class AlignConfig:
     soft_alignment: str | None = path_key(Use.output)
     heatmaps: str | None = path_key(Use.folder, contents=("*.png",))
     threshold: float | None = None
+    links_from: LinksFrom | None = None
     posterior: bool = False
     reverse: str | None = path_key(Use.run, contents=RUN_FILES)
     symmetrize: Symmetrization | None = None
@@ -65,10 +74,16 @@ class AlignConfig:
     def __post_init__(self):
         positive_int(threads=self.threads)
         check_ensemble(self)
-        if self.posterior and is_ensemble(self.checkpoint):
+        if self.posterior:
+            if self.links_from not in (None, LinksFrom.posterior):
+                raise ValueError(f"posterior=true and links_from={self.links_from.value} differ: give one of them")
+            self.links_from = LinksFrom.posterior
+        if self.links_from is LinksFrom.posterior and is_ensemble(self.checkpoint):
             raise ValueError(
                 "posterior=true asks one model how well each source word explains a target word: give one checkpoint="
             )
+        if self.links_from is LinksFrom.head and is_ensemble(self.checkpoint):
+            raise ValueError("links_from=head asks the alignment head of one model: give one checkpoint=")
         if self.threshold is not None and not 0 < self.threshold <= 1:
             raise ValueError(
                 f"threshold={self.threshold} makes no sense: give a weight above 0 and up to 1, such as 0.2"
@@ -105,6 +120,7 @@ class AlignConfig:
             "heatmaps",
             "threshold",
             "posterior",
+            "links_from",
             "reverse",
         ):
             if getattr(self, name):

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 
 from nmt.aligner import AlignerOptions
+from nmt.alignment_head import AlignmentHeadOptions
 from nmt.attention.composed import AttentionOptions
 from nmt.attention.hard import AttentionChoice, HardAttentionOptions
 from nmt.attention.local import GLOBAL, Extent
@@ -21,6 +22,7 @@ class ModelKind(Enum):
 
     translator = "translator"
     aligner = "aligner"
+    alignment_head = "alignment_head"  # a trained translator, and a head that links what it translates
 
 
 class EncoderKind(Enum):
@@ -134,6 +136,7 @@ class ModelConfig:
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
     initialization: Initialization = Initialization.xavier
     aligner: AlignerOptions = field(default_factory=AlignerOptions)
+    alignment_head: AlignmentHeadOptions = field(default_factory=AlignmentHeadOptions)
     kind: ModelKind = ModelKind.translator
 
     def __post_init__(self):

@@ -102,13 +102,16 @@ class TrainConfig:
                 "context, which model.attention.choice=hard does not predict from: set loss.consistency=none"
             )
         metric = self.trainer.early_stopping_metric
-        if metric is EarlyStoppingMetric.bleu and self.model.kind is ModelKind.aligner:
+        if metric is EarlyStoppingMetric.bleu and self.model.kind is not ModelKind.translator:
+            maker = "an aligner" if self.model.kind is ModelKind.aligner else "the training of an alignment head"
             raise ValueError(
-                "trainer.early_stopping_metric=bleu needs translations, which an aligner does not make: give loss, or "
+                f"trainer.early_stopping_metric=bleu needs translations, which {maker} does not make: give loss, or "
                 "aer where the validation set has gold links"
             )
         if metric is EarlyStoppingMetric.aer and self.model.kind is ModelKind.translator:
-            raise ValueError("trainer.early_stopping_metric=aer needs model.kind=aligner: give bleu or loss")
+            raise ValueError(
+                "trainer.early_stopping_metric=aer needs model.kind=aligner or alignment_head: give bleu or loss"
+            )
         # Whether one's own models share a vocabulary is seen when they are read.
         own = self.tokenizer.model or self.tokenizer.src_model
         if self.model.tied_embeddings is TiedEmbeddings.all and not (self.tokenizer.joint or own):

@@ -36,7 +36,9 @@ _ALIGN = (
 )
 ALIGN_BY_ALIGNER = (
     Rule("reverse", lambda c: False, "an aligner has both directions; leave {key} out"),
-    Rule("posterior", lambda c: False, "an aligner's links always come from its posteriors; leave {key} out"),
+    Rule(
+        "posterior links_from", lambda c: False, "an aligner's links always come from its posteriors; leave {key} out"
+    ),
     needs("symmetrize", lambda c: c.direction is AlignmentDirection.both, "direction=both"),
 )
 ALIGN_BY_TRANSLATOR = (

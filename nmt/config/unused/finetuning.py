@@ -10,7 +10,8 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
     """For finetune_from=: raises ValueError where the command line sets a model or tokenizer other than `own`, the
     checkpoint's. Dropout may differ.
     """
-    if own.model.kind is not config.model.kind:
+    on_translator = (ModelKind.translator, ModelKind.alignment_head)
+    if own.model.kind is not config.model.kind and (own.model.kind, config.model.kind) != on_translator:
         raise ValueError(
             f"finetune_from={config.finetune_from} has model.kind={own.model.kind.value}, and this run has "
             f"model.kind={config.model.kind.value}"
@@ -21,7 +22,9 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
         if config.model.decoder.kind not in WITHOUT_SCORE:
             keys += [f"model.attention.{key}" for key in ("score", "normalizer", "extent", "heads", "choice")]
     for key in keys:
-        if key.split(".")[0] not in ("model", "tokenizer") or key.endswith("dropout"):
+        if key.split(".")[0] not in ("model", "tokenizer") or key.endswith("dropout") or key == "model.kind":
+            continue
+        if own.model.kind is ModelKind.translator and key.startswith("model.alignment_head."):
             continue
         saved, wanted = value_at(own, key), value_at(config, key)
         if wanted != saved:

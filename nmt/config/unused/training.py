@@ -21,10 +21,22 @@ TRAIN_RULES = (
         "decode.* model.encoder.* model.decoder.* model.attention.* model.tied_embeddings model.initialization "
         "model.transformer.* loss.* guided_alignment.* data.bleu_tokenizer trainer.valid_beam trainer.valid_sentences "
         "fused_kernels cuda_graphs",
-        lambda c: c.model.kind is ModelKind.translator,
+        lambda c: c.model.kind is not ModelKind.aligner,
         "model.kind=aligner has no encoder, decoder, attention or search; leave {key} out",
     ),
-    needs("model.aligner.* valid_alignment.*", lambda c: c.model.kind is ModelKind.aligner, "model.kind=aligner"),
+    Rule(
+        "decode.* model.encoder.* model.decoder.* model.attention.* model.tied_embeddings model.initialization "
+        "model.transformer.* loss.* data.bleu_tokenizer trainer.valid_beam trainer.valid_sentences cuda_graphs "
+        "guided_alignment.weight guided_alignment.decay",
+        lambda c: c.model.kind is not ModelKind.alignment_head,
+        "model.kind=alignment_head learns from links alone, and the translator of finetune_from= stays as it is; leave "
+        "{key} out",
+    ),
+    needs("model.aligner.*", lambda c: c.model.kind is ModelKind.aligner, "model.kind=aligner"),
+    needs(
+        "valid_alignment.*", lambda c: c.model.kind is not ModelKind.translator, "model.kind=aligner or alignment_head"
+    ),
+    needs("model.alignment_head.*", lambda c: c.model.kind is ModelKind.alignment_head, "model.kind=alignment_head"),
     needs("optim.momentum", lambda c: c.optim.name is OptimizerName.sgd, "optim.name=sgd"),
     needs("optim.rho", lambda c: c.optim.name is OptimizerName.adadelta, "optim.name=adadelta"),
     needs("optim.beta1 optim.beta2", lambda c: c.optim.name in _ADAM, "optim.name=adam or adamw"),

@@ -1,0 +1,158 @@
+"""An alignment head: links the words of given translations, on top of a translator whose weights stay as they are."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmt.data.symbols import PAD
+from nmt.layers.loss import Loss
+from nmt.model.seq2seq import Seq2Seq
+
+_MIN_ATTENTION = 1e-4  # of a weight whose logarithm is taken: less says no more
+
+
+@dataclass
+class AlignmentHeadOptions:
+    """The settings model.alignment_head.*: size, the width of queries and keys; dropout of what they are made of."""
+
+    size: int = 256
+    dropout: float = 0.1
+
+
+class Aligned(NamedTuple):
+    """Of given translations: attention (B, T, S), the translator's own; log_weights (B, T, S), the head's."""
+
+    attention: Tensor
+    log_weights: Tensor
+
+
+def following(states: Tensor, real: Tensor) -> Tensor:
+    """states (B, T, .), real (B, T) -> what stands one step later, zeros where no real step follows."""
+    later = functional.pad(states[:, 1:] * real[:, 1:].unsqueeze(2), (0, 0, 0, 1))
+    return later
+
+
+def alignment_log_weights(query: Tensor, keys: Tensor, null: Tensor, attention: Tensor, mask: Tensor) -> Tensor:
+    """query (B, T, A), keys (B, S, A), null (A,), attention (B, T, S), mask (B, S) -> log-weights (B, T, S).
+
+    e_tj = q_t . k_j / sqrt(A) + attention_tj, where the key of the last position is `null`.
+    """
+    last = mask.sum(1, keepdim=True) - 1 == torch.arange(mask.shape[1], device=mask.device)
+    keys = torch.where(last.unsqueeze(2), null.to(keys.dtype), keys)
+    energies = torch.bmm(query, keys.transpose(1, 2)).float() / query.shape[2] ** 0.5 + attention
+    return energies.masked_fill(~mask.unsqueeze(1), -torch.inf).log_softmax(-1)
+
+
+def alignment_cross_entropy(log_weights: Tensor, links: Tensor, real: Tensor, null: Tensor) -> Tensor:
+    """How far log_weights (B, T, S) are from given links, in nats, summed over the real target pieces.
+
+    links (L, 3): sentence, target piece, source piece, each once. real (B, T): target pieces that there are; null (B,):
+    the source position that stands for none. A piece with n links is to give each of them 1 / n, and one without is to
+    give all to null.  # Garg et al. (2019), eq. 8
+    """
+    row, tgt, src = links.unbind(1)
+    links_of = log_weights.new_zeros(real.shape).index_put_((row, tgt), log_weights.new_ones(()), accumulate=True)
+    unlinked = real & (links_of == 0)
+    none = log_weights.gather(2, null.view(-1, 1, 1).expand(-1, real.shape[1], 1)).squeeze(2)
+    return -(log_weights[row, tgt, src] / links_of[row, tgt]).sum() - none[unlinked].sum()
+
+
+class AlignmentHead(nn.Module):
+    """p(j | t): which source position a target piece y_t translates; it is given, and so is all that stands before it.
+
+        q_t  = tanh(W [f_t; f_t+1; E y_t] + w)     f_t: the decoder's features that predict y_t; f_t+1: have read y_t
+        k_j  = tanh(V [h_j; E x_j] + v)            h_j: the annotation of x_j; of the end of sentence k is learned: null
+        e_tj = q_t . k_j / sqrt(A) + u log a_tj + u' log a_t+1,j       a: the weights of the decoder's attention
+        p(j | t) = softmax_j e_tj
+
+    # After Zenkel et al. (2019), 4: an attention layer on a translator that stays, which sees the target word
+    """
+
+    def __init__(
+        self, features: int, tgt_embedding: int, memory: int, src_embedding: int, options: AlignmentHeadOptions
+    ):
+        super().__init__()
+        self.dropout = nn.Dropout(options.dropout)
+        self.query = nn.Linear(2 * features + tgt_embedding, options.size)
+        self.key = nn.Linear(memory + src_embedding, options.size)
+        self.null = nn.Parameter(torch.empty(options.size))
+        self.attention = nn.Parameter(torch.empty(2))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draws the weights anew."""
+        for layer in (self.query, self.key):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        nn.init.normal_(self.null, std=0.5)
+        nn.init.constant_(self.attention, 0.5)
+
+    def forward(
+        self, features: Tensor, tgt: Tensor, memory: Tensor, src: Tensor, attention: Tensor, mask: Tensor, real: Tensor
+    ) -> Tensor:
+        """features (B, T, R), tgt (B, T, E) of y_t, memory (B, S, M), src (B, S, E), attention (B, T, S), mask (B, S)
+        and real (B, T) -> log_weights (B, T, S), finite on real source positions."""
+        query = torch.cat((features, following(features, real), tgt), 2)
+        keys = torch.cat((memory, src), 2)
+        query, keys = torch.tanh(self.query(self.dropout(query))), torch.tanh(self.key(self.dropout(keys)))
+        both = torch.stack((attention, following(attention, real)), 3).float().clamp_min(_MIN_ATTENTION).log()
+        return alignment_log_weights(query, keys, self.null, both @ self.attention, mask)
+
+
+class TranslatorWithHead(nn.Module):
+    """A translator that stays as it is, without dropout and gradients, and an alignment head, which learns."""
+
+    can_be_captured = False  # in a CUDA graph
+
+    def __init__(self, translator: Seq2Seq, options: AlignmentHeadOptions):
+        super().__init__()
+        encoder, decoder = translator.encoder, translator.decoder
+        self.translator = translator.requires_grad_(False)
+        widths = decoder.features_size, decoder.embedding.embedding_dim, encoder.size, encoder.embedding.embedding_dim
+        self.head = AlignmentHead(*widths, options)
+
+    @property
+    def device(self):
+        return self.translator.device
+
+    def train(self, mode: bool = True) -> "TranslatorWithHead":
+        super().train(mode)
+        self.translator.eval()
+        return self
+
+    def align(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> Aligned:
+        """src (B, S), src_lengths (B,), tgt_in and tgt_out (B, T), as in Batch -> Aligned; in one pass over the target,
+        without a product with the vocabulary."""
+        translator = self.translator
+        with torch.no_grad():
+            encoded = translator.encoder(src, src_lengths)
+            source, state = translator.decoder.source(encoded), translator.decoder.init_state(encoded)
+            features, attention = translator.decoder.features(tgt_in, state, source)
+            embedded = translator.decoder.embedding(tgt_out), translator.encoder.embedding(src)
+        tgt, source_words = embedded
+        log_weights = self.head(features, tgt, encoded.memory, source_words, attention, encoded.mask, tgt_out != PAD)
+        return Aligned(attention, log_weights)
+
+    def loss(
+        self,
+        src: Tensor,
+        src_lengths: Tensor,
+        tgt_in: Tensor,
+        tgt_out: Tensor,
+        _smoothing: float = 0.0,
+        links: Tensor | None = None,
+        _guidance: float = 0.0,
+        token_positions: Tensor | None = None,
+    ) -> Loss:
+        """The cross-entropy with given links, summed over target pieces; see `alignment_cross_entropy`."""
+        assert links is not None, "an alignment head learns from links"
+        log_weights = self.align(src, src_lengths, tgt_in, tgt_out).log_weights
+        objective = alignment_cross_entropy(log_weights, links, tgt_out != PAD, src_lengths - 1)
+        tokens = len(token_positions) if token_positions is not None else int((tgt_out != PAD).sum())
+        return Loss(objective, objective.detach(), tokens)
+
+    def after_update(self, nll: float) -> None:
+        """Nothing but the weights changes in training."""
