@@ -6,6 +6,7 @@ from nmt.build.aligner import (
     load_aligner_for_finetuning,
     new_aligner,
 )
+from nmt.build.confidence import calibrate, calibration_of, describe_calibration, why_uncalibrated
 from nmt.build.data import (
     DEMO_SEED,
     TOKENIZER_SEED,
@@ -60,7 +61,10 @@ __all__ = [
     "build_tokenizer",
     "build_translator",
     "build_validator",
+    "calibrate",
+    "calibration_of",
     "decoding_of",
+    "describe_calibration",
     "encode",
     "languages",
     "load",
@@ -78,4 +82,5 @@ __all__ = [
     "start",
     "translator_of",
     "validation_settings",
+    "why_uncalibrated",
 ]

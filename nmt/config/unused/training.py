@@ -20,7 +20,7 @@ TRAIN_RULES = (
     Rule(
         "decode.* model.encoder.* model.decoder.* model.attention.* model.tied_embeddings model.initialization "
         "model.transformer.* loss.* guided_alignment.* data.bleu_tokenizer trainer.valid_beam trainer.valid_sentences "
-        "fused_kernels cuda_graphs",
+        "trainer.calibrate fused_kernels cuda_graphs",
         lambda c: c.model.kind is ModelKind.translator,
         "model.kind=aligner has no encoder, decoder, attention or search; leave {key} out",
     ),
