@@ -42,6 +42,9 @@ def _load(run: str, config: ServeConfig, device: Device) -> PairModel:
     decode = build.decoding_of(loaded, config.decode)
     src, tgt = build.languages(loaded.config.data)
     log.info(f"{src} to {tgt}: {loaded.folder}")
+    calibration = build.calibration_of(loaded)
+    if calibration is None:
+        log.info(build.why_uncalibrated(loaded))
     return PairModel(
         src,
         tgt,
@@ -50,6 +53,7 @@ def _load(run: str, config: ServeConfig, device: Device) -> PairModel:
         replace(decode, nbest=decode.beam),
         batch_size=decode.batch_size,
         autocast=device.autocast,
+        calibration=calibration,
     )
 
 

@@ -4,6 +4,7 @@ from nmt.training.budget import Budget, job_started  # isort: skip  (first: max_
 
 import contextlib
 import logging
+import time
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,7 @@ from nmt.checkpoint import Snapshot
 from nmt.checkpoint.run_folder import RunFolder, new_run_folder
 from nmt.cli import run_command
 from nmt.config.saved import check_same_run, from_dict, read_saved, resumed, to_dict, to_yaml
-from nmt.config.schema import ModelKind, TrainConfig
+from nmt.config.schema import CalibrateConfig, ModelKind, TrainConfig
 from nmt.config.unused import refuse_unused
 from nmt.corpus import Corpus
 from nmt.data.tokenizer import Tokenizer
@@ -85,6 +86,8 @@ def main(config: TrainConfig, overrides: list[str]) -> float | None:
             log.info(f"resume={launch.folder.path}: no checkpoint yet, starting from the beginning")
         _log_setup(trainer)
         trainer.train()
+        if distributed.is_main:
+            _calibrate(trainer, launch.config)
         log.info(f"run {launch.folder.path}")
     if trainer.stopped:
         raise SystemExit(0)
@@ -241,6 +244,22 @@ def _create_run_folder(launch: Launch, trainer: Trainer, stack: contextlib.ExitS
     else:
         launch.folder.create(text)
         start_log(launch.folder.log)
+
+
+def _calibrate(trainer: Trainer, config: TrainConfig) -> None:
+    """Calibrates the confidence of a run that came to its end; where that fails, the run is still whole."""
+    if not (trainer.progress.finished and config.trainer.calibrate and config.model.kind is ModelKind.translator):
+        return
+    run = str(trainer.run.path)
+    by_hand = f"python -m nmt.calibrate checkpoint={run}"
+    if trainer.budget.time_is_up(time.monotonic()):
+        log.info(f"confidence is not calibrated, as trainer.max_minutes are over; {by_hand} does it")
+        return
+    try:
+        pairs = list(build.read_corpus(config.data, "valid"))[: CalibrateConfig.sentences]
+        log.info(build.describe_calibration(build.calibrate(run, trainer.device.device, pairs)))
+    except (ValueError, OSError) as error:
+        log.warning(f"confidence is not calibrated: {error}; {by_hand} tries again")
 
 
 def _log_setup(trainer: Trainer) -> None:

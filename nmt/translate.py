@@ -1,21 +1,27 @@
 """The translate command: `python -m nmt.translate checkpoint=RUN < in.txt > out.txt` translates lines."""
 
 import contextlib
+import json
+import logging
 import sys
 from collections.abc import Iterator
-from itertools import repeat
+from itertools import islice, repeat
 from pathlib import Path
 from typing import BinaryIO
 
 from nmt import build
 from nmt.analysis.alignment import pharaoh
+from nmt.analysis.confidence import assess
 from nmt.analysis.evaluation import draw_translation, word_links
 from nmt.build import load
 from nmt.cli import run_command
 from nmt.config.schema import HeatmapUnits, TextFormat, TranslateConfig
 from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation, Translator
+from nmt.decoding.word_scores import word_log_probs
 from nmt.runtime.text_files import STREAM, decode_lines, name_of, open_input, open_output, read_lines
+
+log = logging.getLogger("nmt")
 
 
 def main(config: TranslateConfig, _overrides: list[str]) -> None:
@@ -30,7 +36,7 @@ def main(config: TranslateConfig, _overrides: list[str]) -> None:
         with device.autocast():
             _translate_html(config, translator, build.languages(loaded.config.data))
         return
-    translator.attention = bool(config.alignments or config.heatmaps)
+    translator.attention = bool(config.alignments or config.confidence or config.heatmaps)
     terminal = sys.stdin if config.source is None and sys.stdin is not None and sys.stdin.isatty() else None
     with contextlib.ExitStack() as stack:
         stack.enter_context(device.autocast())
@@ -46,6 +52,9 @@ def main(config: TranslateConfig, _overrides: list[str]) -> None:
         found = translator.translate(
             _prompted() if terminal else lines, prefixes=prefixes, window=1 if terminal else None, skip=done
         )
+        if config.confidence:
+            confidence = stack.enter_context(open_output(config.confidence, append=config.append))
+            found = _write_confidence(found, confidence, loaded, ahead=1 if terminal else translator.batch_size)
         for number, nbest in enumerate(found, done):
             out.write(_text(nbest, number, config.decode.nbest).encode("utf-8"))
             out.flush()  # so that a reader, or append=true after a kill, has every finished line
@@ -72,6 +81,24 @@ def _prefixes(config: TranslateConfig) -> Iterator[str]:
     return read_lines(config.prefixes) if config.prefixes else repeat(config.prefix or "")
 
 
+def _write_confidence(
+    found: Iterator[list[Translation]], file: BinaryIO, loaded: build.Loaded, *, ahead: int
+) -> Iterator[list[Translation]]:
+    """The same translations, once the confidence of each line's best is written; up to `ahead` are scored together."""
+    calibration = build.calibration_of(loaded)
+    if calibration is None:
+        log.warning(build.why_uncalibrated(loaded))
+    temperature = calibration.temperature if calibration else 1.0
+    while lines := list(islice(found, ahead)):
+        best = [nbest[0] for nbest in lines]
+        scores = word_log_probs(loaded.model, loaded.tokenizer, best, batch_size=ahead, temperature=temperature)
+        for nbest, log_probs in zip(lines, scores, strict=True):
+            line = json.dumps(assess(nbest[0], log_probs, calibration).to_dict())
+            file.write(f"{line}\n".encode())
+            file.flush()
+            yield nbest
+
+
 def _translate_html(config: TranslateConfig, translator: Translator, languages: build.Languages) -> None:
     """Translates a whole document."""
     try:
@@ -96,7 +123,9 @@ def _keep(config: TranslateConfig) -> int:
     if not (config.append and config.out):
         return 0
     outputs = [OutputFile(Path(config.out), numbered=config.decode.nbest > 1)]
-    return truncate_to_common(outputs + ([OutputFile(Path(config.alignments))] if config.alignments else []))
+    return truncate_to_common(
+        outputs + [OutputFile(Path(path)) for path in (config.alignments, config.confidence) if path]
+    )
 
 
 class Lines:

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "nmt"
-COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency", "average", "serve"}
+COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency", "average", "serve", "calibrate"}
 
 # A package may import from itself and from the packages named here.
 ALLOWED = {

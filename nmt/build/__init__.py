@@ -1,6 +1,7 @@
 """Builds objects from a configuration: the only package that imports both the configuration and everything else."""
 
 from nmt.build.aligner import LoadedAligner, load_aligner
+from nmt.build.confidence import calibrate, calibration_of, describe_calibration, why_uncalibrated
 from nmt.build.data import (
     DEMO_SEED,
     TOKENIZER_SEED,
@@ -58,7 +59,10 @@ __all__ = [
     "build_translator",
     "build_validator",
     "check_alignment_head",
+    "calibrate",
+    "calibration_of",
     "decoding_of",
+    "describe_calibration",
     "encode",
     "languages",
     "load",
@@ -77,4 +81,5 @@ __all__ = [
     "start",
     "translator_of",
     "validation_settings",
+    "why_uncalibrated",
 ]

@@ -1,9 +1,9 @@
 """Checkpoints on disk: a folder that is complete or absent; reading it executes no code."""
 
 from nmt.checkpoint.optimizer import pack_optimizer, unpack_optimizer
-from nmt.checkpoint.reading import check_fit, read, read_config, read_update, verify
+from nmt.checkpoint.reading import check_fit, read, read_calibration, read_config, read_update, verify
 from nmt.checkpoint.snapshot import FORMAT, Snapshot
-from nmt.checkpoint.writing import delete, hard_link, named, recover, resolve, write
+from nmt.checkpoint.writing import delete, hard_link, named, recover, resolve, write, write_calibration
 
 __all__ = [
     "FORMAT",
@@ -14,6 +14,7 @@ __all__ = [
     "named",
     "pack_optimizer",
     "read",
+    "read_calibration",
     "read_config",
     "read_update",
     "recover",
@@ -21,4 +22,5 @@ __all__ = [
     "unpack_optimizer",
     "verify",
     "write",
+    "write_calibration",
 ]

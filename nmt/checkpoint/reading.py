@@ -8,6 +8,7 @@ from typing import TypeVar
 from torch import Tensor
 
 from nmt.checkpoint.snapshot import (
+    CALIBRATION,
     CHECKSUMS,
     CONFIG,
     FORMAT,
@@ -61,6 +62,19 @@ def read_config(folder: Path) -> dict:
     def attempt(place: Path) -> dict:
         _check(place, _listed(place, without=(TRAINING,)), only=(CONFIG,))
         return _json(place / CONFIG)
+
+    return _read_stable(folder, attempt)
+
+
+def read_calibration(folder: Path) -> dict | None:
+    """The calibration of the checkpoint, checked; None where it has none. Raises ValueError."""
+
+    def attempt(place: Path) -> dict | None:
+        listed = _listed(place, without=(TRAINING,))
+        if CALIBRATION not in listed:
+            return None
+        _check(place, listed, only=(CALIBRATION,))
+        return _json(place / CALIBRATION)
 
     return _read_stable(folder, attempt)
 

@@ -15,6 +15,7 @@ STATE = "state.json"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer"
 CHECKSUMS = "checksums.json"
+CALIBRATION = "calibration.json"  # of its confidence; not in every checkpoint
 
 # Parsed JSON takes up to some 25 times its bytes: a hostile file costs at most about 100 MB. Ours are a few 100 kB.
 MAX_JSON_BYTES = 4 << 20

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nmt.checkpoint.snapshot import (
+    CALIBRATION,
     CHECKSUMS,
     CONFIG,
     FORMAT,
@@ -51,19 +52,14 @@ def write(folder: Path, snapshot: Snapshot, tokenizer: SavableTokenizer, previou
         with named(partial / TRAINING):
             save_tensors(partial / TRAINING, snapshot.training)
         for name, data in ((STATE, snapshot.state), (CONFIG, snapshot.config)):
-            text = json.dumps(data, ensure_ascii=False, indent=1)
-            assert len(text.encode()) <= MAX_JSON_BYTES, f"{name} is too large for a reader; keep arrays as tensors"
-            with named(partial / name):
-                (partial / name).write_text(text, encoding="utf-8")
+            _write_json(partial / name, data)
         with named(partial / TOKENIZER):
             (partial / TOKENIZER).mkdir()
             tokenizer.save(partial / TOKENIZER)
         sizes = files_in(partial)
         # Re-read from the page cache: 0.07 s per 100 MB, nearly all of it SHA-256 itself.
-        files = {name: {"bytes": size, "sha256": file_sha256(partial / name)} for name, size in sizes.items()}
-        with named(partial / CHECKSUMS):
-            text = json.dumps({"format": FORMAT, "files": files}, indent=1)
-            (partial / CHECKSUMS).write_text(text, encoding="utf-8")
+        files = {name: _entry(partial / name) for name in sizes}
+        _write_json(partial / CHECKSUMS, {"format": FORMAT, "files": files})
         for name in (*sizes, CHECKSUMS, TOKENIZER):
             with named(partial / name):
                 sync(partial / name)
@@ -79,13 +75,46 @@ def hard_link(source: Path, folder: Path, *, copy: bool = False) -> None:
     OSError; what stood at `folder` is then still there.
     """
     with _made_beside(folder) as partial:
-        (partial / TOKENIZER).mkdir()
-        for name in files_in(source):
+        _link_files(source, partial, list(files_in(source)), copy=copy)
+
+
+def write_calibration(folder: Path, calibration: dict) -> None:
+    """Gives the whole checkpoint `folder` a calibration, plain JSON data, in place of the one that it may have.
+
+    Every other name of the checkpoint stays without. Only for the holder of the run's lock. Raises OSError; what stood
+    at `folder` is then still there.
+    """
+    with _made_beside(folder) as partial:
+        _link_files(folder, partial, [name for name in files_in(folder) if name not in (CALIBRATION, CHECKSUMS)])
+        _write_json(partial / CALIBRATION, calibration)
+        contents = json.loads((folder / CHECKSUMS).read_text(encoding="utf-8"))
+        contents["files"][CALIBRATION] = _entry(partial / CALIBRATION)
+        _write_json(partial / CHECKSUMS, contents)
+        for name in (CALIBRATION, CHECKSUMS):
             with named(partial / name):
-                if copy or not _linked(source / name, partial / name):
-                    shutil.copyfile(source / name, partial / name)
-                    sync(partial / name)
-        sync(partial / TOKENIZER)
+                sync(partial / name)
+
+
+def _write_json(path: Path, data: dict) -> None:
+    text = json.dumps(data, ensure_ascii=False, indent=1)
+    assert len(text.encode()) <= MAX_JSON_BYTES, f"{path.name} is too large for a reader; keep arrays as tensors"
+    with named(path):
+        path.write_text(text, encoding="utf-8")
+
+
+def _entry(path: Path) -> dict:
+    """What the list of files says of one."""
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+
+
+def _link_files(source: Path, partial: Path, names: list[str], *, copy: bool = False) -> None:
+    (partial / TOKENIZER).mkdir()
+    for name in names:
+        with named(partial / name):
+            if copy or not _linked(source / name, partial / name):
+                shutil.copyfile(source / name, partial / name)
+                sync(partial / name)
+    sync(partial / TOKENIZER)
 
 
 def _linked(source: Path, name: Path) -> bool:

@@ -107,6 +107,7 @@ RESUMABLE_KEYS = (
     "trainer.max_epochs",
     "trainer.max_minutes",
     "trainer.patience",
+    "trainer.calibrate",
     "trainer.log_every",
     "trainer.validate_every",
     "trainer.save_every",

@@ -117,11 +117,13 @@ class Ensemble(nn.Module):
         features, weights = zip(*(each.features(src, src_lengths, tgt_in) for each in self._each()), strict=True)
         return Features(torch.cat(features, -1), average_weights(weights))
 
-    def log_probs(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> TokenLogProbs:
-        """As Seq2Seq.log_probs."""
+    def log_probs(
+        self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor, temperature: float = 1.0
+    ) -> TokenLogProbs:
+        """As Seq2Seq.log_probs; the logits of each model are divided by the temperature."""
         if self.average is EnsembleAverage.log_probabilities:
-            return self._log_linear(src, src_lengths, tgt_in, tgt_out)
-        found = [each.log_probs(src, src_lengths, tgt_in, tgt_out) for each in self._each()]
+            return self._log_linear(src, src_lengths, tgt_in, tgt_out, temperature)
+        found = [each.log_probs(src, src_lengths, tgt_in, tgt_out, temperature) for each in self._each()]
         if len(found) == 1:
             return found[0]
         log_probs = torch.stack([each.log_probs for each in found]).logsumexp(0) - math.log(len(found))
@@ -151,13 +153,15 @@ class Ensemble(nn.Module):
         for member in self._each():
             member.predict_by(prediction)
 
-    def _log_linear(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> TokenLogProbs:
+    def _log_linear(
+        self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor, temperature: float
+    ) -> TokenLogProbs:
         features, weights = zip(*(each.features(src, src_lengths, tgt_in) for each in self._each()), strict=True)
         is_token = tgt_out != PAD
         rows = zip(*(each[is_token].split(CHUNK) for each in features), strict=True)
         found = []
         for parts, ids in zip(rows, tgt_out[is_token].split(CHUNK), strict=True):
-            logits = [member.logits(part) for member, part in zip(self._each(), parts, strict=True)]
+            logits = [member.logits(part) / temperature for member, part in zip(self._each(), parts, strict=True)]
             found.append(average_logits(logits, self.average).log_softmax(-1).gather(1, ids.unsqueeze(1)).squeeze(1))
         gold = torch.cat(found)
         each = torch.zeros(tgt_out.shape, dtype=gold.dtype, device=gold.device)

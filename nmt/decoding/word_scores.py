@@ -11,8 +11,12 @@ from nmt.decoding.translator import Translation
 
 
 @torch.inference_mode()
-def word_log_probs(model, tokenizer, translations: Sequence[Translation], *, batch_size: int = 64) -> list[np.ndarray]:
+def word_log_probs(
+    model, tokenizer, translations: Sequence[Translation], *, batch_size: int = 64, temperature: float = 1.0
+) -> list[np.ndarray]:
     """For each translation float64 (Tw,), natural logarithm: a word's is the sum over its pieces.
+
+    temperature: divides the logits.
 
     The end of sentence is no word, so the words may sum to more than log_prob. `model` is in eval mode. The pieces are
     those of the translation, which search may have found and the tokenizer would not make of the text. For a pair of
@@ -36,7 +40,7 @@ def word_log_probs(model, tokenizer, translations: Sequence[Translation], *, bat
         (src_ids, lengths), (tgt_in, _), (tgt_out, _) = (
             [each.to(model.device) for each in pad(side)] for side in sides
         )
-        scores = model.log_probs(src_ids, lengths, tgt_in, tgt_out).log_probs.double().cpu().numpy()
+        scores = model.log_probs(src_ids, lengths, tgt_in, tgt_out, temperature).log_probs.double().cpu().numpy()
         for row, of_pieces in zip(rows, scores, strict=True):
             word_of = np.array(translations[row].tgt_word_of)
             is_word = word_of >= 0

@@ -74,12 +74,14 @@ class HardSeq2Seq(Seq2Seq):
         all_steps = Step(features.flatten(0, 1), state, weights.flatten(0, 1))
         return self.predict(self.decoder, self.output, all_steps, source).unflatten(0, tgt_in.shape), weights
 
-    def log_probs(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> TokenLogProbs:
+    def log_probs(
+        self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor, temperature: float = 1.0
+    ) -> TokenLogProbs:
         """Where gradients are asked for, logits are made twice rather than kept."""
         positions, targets, weights = self._teacher_force(src, src_lengths, tgt_in, tgt_out)
         positions = self._predicting(positions)
         again = partial(checkpoint, _mixture, use_reentrant=False) if torch.is_grad_enabled() else _mixture
-        found = [again(self.output, positions, words) for words in _chunks(positions.weights)]
+        found = [again(self.output, positions, words, temperature) for words in _chunks(positions.weights)]
         gold = torch.cat(found).gather(1, targets.unsqueeze(1)).squeeze(1)
         each = torch.zeros(tgt_out.shape, dtype=gold.dtype, device=gold.device)
         return TokenLogProbs(each.masked_scatter(tgt_out != PAD, gold), weights)
@@ -192,9 +194,9 @@ class _Forced(NamedTuple):
 _LEGAL = f"legal are {', '.join(each.value for each in HardPrediction)}"
 
 
-def _mixture(output: nn.Module, positions: Positions, words: slice) -> Tensor:
+def _mixture(output: nn.Module, positions: Positions, words: slice, temperature: float = 1.0) -> Tensor:
     """Of some of the words: log_probs (n, V)."""
-    logits = output(positions.features(words).flatten(0, 1))
+    logits = output(positions.features(words).flatten(0, 1)) / temperature
     log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
     return mixture_log_probs(log_probs.unflatten(0, (-1, positions.weights.shape[1])), positions.weights[words])
 

@@ -135,13 +135,18 @@ class Seq2Seq(nn.Module):
         features, weights = self.features(src, src_lengths, tgt_in)
         return self.logits(features), weights
 
-    def log_probs(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> TokenLogProbs:
-        """Log-probabilities of the real tokens of tgt_out (B, T), at least float32; a (B, T, V) tensor never exists."""
+    def log_probs(
+        self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor, temperature: float = 1.0
+    ) -> TokenLogProbs:
+        """Log-probabilities of the real tokens of tgt_out (B, T), at least float32; a (B, T, V) tensor never exists.
+
+        temperature: divides the logits.
+        """
         features, weights = self.features(src, src_lengths, tgt_in)
         is_token = tgt_out != PAD
         found = []
         for rows, ids in zip(features[is_token].split(CHUNK), tgt_out[is_token].split(CHUNK), strict=True):
-            logits = self.logits(rows)
+            logits = self.logits(rows) / temperature
             log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
             found.append(log_probs.gather(1, ids.unsqueeze(1)).squeeze(1))
         gold = torch.cat(found)

@@ -11,7 +11,7 @@ from nmt.server.errors import Refusal
 
 Body = TypeVar("Body", bound=BaseModel)
 
-API_VERSION = "1.0.0"  # of paths and fields; a change that breaks a client makes it 2
+API_VERSION = "1.1.0"  # of paths and fields; a change that breaks a client makes it 2
 
 
 class Error(BaseModel):
@@ -31,6 +31,7 @@ class TranslateRequest(BaseModel):
         0, description="The most further translations; there may be fewer"
     )
     attention: bool = Field(False, description="Add words, links, attention and log-probabilities (format text only)")
+    confidence: bool = Field(False, description="Add how sure each sentence and word is (format text only)")
     api_key: str | None = Field(None, description="Ignored: this server has no keys")
 
 
@@ -54,6 +55,26 @@ class Sentence(BaseModel):
     logProb: float | None
 
 
+class Confidence(BaseModel):
+    """How sure a translation is, and which words have no counterpart.
+
+    words is the probability that each target word is right, sentence the expected share of right words: null where
+    there are no words, and for a very long sentence. omitted counts, from 0, the source words that nothing attended to;
+    unsupported the target words that the source has nothing for; both are null where there is no attention. Words are
+    divided by spaces. calibrated is false where the run has no calibration: words are then the model's probabilities.
+    """
+
+    source: str
+    translation: str
+    sourceWords: list[str]
+    targetWords: list[str]
+    sentence: float | None
+    words: list[float | None]
+    omitted: list[int] | None
+    unsupported: list[int] | None
+    calibrated: bool
+
+
 class DetectedLanguage(BaseModel):
     """The language of a text. confidence is 0, as nothing is detected: there is one source language."""
 
@@ -63,12 +84,13 @@ class DetectedLanguage(BaseModel):
 
 class TranslateAnswer(BaseModel):
     """A text, or a list of them where q is a list; the other fields are there where they were asked for, in the same
-    form. attention: the sentences of each text, in order; what stands between them is not repeated."""
+    form. attention, confidence: the sentences of each text, in order; what stands between them is not repeated."""
 
     translatedText: str | list[str]
     alternatives: list[str] | list[list[str]] | None = None
     detectedLanguage: DetectedLanguage | list[DetectedLanguage] | None = None
     attention: list[Sentence] | list[list[Sentence]] | None = None
+    confidence: list[Confidence] | list[list[Confidence]] | None = None
 
 
 class AlignRequest(BaseModel):

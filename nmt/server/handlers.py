@@ -49,7 +49,8 @@ class Handlers:
             return await self._translate_html(request, model, texts, body)
         split = [translation.split(text, model.src, model.tgt) for text in texts]
         lines = [translation.sentences(text) for text in split]
-        work = model.explain if body.attention else model.translate
+        explain = model.explain_with_confidence if body.confidence else model.explain
+        work = explain if body.attention or body.confidence else model.translate
         found = await self._work(request, work, [line for each in lines for line in each])
         answers = []
         for text, own, results in zip(split, lines, translation.shared_out(found, lines), strict=True):
@@ -58,6 +59,9 @@ class Handlers:
             answer = _rendered(render, nbest, body.alternatives)
             if body.attention:
                 answer["attention"] = [translation.describe(*each) for each in zip(own, results, strict=True)]
+            if body.confidence:
+                pairs = zip(own, results, strict=True)
+                answer["confidence"] = [translation.describe_confidence(*each) for each in pairs]
             answers.append(answer)
         return answers
 
@@ -69,8 +73,9 @@ class Handlers:
             raise Refusal(
                 400, "html format is not supported: its tags follow attention, which this model does not have"
             )
-        if body.attention:
-            raise Refusal(400, "Invalid request: attention parameter: it is for text, and format is html")
+        for name in ("attention", "confidence"):
+            if getattr(body, name):
+                raise Refusal(400, f"Invalid request: {name} parameter: it is for text, and format is html")
         try:
             # Beside the loop that answers the others, as some documents take seconds.
             documents = [await asyncio.to_thread(HtmlDocument, text, model.src) for text in texts]

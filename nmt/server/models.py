@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nmt.analysis.confidence import Calibration, SentenceConfidence, assess
 from nmt.corpus import Pair
 from nmt.decoding.forced import force_decode
 from nmt.decoding.search import Searchable, SearchOptions
@@ -33,16 +34,19 @@ class PreparedModel:
 
 
 class Explained(NamedTuple):
-    """The n best translations of a line, with attention; of each the log-probability of its words (Tw,)."""
+    """The n best translations of a line, with attention; of each the log-probability of its words (Tw,); where it was
+    asked for, the confidence of the best."""
 
     nbest: list[Translation]
     log_probs: list[np.ndarray]
+    confidence: SentenceConfidence | None = None
 
 
 class PairModel:
     """Translates and aligns lines from `src` to `tgt`; its methods are the work of batches, in the model's thread.
 
     search.nbest is the most translations that are to be had of a line. autocast: the context of every computation.
+    calibration: of the confidence, None where the model has none.
     """
 
     def __init__(
@@ -55,11 +59,13 @@ class PairModel:
         *,
         batch_size: int,
         autocast: Callable[[], AbstractContextManager],
+        calibration: Calibration | None = None,
     ):
         self.src, self.tgt = src, tgt
         self.nbest, self.batch_size = search.nbest, batch_size
         self.has_attention: bool = model.has_attention
         self._model, self._tokenizer, self._autocast = model, tokenizer, autocast
+        self._calibration = calibration
         prepared = PreparedModel(model)
         self._plain = Translator(prepared, tokenizer, search, attention=False, batch_size=batch_size)
         self._attending = Translator(prepared, tokenizer, search, attention=True, batch_size=batch_size)
@@ -80,6 +86,19 @@ class PairModel:
         scores = iter(self._word_log_probs([each for nbest in found for each in nbest]))
         return [Explained(nbest, [next(scores) for _ in nbest]) for nbest in found]
 
+    def explain_with_confidence(self, lines: list[str]) -> list[Explained]:
+        """The same with the confidence of the best translation."""
+        found = self.explain(lines)
+        best = [each.nbest[0] for each in found]
+        temperature = self._calibration.temperature if self._calibration else 1.0
+        scores = (
+            self._word_log_probs(best, temperature) if temperature != 1.0 else [each.log_probs[0] for each in found]
+        )
+        return [
+            each._replace(confidence=assess(one, log_probs, self._calibration))
+            for each, one, log_probs in zip(found, best, scores, strict=True)
+        ]
+
     def align(self, pairs: list[Pair]) -> list[Explained]:
         """Each pair as if the model had translated it so."""
         with self._autocast():
@@ -87,6 +106,7 @@ class PairModel:
         scores = self._word_log_probs(forced)
         return [Explained([each], [score]) for each, score in zip(forced, scores, strict=True)]
 
-    def _word_log_probs(self, translations: Sequence[Translation]) -> list[np.ndarray]:
+    def _word_log_probs(self, translations: Sequence[Translation], temperature: float = 1.0) -> list[np.ndarray]:
+        options = {"batch_size": self.batch_size, "temperature": temperature}
         with self._autocast():
-            return word_log_probs(self._model, self._tokenizer, translations, batch_size=self.batch_size)
+            return word_log_probs(self._model, self._tokenizer, translations, **options)

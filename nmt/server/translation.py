@@ -90,6 +90,19 @@ def describe(source: str, explained: Explained, rank: int = 0) -> dict[str, Any]
     }
 
 
+def describe_confidence(source: str, explained: Explained) -> dict[str, Any]:
+    """A `Confidence` of the contract, of the best translation."""
+    best = explained.nbest[0]
+    assert explained.confidence
+    return {
+        "source": source,
+        "translation": best.text,
+        "sourceWords": best.src_words,
+        "targetWords": best.tgt_words,
+        **explained.confidence.to_dict(),
+    }
+
+
 def _rounded(weights: np.ndarray) -> list:
     return np.round(weights.astype(np.float64), 4).tolist()
 

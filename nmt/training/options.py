@@ -36,7 +36,8 @@ class TrainerOptions:
     max_updates, max_epochs, max_minutes: the budget, which ends by the first that is spent; grad_accumulation: batches
     an update, whatever the number of ranks; keep_checkpoints: of those that save_every and save_minutes ask for (0:
     all); patience: validations without a better one before the run ends (0: never); max_skipped_updates: updates in a
-    row with a number that is not finite before it fails; valid_sentences: of the validation set, translated.
+    row with a number that is not finite before it fails; valid_sentences: of the validation set, translated; calibrate:
+    fit the confidence of translations on the validation set when the run ends.
     """
 
     max_updates: int | None = None
@@ -54,6 +55,7 @@ class TrainerOptions:
     valid_beam: int = 5
     valid_sentences: int | None = None
     tensorboard: bool = True
+    calibrate: bool = True
 
     def __post_init__(self):
         at_least(1, trainer__grad_accumulation=self.grad_accumulation, trainer__max_updates=self.max_updates)

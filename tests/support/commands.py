@@ -27,6 +27,7 @@ SCHEMAS = {
     "saliency": schema.SaliencyConfig,
     "serve": schema.ServeConfig,
     "average": schema.AverageConfig,
+    "calibrate": schema.CalibrateConfig,
 }
 
 # Of a model that trains in a second on a few lines.

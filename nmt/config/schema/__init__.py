@@ -7,6 +7,7 @@ from nmt.config.schema.commands import (
     COMPARISON_FILES,
     EVALUATION_OUTPUTS,
     AverageConfig,
+    CalibrateConfig,
     CompareConfig,
     EvaluateConfig,
     HeatmapUnits,
@@ -35,6 +36,7 @@ __all__ = [
     "AlignmentDirection",
     "AttentionConfig",
     "AverageConfig",
+    "CalibrateConfig",
     "CompareConfig",
     "DataConfig",
     "DataKind",
@@ -70,6 +72,7 @@ _COMMANDS = {
     "saliency": SaliencyConfig,
     "serve": ServeConfig,
     "average": AverageConfig,
+    "calibrate": CalibrateConfig,
 }
 for _name, _schema in _COMMANDS.items():
     ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)

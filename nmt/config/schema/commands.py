@@ -1,4 +1,4 @@
-"""Options of the commands that open a run: evaluate, translate, align, saliency, compare, serve."""
+"""Options of the commands that open a run: evaluate, translate, calibrate, compare, serve and average."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -123,6 +123,7 @@ class TranslateConfig:
     prefix: str | None = None
     prefixes: str | None = path_key(Use.input)
     alignments: str | None = path_key(Use.output, dash=True)
+    confidence: str | None = path_key(Use.output, dash=True)
     heatmaps: str | None = path_key(Use.folder, contents=("*.png",))
     heatmap_units: HeatmapUnits | None = None
     device: DeviceName = DeviceName.auto
@@ -135,13 +136,13 @@ class TranslateConfig:
         _one_of_prefix_and_prefixes(self)
         if self.append and not self.out:
             raise ValueError("append=true continues the file that out= names: give out=FILE as well")
-        if self.append and STREAM in (self.out, self.alignments):
+        if self.append and STREAM in (self.out, self.alignments, self.confidence):
             raise ValueError("append=true continues files, and - is standard output: name a file")
         if self.format is TextFormat.html:
             self._check_html()
 
     def _check_html(self):
-        for name in ("append", "alignments", "heatmaps"):
+        for name in ("append", "alignments", "confidence", "heatmaps"):
             if getattr(self, name):
                 raise ValueError(
                     f"{name}= is about lines, and format=html translates a document: leave one of them out"
@@ -168,6 +169,22 @@ class AverageConfig:
         for key in ("checkpoint", "out"):
             if not getattr(self, key):
                 raise ValueError(f"{key}= is not set: python -m nmt.average checkpoint=RUN out=FOLDER")
+
+
+@dataclass
+class CalibrateConfig:
+    """What `python -m nmt.calibrate` takes."""
+
+    checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
+    valid: str | None = path_key(Use.prefix)
+    sentences: int = 2000
+    cache: str = path_key(Use.folder, "data/cache", contents=CACHE_FILES, read_only=True)
+    device: DeviceName = DeviceName.auto
+    precision: Precision = Precision.fp32
+    threads: int | None = None
+
+    def __post_init__(self):
+        positive_int(threads=self.threads, sentences=self.sentences)
 
 
 @dataclass

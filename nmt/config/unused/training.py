@@ -20,13 +20,14 @@ TRAIN_RULES = (
     Rule(
         "decode.* model.encoder.* model.decoder.* model.attention.* model.tied_embeddings model.initialization "
         "model.transformer.* loss.* guided_alignment.* data.bleu_tokenizer trainer.valid_beam trainer.valid_sentences "
-        "fused_kernels cuda_graphs",
+        "trainer.calibrate fused_kernels cuda_graphs",
         lambda c: c.model.kind is not ModelKind.aligner,
         "model.kind=aligner has no encoder, decoder, attention or search; leave {key} out",
     ),
     Rule(
         "decode.* model.encoder.* model.decoder.* model.attention.* model.tied_embeddings model.initialization "
-        "model.transformer.* loss.* data.bleu_tokenizer trainer.valid_beam trainer.valid_sentences cuda_graphs "
+        "model.transformer.* loss.* data.bleu_tokenizer trainer.valid_beam trainer.valid_sentences trainer.calibrate "
+        "cuda_graphs "
         "guided_alignment.weight guided_alignment.decay",
         lambda c: c.model.kind is not ModelKind.alignment_head,
         "model.kind=alignment_head learns from links alone, and the translator of finetune_from= stays as it is; leave "
