@@ -1,5 +1,5 @@
-"""How well an aligner's pair scores tell bad pairs from good ones: bad pairs are planted in a corpus, and the areas under
-the ROC curves printed.
+"""How well an aligner's pair scores tell bad pairs from good ones: it plants bad pairs in a corpus and prints the areas
+under the ROC curves.
 
     python scripts/measure_pair_scores.py RUN [--prefix data/cache/demo/test] [--src en] [--tgt fr]
 

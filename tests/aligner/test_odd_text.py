@@ -1,4 +1,4 @@
-"""An aligner that is trained on odd text, and aligns odd text: one line out for one pair in, and every score a number."""
+"""An aligner that learns and aligns odd text: one line out for one pair in, and every score a number."""
 
 import math
 
