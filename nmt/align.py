@@ -180,6 +180,9 @@ def _load_translators(config: AlignConfig, device: torch.device) -> list[Loaded]
     if config.reverse:
         found.append(load(config.reverse, device))
         found[1].require_attention(f"reverse={config.reverse}")
+    for loaded in found:
+        loaded.model.show_attention(config.attention_layer, config.attention_head)
+    if config.reverse:
         ways = [build.languages(loaded.config.data) for loaded in found]
         if ways[0] == ways[1] and ways[0].src != ways[0].tgt:
             raise ValueError(
