@@ -8,6 +8,10 @@ import pytest
 import torch
 
 import nmt
+from nmt import build
+from nmt.analysis.alignment import read_gold
+from nmt.corpus import read_pair
+from scripts import attention_layers
 from tests.support.commands import call, write_lines
 
 pytestmark = pytest.mark.slow  # whole commands, each a second or so
@@ -160,6 +164,28 @@ def test_an_attention_that_is_not_there_or_not_shown_is_refused(trained, verb, w
     ended = call(trained, verb, "checkpoint=RUN", "device=cpu", *words)
     assert ended.code != 0
     assert said in ended.err
+
+
+def test_the_table_of_layers_has_the_error_rates_of_the_align_command(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    pairs = list(read_pair("test.de", "test.en"))
+    loaded = build.load("RUN", torch.device("cpu"))
+    rates = attention_layers.error_rates(loaded, pairs, read_gold(trained / "test.links", pairs, "test"))
+    assert [len(row) for row in rates] == [5, 5]
+    words = ["checkpoint=RUN", "src=test.de", "tgt=test.en", "gold=test.links", "device=cpu"]
+    for layer, head in ((1, None), (2, 4)):
+        chosen = [f"attention_layer={layer}"] + ([f"attention_head={head}"] if head else [])
+        ended = call(trained, "align", *words, *chosen)
+        assert f"alignment error rate {rates[layer - 1][head or 0]:.1f} %" in ended.out
+
+
+def test_the_lowest_error_rate_of_the_table_is_bold():
+    assert attention_layers.table([[30.0, 20.0, 25.0], [12.34, 18.0, 15.0]]).splitlines() == [
+        "| layer | mean of heads | head 1 | head 2 |",
+        "|---|---|---|---|",
+        "| 1 | 30.0 | 20.0 | 25.0 |",
+        "| 2 | **12.3** | 18.0 | 15.0 |",
+    ]
 
 
 def test_a_penalty_of_coverage_reads_the_attention_that_is_shown(trained):
