@@ -199,6 +199,8 @@ def _load_translators(config: AlignConfig, device: torch.device) -> list[Loaded]
                 f"links_from=head: {place} has no alignment head; train one with +experiment=alignment_head "
                 f"finetune_from={place}, or leave links_from= out"
             )
+    for loaded in found:
+        loaded.model.show_attention(config.attention_layer, config.attention_head)
     if config.reverse:
         ways = [build.languages(loaded.config.data) for loaded in found]
         if ways[0] == ways[1] and ways[0].src != ways[0].tgt:

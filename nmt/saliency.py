@@ -46,6 +46,7 @@ def main(config: SaliencyConfig, _overrides: list[str]) -> None:
     if config.gold:
         gold = read_gold(Path(config.gold), pairs, config.src or "", target_first=config.gold_reversed)
     loaded = build.load(config.checkpoint, device.device)
+    loaded.model.show_attention(config.attention_layer, config.attention_head)
     linked: dict[str, list[list[Link]]] = {}
     empty: list[int] = []  # the numbers of the lines with a source and no translation, from 1
 

@@ -16,6 +16,7 @@ from nmt.analysis.evaluation import draw_translation, word_links
 from nmt.build import load
 from nmt.cli import run_command
 from nmt.config.schema import HeatmapUnits, TextFormat, TranslateConfig
+from nmt.config.unused import TRANSLATE_WITHOUT_PENALTY, refuse_unused
 from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation, Translator
 from nmt.decoding.word_scores import word_log_probs
@@ -24,13 +25,16 @@ from nmt.runtime.text_files import STREAM, decode_lines, name_of, open_input, op
 log = logging.getLogger("nmt")
 
 
-def main(config: TranslateConfig, _overrides: list[str]) -> None:
+def main(config: TranslateConfig, overrides: list[str]) -> None:
     device = build.start(config)
     loaded = load(config.checkpoint, device.device, config.ensemble)
+    loaded.model.show_attention(config.attention_layer, config.attention_head)
     for key, wanted in (("alignments", config.alignments), ("heatmaps", config.heatmaps)):
         if wanted:
             loaded.require_attention(f"{key}={wanted}")
     translator = build.translator_of(loaded, config.decode)
+    if not translator.search.coverage_penalty:  # which reads the attention that is shown
+        refuse_unused(config, overrides, TRANSLATE_WITHOUT_PENALTY)
     if config.format is TextFormat.html:
         loaded.require_attention("format=html")
         with device.autocast():

@@ -1,16 +1,15 @@
 """The saliency command, on a model that was trained for a moment."""
 
-import importlib
 import json
 import os
 import random
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nmt import saliency
+from scripts import draw_pair
 from tests.support import commands
 from tests.support.commands import write_lines
 
@@ -238,21 +237,32 @@ def test_translations_that_are_empty_are_said_in_words(call, tmp_path, trained):
 
 
 def test_the_picture_of_two_models_has_a_panel_for_each_matrix(trained, tmp_path, monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))
-    draw_jacobian = importlib.import_module("draw_jacobian")
     monkeypatch.chdir(trained)
     drawn = []
-    monkeypatch.setattr(draw_jacobian, "draw_panels", lambda panels, *given, **more: drawn.append((panels, given)))
-    draw_jacobian.draw(["RUN", "PLAIN"], "ki lu me", "KI LU", tmp_path / "picture.png")
-    ((panels, labels),) = drawn
-    assert [panel.caption.split("\n")[0] for panel in panels] == [
-        "bahdanau: attention",
-        "bahdanau: Jacobian",
-        "rnnencdec: Jacobian",
+    monkeypatch.setattr(draw_pair, "draw_panels", lambda panels, *given, **more: drawn.append((panels, given)))
+    draw_pair.draw(["RUN", "PLAIN"], "ki lu me", "KI LU", tmp_path / "picture.png", jacobian=True)
+    draw_pair.draw(["RUN", "PLAIN"], "ki lu me", "KI LU", tmp_path / "picture.png")
+    captions = [[panel.caption.split("\n")[0] for panel in panels] for panels, _ in drawn]
+    assert captions == [
+        ["bahdanau: attention", "bahdanau: Jacobian", "rnnencdec: Jacobian"],
+        ["bahdanau", "rnnencdec: Jacobian"],
     ]
-    assert labels[:2] == (["ki", "lu", "me"], ["KI", "LU"])
-    for panel in panels:
-        assert panel.eos is not None
-        np.testing.assert_allclose(panel.weights.sum(1) + panel.eos, 1, rtol=1e-5)
-    with pytest.raises(ValueError, match="an empty sentence has no words"):
-        draw_jacobian.draw(["RUN"], "ki", " ", tmp_path / "picture.png")
+    for panels, labels in drawn:
+        assert labels[:2] == (["ki", "lu", "me"], ["KI", "LU"])
+        for panel in panels:
+            assert panel.eos is not None
+            np.testing.assert_allclose(panel.weights.sum(1) + panel.eos, 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("run", "tgt", "said"),
+    [
+        ("RUN", " ", "an empty sentence has no words"),
+        ("RUN:1", "KI", "attention_layer=1 has no effect"),
+        ("RUN:last", "KI", "last is no number of a layer or a head"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(trained, tmp_path, monkeypatch, run, tgt, said):
+    monkeypatch.chdir(trained)
+    with pytest.raises(ValueError, match=said):
+        draw_pair.draw([run], "ki", tgt, tmp_path / "picture.png")

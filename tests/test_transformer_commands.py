@@ -8,7 +8,10 @@ import pytest
 import torch
 
 import nmt
-from nmt.model.decoder import TransformerDecoder
+from nmt import build
+from nmt.analysis.alignment import read_gold
+from nmt.corpus import read_pair
+from scripts import attention_layers
 from tests.support.commands import call, write_lines
 
 pytestmark = pytest.mark.slow  # whole commands, each a second or so
@@ -114,11 +117,86 @@ def test_either_side_can_be_recurrent(trained, words):
     assert ended.code == 0, ended.err
 
 
+def test_every_command_shows_the_layer_and_the_head_that_are_asked_for(trained):
+    """The matrices of forced decoding, of a test set and of explained pairs are those of one attention."""
+    pairs = ["src=test.de", "tgt=test.en", "heatmaps=0", "device=cpu"]
+    shown = {}
+    for layer, head in ((1, 1), (1, 2), (2, 2)):
+        words = ["checkpoint=RUN", f"attention_layer={layer}", f"attention_head={head}"]
+        for verb, more, out in (
+            ("align", ["soft_alignment=FORCED/attention.npz", *pairs[:2], "device=cpu"], "FORCED"),
+            ("saliency", ["out=EXPLAINED", *pairs], "EXPLAINED"),
+        ):
+            (trained / out).mkdir(exist_ok=True)
+            ended = call(trained, verb, *words, *more)
+            assert ended.code == 0, ended.err
+            with np.load(trained / out / "attention.npz") as soft:
+                shown[layer, head, verb] = soft["0"]
+        np.testing.assert_allclose(shown[layer, head, "align"], shown[layer, head, "saliency"], atol=1e-6)
+    assert not np.allclose(shown[1, 1, "align"], shown[1, 2, "align"])
+    assert not np.allclose(shown[1, 2, "align"], shown[2, 2, "align"])
+
+
+def test_another_head_changes_the_links_and_not_the_translations(trained):
+    found = []
+    for head in (1, 2):
+        words = ["checkpoint=RUN", f"attention_head={head}", "metrics=[bleu]", f"out=HEAD{head}", "device=cpu"]
+        ended = call(trained, "evaluate", *words)
+        assert ended.code == 0, ended.err
+        ended = call(trained, "translate", *words[:2], "device=cpu", "in=test.de", "alignments=links")
+        assert ended.code == 0, ended.err
+        assert (trained / "links").read_text() == (trained / f"HEAD{head}" / "alignments.txt").read_text()
+        found.append((ended.out, (trained / f"HEAD{head}" / "attention.npz").read_bytes()))
+    assert found[0][0] == found[1][0]
+    assert found[0][1] != found[1][1]
+
+
+@pytest.mark.parametrize(
+    ("verb", "words", "said"),
+    [
+        ("evaluate", ["attention_layer=3"], "attention_layer=3: this model has 2 layers; give 1 to 2"),
+        ("align", ["src=test.de", "tgt=test.en", "attention_head=9"], "attention_head=9: this model has 4 heads"),
+        ("translate", ["in=test.de", "attention_head=0"], "attention_head=0 is impossible"),
+        ("translate", ["in=test.de", "attention_head=1"], "attention_head=1 has no effect: it needs alignments=FILE"),
+    ],
+)
+def test_an_attention_that_is_not_there_or_not_shown_is_refused(trained, verb, words, said):
+    ended = call(trained, verb, "checkpoint=RUN", "device=cpu", *words)
+    assert ended.code != 0
+    assert said in ended.err
+
+
+def test_the_table_of_layers_has_the_error_rates_of_the_align_command(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    pairs = list(read_pair("test.de", "test.en"))
+    loaded = build.load("RUN", torch.device("cpu"))
+    rates = attention_layers.error_rates(loaded, pairs, read_gold(trained / "test.links", pairs, "test"))
+    assert [len(row) for row in rates] == [5, 5]
+    words = ["checkpoint=RUN", "src=test.de", "tgt=test.en", "gold=test.links", "device=cpu"]
+    for layer, head in ((1, None), (2, 4)):
+        chosen = [f"attention_layer={layer}"] + ([f"attention_head={head}"] if head else [])
+        ended = call(trained, "align", *words, *chosen)
+        assert f"alignment error rate {rates[layer - 1][head or 0]:.1f} %" in ended.out
+
+
+def test_the_lowest_error_rate_of_the_table_is_bold():
+    assert attention_layers.table([[30.0, 20.0, 25.0], [12.34, 18.0, 15.0]]).splitlines() == [
+        "| layer | mean of heads | head 1 | head 2 |",
+        "|---|---|---|---|",
+        "| 1 | 30.0 | 20.0 | 25.0 |",
+        "| 2 | **12.3** | 18.0 | 15.0 |",
+    ]
+
+
+def test_a_penalty_of_coverage_reads_the_attention_that_is_shown(trained):
+    words = ["checkpoint=RUN", "device=cpu", "in=test.de", "attention_head=1", "decode.coverage_penalty=0.1"]
+    assert call(trained, "translate", *words).code == 0
+
+
 def test_from_python_the_head_that_is_shown_may_change(trained):
     opened = nmt.load(str(trained / "RUN"), device="cpu")
     (first,) = opened.translate(["ba do me"])
-    assert isinstance(opened.model.decoder, TransformerDecoder)
-    opened.model.decoder.options.attention_head = 1
+    opened.model.show_attention(head=1)
     (other,) = opened.translate(["ba do me"])
     assert other.text == first.text
     assert not np.allclose(other.weights, first.weights)

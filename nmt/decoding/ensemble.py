@@ -153,6 +153,11 @@ class Ensemble(nn.Module):
         for member in self._each():
             member.predict_by(prediction)
 
+    def show_attention(self, layer: int | None = None, head: int | None = None) -> None:
+        """As Seq2Seq.show_attention, of every model."""
+        for member in self._each():
+            member.show_attention(layer, head)
+
     def _log_linear(
         self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor, temperature: float
     ) -> TokenLogProbs:

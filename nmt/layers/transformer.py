@@ -5,7 +5,7 @@ x (B, T, E) runs through all layers: every part adds to it what it makes of its 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -57,6 +57,18 @@ class TransformerOptions:
                 f"model.transformer.attention_layer={self.attention_layer}: the decoder has {layers} layers "
                 f"(model.decoder.layers); give 1 to {layers}"
             )
+
+    def showing(self, layer: int | None, head: int | None, layers: int) -> "TransformerOptions":
+        """The same of a decoder of so many layers with the attention of another layer or head shown, from 1; None: as
+        it is. Raises ValueError where there is no such layer or head."""
+        for name, number, most in (("layer", layer, layers), ("head", head, self.heads)):
+            if number is not None and not 1 <= number <= most:
+                raise ValueError(f"attention_{name}={number}: this model has {most} {name}s; give 1 to {most}")
+        return replace(
+            self,
+            attention_layer=self.attention_layer if layer is None else layer,
+            attention_head=self.attention_head if head is None else head,
+        )
 
 
 def positional_encoding(start: int, stop: int, width: int, like: Tensor) -> Tensor:

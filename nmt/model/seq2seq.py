@@ -179,6 +179,13 @@ class Seq2Seq(nn.Module):
     def predict_by(self, prediction: HardPrediction) -> None:
         """From now on hard attention predicts words, and scores them, so; soft attention has one way."""
 
+    def show_attention(self, layer: int | None = None, head: int | None = None) -> None:
+        """From now on the weights of a Transformer are those of this layer and head, both from 1; None: as they are.
+
+        Raises ValueError where there is no such layer or head, and for another decoder.
+        """
+        self.decoder.show_attention(layer, head)
+
     def after_update(self, nll: float) -> None:
         """Told of every update that changed the weights. nll: in nats a target token, the same on all ranks."""
 

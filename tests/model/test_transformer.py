@@ -170,6 +170,28 @@ def test_the_layer_and_the_head_that_are_shown_change_nothing_but_the_weights(ma
         assert not torch.allclose(run(*shown)[1], weights)
 
 
+@pytest.mark.parametrize(("layer", "head"), [(1, 2), (3, None), (None, 1)])
+def test_the_attention_that_a_trained_model_shows_can_be_chosen(make, sentences, layer, head):
+    model = make("transformer", layers=3)
+    model.show_attention(layer, head)
+    expected = make("transformer", layers=3, attention_layer=layer, attention_head=head)(*sentences[:3])
+    for one, other in zip(model(*sentences[:3]), expected, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("kind", "shown", "said"),
+    [
+        ("transformer", {"layer": 4}, r"attention_layer=4: this model has 3 layers; give 1 to 3"),
+        ("transformer", {"head": 0}, r"attention_head=0: this model has 2 heads; give 1 to 2"),
+        ("bahdanau", {"head": 1}, r"attention_head=1 has no effect: .* leave attention_head out"),
+    ],
+)
+def test_an_attention_that_a_model_does_not_have_cannot_be_shown(make, kind, shown, said):
+    with pytest.raises(ValueError, match=said):
+        make(kind, layers=3).show_attention(**shown)
+
+
 def test_plain_training_computes_no_weights_and_has_the_same_gradients(make, sentences, monkeypatch):
     model = make("transformer", layers=2)
     with_weights = model.loss_from_features(model.features(*sentences[:3]).features, sentences.tgt_out, 0.1)

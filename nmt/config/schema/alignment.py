@@ -61,6 +61,8 @@ class AlignConfig:
     threshold: float | None = None
     links_from: LinksFrom | None = None
     posterior: bool = False
+    attention_layer: int | None = None
+    attention_head: int | None = None
     reverse: str | None = path_key(Use.run, contents=RUN_FILES)
     symmetrize: Symmetrization | None = None
     gold: str | None = path_key(Use.input)
@@ -73,6 +75,7 @@ class AlignConfig:
 
     def __post_init__(self):
         positive_int(threads=self.threads)
+        positive_int(attention_layer=self.attention_layer, attention_head=self.attention_head)
         check_ensemble(self)
         if self.posterior:
             if self.links_from not in (None, LinksFrom.posterior):
@@ -121,6 +124,8 @@ class AlignConfig:
             "threshold",
             "posterior",
             "links_from",
+            "attention_layer",
+            "attention_head",
             "reverse",
         ):
             if getattr(self, name):
@@ -136,6 +141,8 @@ class SaliencyConfig:
     tgt: str | None = path_key(Use.input)
     out: str = path_key(Use.folder, "saliency", contents=SALIENCY_FILES)
     heatmaps: int = 10
+    attention_layer: int | None = None
+    attention_head: int | None = None
     gold: str | None = path_key(Use.input)
     gold_reversed: bool = False
     decode: DecodeOverrides = field(default_factory=DecodeOverrides)
@@ -146,6 +153,7 @@ class SaliencyConfig:
     def __post_init__(self):
         at_least(0, heatmaps=self.heatmaps)
         positive_int(threads=self.threads)
+        positive_int(attention_layer=self.attention_layer, attention_head=self.attention_head)
         if not self.src:
             raise ValueError("src= is not set: src=FILE holds the source sentences, line by line")
         if self.gold and not self.tgt:

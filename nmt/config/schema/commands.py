@@ -65,6 +65,8 @@ class EvaluateConfig:
     ter_max_tokens: int = 200
     ter_max_seconds: float = 60.0
     heatmaps: int = 10
+    attention_layer: int | None = None
+    attention_head: int | None = None
     gold: str | None = path_key(Use.input)
     gold_reversed: bool = False
     out: str | None = path_key(Use.folder, contents=EVALUATION_OUTPUTS)
@@ -79,6 +81,7 @@ class EvaluateConfig:
             raise ValueError("an ensemble has no run folder to write its evaluation into: give out=FOLDER as well")
         _one_of_prefix_and_prefixes(self)
         positive_int(threads=self.threads, ter_max_tokens=self.ter_max_tokens)
+        positive_int(attention_layer=self.attention_layer, attention_head=self.attention_head)
         greater_than(0, ter_max_seconds=self.ter_max_seconds)
         if self.metrics == []:
             raise ValueError(f"metrics=[] leaves nothing to compute: give some of {', '.join(METRICS)}")
@@ -126,12 +129,15 @@ class TranslateConfig:
     confidence: str | None = path_key(Use.output, dash=True)
     heatmaps: str | None = path_key(Use.folder, contents=("*.png",))
     heatmap_units: HeatmapUnits | None = None
+    attention_layer: int | None = None
+    attention_head: int | None = None
     device: DeviceName = DeviceName.auto
     precision: Precision = Precision.fp32
     threads: int | None = None
 
     def __post_init__(self):
         positive_int(threads=self.threads)
+        positive_int(attention_layer=self.attention_layer, attention_head=self.attention_head)
         check_ensemble(self)
         _one_of_prefix_and_prefixes(self)
         if self.append and not self.out:

@@ -4,7 +4,7 @@ A default is never refused: a preset or an experiment may set a key of one optim
 A setting of null or false is not refused either.
 """
 
-from nmt.config.unused.commands import ALIGN_BY_ALIGNER, ALIGN_BY_TRANSLATOR
+from nmt.config.unused.commands import ALIGN_BY_ALIGNER, ALIGN_BY_TRANSLATOR, TRANSLATE_WITHOUT_PENALTY
 from nmt.config.unused.finetuning import refuse_other_model
 from nmt.config.unused.given import given
 from nmt.config.unused.refusal import refuse_unused
@@ -13,6 +13,7 @@ from nmt.config.unused.search import refuse_unused_search
 __all__ = [
     "ALIGN_BY_ALIGNER",
     "ALIGN_BY_TRANSLATOR",
+    "TRANSLATE_WITHOUT_PENALTY",
     "given",
     "refuse_other_model",
     "refuse_unused",

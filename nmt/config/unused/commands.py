@@ -7,6 +7,7 @@ from nmt.config.schema import (
     EvaluateConfig,
     SaliencyConfig,
     ServeConfig,
+    TextFormat,
     TranslateConfig,
 )
 from nmt.config.unused.rule import Rule, needs
@@ -26,6 +27,13 @@ _EVALUATE = (
     needs("data.name data.config", lambda c: c.data.kind in (None, DataKind.hub), "data.kind=hub"),
 )
 _TRANSLATE = (_SAMPLED, needs("heatmap_units", lambda c: c.heatmaps, "heatmaps=FOLDER"))
+TRANSLATE_WITHOUT_PENALTY = (
+    needs(
+        "attention_layer attention_head",
+        lambda c: c.alignments or c.heatmaps or c.format is TextFormat.html,
+        "alignments=FILE, heatmaps=FOLDER or format=html",
+    ),
+)
 _ALIGN = (
     Rule(
         "device precision threads decode.batch_size",
@@ -36,6 +44,11 @@ _ALIGN = (
 )
 ALIGN_BY_ALIGNER = (
     Rule("reverse", lambda c: False, "an aligner has both directions; leave {key} out"),
+    Rule(
+        "attention_layer attention_head",
+        lambda c: False,
+        "an aligner's links come from its posteriors, not from attention; leave {key} out",
+    ),
     Rule(
         "posterior links_from", lambda c: False, "an aligner's links always come from its posteriors; leave {key} out"
     ),

@@ -113,6 +113,18 @@ class Decoder(nn.Module, Generic[StateT]):
         """The features (B, T, R) alone; faster for a decoder that can do without its weights."""
         return self.features(tgt_in, state, source).features
 
+    def show_attention(self, layer: int | None, head: int | None) -> None:
+        """From now on the weights are those of this layer and head, both from 1; None: as they are.
+
+        Raises ValueError where there is no such layer or head, or nothing to choose from.
+        """
+        for name, number in (("attention_layer", layer), ("attention_head", head)):
+            if number is not None:
+                raise ValueError(
+                    f"{name}={number} has no effect: it chooses among the layers and heads of "
+                    f"model.decoder.kind=transformer, and this model has another decoder; leave {name} out"
+                )
+
 
 class RecurrentDecoder(Decoder[StateT]):
     """A decoder with a stack of cells."""

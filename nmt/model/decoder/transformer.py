@@ -136,6 +136,9 @@ class TransformerDecoder(Decoder[TransformerState]):
             shown = shown if weights is None else self._of_head(weights)
         return Features(self.norm(x), shown)
 
+    def show_attention(self, layer: int | None, head: int | None) -> None:
+        self.options = self.options.showing(layer, head, len(self.layers))
+
     @property
     def _stack(self) -> list[DecoderLayer]:
         """All layers, bottom first."""
