@@ -171,7 +171,7 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
     optimizer, schedule = build.build_optim(config, model)
     options = config.trainer
     batches = build.build_batches(config, encoded, training=True, tokenizer=tokenizer)
-    gradients = build.build_gradients(config, model, batches, device, distributed)
+    gradients = build.build_gradients(config, model, batches, tokenizer, device, distributed)
     ema = EMA(model, config.optim.ema_decay) if config.optim.ema_decay else None
     state = TrainState(model, optimizer, schedule, gradients.scaler, ema)
     corpus = train.digest() + (guide.digest() if guide else "")

@@ -15,6 +15,7 @@ from nmt.analysis.segmentation import BY_SPACES
 
 if TYPE_CHECKING:
     from sacrebleu.metrics.base import Metric as SacreBLEUMetric
+    from sacrebleu.metrics.bleu import BLEU
 
 
 class MetricScore(NamedTuple):
@@ -108,10 +109,14 @@ class SacreBLEU:
 
 def _bleu(tokenizer: str) -> Scorer:
     """As the `sacrebleu` command computes it: mixed case, detokenized text in.  # Post (2018)"""
+    return SacreBLEU(_sacrebleu(tokenizer))
+
+
+def _sacrebleu(tokenizer: str, *, effective_order: bool = False) -> "BLEU":
     from sacrebleu.metrics.bleu import BLEU
 
     try:
-        return SacreBLEU(BLEU(tokenize=tokenizer))
+        return BLEU(tokenize=tokenizer, effective_order=effective_order)
     except (RuntimeError, OSError) as error:  # a package that is not installed, a model that cannot be fetched
         said = " ".join(str(error).split())
         raise ValueError(
@@ -248,6 +253,18 @@ def corpus_score(
 ) -> MetricScore:
     """One metric of METRICS. Raises ValueError for unequal numbers of lines or none."""
     return measure(name, hypotheses, references, tokenizer=tokenizer).score
+
+
+SentenceMetric = Callable[[str, str], float]  # hypothesis and reference -> a score from 0 to 100
+
+
+def sentence_bleu(tokenizer: str = "13a") -> SentenceMetric:
+    """BLEU of one sentence as sacreBLEU's sentence_bleu has it: smoothed, and of the n-grams that the lengths allow.
+
+    Raises ValueError for a tokenizer that does not work here.
+    """
+    bleu = _sacrebleu(tokenizer, effective_order=True)
+    return lambda hypothesis, reference: float(bleu.sentence_score(hypothesis, [reference]).score)
 
 
 def sentence_chrf(hypothesis: str, reference: str) -> float:

@@ -2,13 +2,17 @@
 
 import torch
 
+from nmt.analysis.metrics import sentence_bleu, sentence_chrf
+from nmt.build.data import metric_tokenizer
 from nmt.config.schema import TrainConfig
 from nmt.data.batches import Batches
 from nmt.data.binarized import BinarizedCorpus
 from nmt.data.subword_regularization import SampledCorpus
 from nmt.data.tokenizer import Tokenizer
+from nmt.minimum_risk import CandidateSampler, Cost
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
+from nmt.training.consistency import Objective
 from nmt.training.gradients import Gradients
 from nmt.training.optim import Schedule, build_optimizer
 
@@ -28,8 +32,14 @@ def build_batches(
 
 
 def build_gradients(
-    config: TrainConfig, model: torch.nn.Module, batches: Batches, device: Device, distributed: Distributed
+    config: TrainConfig,
+    model: torch.nn.Module,
+    batches: Batches,
+    tokenizer: Tokenizer,
+    device: Device,
+    distributed: Distributed,
 ) -> Gradients:
+    """Raises ValueError where BLEU's tokenizer is needed and does not work here."""
     return Gradients(
         model,
         batches,
@@ -38,4 +48,24 @@ def build_gradients(
         device=device,
         distributed=distributed,
         guidance=config.guided_alignment,
+        candidates=_candidate_sampler(config, tokenizer),
     )
+
+
+def _candidate_sampler(config: TrainConfig, tokenizer: Tokenizer) -> CandidateSampler | None:
+    match config.loss.objective:
+        case Objective.cross_entropy:
+            return None
+        case Objective.minimum_risk:
+            options = config.minimum_risk
+        case _:
+            legal = ", ".join(each.value for each in Objective)
+            raise ValueError(f"loss.objective={config.loss.objective}: legal are {legal}")
+    match options.cost:
+        case Cost.bleu:
+            metric = sentence_bleu(metric_tokenizer(config.data))
+        case Cost.chrf:
+            metric = sentence_chrf
+        case _:
+            raise ValueError(f"minimum_risk.cost={options.cost}: legal are {', '.join(each.value for each in Cost)}")
+    return CandidateSampler(options, tokenizer.tgt, metric, config.seed)

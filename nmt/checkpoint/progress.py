@@ -13,11 +13,13 @@ class LogWindow:
     updates: int = 0
     seconds: float = 0.0
     kl: float = 0.0
+    cost: float = 0.0
+    sentences: int = 0
 
-    def add(self, nll: float, tokens: int, norm: float, kl: float = 0.0) -> None:
-        """Counts one update. nll, kl: summed, in nats; norm: of its gradient."""
+    def add(self, nll: float, tokens: int, norm: float, kl: float = 0.0, cost: float = 0.0, sentences: int = 0) -> None:
+        """Counts one update. nll, kl: summed, in nats; cost: summed over sentences; norm: of its gradient."""
         self.nll, self.tokens, self.norm = self.nll + nll, self.tokens + tokens, self.norm + norm
-        self.kl += kl
+        self.kl, self.cost, self.sentences = self.kl + kl, self.cost + cost, self.sentences + sentences
         self.updates += 1
 
 
@@ -76,9 +78,8 @@ class Progress:
         window = state.get("window")
         if not isinstance(window, dict):
             raise ValueError("state.json: damaged: no `window`")
-        return cls(
-            **_checked(cls, state, without="window"), window=LogWindow(**_checked(LogWindow, {"kl": 0.0, **window}))
-        )
+        window = {"kl": 0.0, "cost": 0.0, "sentences": 0, **window}  # which older checkpoints do not have
+        return cls(**_checked(cls, state, without="window"), window=LogWindow(**_checked(LogWindow, window)))
 
 
 def _checked(schema: type, found: dict, without: str = "") -> dict:

@@ -24,6 +24,14 @@ class Consistency(Enum):
     simcut = "simcut"
 
 
+class Objective(Enum):
+    """The words of ``loss.objective``: the cross-entropy of the references, or the expected cost of candidates, see
+    `nmt.minimum_risk`."""
+
+    cross_entropy = "cross_entropy"
+    minimum_risk = "minimum_risk"
+
+
 _PUBLISHED_WEIGHTS = {Consistency.none: 0.0, Consistency.r_drop: 5.0, Consistency.simcut: 3.0}
 
 
@@ -39,10 +47,16 @@ class LossOptions:
     consistency: Consistency = Consistency.none
     consistency_weight: float | None = None
     cut_rate: float = 0.05
+    objective: Objective = Objective.cross_entropy
 
     def __post_init__(self):
         fraction(loss__label_smoothing=self.label_smoothing, loss__cut_rate=self.cut_rate)
         greater_than(0, loss__consistency_weight=self.consistency_weight, loss__cut_rate=self.cut_rate)
+        if self.objective is Objective.minimum_risk and self.consistency is not Consistency.none:
+            raise ValueError(
+                f"loss.consistency={self.consistency.value} compares two passes over the references, which "
+                "loss.objective=minimum_risk does not train on alone: set loss.consistency=none"
+            )
 
     @property
     def pass_weights(self) -> PassWeights:

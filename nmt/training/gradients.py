@@ -2,6 +2,8 @@
 
 import logging
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -11,6 +13,7 @@ from torch import Tensor
 from nmt.acceleration.cuda_graphs import CudaGraphs
 from nmt.data.batches import Batch, Batches
 from nmt.layers.loss import ConsistentLoss, Loss
+from nmt.minimum_risk import CandidateSampler, risk_loss
 from nmt.runtime.device import Device, random_states, restore_random_states
 from nmt.runtime.distributed import Distributed
 from nmt.runtime.memory import out_of_memory
@@ -18,6 +21,8 @@ from nmt.training.consistency import Consistency, LossOptions, guided_passes, tw
 from nmt.training.optim import Normalization, OptimizerOptions
 
 log = logging.getLogger("nmt")
+
+Add = Callable[[Batch], "Sums"]  # adds the gradients of a batch
 
 
 class Guidance(Protocol):
@@ -45,18 +50,30 @@ class SyncedFlags(NamedTuple):
 
 class Update(NamedTuple):
     """What an update found, over all ranks. nll: summed, in nats, on the device, which may still be at work; kl: the
-    divergence of two passes, likewise (0 where there is one); tokens: target tokens; flags: those of all ranks."""
+    divergence of two passes, likewise (0 where there is one); tokens: target tokens; flags: those of all ranks; cost:
+    the expected one, summed over sentences (0 where it is not the objective); sentences: their number."""
 
     nll: Tensor
     kl: Tensor
     tokens: int
     flags: SyncedFlags
+    cost: Tensor = torch.zeros(())
+    sentences: int = 0
+
+
+class Sums(NamedTuple):
+    """Of a batch, or of batches: see Update."""
+
+    nll: Tensor
+    kl: Tensor
+    cost: Tensor
 
 
 class Gradients:
     """Leaves gradients in the parameters of `model`, as if all batches of an update were one batch on one rank.
 
-    loss, guidance: the objective; optimizer: what the sum is divided by and how it is clipped.
+    loss, guidance: the objective; candidates: for that of minimum risk; optimizer: what the sum is divided by and how
+    it is clipped.
     """
 
     def __init__(
@@ -69,12 +86,14 @@ class Gradients:
         device: Device,
         distributed: Distributed,
         guidance: Guidance | None = None,
+        candidates: CandidateSampler | None = None,
     ):
-        self.model, self.batches, self.guidance = model, batches, guidance
+        self.model, self.batches, self.guidance, self.candidates = model, batches, guidance, candidates
         self.loss, self.options = loss, optimizer
         self.device, self.distributed = device, distributed
         self.scaler = device.scaler()
-        self.graphs = CudaGraphs(model, device) if device.cuda_graphs and model.can_be_captured else None
+        captured = device.cuda_graphs and model.can_be_captured and candidates is None
+        self.graphs = CudaGraphs(model, device) if captured else None
         self._ahead: dict[bytes, Batch] = {}
 
     def accumulate(
@@ -86,18 +105,21 @@ class Gradients:
         Gradients are those of the objective a token, or a sentence, times the scaler's scale. Raises ValueError where a
         single pair does not fit into memory.
         """
-        tokens = sum(self.batches.tgt_tokens(rows, epoch) for rows in batches)
+        tokens, sentences = sum(self.batches.tgt_tokens(rows, epoch) for rows in batches), sum(map(len, batches))
         match self.options.normalization:
             case Normalization.tokens:
                 divisor = tokens
             case Normalization.sentences:
-                divisor = sum(map(len, batches))
+                divisor = sentences
             case _:
                 legal = ", ".join(each.value for each in Normalization)
                 raise ValueError(f"optim.normalization={self.options.normalization}: legal are {legal}")
-        sums, splits = self._of_this_rank(self._own(batches), divisor, guidance, epoch)
-        (nll, kl), synced = self._summed(sums, flags._replace(splits=float(splits)))
-        return Update(nll, kl, tokens, synced)
+        add = partial(self.add, divisor=divisor, guidance=guidance)
+        if self.candidates:
+            add = partial(self.add_risk, self.candidates, divisor=divisor, sentences=sentences, epoch=epoch)
+        sums, splits = self._of_this_rank(self._own(batches), add, epoch)
+        (nll, kl, cost), synced = self._summed(sums, flags._replace(splits=float(splits)))
+        return Update(nll, kl, tokens, synced, cost, sentences)
 
     def guidance_at(self, epoch: int) -> float:
         """The weight of the links in the objective in an epoch, from 0."""
@@ -114,19 +136,25 @@ class Gradients:
             self._ahead = {rows.tobytes(): self._batch(rows, epoch) for rows in self._own(batches) if len(rows)}
 
     def _own(self, batches: list[np.ndarray]) -> list[np.ndarray]:
-        """This rank's part of the batches of an update."""
-        return [rows[self.distributed.rank :: self.distributed.size] for rows in batches]
+        """This rank's part of the batches of an update, in pieces where candidates make them many times as large."""
+        own = [rows[self.distributed.rank :: self.distributed.size] for rows in batches]
+        if self.candidates is None:
+            return own
+        encoded, device = self.batches.encoded, self.device.device
+        longest = [max(encoded.src_lengths[rows].max(), encoded.tgt_lengths[rows].max()) for rows in own if len(rows)]
+        parts = zip((rows for rows in own if len(rows)), longest, strict=True)
+        return [piece for rows, length in parts for piece in self.candidates.split(rows, int(length), device)]
 
     def _batch(self, rows: np.ndarray, epoch: int) -> Batch:
         return self._ahead.pop(rows.tobytes(), None) or self.batches.collate(rows, epoch).to(self.device.device)
 
-    def _of_this_rank(self, parts: list[np.ndarray], divisor: int, guidance: float, epoch: int) -> tuple[Tensor, int]:
-        """-> the parts' summed nll and kl (2,), and how often they were cut: where one does not fit into memory, all is
-        done over in halves, with the same random numbers to begin with."""
+    def _of_this_rank(self, parts: list[np.ndarray], add: Add, epoch: int) -> tuple[Tensor, int]:
+        """-> the parts' Sums (3,), and how often they were cut: where one does not fit into memory, all is done over in
+        halves, with the same random numbers to begin with."""
         states = random_states()
         for splits in range(64):
             try:
-                return self._accumulated([part for part in parts if len(part)], divisor, guidance, epoch), splits
+                return self._accumulated([part for part in parts if len(part)], add, epoch), splits
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
@@ -139,11 +167,11 @@ class Gradients:
             restore_random_states(states)
         raise ValueError("one sentence pair alone does not fit into memory: try a smaller data.max_length")
 
-    def _accumulated(self, parts: list[np.ndarray], divisor: int, guidance: float, epoch: int) -> Tensor:
+    def _accumulated(self, parts: list[np.ndarray], add: Add, epoch: int) -> Tensor:
         self.zero()
-        sums = torch.zeros(2, dtype=torch.float64, device=self.device.device)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.device.device)
         for rows in parts:
-            for total, found in zip(sums, self.add(self._batch(rows, epoch), divisor, guidance), strict=False):
+            for total, found in zip(sums, add(self._batch(rows, epoch)), strict=True):
                 total += found
         return sums
 
@@ -154,9 +182,8 @@ class Gradients:
         else:
             self.model.zero_grad(set_to_none=True)
 
-    def add(self, batch: Batch, divisor: int, guidance: float = 0.0) -> tuple[Tensor, ...]:
-        """Adds the gradients of a batch, divided by `divisor`, what the whole update has of tokens or sentences -> its
-        nll, and where there are two passes their divergence."""
+    def add(self, batch: Batch, divisor: int, guidance: float = 0.0) -> Sums:
+        """Adds the gradients of a batch, divided by `divisor`, what the whole update has of tokens or sentences."""
         if self.loss.consistency is not Consistency.none:
             batch = two_passes(batch, self.loss)
         # Links reach attention's weights, whose gradient no recording takes.
@@ -172,7 +199,19 @@ class Gradients:
             self.scaler.scale(loss.objective / divisor).backward()
             assert features.grad is not None
             passes.backward(features.grad)
-        return (loss.nll, loss.kl) if isinstance(loss, ConsistentLoss) else (loss.nll,)
+        none = torch.zeros_like(loss.nll)
+        return Sums(loss.nll, loss.kl if isinstance(loss, ConsistentLoss) else none, none)
+
+    def add_risk(self, sampler: CandidateSampler, batch: Batch, divisor: int, sentences: int, epoch: int) -> Sums:
+        """Adds the gradients of the expected cost a sentence, of which the whole update has so many, and of the
+        cross-entropy of the references by its weight, divided by `divisor` as `add` has it."""
+        options = sampler.options
+        with self.device.autocast():
+            candidates = sampler.draw(self.model, batch, epoch)
+            loss = risk_loss(self.model, batch, candidates, options, self.loss.label_smoothing)
+        objective = loss.expected_cost / sentences + options.cross_entropy_weight / divisor * loss.cross_entropy
+        self.scaler.scale(objective).backward()
+        return Sums(loss.nll, torch.zeros_like(loss.nll), loss.expected_cost.detach())
 
     def _loss(self, batch: Batch, guidance: float) -> Loss | ConsistentLoss:
         pairs, smoothing = (batch.src, batch.src_lengths, batch.tgt_in), self.loss.label_smoothing
@@ -194,7 +233,7 @@ class Gradients:
         return self.model.consistent_loss_from_features(features, batch.tgt_out, weights, smoothing, positions)
 
     def _summed(self, sums: Tensor, flags: SyncedFlags) -> tuple[Tensor, SyncedFlags]:
-        """Over the ranks, in one message. sums (2,): nll and kl."""
+        """Over the ranks, in one message. sums (3,): see Sums."""
         if self.distributed.size == 1:
             return sums, flags
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
@@ -204,4 +243,4 @@ class Gradients:
         *totals, sums_of_flags = flat.split([*(grad.numel() for grad in grads), len(sums_of_flags)])
         for parameter, total in zip(parameters, totals, strict=True):
             parameter.grad = total.view_as(parameter)
-        return sums_of_flags[:2], SyncedFlags(*sums_of_flags[2:].tolist())
+        return sums_of_flags[:3], SyncedFlags(*sums_of_flags[3:].tolist())

@@ -67,17 +67,18 @@ class MetricsLogger:
         self.close()
 
     def train(self, update: int, spent: float, numbers: dict[str, float]) -> None:
-        """numbers: loss (nats a token), kl (likewise, of two passes), lr, grad_norm, tokens_per_second (target), epoch,
-        ..."""
+        """numbers: loss (nats a token), kl (likewise, of two passes), expected_cost (of a sentence), lr, grad_norm,
+        tokens_per_second (target), epoch, ..."""
         self._write(update, "train", numbers)
         if not self.quiet:
             self._log_train(update, spent, numbers)
 
     def _log_train(self, update: int, spent: float, numbers: dict[str, float]) -> None:
-        kl = f"kl {numbers['kl']:.3f}  " if "kl" in numbers else ""
+        others = {"kl": "kl", "expected_cost": "expected cost"}
+        more = "".join(f"{name} {numbers[key]:.3f}  " for key, name in others.items() if key in numbers)
         line = (
             f"update {update}  epoch {numbers['epoch']:.2f}  loss {numbers['loss']:.3f}  "
-            f"{kl}lr {numbers['lr']:.2e}  norm {numbers['grad_norm']:.2f}  "
+            f"{more}lr {numbers['lr']:.2e}  norm {numbers['grad_norm']:.2f}  "
             f"{numbers['tokens_per_second']:.0f} target tokens/s"
         )
         log.info(line, extra={"file_only": self._bar is not None})

@@ -14,7 +14,7 @@ from nmt.runtime.contention import CoreWait
 from nmt.runtime.signals import StopRequest
 from nmt.training.budget import Budget
 from nmt.training.checkpointer import Checkpointer
-from nmt.training.consistency import Consistency
+from nmt.training.consistency import Consistency, Objective
 from nmt.training.gradients import Gradients, SyncedFlags
 from nmt.training.metrics_logger import MetricsLogger
 from nmt.training.options import TrainerOptions
@@ -104,19 +104,20 @@ class Trainer:
         own = self._local_flags(begun)
         batches = self._next_batches()
         guidance = self.gradients.guidance_at(progress.epoch)
-        nll, kl, tokens, self.flags = self.gradients.accumulate(batches, own, guidance, progress.epoch)
+        found = self.gradients.accumulate(batches, own, guidance, progress.epoch)
+        self.flags = found.flags
         norm = self.gradients.clip(state.optimizer)
         self.gradients.prefetch(self._peek_batches(), progress.epoch)
-        nll, kl, norm = torch.stack(
-            (nll.double(), kl.double(), norm.double())
+        nll, kl, cost, norm = torch.stack(
+            [each.double() for each in (found.nll, found.kl, found.cost, norm)]
         ).tolist()  # where an update waits for the device
         progress.update += 1
         progress.split += int(self.flags.splits)
         if math.isfinite(norm) and math.isfinite(nll):
             progress.skipped_in_row = 0
             state.step(self.flags.spent)
-            state.model.after_update(nll / tokens)
-            progress.window.add(nll, tokens, norm, kl)
+            state.model.after_update(nll / found.tokens)
+            progress.window.add(nll, found.tokens, norm, kl, cost, found.sentences)
         else:
             self._skip(nll, norm)
         state.scaler.update()
@@ -151,6 +152,8 @@ class Trainer:
         }
         if self.gradients.loss.consistency is not Consistency.none:
             numbers["kl"] = window.kl / max(1, window.tokens)
+        if self.gradients.loss.objective is Objective.minimum_risk:
+            numbers["expected_cost"] = window.cost / max(1, window.sentences)
         if self.logger:
             self.logger.train(progress.update, self.flags.spent, numbers)
         progress.window = LogWindow()

@@ -25,6 +25,7 @@ from nmt.training.options import TrainerOptions
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
+MINIMUM_RISK = ["loss.objective=minimum_risk", "finetune_from=RUN"]
 PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
 
 
@@ -59,6 +60,10 @@ PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
             "loss.consistency_weight=2.0 has no effect: it needs loss.consistency=r_drop or",
         ),
         (["loss.cut_rate=0.1"], "it needs loss.consistency=simcut"),
+        (["minimum_risk.samples=50"], "minimum_risk.samples=50 has no effect: it needs loss.objective=minimum_risk"),
+        ([*MINIMUM_RISK, "loss.label_smoothing=0.1"], "it needs cross-entropy, beside loss.objective=minimum_risk: "),
+        ([*MINIMUM_RISK, "optim.normalization=sentences"], "minimum_risk.cross_entropy_weight above 0"),
+        ([*MINIMUM_RISK, "cuda_graphs=on"], "it needs loss.objective=cross_entropy"),
         (["loss.consistency=r_drop", "loss.cut_rate=0.1"], "it needs loss.consistency=simcut"),
         (
             ["loss.consistency=r_drop", "model.encoder.dropout=0", "model.decoder.dropout=0"],

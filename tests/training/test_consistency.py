@@ -94,7 +94,7 @@ def test_the_gradient_is_that_of_two_separate_passes(tiny, determined):
     """By torch's own functions, of the reference loops, in float64."""
     model = tiny.model().double()
     fill = filler(tiny, model, Consistency.r_drop)
-    nll, kl, tokens, _ = fill.accumulate([np.arange(20)], SyncedFlags())
+    nll, kl, tokens, *_ = fill.accumulate([np.arange(20)], SyncedFlags())
     found = gradients(model)
     batch = fill.batches.collate(np.arange(20))
     src, tgt_in = (side.masked_fill(side % 3 == 1, CUT) for side in (batch.src, batch.tgt_in))

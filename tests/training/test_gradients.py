@@ -41,9 +41,9 @@ def test_half_batches_accumulate_to_the_whole(tiny, kind):
     model = tiny.model(kind=kind).double()
     rows = np.arange(20)
     fill = filler(tiny, model)
-    nll, _, tokens, _ = fill.accumulate([rows], SyncedFlags())
+    nll, _, tokens, *_ = fill.accumulate([rows], SyncedFlags())
     whole = gradients(model)
-    halves, _, same_tokens, _ = fill.accumulate([rows[:3], rows[3:11], rows[11:]], SyncedFlags())
+    halves, _, same_tokens, *_ = fill.accumulate([rows[:3], rows[3:11], rows[11:]], SyncedFlags())
     assert same_tokens == tokens == int(tiny.encoded.tgt_lengths[:20].sum())
     assert float(halves) == pytest.approx(float(nll), rel=1e-12)
     for name, gradient in gradients(model).items():
@@ -71,7 +71,7 @@ def test_a_gradient_is_divided_by_the_target_tokens_or_the_sentences_of_its_whol
         total = {name: torch.zeros_like(gradient) for name, gradient in a_token.items()}
         for rank in range(size):
             fill = filler(tiny, model, normalization=normalization, distributed=Unsummed(rank, size))
-            _, _, counted, _ = fill.accumulate(group, SyncedFlags())
+            _, _, counted, *_ = fill.accumulate(group, SyncedFlags())
             assert counted == tokens  # the loss is logged a token, whatever the gradient is divided by
             for name, gradient in gradients(model).items():
                 total[name] += gradient
@@ -92,7 +92,7 @@ def test_a_batch_that_does_not_fit_into_memory_is_split_and_counted(tiny, monkey
         return loss(src, *rest)
 
     monkeypatch.setattr(model, "loss", limited)
-    nll, _, _, word = fill.accumulate([np.arange(20)], SyncedFlags())
+    nll, _, _, word, *_ = fill.accumulate([np.arange(20)], SyncedFlags())
     assert word.splits == 2
     assert float(nll) == pytest.approx(float(whole_nll), rel=1e-12)
     for name, gradient in gradients(model).items():

@@ -12,10 +12,11 @@ from nmt.config.schema.decoding import DecodeConfig
 from nmt.config.schema.model import ModelConfig, ModelKind
 from nmt.data.batches import BatchOptions
 from nmt.data.subword_regularization import SubwordRegularizationOptions
+from nmt.minimum_risk import MinimumRiskOptions
 from nmt.model.decoder import DecoderKind
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.runtime.device import DeviceName, Precision
-from nmt.training.consistency import Consistency, LossOptions
+from nmt.training.consistency import Consistency, LossOptions, Objective
 from nmt.training.optim import OptimizerOptions
 from nmt.training.options import EarlyStoppingMetric, TrainerOptions
 
@@ -65,6 +66,7 @@ class TrainConfig:
     batch: BatchOptions = field(default_factory=BatchOptions)
     model: ModelConfig = field(default_factory=ModelConfig)
     loss: LossOptions = field(default_factory=LossOptions)
+    minimum_risk: MinimumRiskOptions = field(default_factory=MinimumRiskOptions)
     optim: OptimizerOptions = field(default_factory=OptimizerOptions)
     subword_regularization: SubwordRegularizationOptions = field(default_factory=SubwordRegularizationOptions)
     guided_alignment: GuidedConfig = field(default_factory=GuidedConfig)
@@ -121,3 +123,23 @@ class TrainConfig:
                 "try tokenizer.joint=true, or model.tied_embeddings=target"
             )
         positive_int(threads=self.threads)
+        if self.loss.objective is Objective.minimum_risk:
+            self._check_minimum_risk()
+
+    def _check_minimum_risk(self) -> None:
+        """Raises ValueError for what loss.objective=minimum_risk cannot be combined with, or misses."""
+        if not self.finetune_from:
+            raise ValueError(
+                "loss.objective=minimum_risk samples translations from a model that is trained already: give "
+                "finetune_from=RUN, a run with loss.objective=cross_entropy"
+            )
+        if self.guided_alignment.links:
+            raise ValueError(
+                "guided_alignment.links are of the references, and loss.objective=minimum_risk trains on sampled "
+                "translations too: leave guided_alignment.links out"
+            )
+        if self.model.attention.choice is AttentionChoice.hard:
+            raise ValueError(
+                "loss.objective=minimum_risk is not defined for model.attention.choice=hard, whose words are not "
+                "predicted from the context: take a run with model.attention.choice=soft"
+            )

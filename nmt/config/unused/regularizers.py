@@ -1,10 +1,11 @@
-"""When the settings of regularizers can have an effect: loss.consistency..., subword_regularization.*, word dropout."""
+"""When the settings of objectives and regularizers can have an effect: loss.*, minimum_risk.*,
+subword_regularization.*, word dropout."""
 
 from collections.abc import Callable
 
 from nmt.config.schema import DecoderKind, EncoderKind, TrainConfig
 from nmt.data.tokenizer import ModelType
-from nmt.training.consistency import Consistency
+from nmt.training.consistency import Consistency, Objective
 
 
 def _is_random(config: TrainConfig) -> bool:
@@ -14,6 +15,10 @@ def _is_random(config: TrainConfig) -> bool:
 
 def _own_models(config: TrainConfig) -> bool:
     return bool(config.tokenizer.model or config.tokenizer.src_model)
+
+
+def _has_cross_entropy(config: TrainConfig) -> bool:
+    return config.loss.objective is Objective.cross_entropy or config.minimum_risk.cross_entropy_weight > 0
 
 
 # Settings, separated by blanks; whether they can have an effect in a configuration; what they need.
@@ -29,6 +34,13 @@ REGULARIZERS: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
         lambda c: c.loss.consistency is not Consistency.r_drop or _is_random(c),
         "dropout, without which both passes are the same: model.encoder.dropout or model.decoder.dropout above 0",
     ),
+    ("minimum_risk.*", lambda c: c.loss.objective is Objective.minimum_risk, "loss.objective=minimum_risk"),
+    (
+        "loss.label_smoothing optim.normalization",
+        _has_cross_entropy,
+        "cross-entropy, beside loss.objective=minimum_risk: minimum_risk.cross_entropy_weight above 0",
+    ),
+    ("cuda_graphs", lambda c: c.loss.objective is Objective.cross_entropy, "loss.objective=cross_entropy"),
     (
         "model.encoder.recurrent_dropout",
         lambda c: c.model.encoder.kind is EncoderKind.rnn,
