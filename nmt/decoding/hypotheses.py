@@ -1,5 +1,6 @@
 """The records of the steps of a search, and the hypotheses that are read from them, backwards, at the end."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +22,11 @@ class Hypothesis(NamedTuple):
 class SearchStep(NamedTuple):
     """One step's candidates for the B sentences then searched, where search made them."""
 
-    sentences: Tensor  # (B,) rows of the caller's batch, ascending
-    tokens: Tensor  # (B, K)
-    parents: Tensor  # (B, K) places at the step before
-    log_probs: Tensor  # (B, K)
-    scores: Tensor  # (B, K) normalized; -inf where the candidate got no place
+    sentences: np.ndarray  # (B,) rows of the caller's batch, ascending
+    tokens: np.ndarray  # (B, K)
+    parents: np.ndarray  # (B, K) places at the step before
+    log_probs: np.ndarray  # (B, K)
+    scores: np.ndarray  # (B, K) normalized; -inf where the candidate got no place
     weights: Tensor  # (B, P, S) by the place at the step *before*: read it with `parents`
 
 
@@ -34,9 +35,9 @@ def backtrace(history: list[SearchStep], src_lengths: Tensor, nbest: int) -> lis
 
     Unfinished ones only where nothing has finished. Raises ValueError for a sentence without any.
     """
-    sentences = [step.sentences.cpu().numpy() for step in history]
+    sentences = [step.sentences for step in history]
     tokens, parents, log_probs, scores = (
-        _all_steps([field.cpu().numpy() for field in fields], sentences, absent)
+        _all_steps(fields, sentences, absent)
         for fields, absent in zip(list(zip(*history, strict=True))[1:5], (PAD, 0, -np.inf, -np.inf), strict=True)
     )
     steps, size, beam = scores.shape
@@ -82,7 +83,7 @@ def backtrace(history: list[SearchStep], src_lengths: Tensor, nbest: int) -> lis
     return found
 
 
-def _all_steps(fields: list[np.ndarray], sentences: list[np.ndarray], absent: float) -> np.ndarray:
+def _all_steps(fields: Sequence[np.ndarray], sentences: list[np.ndarray], absent: float) -> np.ndarray:
     """One field (B, K) of each step -> (T, B, K) over all sentences of the batch, `absent` where one was over."""
     whole = np.full((len(fields), *fields[0].shape), absent, fields[0].dtype)
     for step, (field, rows) in enumerate(zip(fields, sentences, strict=True)):

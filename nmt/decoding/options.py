@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from torch import Tensor
+import numpy as np
 
 from nmt.bounds import at_least, between, greater_than, positive_int
 
@@ -92,8 +92,8 @@ class SearchOptions:
             )
 
 
-def length_normalize(log_probs: Tensor, length: int | Tensor, options: SearchOptions) -> Tensor:
-    """Scores of hypotheses of that length (tokens, EOS included; a tensor must broadcast)."""
+def length_normalize(log_probs: np.ndarray, length: int | np.ndarray, options: SearchOptions) -> np.ndarray:
+    """Scores of hypotheses of that length (tokens, EOS included; an array must broadcast)."""
     match options.length_penalty:
         case LengthPenalty.none:
             return log_probs

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -29,14 +30,17 @@ class Past(NamedTuple):
             raise ValueError("decode.coverage_penalty sums attention, which this model does not have: leave it out")
         return self._replace(coverage=self.coverage + weights.unflatten(0, self.coverage.shape[:2]))
 
-    def extend(self, parents: Tensor, tokens: Tensor) -> "Past":
+    def extend(self, parents: np.ndarray, tokens: np.ndarray) -> "Past":
         """The continuations of `parents` (B, K) by `tokens` (B, K)."""
         coverage, ids = self.coverage, self.ids
+        if not coverage.shape[2] and not self.keeps_ids:
+            return self
+        rows = torch.from_numpy(parents).to(ids.device).unsqueeze(2)
         if coverage.shape[2]:
-            coverage = coverage.gather(1, parents.unsqueeze(2).expand(-1, -1, coverage.shape[2]))
+            coverage = coverage.gather(1, rows.expand(-1, -1, coverage.shape[2]))
         if self.keeps_ids:
-            ids = ids.gather(1, parents.unsqueeze(2).expand(-1, -1, ids.shape[2]))
-            ids = torch.cat((ids, tokens.unsqueeze(2)), 2)
+            ids = ids.gather(1, rows.expand(-1, -1, ids.shape[2]))
+            ids = torch.cat((ids, torch.from_numpy(tokens).to(ids.device).unsqueeze(2)), 2)
         return Past(ids, coverage, self.keeps_ids)
 
     def select(self, rows: Tensor) -> "Past":

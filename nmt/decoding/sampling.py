@@ -4,10 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmt.decoding.candidates import Candidates, log_softmax, only_finite
 from nmt.decoding.constraints import FORBIDDEN_IDS
 from nmt.decoding.hypotheses import Hypothesis
 from nmt.decoding.options import SearchOptions
-from nmt.decoding.search import Candidates, Searchable, search_one_by_one, start_batch
+from nmt.decoding.search import Searchable, search_one_by_one, start_batch
 
 
 @torch.inference_mode()
@@ -37,13 +38,13 @@ def sample(
         for ids, length in zip(src.tolist(), src_lengths.tolist(), strict=True)
         for number in range(options.nbest)
     ]
-    draws = torch.from_numpy(np.stack(numbers)).to(src.device)
+    draws = np.stack(numbers)
 
-    def draw(logits: Tensor, allowed: Tensor, log_probs: Tensor, sentences: Tensor, length: int) -> Candidates:
-        tokens = draw_tokens(allowed, draws[sentences, length - 1], options).unsqueeze(1)
-        gained = logits.log_softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32)).gather(1, tokens)
-        grown = (log_probs + gained.double()).nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf)
-        return Candidates(grown, torch.zeros_like(tokens), tokens)
+    def draw(logits: Tensor, allowed: Tensor, log_probs: np.ndarray, sentences: np.ndarray, length: int) -> Candidates:
+        uniform = torch.from_numpy(draws[sentences, length - 1]).to(logits.device)
+        tokens = draw_tokens(allowed, uniform, options).unsqueeze(1)
+        gained = log_softmax(logits).gather(1, tokens).cpu().numpy()
+        return Candidates(only_finite(log_probs + gained), np.zeros(gained.shape, np.int64), tokens.cpu().numpy())
 
     found = search_one_by_one(model, batch, state.select(rows), options, draw, attention=attention)
     return [found[first : first + options.nbest] for first in range(0, len(found), options.nbest)]

@@ -5,6 +5,9 @@ with these can be searched, an ensemble too. Shapes: B sentences, K places of th
 T target length, V vocabulary, N = B * P rows of a step: P is 1 at the first, then K. The rows of a sentence are
 adjacent and share one row of Source, which is never copied.
 
+What is of width V stays on the model's device. The few numbers of the places, a row of candidates for each hypothesis,
+are compared on the host with NumPy, which starts an operation on so little in a fraction of torch's time.
+
 The rule of the beam (Sutskever et al. 2014, section 3.2): a sentence has K places. At each step the best continuations
 take the free places. A finished hypothesis keeps its place: it is never extended or replaced, and the live ones share
 the other places. The search of a sentence is over when no place is free, at the greatest length, or as soon as
@@ -21,13 +24,13 @@ from functools import partial
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from nmt.acceleration.inference.output import topk_ids
 from nmt.data.symbols import BOS, EOS
-from nmt.decoding.constraints import FORBIDDEN_IDS, Constraints, constrain
+from nmt.decoding.candidates import Candidates, pick, take_best, take_likeliest
+from nmt.decoding.constraints import Constraints, constrain
 from nmt.decoding.hypotheses import Hypothesis, SearchStep, backtrace
 from nmt.decoding.options import SearchOptions, length_normalize
 from nmt.decoding.past import Past, coverage_penalty
@@ -44,33 +47,32 @@ class Searchable(Protocol):
 class Beam(NamedTuple):
     """The K places of B sentences between two steps. Before the first step there is one live hypothesis, not K."""
 
-    tokens: Tensor  # (B, K) the last token of each hypothesis
-    log_probs: Tensor  # (B, K) float64; -inf where no live hypothesis stands
-    finished_scores: Tensor  # (B, K) float64, scores of the finished hypotheses, best first, then -inf
-
-
-class Candidates(NamedTuple):
-    """The K best continuations of each sentence, best first; of two equals the lower parent, then the lower id."""
-
-    log_probs: Tensor  # (B, K) float64
-    parents: Tensor  # (B, K) the place each one continues
-    tokens: Tensor  # (B, K)
+    tokens: np.ndarray  # (B, K) the last token of each hypothesis
+    log_probs: np.ndarray  # (B, K) float64; -inf where no live hypothesis stands
+    finished_scores: np.ndarray  # (B, K) float64, scores of the finished hypotheses, best first, then -inf
 
 
 class Batch(NamedTuple):
     """What stays the same over the steps, for the sentences that are still searched."""
 
-    sentences: Tensor  # (B,) rows of the caller's batch
+    sentences: np.ndarray  # (B,) rows of the caller's batch
+    max_lengths: np.ndarray  # (B,) float64, the constraints'
     src_lengths: Tensor  # (B,)
     constraints: Constraints
     source: Any
 
-    def select(self, rows: Tensor) -> "Batch":
-        return Batch(self.sentences[rows], self.src_lengths[rows], *(each.select(rows) for each in self[2:]))
+    def select(self, rows: np.ndarray) -> "Batch":
+        there = self.to_device(rows)
+        of_source = (self.constraints.select(there), self.source.select(there))
+        return Batch(self.sentences[rows], self.max_lengths[rows], self.src_lengths[there], *of_source)
+
+    def to_device(self, numbers: np.ndarray) -> Tensor:
+        """The same on the device of the model."""
+        return torch.from_numpy(numbers).to(self.src_lengths.device)
 
 
 # logits (B, V); the same with -inf for what is not allowed; log_probs (B, 1) so far; sentences (B,); length
-Choose = Callable[[Tensor, Tensor, Tensor, Tensor, int], Candidates]
+Choose = Callable[[Tensor, Tensor, np.ndarray, np.ndarray, int], Candidates]
 
 
 @torch.inference_mode()
@@ -89,19 +91,15 @@ def greedy_search(
     `attention=False` keeps no weights (they come as (T, 0)), which is what a line of 10,000 words wants.
     prefixes: as for beam_search. Raises ValueError if the model's output is not a distribution (NaN).
     """
-
-    def likeliest(logits: Tensor, allowed: Tensor, log_probs: Tensor, _sentences: Tensor, _length: int) -> Candidates:
-        return _continue(logits, allowed, log_probs, beam=1)
-
     source, state = model.encode(src, src_lengths)
     batch = start_batch(source, src_lengths, options, prefixes)
-    return search_one_by_one(model, batch, state, options, likeliest, attention=attention)
+    return search_one_by_one(model, batch, state, options, take_likeliest, attention=attention)
 
 
 def start_batch(source: Any, src_lengths: Tensor, options: SearchOptions, prefixes: Tensor | None) -> Batch:
     """All sentences of a source, before the first step."""
-    sentences = torch.arange(len(src_lengths), device=src_lengths.device)
-    return Batch(sentences, src_lengths, constrain(src_lengths, options, prefixes), source)
+    constraints = constrain(src_lengths, options, prefixes)
+    return Batch(np.arange(len(src_lengths)), constraints.max_lengths.cpu().numpy(), src_lengths, constraints, source)
 
 
 def search_one_by_one(
@@ -109,8 +107,8 @@ def search_one_by_one(
 ) -> list[Hypothesis]:
     """The one hypothesis of each sentence that begins with BOS and goes on with what `choose` takes at each step."""
     src_lengths = batch.src_lengths
-    tokens = torch.full_like(batch.sentences, BOS)
-    log_probs = torch.zeros(len(tokens), 1, dtype=torch.float64, device=tokens.device)
+    tokens = torch.full_like(src_lengths, BOS)
+    log_probs = np.zeros((len(tokens), 1))
     past = _start_past(batch, options)
     history: list[SearchStep] = []
     for length in count(1):
@@ -120,14 +118,15 @@ def search_one_by_one(
         best = choose(logits, allowed, log_probs, batch.sentences, length)
         scores = _score(best, past, batch, length, options)
         history.append(_search_step(batch.sentences, best, scores, weights, attention))
-        going_on = (best.tokens[:, 0] != EOS) & (length < batch.constraints.max_lengths)
-        (live,) = torch.where(going_on & best.log_probs[:, 0].isfinite())
+        going_on = (best.tokens[:, 0] != EOS) & (length < batch.max_lengths)
+        (live,) = (going_on & np.isfinite(best.log_probs[:, 0])).nonzero()
         if len(live) == 0:
             break
         past = past.extend(best.parents, best.tokens)
         if len(live) < len(tokens):
-            batch, state, past = batch.select(live), state.select(live), past.select(live)
-        tokens, log_probs = best.tokens[live, 0], best.log_probs[live]
+            there = batch.to_device(live)
+            batch, state, past = batch.select(live), state.select(there), past.select(there)
+        tokens, log_probs = batch.to_device(best.tokens[live, 0]), best.log_probs[live]
     return [best[0] for best in backtrace(history, src_lengths, nbest=1)]
 
 
@@ -150,12 +149,12 @@ def beam_search(
     """
     source, state = model.encode(src, src_lengths)
     batch = start_batch(source, src_lengths, options, prefixes)
-    slots, past = _start(src.shape[0], options.beam, src.device), _start_past(batch, options)
+    slots, past = _start(src.shape[0], options.beam), _start_past(batch, options)
     # Of a group at most so many are among the n best of all.
     wanted = min(options.nbest, options.beam // options.diverse_beam_groups)
     history: list[SearchStep] = []
     for length in count(1):
-        logits, state, weights = model.step(slots.tokens.flatten(), state, batch.source)
+        logits, state, weights = model.step(batch.to_device(slots.tokens.ravel()), state, batch.source)
         past = past.attend(weights)
         allowed = batch.constraints.allow(logits, past.ids, length)
         score = partial(_score, past=past, batch=batch, length=length, options=options)
@@ -163,18 +162,18 @@ def beam_search(
         history.append(_search_step(batch.sentences, best, scores, weights, attention))
         rows = slots.tokens.shape[1]
         slots = _update_beam(best, scores, slots.finished_scores, options.diverse_beam_groups)
-        limits = batch.constraints.max_lengths
         by_group = (-1, options.diverse_beam_groups, options.beam // options.diverse_beam_groups)
-        within_reach = length_normalize(slots.log_probs.view(by_group).amax(2), limits.unsqueeze(1), options)
-        going_on = (within_reach > slots.finished_scores.view(by_group)[:, :, wanted - 1]).any(1)
-        (live,) = torch.where((length < limits) & going_on)
+        best_live = slots.log_probs.reshape(by_group).max(2)
+        within_reach = length_normalize(best_live, batch.max_lengths[:, None], options)
+        going_on = (within_reach > slots.finished_scores.reshape(by_group)[:, :, wanted - 1]).any(1)
+        (live,) = ((length < batch.max_lengths) & going_on).nonzero()
         if len(live) == 0:
             break
         past = past.extend(best.parents, best.tokens)
+        state = state.select(batch.to_device((live[:, None] * rows + best.parents[live]).ravel()))
         if len(live) < len(slots.tokens):
-            batch, past = batch.select(live), past.select(live)
+            batch, past = batch.select(live), past.select(batch.to_device(live))
             slots = Beam(*(field[live] for field in slots))
-        state = state.select((live.unsqueeze(1) * rows + best.parents[live]).flatten())
     if options.diverse_beam_groups == 1:
         return backtrace(history, src_lengths, options.nbest)
     # Two groups may have found the same hypothesis.
@@ -182,104 +181,70 @@ def beam_search(
     return [list({tuple(each.ids): each for each in best}.values())[: options.nbest] for best in found]
 
 
-def _score(best: Candidates, past: Past, batch: Batch, length: int, options: SearchOptions) -> Tensor:
+def _score(best: Candidates, past: Past, batch: Batch, length: int, options: SearchOptions) -> np.ndarray:
     """The scores (B, K) of candidates of that length.  # Wu et al. (2016), eq. 14"""
     scores = length_normalize(best.log_probs, length, options)
     if not options.coverage_penalty:
         return scores
     penalties = coverage_penalty(past.coverage, batch.src_lengths, options.coverage_penalty)
-    return scores + penalties.gather(1, best.parents)
+    return scores + pick(penalties.cpu().numpy(), best.parents)
 
 
 def _fill_places(
-    logits: Tensor, allowed: Tensor, slots: Beam, options: SearchOptions, score: Callable[[Candidates], Tensor]
-) -> tuple[Candidates, Tensor]:
+    logits: Tensor, allowed: Tensor, slots: Beam, options: SearchOptions, score: Callable[[Candidates], np.ndarray]
+) -> tuple[Candidates, np.ndarray]:
     """The continuations in the K places and their scores, group by group; a group goes on from its own places."""
     if options.diverse_beam_groups == 1:
-        best = _continue(logits, allowed, slots.log_probs, options.beam)
+        best = take_best(logits, allowed, slots.log_probs, options.beam)
         return best, _mask_taken_slots(score(best), slots.finished_scores)
     size, begun = slots.tokens.shape
     width = options.beam // options.diverse_beam_groups
     logits, allowed = logits.unflatten(0, (size, begun)), allowed.unflatten(0, (size, begun))
     taken = torch.zeros(size, logits.shape[2], dtype=torch.float64, device=logits.device)
-    groups: list[tuple[Candidates, Tensor]] = []
+    groups: list[tuple[Candidates, np.ndarray]] = []
     for first in range(0, options.beam, width):
         own = slice(first, first + width) if begun > 1 else slice(0, 1)  # at first there is one place for all groups
         rows, allowed_rows = (each[:, own].flatten(0, 1) for each in (logits, allowed))
         handicaps = options.diverse_beam_strength * taken
-        best = _continue(rows, allowed_rows, slots.log_probs[:, own], width, handicaps)
+        best = take_best(rows, allowed_rows, slots.log_probs[:, own], width, handicaps)
         best = best._replace(parents=best.parents + (own.start or 0))
         scores = _mask_taken_slots(score(best), slots.finished_scores[:, first : first + width])
-        taken.scatter_add_(1, best.tokens, scores.isfinite().double())
+        tokens, places = (torch.from_numpy(each).to(taken.device) for each in (best.tokens, np.isfinite(scores)))
+        taken.scatter_add_(1, tokens, places.double())
         groups.append((best, scores))
-    candidates = Candidates(*(torch.cat(fields, 1) for fields in zip(*(best for best, _ in groups), strict=True)))
-    return candidates, torch.cat([scores for _, scores in groups], 1)
+    candidates = Candidates(*(np.concatenate(fields, 1) for fields in zip(*(best for best, _ in groups), strict=True)))
+    return candidates, np.concatenate([scores for _, scores in groups], 1)
 
 
-def _start(size: int, beam: int, device: torch.device) -> Beam:
+def _start(size: int, beam: int) -> Beam:
     """BOS in one place of each sentence: K copies of it would continue alike."""
-    log_probs = torch.zeros(size, 1, dtype=torch.float64, device=device)
-    return Beam(torch.full((size, 1), BOS, device=device), log_probs, log_probs.new_full((size, beam), -torch.inf))
+    return Beam(np.full((size, 1), BOS), np.zeros((size, 1)), np.full((size, beam), -np.inf))
 
 
 def _start_past(batch: Batch, options: SearchOptions) -> Past:
     """Without what no option looks at."""
     ids, coverage = options.no_repeat_ngram_size > 0, options.coverage_penalty > 0
-    return Past.begin(len(batch.sentences), batch.sentences.device, ids=ids, coverage=coverage)
+    return Past.begin(len(batch.sentences), batch.src_lengths.device, ids=ids, coverage=coverage)
 
 
-def _continue(
-    logits: Tensor, allowed: Tensor, log_probs: Tensor, beam: int, handicaps: Tensor | None = None
-) -> Candidates:
-    """The K best of the P * V continuations, from logits (B * P, V) and the log_probs (B, P) of what they continue.
-
-    allowed: the logits, -inf where a token must not be taken. handicaps (B, V): what is subtracted for the ranking.
-    The K best of all are among the K best of each, so nothing of size P * V is sorted, and only the few values that win
-    are added to what they continue. Log-probabilities are at least float32, whatever the model computes in.
-    """
-    size, parents = log_probs.shape
-    # Two more than K, since PAD and BOS may be among them; ordered by id, so that the stable sort below settles ties.
-    ranked = allowed if handicaps is None else allowed - handicaps.repeat_interleave(parents, 0)
-    ids, _ = topk_ids(ranked, min(beam + len(FORBIDDEN_IDS), logits.shape[1])).sort(dim=1)
-    # One fused pass: twice as fast on a CPU as logsumexp, which makes several over temporaries of this size.
-    gained = logits.log_softmax(dim=1, dtype=torch.promote_types(logits.dtype, torch.float32)).gather(1, ids)
-    for forbidden in FORBIDDEN_IDS:
-        gained = gained.masked_fill(ids == forbidden, -torch.inf)
-    if allowed is not logits:
-        gained = gained.masked_fill(allowed.gather(1, ids).isneginf(), -torch.inf)
-    # (B, P, 1) + (B, P, k). -inf - -inf and what a broken model gives are no hypotheses either.
-    grown = log_probs.unsqueeze(2) + gained.double().view(size, parents, -1)
-    grown = grown.nan_to_num(nan=-torch.inf, posinf=-torch.inf, neginf=-torch.inf).flatten(1)
-    # A small vocabulary may not have K continuations at first: then some places stay empty.
-    missing = max(0, beam - grown.shape[1])
-    grown = functional.pad(grown, (0, missing), value=-torch.inf)
-    if handicaps is None:
-        grown, order = grown.sort(dim=1, descending=True, stable=True)
-    else:
-        costs = functional.pad(handicaps.gather(1, ids.view(size, -1)), (0, missing))
-        order = (grown - costs).argsort(dim=1, descending=True, stable=True)
-        grown = grown.gather(1, order)
-    order = order[:, :beam].clamp(max=parents * ids.shape[1] - 1)
-    return Candidates(grown[:, :beam], order // ids.shape[1], ids.view(size, -1).gather(1, order))
-
-
-def _mask_taken_slots(scores: Tensor, finished_scores: Tensor) -> Tensor:
+def _mask_taken_slots(scores: np.ndarray, finished_scores: np.ndarray) -> np.ndarray:
     """scores (B, K), best first, with -inf for those that find no place beside the finished ones."""
-    taken = finished_scores.isfinite().sum(dim=1, keepdim=True)
-    rank = torch.arange(scores.shape[1], device=scores.device)
-    return scores.masked_fill(rank >= scores.shape[1] - taken, -torch.inf)
+    free = np.isneginf(finished_scores).sum(1, keepdims=True)
+    return np.where(np.arange(scores.shape[1]) < free, scores, -np.inf)
 
 
-def _update_beam(best: Candidates, scores: Tensor, finished_scores: Tensor, groups: int) -> Beam:
+def _update_beam(best: Candidates, scores: np.ndarray, finished_scores: np.ndarray, groups: int) -> Beam:
     """The places after a step: who ended joins the finished, who goes on stays live, the rest is empty."""
     ends = best.tokens == EOS
-    newly_finished = scores.masked_fill(~ends, -torch.inf)
-    ended = torch.cat([each.unflatten(1, (groups, -1)) for each in (finished_scores, newly_finished)], dim=2)
-    finished_scores = ended.topk(scores.shape[1] // groups)[0].flatten(1)
-    live = best.log_probs.masked_fill(ends | scores.isneginf(), -torch.inf)
-    return Beam(best.tokens, live, finished_scores)
+    newly_finished = np.where(ends, scores, -np.inf)
+    ended = [each.reshape(len(scores), groups, -1) for each in (finished_scores, newly_finished)]
+    best_first = -np.sort(-np.concatenate(ended, 2), axis=2)
+    finished_scores = best_first[:, :, : scores.shape[1] // groups].reshape(scores.shape)
+    return Beam(best.tokens, np.where(ends | np.isneginf(scores), -np.inf, best.log_probs), finished_scores)
 
 
-def _search_step(sentences: Tensor, best: Candidates, scores: Tensor, weights: Tensor, attention: bool) -> SearchStep:
+def _search_step(
+    sentences: np.ndarray, best: Candidates, scores: np.ndarray, weights: Tensor, attention: bool
+) -> SearchStep:
     weights = weights.unflatten(0, (len(scores), -1)).float() if attention else weights.new_empty(*scores.shape, 0)
     return SearchStep(sentences, best.tokens, best.parents, best.log_probs, scores, weights)

@@ -8,18 +8,20 @@ as it is.
 
 import copy
 from collections.abc import Callable
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from nmt.acceleration.inference.attention import InferenceAdditive, InferenceCoverage
+from nmt.acceleration.inference.attention import INFERENCE_SCORES
+from nmt.acceleration.inference.bahdanau import InferenceBahdanau, can_be_fused
 from nmt.acceleration.inference.cells import INFERENCE_CELLS
+from nmt.acceleration.inference.encoder import InferenceLoops
 from nmt.acceleration.inference.linear import PackedLinear, ProjectedEmbedding, fuse_linears, get_linear
 from nmt.acceleration.inference.output import OutputLayer
 from nmt.acceleration.matmul import matmul_dtype
-from nmt.attention.scores import AdditiveAttention, ConcatAttention, CoverageAttention, Source
+from nmt.attention.scores import AdditiveAttention, Source
 from nmt.layers.cells import Cell
 from nmt.model.decoder import BahdanauDecoder, Decoder, FixedVectorDecoder, LuongDecoder, State, Step
 from nmt.model.encoder import Encoder
@@ -61,11 +63,16 @@ class InferenceModel:
             if self._kind == "cpu":  # elsewhere launches count, and a whole layer is one call of cuDNN or few kernels
                 self._encoder = _copy(encoder)
                 if isinstance(self._encoder, Encoder):
+                    self._encoder.loops = InferenceLoops()
                     _project_source_embedding(self._encoder, dtype)
                 _replace(self._encoder, dtype)
             self._decoder = _copy(decoder)
-            self._fold_memory = _prepare_decoder(self._decoder, dtype, fold_memory)
+            self._fold_memory, context = _prepare_decoder(self._decoder, dtype, fold_memory)
             _replace(self._decoder, dtype)
+            self._decoder_step: Callable[..., Step] = self._decoder.step
+            if can_be_fused(decoder):
+                assert isinstance(self._decoder, BahdanauDecoder)
+                self._decoder_step = InferenceBahdanau(decoder, self._decoder, context, dtype).step
             self._output = OutputLayer(output, dtype, rescore_top_k)
             self._predict = predict
 
@@ -79,13 +86,19 @@ class InferenceModel:
     def step(self, tokens: Tensor, state: State, source: Source) -> tuple[Tensor, State, Tensor]:
         """As Seq2Seq.step."""
         with self._inference_mode():
-            step = self._decoder.step(tokens, state, source)
+            step = self._decoder_step(tokens, state, source)
             return self._predict(self._decoder, self._output, step, source), step.state, step.weights
 
-    @contextmanager
-    def _inference_mode(self):
-        with torch.inference_mode(), torch.autocast(self._kind, enabled=False):
-            yield
+    def _inference_mode(self) -> AbstractContextManager:
+        if torch.is_inference_mode_enabled() and not torch.is_autocast_enabled(self._kind):
+            return nullcontext()  # at each step the other takes longer than a small product
+        return _exact_inference_mode(self._kind)
+
+
+@contextmanager
+def _exact_inference_mode(kind: str):
+    with torch.inference_mode(), torch.autocast(kind, enabled=False):
+        yield
 
 
 def _copy(module: Part) -> Part:
@@ -93,16 +106,25 @@ def _copy(module: Part) -> Part:
     return copy.deepcopy(module, {id(weight): weight for weight in module.parameters()})
 
 
-def _prepare_decoder(decoder: Decoder, dtype: torch.dtype, fold_memory: bool) -> nn.Module:
-    """-> what makes of the memory (B, S, M) the one that the decoder's step then wants."""
+class _OfMemory(NamedTuple):
+    """What is made of the memory (B, S, M) once a sentence, and of a step's context (N, .) before the decoder takes its
+    parts of it; both for a step of `InferenceBahdanau`, the first alone for any other."""
+
+    memory: nn.Module = nn.Identity()
+    context: nn.Module = nn.Identity()
+
+
+def _prepare_decoder(decoder: Decoder, dtype: torch.dtype, fold_memory: bool) -> _OfMemory:
     if type(decoder) is LuongDecoder:
         _project_embedding(decoder, [(decoder.cell, "project")], dtype)
     elif isinstance(decoder, BahdanauDecoder | FixedVectorDecoder) and type(decoder) in _FOLDED:
         _project_embedding(decoder, [(decoder.cell, "project"), (decoder.readout, "word")], dtype)
-        if fold_memory and (isinstance(decoder, FixedVectorDecoder) or decoder.attention.heads == 1):
+        fold_memory = fold_memory and (isinstance(decoder, FixedVectorDecoder) or decoder.attention.heads == 1)
+        if fold_memory or can_be_fused(decoder):
             fused = fuse_linears([(decoder, "context"), (decoder.readout, "context")])
-            return PackedLinear(fused.weight, None, dtype)
-    return nn.Identity()
+            product = PackedLinear(fused.weight, None, dtype)
+            return _OfMemory(memory=product) if fold_memory else _OfMemory(context=product)
+    return _OfMemory()
 
 
 def _project_embedding(decoder: Decoder, users: list[tuple[nn.Module, str]], dtype: torch.dtype) -> None:
@@ -135,9 +157,7 @@ def _replace(module: nn.Module, dtype: torch.dtype) -> None:
             part = PackedLinear(part.weight, part.bias, dtype)
         elif isinstance(part, Cell) and type(part) in INFERENCE_CELLS:
             part = INFERENCE_CELLS[type(part)](part, dtype)
-        elif isinstance(part, AdditiveAttention) and type(part) in (AdditiveAttention, ConcatAttention):
-            part = InferenceAdditive(part, dtype)
-        elif type(part) is CoverageAttention:
-            part = InferenceCoverage(part, dtype)
+        elif isinstance(part, AdditiveAttention) and type(part) in INFERENCE_SCORES:
+            part = INFERENCE_SCORES[type(part)](part, dtype)
         module.add_module(name, part)
         _replace(part, dtype)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from nmt.acceleration.inference.linear import PackedLinear
 from nmt.acceleration.matmul import bounded_exp_
-from nmt.attention.scores import AdditiveAttention, Attention, AttentionState, CoverageAttention
+from nmt.attention.scores import AdditiveAttention, Attention, AttentionState, ConcatAttention, CoverageAttention
 
 
 class InferenceAdditive(Attention):
@@ -27,7 +27,11 @@ class InferenceAdditive(Attention):
         return bounded_exp_(self.key(memory))
 
     def project_query(self, hidden: Tensor) -> Tensor:
-        return bounded_exp_(self.query(hidden))
+        return self.activate_query(self.query(hidden))
+
+    def activate_query(self, query: Tensor) -> Tensor:
+        """What `query` made of the hidden state, overwritten -> what energies are made of."""
+        return bounded_exp_(query)
 
     def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
         return torch.addcmul(self.one, query.unsqueeze(2), keys.unsqueeze(1)).reciprocal_() @ self.slope
@@ -38,16 +42,24 @@ class InferenceCoverage(InferenceAdditive):
 
     uses_coverage = True
 
-    def __init__(self, attention: CoverageAttention, dtype: torch.dtype):
+    def __init__(self, attention: AdditiveAttention, dtype: torch.dtype):
+        assert isinstance(attention, CoverageAttention), attention
         super().__init__(attention, dtype)
         self.coverage_weight_twice = 2 * attention.coverage_weight.detach()
 
     def project_keys(self, memory: Tensor) -> Tensor:
         return self.key(memory)
 
-    def project_query(self, hidden: Tensor) -> Tensor:
-        return self.query(hidden)
+    def activate_query(self, query: Tensor) -> Tensor:
+        return query
 
     def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
         twice = query.unsqueeze(2) + keys.unsqueeze(1)
         return twice.addcmul_(state.coverage.unsqueeze(3), self.coverage_weight_twice).neg_().sigmoid_() @ self.slope
+
+
+INFERENCE_SCORES: dict[type[Attention], type[InferenceAdditive]] = {
+    AdditiveAttention: InferenceAdditive,
+    ConcatAttention: InferenceAdditive,
+    CoverageAttention: InferenceCoverage,
+}

@@ -5,18 +5,16 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from nmt.acceleration.inference.linear import PackedLinear
+from nmt.acceleration.inference.linear import FusedLinear, PackedLinear
 from nmt.acceleration.matmul import fast_tanh_
 from nmt.layers.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
 
 
 class InferenceCell(nn.Module):
-    """A cell's step; `parts` are the numbers of gates whose recurrent products share an operand.
+    """A cell's step.
 
     As with Cell, projected (N, gates * H), state (N, state_size) -> the next state; but `projected` is overwritten.
     """
-
-    parts: tuple[int, ...]
 
     def __init__(self, cell: Cell, dtype: torch.dtype):
         super().__init__()
@@ -25,8 +23,12 @@ class InferenceCell(nn.Module):
         self.state_size = cell.state_size
         self.project = cell.project
         self.weight = cell.weight.detach()  # of which type a state is
-        weights = cell.weight.split([gates * cell.size for gates in self.parts])
-        self.recurrent = nn.ModuleList(PackedLinear(weight, None, dtype) for weight in weights)
+        self.recurrent = PackedLinear(*self.recurrent_product(cell), dtype)
+
+    @staticmethod
+    def recurrent_product(cell: Cell) -> FusedLinear:
+        """The product with the state's output (N, H) by which a step begins."""
+        return FusedLinear(cell.weight, None)
 
     def drawn(self) -> Self:
         """The cell itself: nothing is dropped here."""
@@ -35,39 +37,53 @@ class InferenceCell(nn.Module):
     def output(self, state: Tensor) -> Tensor:
         return state[..., : self.size]
 
+    def forward(self, projected: Tensor, state: Tensor) -> Tensor:
+        return self.update(projected, state, self.recurrent(self.output(state)))
+
+    def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
+        """The rest of a step. recurrent: what `recurrent_product` makes of the state's output."""
+        raise NotImplementedError
+
 
 class InferenceGRU(InferenceCell):
-    parts = (2, 1)
+    def __init__(self, cell: GRUCell, dtype: torch.dtype):
+        super().__init__(cell, dtype)
+        self.candidate = PackedLinear(cell.weight[2 * cell.size :], None, dtype)
 
-    def forward(self, projected: Tensor, state: Tensor) -> Tensor:
+    @staticmethod
+    def recurrent_product(cell: Cell) -> FusedLinear:
+        return FusedLinear(cell.weight[: 2 * cell.size], None)
+
+    def output(self, state: Tensor) -> Tensor:
+        return state
+
+    def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
         sigmoids, candidate = projected.split((2 * self.size, self.size), -1)
-        update, reset = sigmoids.add_(self.recurrent[0](state)).sigmoid_().chunk(2, -1)
-        candidate.add_(self.recurrent[1](reset * state))
+        update, reset = sigmoids.add_(recurrent).sigmoid_().chunk(2, -1)
+        candidate.add_(self.candidate(reset * state))
         return torch.lerp(state, fast_tanh_(candidate, self.dtype), update)
 
 
 class InferenceGRUResetAfter(InferenceCell):
-    parts = (3,)
+    @staticmethod
+    def recurrent_product(cell: Cell) -> FusedLinear:
+        assert isinstance(cell, GRUResetAfterCell), cell
+        return FusedLinear(cell.weight, torch.cat((cell.candidate_bias.new_zeros(2 * cell.size), cell.candidate_bias)))
 
-    def __init__(self, cell: GRUResetAfterCell, dtype: torch.dtype):
-        super().__init__(cell, dtype)
-        bias = torch.cat((cell.candidate_bias.new_zeros(2 * cell.size), cell.candidate_bias.detach()))
-        self.recurrent[0] = PackedLinear(cell.weight, bias, dtype)
+    def output(self, state: Tensor) -> Tensor:
+        return state
 
-    def forward(self, projected: Tensor, state: Tensor) -> Tensor:
+    def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
         sigmoids, candidate = projected.split((2 * self.size, self.size), -1)
-        recurrent = self.recurrent[0](state)
         update, reset = sigmoids.add_(recurrent[..., : 2 * self.size]).sigmoid_().chunk(2, -1)
         candidate.addcmul_(reset, recurrent[..., 2 * self.size :])
         return torch.lerp(state, fast_tanh_(candidate, self.dtype), update)
 
 
 class InferenceLSTM(InferenceCell):
-    parts = (4,)
-
-    def forward(self, projected: Tensor, state: Tensor) -> Tensor:
-        hidden, cell = state.split(self.size, -1)
-        sigmoids, candidate = projected.add_(self.recurrent[0](hidden)).split((3 * self.size, self.size), -1)
+    def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
+        cell = state[..., self.size :]
+        sigmoids, candidate = projected.add_(recurrent).split((3 * self.size, self.size), -1)
         input_gate, forget_gate, output_gate = sigmoids.sigmoid_().chunk(3, -1)
         cell = (forget_gate * cell).addcmul_(input_gate, fast_tanh_(candidate, self.dtype))
         return torch.cat((output_gate * fast_tanh_(cell.clone(), self.dtype), cell), -1)

@@ -64,7 +64,7 @@ class FusedLinear(NamedTuple):
     """weight (Y, X), bias (Y,)."""
 
     weight: Tensor
-    bias: Tensor
+    bias: Tensor | None
 
 
 def get_linear(module: nn.Module, name: str) -> nn.Linear:
@@ -76,15 +76,20 @@ def get_linear(module: nn.Module, name: str) -> nn.Linear:
 
 def fuse_linears(users: list[tuple[nn.Module, str]]) -> FusedLinear:
     """One product for all `users`, nn.Linear by module and name, which become columns of its result."""
-    weights, biases, first = [], [], 0
+    products, first = [], 0
     for module, name in users:
         packed = get_linear(module, name)
         last = first + packed.out_features
-        weights.append(packed.weight)
-        biases.append(packed.weight.new_zeros(packed.out_features) if packed.bias is None else packed.bias)
+        products.append(FusedLinear(packed.weight, packed.bias))
         module.add_module(name, OutputSlice(first, last))
         first = last
-    return FusedLinear(torch.cat(weights), torch.cat(biases))
+    return join_linears(products)
+
+
+def join_linears(products: list[FusedLinear]) -> FusedLinear:
+    """One product whose result has theirs side by side."""
+    biases = [weight.new_zeros(len(weight)) if bias is None else bias for weight, bias in products]
+    return FusedLinear(torch.cat([weight for weight, _ in products]), torch.cat(biases))
 
 
 @cache
