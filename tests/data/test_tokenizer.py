@@ -487,15 +487,3 @@ def test_multi30k_comes_back_normalized(corpora):
     model = train(corpus, model_type=ModelType.bpe, src_vocab_size=2000).src
     for pair in corpus:
         assert model.decode(model.encode(pair.src)) == model.normalize(pair.src)
-
-
-@pytest.mark.parametrize("kind", [ModelType.unigram, ModelType.bpe, ModelType.word])
-def test_without_a_hard_limit_a_size_is_a_ceiling(kind):
-    with pytest.raises(
-        ValueError, match=r"vocab_size=50000 is more than the text allows.*try tokenizer.vocab_size=\d+"
-    ):
-        train(model_type=kind, src_vocab_size=50_000)
-    found = train(model_type=kind, src_vocab_size=50_000, hard_vocab_limit=False).src
-    assert SIZES[kind] <= len(found) < 50_000
-    same = train(model_type=kind, src_vocab_size=SIZES[kind], hard_vocab_limit=False).src
-    assert same.vocabulary == subwords(kind).vocabulary

@@ -6,7 +6,6 @@ from nmt.attention.scores import ScoreFunction
 from nmt.config.schema import DataKind, DecoderKind, EncoderKind, ModelKind, TrainConfig
 from nmt.config.unused.regularizers import REGULARIZERS
 from nmt.config.unused.rule import Rule, needs
-from nmt.data.tokenizer import ModelType
 from nmt.decoding.options import LengthPenalty
 from nmt.training.optim import OptimizerName, ScheduleName
 
@@ -137,15 +136,10 @@ TRAIN_RULES = (
     ),
     Rule(
         "tokenizer.model_type tokenizer.joint tokenizer.vocab_size tokenizer.src_vocab_size tokenizer.tgt_vocab_size "
-        "tokenizer.character_coverage tokenizer.byte_fallback tokenizer.input_sentence_size tokenizer.hard_vocab_limit "
+        "tokenizer.character_coverage tokenizer.byte_fallback tokenizer.input_sentence_size "
         "tokenizer.src_normalization tokenizer.tgt_normalization",
         lambda c: not (c.tokenizer.model or c.tokenizer.src_model),
         "the models that tokenizer.model= or src_model= and tgt_model= name are used as they are; leave {key} out",
-    ),
-    Rule(
-        "tokenizer.hard_vocab_limit",
-        lambda c: c.tokenizer.model_type is not ModelType.char,
-        "with tokenizer.model_type=char a size is never more than a limit; leave {key} out",
     ),
     Rule(
         "tokenizer.model",

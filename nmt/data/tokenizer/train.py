@@ -6,7 +6,7 @@ import random
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from enum import Enum
 from itertools import chain
 from pathlib import Path
@@ -40,8 +40,7 @@ class TokenizerOptions:
     """How a tokenizer is trained: tokenizer.* of the configuration.
 
     Sizes count the four special ids and, with byte fallback, 256 bytes; for ModelType.char they are a ceiling, since
-    the text decides how many characters there are. Without hard_vocab_limit they are a ceiling for each type: a text
-    with fewer pieces gets as many as it has. Raises ValueError for what SentencePiece does not take.
+    the text decides how many characters there are. Raises ValueError for what SentencePiece does not take.
     """
 
     model_type: ModelType = ModelType.unigram
@@ -49,7 +48,6 @@ class TokenizerOptions:
     vocab_size: int = 8000
     src_vocab_size: int | None = None  # None: vocab_size
     tgt_vocab_size: int | None = None
-    hard_vocab_limit: bool = True
     character_coverage: float = 1.0
     byte_fallback: bool = True
     src_normalization: Normalization = Normalization.nmt_nfkc  # of models trained here; one's own have theirs
@@ -153,11 +151,10 @@ def _cut(line: str) -> list[str]:
 
 def _train(text: Iterable[str], options: TokenizerOptions, vocab_size: int, setting: str) -> bytes:
     """The content of a .model file; `text` is normalized already. setting: what gave the size."""
-    lines = list(text)
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=iter(lines),
+            sentence_iterator=iter(text),
             model_writer=model,
             model_type=options.model_type.value,
             normalization_rule_name=Normalization.identity.value,
@@ -172,28 +169,18 @@ def _train(text: Iterable[str], options: TokenizerOptions, vocab_size: int, sett
             minloglevel=3,
         )
     except (RuntimeError, OSError, ValueError, TypeError, OverflowError) as error:
-        most = _most_pieces(str(error), options)
-        if most and not options.hard_vocab_limit:
-            return _train(lines, replace(options, hard_vocab_limit=True), most, setting)
         raise ValueError(_explain(str(error), options, vocab_size, setting)) from error
     return model.getvalue()
-
-
-def _most_pieces(message: str, options: TokenizerOptions) -> int | None:
-    """The most pieces that a text allows, of SentencePiece's message; None where that is not what it says, or where it
-    has none but the special pieces."""
-    most = re.search(r"set it to a value <= (\d+)", message)
-    return int(most[1]) if most and int(most[1]) > 4 + 256 * options.byte_fallback else None
 
 
 def _explain(message: str, options: TokenizerOptions, vocab_size: int, setting: str) -> str:
     """What SentencePiece's exception means for the person who set the size."""
     model_type, byte_fallback = options.model_type, options.byte_fallback
-    if "set it to a value <= " in message:
-        if most := _most_pieces(message, options):
+    if most := re.search(r"set it to a value <= (\d+)", message):
+        if int(most[1]) > 4 + 256 * byte_fallback:
             return (
                 f"{setting}={vocab_size} is more than the text allows for kind {model_type.value}; try "
-                f"{setting}={most} or less"
+                f"{setting}={most[1]} or less"
             )
         return (
             f"the text has nothing of which kind {model_type.value} makes pieces; try tokenizer.model_type=bpe with "
