@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmt.aligner.hmm import CLASSES, Lattice, log_likelihood, normalized_jumps
-from nmt.bounds import at_least, fraction, positive_int
+from nmt.bounds import at_least, fraction, greater_than, positive_int
 
 EMBEDDING_STD = 0.1  # of the first values, which sets how fast embeddings change relative to their size
 # Entries of a table of energies that are in memory at once.
@@ -22,7 +22,9 @@ class AlignerOptions:
 
     embedding, hidden: widths of a source piece; max_jump: longer jumps are as probable as this one; null_probability:
     the probability that a target piece has no link; dropout: of a source piece's embedding; sampled_softmax: training
-    normalizes over the target pieces of the batch, not over the vocabulary.
+    normalizes over the target pieces of the batch, not over the vocabulary. fertility: how many target pieces a source
+    piece emits is learned, not only which. jump_scale: a factor of the energies of jumps; a small one makes jumps be
+    learned more slowly than emissions, after what is almost IBM model 1.
     """
 
     embedding: int = 128
@@ -31,11 +33,14 @@ class AlignerOptions:
     null_probability: float = 0.3
     dropout: float = 0.1
     sampled_softmax: bool = True
+    fertility: bool = False
+    jump_scale: float = 1.0
 
     def __post_init__(self):
         positive_int(model__aligner__embedding=self.embedding, model__aligner__hidden=self.hidden)
         at_least(1, model__aligner__max_jump=self.max_jump)
         fraction(model__aligner__dropout=self.dropout)
+        greater_than(0, model__aligner__jump_scale=self.jump_scale)
         if not 0 < self.null_probability < 1:
             given = f"model.aligner.null_probability={self.null_probability}"
             raise ValueError(f"{given} is impossible: give a probability between 0 and 1")
@@ -67,6 +72,12 @@ class Direction(nn.Module):
         p(y_t | 0)  = exp(n y_t) / Z_0
         p(j | i, c) = exp(v_c,d + R_c,d . g_i) / Z_i,c       d = clip(j - i), c = whether y_t continues a word
         p(null)     = null_probability, whatever came before
+
+    With options.fertility, x_j emits exp(U y . g_j + b y) pieces y on average, Z_j in all, and the number of pieces y
+    is one of a Poisson distribution: the emission is not divided by Z_j, and p(y | x) is multiplied by
+    exp(-sum_j ((1 - p(null)) Z_j + p(null))) S^T / T!. Over all targets of all lengths that sums to one while all jumps
+    are equally probable. A piece that always emits two others then emits both with no loss, where it would emit each
+    with a probability of one half.
 
     The class c of a piece counts as known: summed over targets of different classes, p(y | x) is not quite 1. unigram
     (V_tgt,): log-probabilities of the target pieces, where b and n begin; continues (V_tgt,): whether a piece
@@ -113,7 +124,7 @@ class Direction(nn.Module):
         """src (B, S) and tgt (B, T) pieces, lengths (B,) without the end of sentence -> log p(y) (B,).
 
         In training with options.sampled_softmax the softmax is over the target pieces of the batch: see
-        `sampled_log_probs`.
+        `sampled_normalizers`.
         """
         in_src = torch.arange(src.shape[1], device=src.device) < src_lengths.unsqueeze(1)
         in_tgt = torch.arange(tgt.shape[1], device=tgt.device) < tgt_lengths.unsqueeze(1)
@@ -122,14 +133,18 @@ class Direction(nn.Module):
         hidden = self.hidden_of(src_types)
         if self.training and self.options.sampled_softmax:
             energies = _full(functional.linear(hidden, self.output.weight[tgt_types], self.output.bias[tgt_types]))
-            table = sampled_log_probs(energies, self.unigram[tgt_types], in_tgt.sum())
+            normalizers = sampled_normalizers(energies, self.unigram[tgt_types], in_tgt.sum())
+            table = energies if self.options.fertility else energies - normalizers.unsqueeze(1)
         else:
-            table = _full(self.output(hidden)).log_softmax(1)[:, tgt_types]
+            energies = _full(self.output(hidden))
+            normalizers = energies.logsumexp(1)
+            table = (energies if self.options.fertility else energies.log_softmax(1))[:, tgt_types]
         cells = src_place.unsqueeze(1) * len(tgt_types) + tgt_place.unsqueeze(2)
         emissions = table.flatten().index_select(0, cells.flatten()).view(cells.shape)
         jumps = _full(self.jump(hidden))[src_place]
         null = self.null.log_softmax(0)[tgt]
-        return log_likelihood(self._lattice(emissions, null, jumps, tgt, src_lengths, tgt_lengths))
+        shared = self._shared(normalizers[src_place], src_lengths, tgt_lengths)
+        return log_likelihood(self._lattice(emissions, null, jumps, shared, tgt, src_lengths, tgt_lengths))
 
     @torch.no_grad()
     def tables(self) -> Tables:
@@ -147,15 +162,35 @@ class Direction(nn.Module):
         hidden, output = tables.hidden[src], self.output.weight[tgt]
         emissions = _full(torch.bmm(output, hidden.transpose(1, 2)))
         emissions += self.output.bias[tgt].unsqueeze(2)
-        emissions -= tables.normalizers[src].unsqueeze(1)
-        return self._lattice(emissions, tables.null[tgt], tables.jumps[src], tgt, src_lengths, tgt_lengths)
+        normalizers = tables.normalizers[src]
+        if not self.options.fertility:
+            emissions -= normalizers.unsqueeze(1)
+        shared = self._shared(normalizers, src_lengths, tgt_lengths)
+        return self._lattice(emissions, tables.null[tgt], tables.jumps[src], shared, tgt, src_lengths, tgt_lengths)
+
+    def _shared(self, normalizers: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor | None:
+        """normalizers (B, S) -> of how many pieces are emitted, (B,) log-probabilities; None without fertility."""
+        if not self.options.fertility:
+            return None
+        in_src = torch.arange(normalizers.shape[1], device=src_lengths.device) < src_lengths.unsqueeze(1)
+        p_null = self.options.null_probability
+        expected = ((1 - p_null) * normalizers.exp() + p_null).masked_fill(~in_src, 0.0).sum(1)
+        return tgt_lengths * src_lengths.clamp_min(1).log() - torch.lgamma(tgt_lengths + 1.0) - expected
 
     def _lattice(
-        self, emissions: Tensor, null: Tensor, jumps: Tensor, tgt: Tensor, src_lengths: Tensor, tgt_lengths: Tensor
+        self,
+        emissions: Tensor,
+        null: Tensor,
+        jumps: Tensor,
+        shared: Tensor | None,
+        tgt: Tensor,
+        src_lengths: Tensor,
+        tgt_lengths: Tensor,
     ) -> Lattice:
         """emissions (B, T, S), null (B, T) without the probability of null; jumps (B, S, C D): energies."""
         first = self.first.to(jumps.dtype).expand(len(jumps), 1, -1)
         energies = torch.cat((first, jumps), 1).unflatten(2, (CLASSES, -1)).transpose(1, 2)
+        energies = self.options.jump_scale * energies
         return Lattice(
             emissions + math.log1p(-self.options.null_probability),
             null + math.log(self.options.null_probability),
@@ -163,6 +198,7 @@ class Direction(nn.Module):
             self.continues[tgt],
             src_lengths,
             tgt_lengths,
+            shared,
         )
 
 
@@ -171,12 +207,13 @@ def _full(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def sampled_log_probs(energies: Tensor, unigram: Tensor, drawn: Tensor) -> Tensor:
-    """energies (N, K) of K target pieces that occur among `drawn` ones -> estimated log-probabilities (N, K).
+def sampled_normalizers(energies: Tensor, unigram: Tensor, drawn: Tensor) -> Tensor:
+    """energies (N, K) of K target pieces that occur among `drawn` ones -> estimates (N,) of the logarithm of what
+    exp(e) sums to over the vocabulary.
 
     unigram (K,): log-probabilities of the pieces. A piece is among `drawn` with probability q = 1 - (1 - p)^drawn, so
-    exp(e - log q) of those that are is an unbiased estimate of what the vocabulary sums to.
+    exp(e - log q) of those that are is an unbiased estimate of the sum.
     # Bengio and Senecal (2008)
     """
     log_q = torch.log(-torch.expm1(drawn * torch.log1p(-unigram.exp().clamp_max(0.5)))).clamp_min(-30.0)
-    return energies - (energies - log_q).logsumexp(1, keepdim=True)
+    return (energies - log_q).logsumexp(1)

@@ -24,7 +24,8 @@ class Lattice(NamedTuple):
     emissions (B, T, S): of a link of t to j and of y_t, but for the jump. null (B, T): of no link and of y_t. jumps
     (B, CLASSES, S + 1, D): of a jump from position i - 1 by d - D // 2, the first and the last of them for each source
     position as far away or further; see `normalized_jumps`. continues (B, T): the class of each target piece, 0 or 1.
-    src_lengths, tgt_lengths (B,): pieces, without the end of sentence.
+    src_lengths, tgt_lengths (B,): pieces, without the end of sentence. shared (B,): of what all alignments have in
+    common; None: nothing.
     """
 
     emissions: Tensor
@@ -33,6 +34,7 @@ class Lattice(NamedTuple):
     continues: Tensor
     src_lengths: Tensor
     tgt_lengths: Tensor
+    shared: Tensor | None = None
 
 
 def jump_of(positions: int, jumps: int, device: torch.device | None = None) -> Tensor:
@@ -169,7 +171,8 @@ class _LogLikelihood(torch.autograd.Function):
 def log_likelihood(lattice: Lattice) -> Tensor:
     """log p(y) of each pair, (B,): exact, over all alignments; differentiable in emissions, null and jumps."""
     with torch.autocast(lattice.emissions.device.type, enabled=False):
-        return _LogLikelihood.apply(*lattice)  # pyright: ignore[reportReturnType]
+        found: Tensor = _LogLikelihood.apply(*lattice[:-1])  # pyright: ignore[reportAssignmentType]
+        return found if lattice.shared is None else found + lattice.shared
 
 
 class Posterior(NamedTuple):
@@ -186,7 +189,8 @@ def posterior(lattice: Lattice) -> Posterior:
         factors = _factors(lattice)
         passed = _pass_forward(factors)
         values = _pass_backward(factors, passed)
-        return Posterior((passed.reached * values).transpose(0, 1), passed.log_probs)
+        log_probs = passed.log_probs if lattice.shared is None else passed.log_probs + lattice.shared
+        return Posterior((passed.reached * values).transpose(0, 1), log_probs)
 
 
 @torch.no_grad()
