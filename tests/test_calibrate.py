@@ -47,7 +47,9 @@ def translated(tmp_path, run: RunFolder, *words: str, name: str = "sure", lines=
 def test_a_run_is_calibrated_when_it_ends(trained):
     run, log = trained
     assert "confidence calibrated on" in log
-    assert checkpoint.read_calibration(run.best)["words"] > 0
+    calibration = checkpoint.read_calibration(run.best)
+    assert calibration
+    assert calibration["words"] > 0
     checkpoint.verify(run.best)
     assert checkpoint.read_calibration(run.last) is None
 
