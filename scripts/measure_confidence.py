@@ -54,7 +54,7 @@ def print_calibration(loaded: Loaded, calibration: Calibration, found: Sequence,
     right = np.concatenate(
         [right_words(each.tgt_words, line.split()) for each, line in zip(found, references, strict=True)]
     ).astype(bool)
-    for name, used in (("probabilities", Calibration()), ("confidence", calibration)):
+    for name, used in (("probability", Calibration()), ("confidence", calibration)):
         scores = word_log_probs(loaded.model, loaded.tokenizer, found, temperature=used.temperature)
         words = np.concatenate([assess(*each, used).words for each in zip(found, scores, strict=True)])
         error = expected_calibration_error(words, right)
