@@ -13,16 +13,19 @@ from typing import Any
 from nmt import build
 from nmt.acceleration.selection import prepare_device
 from nmt.analysis.alignment import Link, WordAttention, word_attention, word_links
+from nmt.analysis.confidence import SentenceConfidence, assess
 from nmt.analysis.evaluation import draw_translation
 from nmt.build import Loaded
 from nmt.config.schema import DecodeOverrides
 from nmt.corpus import Pair
 from nmt.decoding.forced import force_decode
 from nmt.decoding.translator import Translation
+from nmt.decoding.word_scores import word_log_probs
 from nmt.runtime.device import Device, DeviceName, Precision
 
 __all__ = [
     "Link",
+    "SentenceConfidence",
     "TrainedModel",
     "Translation",
     "WordAttention",
@@ -41,6 +44,7 @@ class TrainedModel:
         self.checkpoint = loaded.folder
         self.device = device
         self._loaded = loaded
+        self._calibration = build.calibration_of(loaded)
 
     def translate(
         self,
@@ -75,6 +79,18 @@ class TrainedModel:
         given = (Pair(*pair) for pair in pairs)
         with self.device.autocast():
             return list(force_decode(self.model, self.tokenizer, given, batch_size=batch_size, posterior=posterior))
+
+    def confidence(self, translations: Sequence[Translation], *, batch_size: int = 64) -> list[SentenceConfidence]:
+        """How sure each translation is, and its words without counterpart; of `translate` or of `force_decode`.
+
+        Where the run has no calibration, words have the model's probabilities, and `calibrated` is false.
+        """
+        temperature = self._calibration.temperature if self._calibration else 1.0
+        options = {"batch_size": batch_size, "temperature": temperature}
+        with self.device.autocast():
+            scores = word_log_probs(self.model, self.tokenizer, translations, **options)
+        pairs = zip(translations, scores, strict=True)
+        return [assess(translation, log_probs, self._calibration) for translation, log_probs in pairs]
 
 
 def load(

@@ -26,6 +26,7 @@ from nmt.data.tokenizer import Tokenizer
 from nmt.runtime.device import seed_everything
 from nmt.runtime.distributed import Distributed, init_distributed
 from nmt.runtime.logs import start_log
+from nmt.runtime.memory import out_of_memory
 from nmt.training.checkpointer import DATA_VALID, Checkpointer, RunIdentity
 from nmt.training.dry_run import dry_run
 from nmt.training.metrics_logger import MetricsLogger
@@ -86,9 +87,9 @@ def main(config: TrainConfig, overrides: list[str]) -> float | None:
             log.info(f"resume={launch.folder.path}: no checkpoint yet, starting from the beginning")
         _log_setup(trainer)
         trainer.train()
-        if distributed.is_main:
-            _calibrate(trainer, launch.config)
-        log.info(f"run {launch.folder.path}")
+        if distributed.is_main:  # when the ranks have parted, as the others do not wait; the folder is still locked
+            stack.callback(_calibrate, trainer, launch.config)
+    log.info(f"run {launch.folder.path}")
     if trainer.stopped:
         raise SystemExit(0)
     return trainer.progress.best
@@ -258,8 +259,10 @@ def _calibrate(trainer: Trainer, config: TrainConfig) -> None:
     try:
         pairs = list(build.read_corpus(config.data, "valid"))[: CalibrateConfig.sentences]
         log.info(build.describe_calibration(build.calibrate(run, trainer.device.device, pairs)))
-    except (ValueError, OSError) as error:
-        log.warning(f"confidence is not calibrated: {error}; {by_hand} tries again")
+    except (ValueError, OSError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not out_of_memory(error):
+            raise
+        log.warning(f"confidence is not calibrated: {str(error).splitlines()[0]}; {by_hand} tries again")
 
 
 def _log_setup(trainer: Trainer) -> None:

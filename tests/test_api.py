@@ -51,7 +51,7 @@ def model(trained) -> nmt.TrainedModel:
 
 
 def test_the_page_runs_as_it_stands(trained, capsys):
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
     names: dict[str, object] = {}
     with contextlib.chdir(trained):
         for block in BLOCKS:

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+import nmt
 from nmt import checkpoint
 from nmt.checkpoint.run_folder import RunFolder
 from tests.support.commands import call
@@ -47,7 +48,9 @@ def translated(tmp_path, run: RunFolder, *words: str, name: str = "sure", lines=
 def test_a_run_is_calibrated_when_it_ends(trained):
     run, log = trained
     assert "confidence calibrated on" in log
-    assert checkpoint.read_calibration(run.best)["words"] > 0
+    calibration = checkpoint.read_calibration(run.best)
+    assert calibration
+    assert calibration["words"] > 0
     checkpoint.verify(run.best)
     assert checkpoint.read_calibration(run.last) is None
 
@@ -116,6 +119,27 @@ def test_an_interrupted_file_is_continued(run, tmp_path):
     translated(tmp_path, run, *words, f"out={tmp_path / 'out'}", "append=true")
     assert (tmp_path / "sure").read_bytes() == whole
     assert (tmp_path / "out").read_bytes() == out
+
+
+def test_the_python_interface_finds_the_same(run, tmp_path):
+    written, _, _ = translated(tmp_path, run)
+    model = nmt.load(run.path, device="cpu")
+    found = model.confidence(model.translate(LINES, max_length=20))
+    for line, own in zip(written, found, strict=True):
+        assert own.calibrated
+        assert line["words"] == pytest.approx(own.words.tolist(), abs=2e-4)
+        assert (line["omitted"], line["unsupported"]) == (own.omitted, own.unsupported)
+
+
+def test_a_calibration_that_fails_leaves_a_whole_run(tiny, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_calibration", fail)
+    ended = call(tmp_path, "train", *tiny.settings(tmp_path / "run", trainer__max_updates=5), "device=cpu")
+    assert ended.code == 0, ended.err
+    assert "confidence is not calibrated: [Errno 28] No space left on device" in ended.err
+    checkpoint.verify(RunFolder(tmp_path / "run").best)
 
 
 def test_training_can_leave_it_out(tiny, tmp_path):

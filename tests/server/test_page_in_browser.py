@@ -105,6 +105,57 @@ def test_a_word_lights_up_the_source_words_that_it_attends_to(shown, sentence):
     assert len(texts(shown, "#matrix circle")) == len(sentence["links"])
 
 
+@pytest.fixture(scope="module")
+def doubtful(served) -> dict:
+    """What the server says of the confidence of the sentence that it is least sure of."""
+    lines = [" ".join(WORDS[k : k + 4]) for k in range(8)]
+    found = served.post("/translate", q="\n".join(lines), source="de", target="en", confidence=True).content[
+        "confidence"
+    ]
+    return min((each for each in found if each["words"]), key=lambda each: min(each["words"]))
+
+
+def test_words_that_are_not_sure_are_marked_and_named(page, doubtful):
+    write(page, doubtful["source"])
+    wait_until(lambda: texts(page, "#hypothesis .word") == doubtful["targetWords"], 60)
+    pairs = list(zip(doubtful["targetWords"], doubtful["words"], strict=True))
+    unsure = [each for each, share in pairs if share < 0.5]
+    assert unsure
+    assert texts(page, "#hypothesis .unsure") == unsure
+    assert texts(page, "#hypothesis .alone") == [doubtful["targetWords"][t] for t in doubtful["unsupported"]]
+    assert texts(page, "#src .alone") == [doubtful["sourceWords"][j] for j in doubtful["omitted"]]
+    told = said(page, "confidence")
+    assert told.startswith(f"Confidence {round(100 * doubtful['sentence'])} %. Unsure: “{unsure[0]}” ")
+    assert ("Perhaps left out: " in told) == bool(doubtful["omitted"])
+    assert ("Perhaps made up: " in told) == bool(doubtful["unsupported"])
+    assert is_hidden(page, "calibrated")
+    assert not is_hidden(page, "key-unsure")
+    page.point(word("hypothesis", doubtful["words"].index(min(doubtful["words"]))))
+    assert f"Its confidence is {round(100 * min(doubtful['words']))} %." in said(page)
+
+
+def test_marks_of_confidence_stay_while_another_translation_is_shown(page, doubtful):
+    write(page, doubtful["source"])
+    wait_until(lambda: not is_hidden(page, "others"), 60)
+    before = texts(page, "#hypothesis .unsure")
+    page.click("document.querySelector('#alternatives button')")
+    wait_until(lambda: not is_hidden(page, "reference-line"), 60)
+    assert texts(page, "#hypothesis .unsure") == before
+    assert texts(page, "#reference .unsure") == []
+
+
+def test_words_without_counterpart_are_marked_and_named(page, doubtful):
+    write(page, doubtful["source"])
+    wait_until(lambda: texts(page, "#hypothesis .word") == doubtful["targetWords"], 60)
+    page.run("shown.confidence.omitted = [1]; shown.confidence.unsupported = [0]; drawWords(); markConfidence()")
+    assert texts(page, "#src .alone") == [doubtful["sourceWords"][1]]
+    assert texts(page, "#hypothesis .alone") == [doubtful["targetWords"][0]]
+    assert f"Perhaps left out: “{doubtful['sourceWords'][1]}”." in said(page, "confidence")
+    assert f"Perhaps made up: “{doubtful['targetWords'][0]}”." in said(page, "confidence")
+    page.point(word("src", 1))
+    assert said(page).endswith("Perhaps it is left out.")
+
+
 def test_a_source_word_that_is_left_out_shows_what_changes(shown, sentence, served):
     rest = " ".join(each for i, each in enumerate(sentence["sourceWords"]) if i != 1)
     without = served.post("/translate", q=rest, source="de", target="en").content["translatedText"]

@@ -11,6 +11,9 @@ import pytest
 from libretranslatepy import LibreTranslateAPI
 
 import nmt
+from nmt import build
+from nmt.analysis.confidence import assess
+from nmt.decoding.word_scores import word_log_probs
 from tests.support.commands import call
 from tests.support.http import PATIENCE, Client
 
@@ -180,6 +183,33 @@ def test_attention_is_that_of_the_python_interface(served, model):
         np.testing.assert_allclose(sentence["endWeights"], eos, atol=1e-3)
         assert sentence["logProb"] == pytest.approx(expected.log_prob, abs=1e-3)
         assert len(sentence["logProbs"]) == len(expected.tgt_words)
+
+
+def test_confidence_is_that_of_the_calibrated_run(served, model):
+    loaded = build.load(str(model.checkpoint), model.device.device)
+    calibration = build.calibration_of(loaded)
+    assert calibration
+    answer = served.post("/translate", q="\n".join(LINES), source="de", target="en", confidence=True)
+    assert "attention" not in answer.content
+    for line, found in zip(LINES, answer.content["confidence"], strict=True):
+        (expected,) = model.translate([line], max_length=20)
+        (scores,) = word_log_probs(loaded.model, loaded.tokenizer, [expected], temperature=calibration.temperature)
+        sure = assess(expected, scores, calibration).to_dict()
+        assert (found["source"], found["translation"]) == (line, expected.text)
+        assert (found["sourceWords"], found["targetWords"]) == (expected.src_words, expected.tgt_words)
+        assert found["words"] == pytest.approx(sure["words"], abs=1e-3)
+        assert found["sentence"] == pytest.approx(sure["sentence"], abs=1e-3)
+        assert found["calibrated"]
+        assert (found["omitted"], found["unsupported"]) == (sure["omitted"], sure["unsupported"])
+
+
+def test_confidence_is_given_text_by_text_and_not_for_html(served):
+    fields = {"q": ["rot", "der hund\nein haus"], "source": "de", "target": "en", "confidence": True}
+    found = served.post("/translate", **fields, attention=True).content
+    assert [[each["source"] for each in text] for text in found["confidence"]] == [["rot"], ["der hund", "ein haus"]]
+    assert [len(text) for text in found["attention"]] == [1, 2]
+    refused = served.post("/translate", **fields, format="html")
+    assert refused == (400, {"error": "Invalid request: confidence parameter: it is for text, and format is html"})
 
 
 def test_given_pairs_are_aligned_as_by_the_python_interface(served, model):

@@ -5,6 +5,7 @@ const NAMES = { hypothesis: "translation", reference: "comparison" };
 const PAUSE = 300; // milliseconds without a key before a text is translated
 const ALTERNATIVES = 4;
 const LARGE_CHANGE = 0.1; // of a probability
+const UNSURE = 0.5; // the confidence below which a word is marked: it is rather wrong than right
 
 let sentences = []; // as the server describes them
 let shown = null; // the one whose words are shown
@@ -50,14 +51,14 @@ async function translate() {
   const q = at("text").value;
   at("translation").classList.add("stale");
   if (!q.trim()) running.text?.abort();
-  const answer = q.trim() ? await ask("text", "translate", { q, attention: true })
-    : { translatedText: "", attention: [] };
+  const answer = q.trim() ? await ask("text", "translate", { q, attention: true, confidence: true })
+    : { translatedText: "", attention: [], confidence: [] };
   if (!answer) return;
   say("");
   at("translation").classList.remove("stale");
   at("translation").textContent = answer.translatedText;
   const place = Math.max(0, Math.min(at("sentences").selectedIndex, answer.attention.length - 1));
-  sentences = answer.attention;
+  sentences = answer.attention.map((each, k) => ({ ...each, confidence: answer.confidence[k] }));
   at("sentences").replaceChildren(...sentences.map((each, k) => element("option", { value: k }, `${k + 1}. ${each.source}`)));
   at("sentences-row").hidden = sentences.length < 2;
   at("view").hidden = !sentences.length;
@@ -122,6 +123,7 @@ function compare(other) {
   }
   focused = hovered = null;
   drawWords();
+  markConfidence();
   [...at("src").children].forEach((span, i) => span.classList.toggle("masked", masked.has(i)));
 }
 
@@ -168,10 +170,41 @@ function showChanges(left, without) {
   at("changes").hidden = false;
 }
 
-/** The probability of a target word. */
+// ---- confidence
+
+const isOmitted = (i) => shown.confidence.omitted?.includes(i) ?? false;
+const isUnsupported = (t) => shown.confidence.unsupported?.includes(t) ?? false;
+const isUnsure = (t) => shown.confidence.words[t] !== null && shown.confidence.words[t] < UNSURE;
+
+/** Marks the words of the sentence that are not sure or have no counterpart, and says the same in words. */
+function markConfidence() {
+  const { words, sentence: whole, calibrated } = shown.confidence;
+  const named = (list, test) => list.flatMap((word, i) => (test(i) ? [`“${word}”`] : [])).join(", ");
+  const mark = (side, test, name) => [...at(side).children].forEach((span, i) => span.classList.toggle(name, test(i)));
+  mark("hypothesis", isUnsure, "unsure");
+  mark("hypothesis", isUnsupported, "alone");
+  mark("src", isOmitted, "alone");
+  const unsure = shown.targetWords.flatMap((word, t) => (isUnsure(t) ? [`“${word}” ${percent(words[t])}`] : [])).join(", ");
+  const omitted = named(shown.sourceWords, isOmitted), unsupported = named(shown.targetWords, isUnsupported);
+  at("confidence").textContent = [
+    whole === null ? "" : `Confidence ${percent(whole)}.`,
+    unsure && `Unsure: ${unsure}.`,
+    omitted && `Perhaps left out: ${omitted}.`,
+    unsupported && `Perhaps made up: ${unsupported}.`,
+  ].filter(Boolean).join(" ");
+  at("key-unsure").hidden = !unsure;
+  at("key-alone").hidden = !omitted && !unsupported;
+  at("calibrated").hidden = calibrated;
+}
+
+/** The probability and the confidence of a target word, and whether a word has no counterpart. */
 function remark({ side, i }) {
-  const share = side === "src" ? null : sentence[side].probabilities[i];
-  return share === null ? "" : ` Its probability is ${percent(share)}.`;
+  if (side === "src") return isOmitted(i) ? " Perhaps it is left out." : "";
+  const share = sentence[side].probabilities[i];
+  const told = share === null ? "" : ` Its probability is ${percent(share)}.`;
+  if (side === "reference") return told;
+  const sure = shown.confidence.words[i];
+  return told + (sure === null ? "" : ` Its confidence is ${percent(sure)}.`) + (isUnsupported(i) ? " Perhaps it is made up." : "");
 }
 
 // ---- what a person does

@@ -1,0 +1,112 @@
+"""How good a run's confidence is on a test set, and how well planted omissions and additions are found.
+
+    python scripts/measure_confidence.py RUN --prefix data/cache/demo/test --src en --tgt fr
+
+The expected calibration error is that of the words of the best translations, before and after calibration. An omission
+is planted by appending another sentence of the test set to the source, whose old translation is kept; an addition by
+appending the translation of another sentence to the translation. AUROC is the chance that a planted word has a lower
+score than a word that was there before, and that the lowest score of a text with something planted is below the lowest
+of a text as it was.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+import nmt
+from nmt.analysis.confidence import (
+    Calibration,
+    assess,
+    attention_received,
+    expected_calibration_error,
+    right_words,
+    support,
+)
+from nmt.build import Loaded, calibration_of, describe_calibration, why_uncalibrated
+from nmt.decoding.word_scores import word_log_probs
+
+
+def auroc(planted: np.ndarray, others: np.ndarray) -> float:
+    """The chance that one of `planted` is below one of `others`, where equals count half."""
+    others = np.sort(others)
+    below = len(others) - (np.searchsorted(others, planted, "left") + np.searchsorted(others, planted, "right")) / 2
+    return float(below.mean() / len(others))
+
+
+def report(
+    name: str, score: Callable[[np.ndarray], np.ndarray], found: Sequence, before: Sequence, lengths: Sequence[int]
+) -> None:
+    """lengths: of each text of `found` the words that were there before the planted ones."""
+    scores = [score(nmt.word_attention(each).weights) for each in found]
+    own = [score(nmt.word_attention(each).weights) for each in before]
+    planted = np.concatenate([each[length:] for each, length in zip(scores, lengths, strict=True)])
+    others = np.concatenate([each[:length] for each, length in zip(scores, lengths, strict=True)])
+    words, sentences = (
+        auroc(planted, others),
+        auroc(*(np.array([each.min() for each in both]) for both in (scores, own))),
+    )
+    print(f"planted {name}: AUROC {words:.3f} of words, {sentences:.3f} of sentences")
+
+
+def print_calibration(loaded: Loaded, calibration: Calibration, found: Sequence, references: Sequence[str]) -> None:
+    right = np.concatenate(
+        [right_words(each.tgt_words, line.split()) for each, line in zip(found, references, strict=True)]
+    ).astype(bool)
+    for name, used in (("probability", Calibration()), ("confidence", calibration)):
+        scores = word_log_probs(loaded.model, loaded.tokenizer, found, temperature=used.temperature)
+        words = np.concatenate([assess(*each, used).words for each in zip(found, scores, strict=True)])
+        error = expected_calibration_error(words, right)
+        print(
+            f"{name}: expected calibration error {error:.4f} over {len(right):,} words; mean {words.mean():.3f}, and "
+            f"{right.mean():.3f} are right; AUROC of wrong words {auroc(words[~right], words[right]):.3f}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run")
+    parser.add_argument("--prefix", required=True)
+    parser.add_argument("--src", required=True)
+    parser.add_argument("--tgt", required=True)
+    options = parser.parse_args()
+    src, tgt = (
+        Path(f"{options.prefix}.{suffix}").read_text(encoding="utf-8").split("\n")[:-1]
+        for suffix in (options.src, options.tgt)
+    )
+    model = nmt.load(options.run, device="cpu")
+    loaded = Loaded(model.model, model.tokenizer, model.config, (model.checkpoint,))
+    calibration = calibration_of(loaded)
+    print(describe_calibration(calibration) if calibration else why_uncalibrated(loaded))
+    best = model.translate(src)
+    print_calibration(loaded, calibration or Calibration(), best, tgt)
+
+    kept = [each for each in best if each.src_words and each.tgt_words]
+    sources = [" ".join(each.src_words) for each in kept]
+    half = len(kept) // 2
+    other = [*kept[half:], *kept[:half]]  # far from each sentence, as neighbors may be about the same
+    before = model.force_decode([(source, each.text) for source, each in zip(sources, kept, strict=True)])
+    longer = [f"{source} {' '.join(each.src_words)}" for source, each in zip(sources, other, strict=True)]
+    omitted = model.force_decode([(source, each.text) for source, each in zip(longer, kept, strict=True)])
+    report("omissions", attention_received, omitted, before, [len(each.src_words) for each in kept])
+    texts = [f"{each.text} {added.text}" for each, added in zip(kept, other, strict=True)]
+    added = model.force_decode(list(zip(sources, texts, strict=True)))
+    report("additions", support, added, before, [len(each.tgt_words) for each in kept])
+    if calibration:
+        flagged = [assess(each, np.zeros(len(each.tgt_words)), calibration) for each in (*before, *omitted, *added)]
+        as_they_were, with_omissions, with_additions = (flagged[k * len(kept) : (k + 1) * len(kept)] for k in range(3))
+        print(
+            f"sentences with a flagged source word: {share(as_they_were, 'omitted'):.3f} as they were, "
+            f"{share(with_omissions, 'omitted'):.3f} with an omission; with a flagged target word: "
+            f"{share(as_they_were, 'unsupported'):.3f} as they were, {share(with_additions, 'unsupported'):.3f} with "
+            "an addition"
+        )
+
+
+def share(sentences: Sequence, flag: str) -> float:
+    return float(np.mean([bool(getattr(each, flag)) for each in sentences]))
+
+
+if __name__ == "__main__":
+    main()
