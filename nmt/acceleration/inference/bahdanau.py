@@ -40,10 +40,10 @@ class InferenceBahdanau:
     def step(self, tokens: Tensor, state: BahdanauState, source: Source) -> Step:
         """As BahdanauDecoder.step."""
         cell, old = self._cell, state.layers[0]
-        query, of_state, recurrent = self._state(cell.output(old)).split(self._state_widths, 1)
+        query, of_state, recurrent = self._state(cell.output(old)).split_with_sizes(self._state_widths, 1)
         context, weights, attention = self._attend(query, state.attention, source)
         gates_of_word, readout_of_word = self._of_words(tokens)
-        gates_of_context, readout_of_context = self._context(context).split(self._widths, 1)
+        gates_of_context, readout_of_context = self._context(context).split_with_sizes(self._widths, 1)
         features = torch.maximum(*of_state.add_(readout_of_word).add_(readout_of_context).chunk(2, 1))
         new = cell.update(gates_of_word + gates_of_context, old, recurrent)
         return Step(features, BahdanauState((new,), attention), weights)
@@ -51,7 +51,7 @@ class InferenceBahdanau:
     def _attend(self, query: Tensor, state: AttentionState, source: Source) -> AttentionStep:
         """As Attention.step, of what the query's weights made of the hidden state."""
         attention, batch = self._attention, len(source.mask)
-        query = attention.activate_query(query).unflatten(0, (batch, -1))
+        query = attention.activate_query(query).view(batch, -1, query.shape[1])
         here = state.unflatten(batch) if attention.uses_coverage else state
         weights = attention.normalize(attention.energies(query, source.keys, here), source.mask)
         context, weights = attention.attend(weights, source.memory)
@@ -64,7 +64,7 @@ class InferenceBahdanau:
         """What the gates and the readout get of the words."""
         embedded = self._embedding(tokens)
         if isinstance(self._embedding, ProjectedEmbedding):
-            return embedded.split(self._widths, 1)
+            return embedded.split_with_sizes(self._widths, 1)
         return self._cell.project(embedded), self._word(embedded)
 
 
