@@ -11,6 +11,7 @@ Variants, on the same weights:
 Repeats are interleaved; a ratio is the median of its rounds, between batches of one size. On one CPU thread time is CPU
 time, so that a neighbor on the machine disturbs less. With small batches fewer lines are translated; `other` counts
 those that differ from the same variant's translations in batches of 64. Preparing the model is part of nmt's time.
+`scripts/bench_latency.py` measures one line at a time, with the model prepared.
 """
 
 import argparse
@@ -20,7 +21,6 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
 from typing import NamedTuple
 
 import torch
@@ -103,20 +103,6 @@ def translate(loaded: build.Loaded, lines: list[str], run: Run) -> list[str]:
                 raise ValueError(f"{run.variant}: legal are textbook, nmt")
 
 
-def latencies(loaded: build.Loaded, lines: list[str], precision: str, beam: int) -> list[float]:
-    """Wall milliseconds from one line typed to its translation, ascending."""
-    translator = Translator(loaded.model, loaded.tokenizer, SearchOptions(beam=beam), batch_size=1, attention=False)
-    taken = []
-    with torch.autocast("cpu", DTYPES[precision], enabled=precision != "fp32"):
-        answers = translator.translate(lines, window=1)
-        next(answers)  # the model is prepared, and kernels are made
-        for _ in lines[1:]:
-            begun = perf_counter()
-            next(answers)
-            taken.append(1e3 * (perf_counter() - begun))
-    return sorted(taken)
-
-
 def measure(loaded: build.Loaded, lines: list[str], references: list[str], options: argparse.Namespace) -> None:
     runs = [
         Run(variant, precision, beam, batch)
@@ -162,11 +148,6 @@ def measure(loaded: build.Loaded, lines: list[str], references: list[str], optio
             f"{run.beam:4}{run.batch:6} {run.variant:<10}{run.precision:<10}{1 / statistics.median(times[run]):8.0f}"
             f"{ratio:12.2f}{score}{other:7}"
         )
-    for beam in options.beam:
-        for precision in options.precision:
-            taken = latencies(loaded, lines[: amount[min(options.batch)] + 1], precision, beam)
-            middle, late = taken[len(taken) // 2], taken[len(taken) * 19 // 20]
-            print(f"a line alone, beam {beam}, {precision}: {middle:.1f} ms, 95 % within {late:.1f} ms")
     preparing = [seconds(loaded.model.for_inference, "cpu", options.threads) for _ in range(3)]
     print(f"preparing the model, part of the above once a run: {1e3 * statistics.median(preparing):.0f} ms")
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -56,8 +57,7 @@ def batches(
 
 def pad(sentences: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
     """ids (B, S) with PAD behind each sentence, and lengths (B,)."""
-    lengths = torch.tensor([len(ids) for ids in sentences])
-    padded = torch.full((len(sentences), int(lengths.max())), PAD)
-    ids = torch.tensor(list(chain(*sentences)), dtype=torch.long)
-    padded[torch.arange(padded.shape[1]) < lengths.unsqueeze(1)] = ids
-    return padded, lengths
+    lengths = np.array([len(ids) for ids in sentences])
+    padded = np.full((len(sentences), lengths.max()), PAD)
+    padded[np.arange(padded.shape[1]) < lengths[:, None]] = list(chain(*sentences))
+    return torch.from_numpy(padded), torch.from_numpy(lengths)

@@ -9,6 +9,7 @@ from nmt.acceleration.inference.linear import PackedLinear
 from nmt.acceleration.inference.output import OutputLayer
 from nmt.attention.scores import AdditiveAttention, ScoreFunction
 from nmt.layers.cells import CellKind
+from nmt.layers.loops import ReferenceLoops
 from nmt.model.decoder import InitHidden
 from tests.support.models import reference_of
 
@@ -69,6 +70,31 @@ def test_inference_steps_are_the_reference_ones_for_every_score(make, sentences,
 )
 def test_inference_steps_are_the_reference_ones_after_an_encoder_of_one_direction(make, sentences, init_hidden):
     assert_equal_steps(make(bidirectional=False, init_hidden=init_hidden), sentences)
+
+
+@pytest.mark.parametrize("fold_memory", [True, False])
+@pytest.mark.parametrize("cell", CellKind)
+@pytest.mark.parametrize("score", [ScoreFunction.additive, ScoreFunction.concat, ScoreFunction.coverage])
+def test_one_product_of_the_state_gives_the_numbers_of_several_to_the_last_bit(
+    make, sentences, monkeypatch, score, cell, fold_memory
+):
+    model = make(score=score, cell=cell, dtype=torch.float32, hidden=96, readout=64, attention_size=32)
+    together = three_steps(model.for_inference(fold_memory=fold_memory), sentences)
+    monkeypatch.setattr(inference, "can_be_fused", lambda _decoder: False)
+    apart = three_steps(model.for_inference(fold_memory=fold_memory), sentences)
+    assert all(torch.equal(mine, other) for mine, other in zip(together, apart, strict=True))
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+def test_directions_side_by_side_give_the_numbers_of_each_alone_to_the_last_bit(
+    make, sentences, monkeypatch, bidirectional
+):
+    options = {} if bidirectional else {"init_hidden": InitHidden.last}
+    model = make(bidirectional=bidirectional, layers=2, memory=64, dtype=torch.float32, **options)
+    source, _ = model.for_inference().encode(sentences.src, sentences.src_lengths)
+    monkeypatch.setattr(inference, "InferenceLoops", ReferenceLoops)
+    apart, _ = model.for_inference().encode(sentences.src, sentences.src_lengths)
+    assert torch.equal(source.memory, apart.memory)
 
 
 @pytest.mark.parametrize(("decoder", "options"), KINDS)

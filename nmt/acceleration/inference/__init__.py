@@ -71,7 +71,6 @@ class InferenceModel:
             _replace(self._decoder, dtype)
             self._decoder_step: Callable[..., Step] = self._decoder.step
             if can_be_fused(decoder):
-                assert isinstance(self._decoder, BahdanauDecoder)
                 self._decoder_step = InferenceBahdanau(decoder, self._decoder, context, dtype).step
             self._output = OutputLayer(output, dtype, rescore_top_k)
             self._predict = predict

@@ -1,5 +1,6 @@
 """A step of Bahdanau's decoder in few operations: what the state is multiplied by is one product."""
 
+from collections.abc import Sequence
 from typing import TypeGuard
 
 import torch
@@ -7,8 +8,9 @@ from torch import Tensor, nn
 
 from nmt.acceleration.inference.attention import INFERENCE_SCORES, InferenceAdditive
 from nmt.acceleration.inference.cells import INFERENCE_CELLS, InferenceCell
-from nmt.acceleration.inference.linear import FusedLinear, PackedLinear, get_linear, join_linears
+from nmt.acceleration.inference.linear import FusedLinear, PackedLinear, ProjectedEmbedding, get_linear, join_linears
 from nmt.attention.scores import Source
+from nmt.attention.state import AttentionState, AttentionStep
 from nmt.model.decoder import BahdanauDecoder, Decoder, Step
 from nmt.model.decoder.bahdanau import BahdanauState
 
@@ -16,44 +18,54 @@ from nmt.model.decoder.bahdanau import BahdanauState
 class InferenceBahdanau:
     """`BahdanauDecoder.step`: the same numbers, to the last bit, as its prepared parts one by one.
 
-    prepared: the decoder whose parts were replaced, of the weights of `decoder`. context: what is made of a context
-    before `prepared.context` and `prepared.readout.context` take their parts of it.
+    prepared: the decoder whose parts were replaced, of the weights of `decoder`. context: what makes of a context its
+    part of the gates and of the readout, side by side.
     """
 
-    def __init__(self, decoder: BahdanauDecoder, prepared: BahdanauDecoder, context: nn.Module, dtype: torch.dtype):
-        cell, attention = prepared.cell, prepared.attention
-        assert isinstance(cell, InferenceCell), cell
-        assert isinstance(attention, InferenceAdditive), attention
-        self._cell, self._attention, self._readout = cell, attention, prepared.readout
-        self._embedding, self._context_parts, self._context = prepared.embedding, prepared.context, context
-        products = [
+    def __init__(self, decoder: BahdanauDecoder, prepared: Decoder, context: nn.Module, dtype: torch.dtype):
+        assert isinstance(prepared, BahdanauDecoder), prepared
+        assert isinstance(prepared.cell, InferenceCell), prepared.cell
+        assert isinstance(prepared.attention, InferenceAdditive), prepared.attention
+        self._cell, self._attention, self._context = prepared.cell, prepared.attention, context.forward
+        self._embedding, self._word = prepared.embedding, prepared.readout.word
+        of_state = [
             FusedLinear(2 * get_linear(decoder.attention, "query").weight, None),
             FusedLinear(decoder.readout.state.weight, decoder.readout.state.bias),
-            cell.recurrent_product(decoder.cell),
+            prepared.cell.recurrent_product(decoder.cell),
         ]
-        self._widths = [len(weight) for weight, _ in products]
-        self._state_product = PackedLinear(*join_linears(products), dtype).forward
+        self._state_widths = [len(weight) for weight, _ in of_state]
+        self._state = PackedLinear(*join_linears(of_state), dtype).forward
+        self._widths = [len(decoder.context.weight), len(decoder.readout.context.weight)]
 
     def step(self, tokens: Tensor, state: BahdanauState, source: Source) -> Step:
         """As BahdanauDecoder.step."""
-        old, attention, readout = state.layers[0], self._attention, self._readout
-        embedded = self._embedding(tokens)
-        query, of_state, recurrent = self._state_product(self._cell.output(old)).split(self._widths, 1)
-        batch = len(source.mask)
-        query = attention.activate_query(query).view(batch, -1, self._widths[0])
-        weights = attention.normalize(
-            attention.energies(query, source.keys, state.attention.unflatten(batch)), source.mask
-        )
-        context = self._context(attention.attend(weights, source.memory).context.flatten(0, 1))
-        weights = weights.flatten(0, 1)
-        pairs = (of_state + readout.word(embedded)).add_(readout.context(context))
-        features = torch.maximum(*pairs.chunk(2, 1))
-        carried = state.attention
+        cell, old = self._cell, state.layers[0]
+        query, of_state, recurrent = self._state(cell.output(old)).split_with_sizes(self._state_widths, 1)
+        context, weights, attention = self._attend(query, state.attention, source)
+        gates_of_word, readout_of_word = self._of_words(tokens)
+        gates_of_context, readout_of_context = self._context(context).split_with_sizes(self._widths, 1)
+        features = torch.maximum(*of_state.add_(readout_of_word).add_(readout_of_context).chunk(2, 1))
+        new = cell.update(gates_of_word + gates_of_context, old, recurrent)
+        return Step(features, BahdanauState((new,), attention), weights)
+
+    def _attend(self, query: Tensor, state: AttentionState, source: Source) -> AttentionStep:
+        """As Attention.step, of what the query's weights made of the hidden state."""
+        attention, batch = self._attention, len(source.mask)
+        query = attention.activate_query(query).view(batch, -1, query.shape[1])
+        here = state.unflatten(batch) if attention.uses_coverage else state
+        weights = attention.normalize(attention.energies(query, source.keys, here), source.mask)
+        context, weights = attention.attend(weights, source.memory)
+        context, weights = context.flatten(0, 1), weights.flatten(0, 1)
         if attention.uses_coverage:
-            carried = carried._replace(coverage=carried.coverage + weights)
-        projected = self._cell.project(embedded) + self._context_parts(context)
-        new = self._cell.update(projected, old, recurrent)
-        return Step(features, BahdanauState((new,), carried), weights)
+            state = state._replace(coverage=state.coverage + weights)
+        return AttentionStep(context, weights, state)
+
+    def _of_words(self, tokens: Tensor) -> Sequence[Tensor]:
+        """What the gates and the readout get of the words."""
+        embedded = self._embedding(tokens)
+        if isinstance(self._embedding, ProjectedEmbedding):
+            return embedded.split_with_sizes(self._widths, 1)
+        return self._cell.project(embedded), self._word(embedded)
 
 
 def can_be_fused(decoder: Decoder) -> TypeGuard[BahdanauDecoder]:

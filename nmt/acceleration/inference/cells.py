@@ -58,7 +58,7 @@ class InferenceGRU(InferenceCell):
         return state
 
     def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
-        sigmoids, candidate = projected.split((2 * self.size, self.size), -1)
+        sigmoids, candidate = projected.split_with_sizes((2 * self.size, self.size), -1)
         update, reset = sigmoids.add_(recurrent).sigmoid_().chunk(2, -1)
         candidate.add_(self.candidate(reset * state))
         return torch.lerp(state, fast_tanh_(candidate, self.dtype), update)
@@ -74,7 +74,7 @@ class InferenceGRUResetAfter(InferenceCell):
         return state
 
     def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
-        sigmoids, candidate = projected.split((2 * self.size, self.size), -1)
+        sigmoids, candidate = projected.split_with_sizes((2 * self.size, self.size), -1)
         update, reset = sigmoids.add_(recurrent[..., : 2 * self.size]).sigmoid_().chunk(2, -1)
         candidate.addcmul_(reset, recurrent[..., 2 * self.size :])
         return torch.lerp(state, fast_tanh_(candidate, self.dtype), update)
@@ -83,7 +83,7 @@ class InferenceGRUResetAfter(InferenceCell):
 class InferenceLSTM(InferenceCell):
     def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
         cell = state[..., self.size :]
-        sigmoids, candidate = projected.add_(recurrent).split((3 * self.size, self.size), -1)
+        sigmoids, candidate = projected.add_(recurrent).split_with_sizes((3 * self.size, self.size), -1)
         input_gate, forget_gate, output_gate = sigmoids.sigmoid_().chunk(3, -1)
         cell = (forget_gate * cell).addcmul_(input_gate, fast_tanh_(candidate, self.dtype))
         return torch.cat((output_gate * fast_tanh_(cell.clone(), self.dtype), cell), -1)

@@ -43,13 +43,14 @@ def run_grus(cells: Sequence[InferenceGRU], projected: Tensor) -> Tensor:
     state, gate, candidate, update, reset = (each.unbind(0) for each in (states, gates, candidates, updates, resets))
     own_state, own_gate, own_candidate = (each.flatten(0, 1).unbind(0) for each in (states, gates, candidates))
     own_kept = kept.unbind(0)
+    products = [(cell.recurrent.forward, cell.candidate.forward) for cell in cells]  # without what a module's call adds
     for step in range(steps):
         first = step * directions
-        for number, cell in enumerate(cells, first):
-            own_gate[number].add_(cell.recurrent(own_state[number]))
+        for number, (recurrent, _) in enumerate(products, first):
+            own_gate[number].add_(recurrent(own_state[number]))
         gate[step].sigmoid_()
         torch.mul(reset[step], state[step], out=kept)
-        for number, cell in enumerate(cells):
-            own_candidate[first + number].add_(cell.candidate(own_kept[number]))
+        for number, (_, product) in enumerate(products):
+            own_candidate[first + number].add_(product(own_kept[number]))
         torch.lerp(state[step], fast_tanh_(candidate[step], dtype), update[step], out=state[step + 1])
     return states[1:]

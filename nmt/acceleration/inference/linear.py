@@ -19,7 +19,7 @@ class PackedLinear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype):
         super().__init__()
-        self.dtype = dtype
+        self.dtype, self.accumulated = dtype, accumulation_dtype(dtype)
         self.weight = weight.detach().to(dtype)
         self.bias = None if bias is None else bias.detach().to(dtype)
         self.packed = weight.device.type == "cpu" and _can_pack(dtype)
@@ -27,13 +27,13 @@ class PackedLinear(nn.Module):
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.forward_low_precision(inputs).to(accumulation_dtype(self.dtype))
+        return self.forward_low_precision(inputs).to(self.accumulated)
 
     def forward_low_precision(self, inputs: Tensor) -> Tensor:
         """The same in `dtype`, as it was multiplied."""
         inputs = inputs.to(self.dtype)
         if self.packed:
-            return torch.ops.mkldnn._linear_pointwise(inputs, self.weight, self.bias, "none", [], "")
+            return torch.ops.mkldnn._linear_pointwise.default(inputs, self.weight, self.bias, "none", [], "")
         return functional.linear(inputs, self.weight, self.bias)
 
 
