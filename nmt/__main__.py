@@ -15,6 +15,7 @@ COMMANDS = {
     "saliency": "compare attention with gradients",
     "serve": "translate over HTTP, for programs and the browser",
     "average": "average the last checkpoints of a run",
+    "export": "write a model as ONNX",
 }
 
 

@@ -27,6 +27,7 @@ SCHEMAS = {
     "saliency": schema.SaliencyConfig,
     "serve": schema.ServeConfig,
     "average": schema.AverageConfig,
+    "export": schema.ExportConfig,
 }
 
 # Of a model that trains in a second on a few lines.

@@ -17,6 +17,7 @@ from nmt.config.schema.commands import (
 )
 from nmt.config.schema.data import DataConfig, DataKind, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig, DecodeOverrides
+from nmt.config.schema.export import ExportConfig
 from nmt.config.schema.model import (
     AttentionConfig,
     DecoderConfig,
@@ -45,6 +46,7 @@ __all__ = [
     "EncoderConfig",
     "EncoderKind",
     "EvaluateConfig",
+    "ExportConfig",
     "ForcedConfig",
     "GuidedConfig",
     "HeatmapUnits",
@@ -69,6 +71,7 @@ _COMMANDS = {
     "saliency": SaliencyConfig,
     "serve": ServeConfig,
     "average": AverageConfig,
+    "export": ExportConfig,
 }
 for _name, _schema in _COMMANDS.items():
     ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)
