@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": "translate over HTTP, for programs and the browser",
     "average": "average the last checkpoints of a run",
     "calibrate": "calibrate the confidence of a run's translations",
+    "export": "write a model as ONNX",
 }
 
 

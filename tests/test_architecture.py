@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "nmt"
-COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency", "average", "serve", "calibrate"}
+COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency", "average", "calibrate", "export", "serve"}
 
 # A package may import from itself and from the packages named here.
 ALLOWED = {
@@ -21,6 +21,7 @@ ALLOWED = {
     "attention": set(),
     "layers": {"attention", "data"},
     "model": {"attention", "data", "layers"},
+    "onnx": {"data", "layers", "model"},
     "acceleration": {"attention", "data", "layers", "model", "runtime"},
     "analysis": {"corpus", "data", "runtime"},
     "alignment_head": {"bounds", "data", "layers", "model"},

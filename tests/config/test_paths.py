@@ -12,6 +12,7 @@ from nmt.config.schema import (
     AverageConfig,
     CompareConfig,
     EvaluateConfig,
+    ExportConfig,
     SaliencyConfig,
     ServeConfig,
     TrainConfig,
@@ -28,6 +29,7 @@ COMMANDS = {
     "compare": lambda: CompareConfig(runs=["r"]),
     "serve": lambda: ServeConfig(checkpoint="r"),
     "average": lambda: AverageConfig(checkpoint="r", out="o"),
+    "export": lambda: ExportConfig(checkpoint="r", out="o"),
 }
 LISTS = ("runs", "data.train", "guided_alignment.links")
 

@@ -28,6 +28,7 @@ SCHEMAS = {
     "serve": schema.ServeConfig,
     "average": schema.AverageConfig,
     "calibrate": schema.CalibrateConfig,
+    "export": schema.ExportConfig,
 }
 
 # Of a model that trains in a second on a few lines.

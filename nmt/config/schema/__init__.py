@@ -18,6 +18,7 @@ from nmt.config.schema.commands import (
 )
 from nmt.config.schema.data import DataConfig, DataKind, TokenizerConfig
 from nmt.config.schema.decoding import DecodeConfig, DecodeOverrides
+from nmt.config.schema.export import ExportConfig
 from nmt.config.schema.model import (
     AttentionConfig,
     DecoderConfig,
@@ -47,6 +48,7 @@ __all__ = [
     "EncoderConfig",
     "EncoderKind",
     "EvaluateConfig",
+    "ExportConfig",
     "ForcedConfig",
     "GuidedConfig",
     "HeatmapUnits",
@@ -73,6 +75,7 @@ _COMMANDS = {
     "serve": ServeConfig,
     "average": AverageConfig,
     "calibrate": CalibrateConfig,
+    "export": ExportConfig,
 }
 for _name, _schema in _COMMANDS.items():
     ConfigStore.instance().store(name=f"{_name}_schema", node=_schema)

@@ -84,6 +84,11 @@ class Subwords:
         """The name of every id, in order."""
         return self._pieces
 
+    @property
+    def renumbered(self) -> list[int]:
+        """Of each id that SentencePiece itself gives, the id here; empty where all are the same."""
+        return [] if self._same else self._ours.tolist()
+
     def encode(self, text: str) -> list[int]:
         """The pieces of a text, without BOS and EOS; none for a blank one."""
         ids = self._processor.encode(self._spaced(text))
