@@ -39,11 +39,11 @@ def panels_of(run: str, src: str, tgt: str, *, jacobian: bool = False) -> list[P
     words = by_words(found, [*tgt_word_of, -1], [*src_word_of, -1], len(tgt.split()), len(src.split()))
     panels = []
     if "attention" in words:
-        panels.append(Panel(*words["attention"], caption=f"{name}: attention" if jacobian else name))
+        panels.append(Panel(*words["attention"], caption=f"{name}: attention\ndarkest: 1" if jacobian else name))
     if jacobian or not panels:
         weights, eos = shares(words["jacobian"])
         largest = float(max(weights.max(), eos.max()))
-        panels.append(Panel(weights, eos, largest, f"{name}: Jacobian\ndarkest: {largest:.2f}"))
+        panels.append(Panel(weights, eos, largest, f"{name}: Jacobian\ndarkest: {largest:.2f} of a row"))
     return panels
 
 
@@ -59,7 +59,7 @@ def draw(runs: list[str], src: str, tgt: str, path: Path, *, jacobian: bool = Fa
         raise ValueError("an empty sentence has no words to draw: give a source sentence and its translation")
     panels = [panel for run in runs for panel in panels_of(run, src, tgt, jacobian=jacobian)]
     alike = all(panel.largest == 1 for panel in panels)
-    measure = "attention weight" if alike else "weight, share of the row, as part of the darkest"
+    measure = "attention weight" if alike else "part of the darkest"
     draw_panels(panels, src.split(), tgt.split(), path, measure=measure)
 
 
