@@ -21,7 +21,15 @@ from nmt.acceleration.inference.output import OutputLayer
 from nmt.acceleration.matmul import matmul_dtype
 from nmt.attention.scores import AdditiveAttention, ConcatAttention, CoverageAttention, Source
 from nmt.layers.cells import Cell
-from nmt.model.decoder import BahdanauDecoder, Decoder, FixedVectorDecoder, LuongDecoder, State, Step
+from nmt.model.decoder import (
+    BahdanauDecoder,
+    Decoder,
+    FixedVectorDecoder,
+    LuongDecoder,
+    RecurrentDecoder,
+    State,
+    Step,
+)
 from nmt.model.encoder import Encoder
 from nmt.model.transformer_encoder import TransformerEncoder
 
@@ -95,11 +103,14 @@ def _copy(module: Part) -> Part:
 
 def _prepare_decoder(decoder: Decoder, dtype: torch.dtype, fold_memory: bool) -> nn.Module:
     """-> what makes of the memory (B, S, M) the one that the decoder's step then wants."""
+    if isinstance(decoder, RecurrentDecoder) and not isinstance(decoder.cell.project, nn.Linear):
+        return nn.Identity()  # a normalized product has no table, and no part in another
     if type(decoder) is LuongDecoder:
         _project_embedding(decoder, [(decoder.cell, "project")], dtype)
     elif isinstance(decoder, BahdanauDecoder | FixedVectorDecoder) and type(decoder) in _FOLDED:
         _project_embedding(decoder, [(decoder.cell, "project"), (decoder.readout, "word")], dtype)
-        if fold_memory and (isinstance(decoder, FixedVectorDecoder) or decoder.attention.heads == 1):
+        whole = not decoder.context_width  # the context is multiplied by weights of the readout and the bottom cell
+        if fold_memory and whole and (isinstance(decoder, FixedVectorDecoder) or decoder.attention.heads == 1):
             fused = fuse_linears([(decoder, "context"), (decoder.readout, "context")])
             return PackedLinear(fused.weight, None, dtype)
     return nn.Identity()
@@ -116,7 +127,9 @@ def _project_embedding(decoder: Decoder, users: list[tuple[nn.Module, str]], dty
 def _project_source_embedding(encoder: Encoder, dtype: torch.dtype) -> None:
     """Lets the lowest cells take words by their ids, each from a table of its own: to read backwards only ids turn."""
     embeddings, cells = encoder.embedding.weight, encoder.cells[0]
-    if _fits(embeddings, [(cell, "project") for cell in cells], dtype):
+    if all(isinstance(cell.project, nn.Linear) for cell in cells) and _fits(
+        embeddings, [(cell, "project") for cell in cells], dtype
+    ):
         for cell in cells:
             packed = get_linear(cell, "project")
             cell.add_module("project", ProjectedEmbedding(PackedLinear(packed.weight, packed.bias, dtype), embeddings))

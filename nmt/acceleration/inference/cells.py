@@ -1,6 +1,6 @@
 """The steps of ``nmt.layers.cells`` without gradients: prepared products, and gates that are overwritten."""
 
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ class InferenceCell(nn.Module):
         self.dtype = dtype
         self.state_size = cell.state_size
         self.project = cell.project
+        self.transitions = cell.transitions
         self.weight = cell.weight.detach()  # of which type a state is
         weights = cell.weight.split([gates * cell.size for gates in self.parts])
         self.recurrent = nn.ModuleList(PackedLinear(weight, None, dtype) for weight in weights)
@@ -34,6 +35,12 @@ class InferenceCell(nn.Module):
 
     def output(self, state: Tensor) -> Tensor:
         return state[..., : self.size]
+
+    def step(self, projected: Tensor, state: Tensor) -> Tensor:
+        state = self(projected, state)
+        for cell in cast("list[InferenceCell]", list(self.transitions)):
+            state = cell.step(cell.project(state), state)
+        return state
 
 
 class InferenceGRU(InferenceCell):
