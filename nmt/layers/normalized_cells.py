@@ -42,7 +42,7 @@ class NormalizedLinear(nn.Module):
         return self.norm(self.linear(inputs))
 
 
-class _Normalized(Cell):
+class NormalizedCell(Cell):
     """The input's and the recurrent part of the gates, each normalized, with a gain and a bias of its own.
 
     blocks: how many gates are normalized together. A further input has a gain alone.
@@ -71,7 +71,7 @@ class _Normalized(Cell):
         return self.norm.block(part, product)
 
 
-class NormalizedGRUCell(_Normalized, GRUCell):
+class NormalizedGRUCell(NormalizedCell, GRUCell):
     """z, r = sigmoid(LN(x) + LN(U s));  s~ = tanh(LN(x) + LN(U (r * s)));  s' = (1 - z) * s + z * s~
 
     The two gates are normalized together.  # Ba et al. (2016), supplementary material, with the reset gate of GRUCell
@@ -80,7 +80,7 @@ class NormalizedGRUCell(_Normalized, GRUCell):
     blocks = (2, 1)
 
 
-class NormalizedGRUResetAfterCell(_Normalized, GRUResetAfterCell):
+class NormalizedGRUResetAfterCell(NormalizedCell, GRUResetAfterCell):
     """z, r = sigmoid(LN(x) + LN(U s));  s~ = tanh(LN(x) + r * LN(U s));  s' = (1 - z) * s + z * s~
 
     The two gates are normalized together.  # Ba et al. (2016), supplementary material
@@ -93,7 +93,7 @@ class NormalizedGRUResetAfterCell(_Normalized, GRUResetAfterCell):
         del self.candidate_bias  # normalization has its own
 
 
-class NormalizedLSTMCell(_Normalized, LSTMCell):
+class NormalizedLSTMCell(NormalizedCell, LSTMCell):
     """Gates from LN(x) + LN(U h), all four together; h' = o * tanh(LN(c')).  # Ba et al. (2016), eq. 20 to 22"""
 
     blocks = (4,)

@@ -8,10 +8,17 @@ from torch import Tensor, nn
 from nmt.acceleration.inference.linear import PackedLinear
 from nmt.acceleration.matmul import fast_tanh_
 from nmt.layers.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
+from nmt.layers.normalized_cells import (
+    NormalizedCell,
+    NormalizedGRUCell,
+    NormalizedGRUResetAfterCell,
+    NormalizedLSTMCell,
+)
 
 
 class InferenceCell(nn.Module):
-    """A cell's step; `parts` are the numbers of gates whose recurrent products share an operand.
+    """A cell's step, normalized where the cell is; `parts` are the numbers of gates whose recurrent products share an
+    operand.
 
     As with Cell, projected (N, gates * H), state (N, state_size) -> the next state; but `projected` is overwritten.
     """
@@ -28,6 +35,7 @@ class InferenceCell(nn.Module):
         self.weight = cell.weight.detach()  # of which type a state is
         weights = cell.weight.split([gates * cell.size for gates in self.parts])
         self.recurrent = nn.ModuleList(PackedLinear(weight, None, dtype) for weight in weights)
+        self.norm = cell.norm if isinstance(cell, NormalizedCell) else None
 
     def drawn(self) -> Self:
         """The cell itself: nothing is dropped here."""
@@ -35,6 +43,9 @@ class InferenceCell(nn.Module):
 
     def output(self, state: Tensor) -> Tensor:
         return state[..., : self.size]
+
+    def normalize(self, part: int, product: Tensor) -> Tensor:
+        return product if self.norm is None else self.norm.block(part, product)
 
     def step(self, projected: Tensor, state: Tensor) -> Tensor:
         state = self(projected, state)
@@ -48,8 +59,8 @@ class InferenceGRU(InferenceCell):
 
     def forward(self, projected: Tensor, state: Tensor) -> Tensor:
         sigmoids, candidate = projected.split((2 * self.size, self.size), -1)
-        update, reset = sigmoids.add_(self.recurrent[0](state)).sigmoid_().chunk(2, -1)
-        candidate.add_(self.recurrent[1](reset * state))
+        update, reset = sigmoids.add_(self.normalize(0, self.recurrent[0](state))).sigmoid_().chunk(2, -1)
+        candidate.add_(self.normalize(1, self.recurrent[1](reset * state)))
         return torch.lerp(state, fast_tanh_(candidate, self.dtype), update)
 
 
@@ -58,14 +69,16 @@ class InferenceGRUResetAfter(InferenceCell):
 
     def __init__(self, cell: GRUResetAfterCell, dtype: torch.dtype):
         super().__init__(cell, dtype)
+        if isinstance(cell, NormalizedCell):
+            return
         bias = torch.cat((cell.candidate_bias.new_zeros(2 * cell.size), cell.candidate_bias.detach()))
         self.recurrent[0] = PackedLinear(cell.weight, bias, dtype)
 
     def forward(self, projected: Tensor, state: Tensor) -> Tensor:
         sigmoids, candidate = projected.split((2 * self.size, self.size), -1)
-        recurrent = self.recurrent[0](state)
-        update, reset = sigmoids.add_(recurrent[..., : 2 * self.size]).sigmoid_().chunk(2, -1)
-        candidate.addcmul_(reset, recurrent[..., 2 * self.size :])
+        gates, candidate_u = self.recurrent[0](state).split((2 * self.size, self.size), -1)
+        update, reset = sigmoids.add_(self.normalize(0, gates)).sigmoid_().chunk(2, -1)
+        candidate.addcmul_(reset, self.normalize(1, candidate_u))
         return torch.lerp(state, fast_tanh_(candidate, self.dtype), update)
 
 
@@ -74,14 +87,19 @@ class InferenceLSTM(InferenceCell):
 
     def forward(self, projected: Tensor, state: Tensor) -> Tensor:
         hidden, cell = state.split(self.size, -1)
-        sigmoids, candidate = projected.add_(self.recurrent[0](hidden)).split((3 * self.size, self.size), -1)
+        recurrent = self.normalize(0, self.recurrent[0](hidden))
+        sigmoids, candidate = projected.add_(recurrent).split((3 * self.size, self.size), -1)
         input_gate, forget_gate, output_gate = sigmoids.sigmoid_().chunk(3, -1)
         cell = (forget_gate * cell).addcmul_(input_gate, fast_tanh_(candidate, self.dtype))
-        return torch.cat((output_gate * fast_tanh_(cell.clone(), self.dtype), cell), -1)
+        read = cell.clone() if self.norm is None else self.normalize(1, cell)
+        return torch.cat((output_gate * fast_tanh_(read, self.dtype), cell), -1)
 
 
 INFERENCE_CELLS: dict[type[Cell], type[InferenceCell]] = {
     GRUCell: InferenceGRU,
     GRUResetAfterCell: InferenceGRUResetAfter,
     LSTMCell: InferenceLSTM,
+    NormalizedGRUCell: InferenceGRU,
+    NormalizedGRUResetAfterCell: InferenceGRUResetAfter,
+    NormalizedLSTMCell: InferenceLSTM,
 }
