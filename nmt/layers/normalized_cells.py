@@ -117,4 +117,8 @@ def build_normalized_cell(kind: CellKind, input_size: int, size: int) -> Cell:
         case CellKind.lstm:
             return NormalizedLSTMCell(input_size, size)
         case _:
-            raise ValueError(f"layer_norm=true is not known for cell={kind.value}: set layer_norm=false")
+            known = ", ".join(each.value for each in (CellKind.gru, CellKind.gru_reset_after, CellKind.lstm))
+            raise ValueError(
+                f"layer_norm=true needs a cell that can be normalized, {known}, and not cell={kind.value}: choose "
+                "one of them for that side of the model, or set layer_norm=false"
+            )

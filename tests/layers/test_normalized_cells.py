@@ -1,5 +1,6 @@
 import copy
 import math
+from enum import Enum
 
 import pytest
 import torch
@@ -133,3 +134,11 @@ def test_gains_begin_at_one_and_forget_gates_open(make, initialization):
     assert (cell.norm.bias == 0).all()
     forget = cell.project.bias[8:16]
     assert (forget == (0 if initialization is Initialization.luong else 1)).all()
+
+
+def test_a_cell_that_cannot_be_normalized_is_refused():
+    class Others(Enum):
+        other = "other"
+
+    with pytest.raises(ValueError, match="can be normalized, gru, gru_reset_after, lstm, and not cell=other"):
+        build_normalized_cell(Others.other, 2, 3)  # type: ignore[arg-type]

@@ -79,7 +79,8 @@ class InferenceModel:
 
     def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Source, State]:
         """As Seq2Seq.encode; the memory (B, S, .) may be of another width."""
-        encoded = self._encoder(src, src_lengths)
+        with torch.inference_mode():
+            encoded = self._encoder(src, src_lengths)
         with self._inference_mode():
             source = self._decoder.source(encoded)
             return source._replace(memory=self._fold_memory(source.memory)), self._decoder.init_state(encoded)
