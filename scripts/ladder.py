@@ -1,4 +1,4 @@
-"""What each regularizer adds to a recipe: the same training with and without it, at equal updates or equal minutes.
+"""What each regularizer or kind of layer adds to a recipe: the same training with and without it, at equal updates or equal minutes.
 
     python scripts/ladder.py OUT --updates 3500 -- +experiment=multi30k data=files data.src=de data.tgt=en \\
         data.train=multi30k/train data.valid=multi30k/val threads=1
@@ -30,6 +30,11 @@ STEPS = {
 STEPS["conditional_gru"] = ["model.decoder.kind=conditional_gru"]
 STEPS["wide"] = [f"model.{width}=512" for width in ("encoder.embedding", "encoder.hidden", "attention.size")]
 STEPS["wide"] += ["model.decoder.embedding=512", "model.decoder.hidden=1024", "model.decoder.readout=512"]
+STEPS["layer_norm"] = [f"model.{side}.layer_norm=true" for side in ("encoder", "decoder")]
+STEPS["transitions"] = [f"model.{side}.transition_depth=2" for side in ("encoder", "decoder")]
+STEPS["layers"] = [f"model.{side}.layers=2" for side in ("encoder", "decoder")]
+STEPS["residual"] = STEPS["layers"] + [f"model.{side}.residual=true" for side in ("encoder", "decoder")]
+STEPS["context_to_layers"] = STEPS["layers"] + ["model.decoder.context_to_layers=true"]
 STEPS["simcut+subwords"] = STEPS["simcut"] + STEPS["subwords"]
 STEPS["simcut+wide"] = STEPS["simcut"] + STEPS["wide"]
 STEPS["simcut+conditional_gru"] = STEPS["simcut"] + STEPS["conditional_gru"]

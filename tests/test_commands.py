@@ -482,7 +482,8 @@ def test_a_mistake_is_one_line_and_status_2_for_real(tmp_path):
     assert ended.stdout == b""
     assert ended.stderr.decode().splitlines() == [
         "error: model.encoder.hiden: no such key, did you mean hidden; legal under model.encoder are "
-        "kind, cell, embedding, hidden, layers, bidirectional, dropout, word_dropout, recurrent_dropout"
+        "layer_norm, residual, transition_depth, kind, cell, embedding, hidden, layers, bidirectional, dropout, "
+        "word_dropout, recurrent_dropout"
     ]
 
 

@@ -30,7 +30,7 @@ def _build_encoder(model: ModelConfig, src_size: int) -> Encoder | TransformerEn
     widths = {"embedding": enc.embedding, "layers": enc.layers, "dropout": enc.dropout}
     if enc.kind is EncoderKind.transformer:
         return TransformerEncoder(src_size, **widths, options=model.transformer)
-    return Encoder(src_size, **widths, hidden=enc.hidden, cell=enc.cell, bidirectional=enc.bidirectional)
+    return Encoder(src_size, **widths, hidden=enc.hidden, cell=enc.cell, bidirectional=enc.bidirectional, stack=enc)
 
 
 def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
@@ -46,6 +46,8 @@ def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
         layers=dec.layers,
         cell=dec.cell,
         dropout=dec.dropout,
+        stack=dec,
+        context_to_layers=dec.context_to_layers,
     )
     return build_decoder(
         dec.kind,

@@ -1,13 +1,13 @@
 """Recurrent cells: what one step does to a state.
 
 A cell's part that does not recur, the product with its input, is ``project`` and is made for all steps at once;
-``forward`` is the rest. A state is one tensor (N, state_size): h for a GRU, [h; c] for an LSTM.
+``forward`` is the rest. A state is one tensor (N, state_size): h for a GRU, [h; c] for an LSTM. ``step`` is what the
+loops run: ``forward``, and the further transitions of a deep one.
 """
 
-from collections.abc import Callable, Sequence
 from copy import copy
 from enum import Enum
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,22 @@ class CellKind(Enum):
     lstm = "lstm"
 
 
+class NoInput(nn.Module):
+    """The projection of a cell without an input: the bias (W,) of its gates, for each row of a tensor (N, .)."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(width))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.bias.repeat(len(rows), 1)  # memory of its own: a cell may overwrite it
+
+
 class Cell(nn.Module):
-    """A recurrent cell of width `size` (H) on inputs of width `input_size`."""
+    """A recurrent cell of width `size` (H) on inputs of width `input_size`; 0: it has no input.
+
+    transitions: cells without an input, which go on with the state in the same step.  # Pascanu et al. (2014), 3.2
+    """
 
     gates: int
     recurrent_dropout = 0.0
@@ -31,7 +45,8 @@ class Cell(nn.Module):
     def __init__(self, input_size: int, size: int):
         super().__init__()
         self.size = size
-        self.project = nn.Linear(input_size, self.gates * size)
+        self.project = nn.Linear(input_size, self.gates * size) if input_size else NoInput(self.gates * size)
+        self.transitions = nn.ModuleList()
         self.weight = nn.Parameter(torch.empty(self.gates * size, size))
         nn.init.uniform_(self.weight, -(size**-0.5), size**-0.5)
 
@@ -44,12 +59,14 @@ class Cell(nn.Module):
         not reach the gates, the same in all steps and sentences, and the others are divided by 1 - recurrent_dropout;
         what the state itself keeps is not dropped.  # Gal and Ghahramani (2016), eq. 7, with one mask for the batch
 
-        A mask of the batch is one of the recurrent weight's columns, so every loop that runs the cell has it.
+        A mask of the batch is one of the recurrent weight's columns, so every loop that runs the cell has it. Each
+        transition has its own.
         """
         if not self.training or not self.recurrent_dropout:
             return self
         drawn = torch.rand(self.size, device=self.weight.device) >= self.recurrent_dropout
         cell = copy(self)
+        cell._modules = self._modules | {"transitions": nn.ModuleList(each.drawn() for each in self._further())}
         cell._parameters = {name: weight for name, weight in self._parameters.items() if name != "weight"}
         cell.__dict__["weight"] = self.weight * (drawn.to(self.weight.dtype) / (1 - self.recurrent_dropout))
         return cell
@@ -58,9 +75,27 @@ class Cell(nn.Module):
         """state (..., state_size) -> what others see of it (..., H)."""
         return state[..., : self.size]
 
+    def input_linear(self, width: int) -> nn.Module:
+        """A product with another input (..., width), to be added to what `project` gives: (..., gates * H)."""
+        return nn.Linear(width, self.gates * self.size, bias=False)
+
+    def recurrent_part(self, part: int, product: Tensor) -> Tensor:
+        """What the gates get of the recurrent product of `part` of them: here as it is."""
+        return product
+
+    def step(self, projected: Tensor, state: Tensor) -> Tensor:
+        """As forward, with all transitions.  # Miceli Barone et al. (2017), eq. 4"""
+        state = self(projected, state)
+        for cell in self._further():
+            state = cell.step(cell.project(state), state)
+        return state
+
     def forward(self, projected: Tensor, state: Tensor) -> Tensor:
         """projected (N, gates * H): all that the gates get from outside; state (N, state_size) -> the next state."""
         raise NotImplementedError
+
+    def _further(self) -> "list[Cell]":
+        return cast("list[Cell]", list(self.transitions))
 
 
 class GRUCell(Cell):
@@ -74,8 +109,10 @@ class GRUCell(Cell):
     def forward(self, projected: Tensor, state: Tensor) -> Tensor:
         gate_x, candidate_x = projected.split((2 * self.size, self.size), -1)
         gate_weight, candidate_weight = self.weight.split((2 * self.size, self.size))
-        update, reset = torch.sigmoid(gate_x + functional.linear(state, gate_weight)).chunk(2, -1)
-        candidate = torch.tanh(candidate_x + functional.linear(reset * state, candidate_weight))
+        gate_u = self.recurrent_part(0, functional.linear(state, gate_weight))
+        update, reset = torch.sigmoid(gate_x + gate_u).chunk(2, -1)
+        candidate_u = self.recurrent_part(1, functional.linear(reset * state, candidate_weight))
+        candidate = torch.tanh(candidate_x + candidate_u)
         return torch.lerp(state, candidate.to(state.dtype), update.to(state.dtype))
 
 
@@ -91,11 +128,14 @@ class GRUResetAfterCell(Cell):
         super().__init__(input_size, size)
         self.candidate_bias = nn.Parameter(torch.zeros(size))
 
+    def recurrent_part(self, part: int, product: Tensor) -> Tensor:
+        return product + self.candidate_bias if part == 1 else product
+
     def forward(self, projected: Tensor, state: Tensor) -> Tensor:
         gate_x, candidate_x = projected.split((2 * self.size, self.size), -1)
         gate_u, candidate_u = functional.linear(state, self.weight).split((2 * self.size, self.size), -1)
-        update, reset = torch.sigmoid(gate_x + gate_u).chunk(2, -1)
-        candidate = torch.tanh(candidate_x + reset * (candidate_u + self.candidate_bias))
+        update, reset = torch.sigmoid(gate_x + self.recurrent_part(0, gate_u)).chunk(2, -1)
+        candidate = torch.tanh(candidate_x + reset * self.recurrent_part(1, candidate_u))
         return torch.lerp(state, candidate.to(state.dtype), update.to(state.dtype))
 
 
@@ -122,11 +162,11 @@ class LSTMCell(Cell):
 
     def forward(self, projected: Tensor, state: Tensor) -> Tensor:
         hidden, cell = state.split(self.size, -1)
-        gates = projected + functional.linear(hidden, self.weight)
+        gates = projected + self.recurrent_part(0, functional.linear(hidden, self.weight))
         sigmoids, candidate = gates.split((3 * self.size, self.size), -1)
         input_gate, forget_gate, output_gate = torch.sigmoid(sigmoids).to(state.dtype).chunk(3, -1)
         cell = forget_gate * cell + input_gate * torch.tanh(candidate).to(state.dtype)
-        return torch.cat((output_gate * torch.tanh(cell), cell), -1)
+        return torch.cat((output_gate * torch.tanh(self.recurrent_part(1, cell)), cell), -1)
 
 
 def build_cell(kind: CellKind, input_size: int, size: int) -> Cell:
@@ -139,16 +179,3 @@ def build_cell(kind: CellKind, input_size: int, size: int) -> Cell:
             return LSTMCell(input_size, size)
         case _:
             raise ValueError(f"cell={kind}: legal are {', '.join(k.value for k in CellKind)}")
-
-
-def step_upper_cells(
-    cells: Sequence[Cell], dropout: Callable[[Tensor], Tensor], bottom: Tensor, states: Sequence[Tensor]
-) -> tuple[Tensor, ...]:
-    """One step of the cells above the first, whose new state is `bottom` -> all new states, bottom first.
-
-    states: the old ones, (N, state_size) each; dropout: on what a cell takes from the one below.
-    """
-    new = [bottom]
-    for below, cell, old in zip(cells, cells[1:], states[1:], strict=False):
-        new.append(cell(cell.project(dropout(below.output(new[-1]))), old))
-    return tuple(new)

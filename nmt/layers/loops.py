@@ -12,9 +12,10 @@ from torch.nn import functional
 
 from nmt.attention.hard import Marginal, Positions, marginal_nll
 from nmt.attention.scores import Attention, AttentionOutput, AttentionState, Source
-from nmt.layers.cells import Cell, step_upper_cells
+from nmt.layers.cells import Cell
 from nmt.layers.dropout import Dropout
 from nmt.layers.loss import ConsistentLoss, Loss, PassWeights, consistent_cross_entropy, cross_entropy
+from nmt.layers.stack import stack_output, step_upper_cells
 
 
 class BahdanauOutputs(NamedTuple):
@@ -26,31 +27,34 @@ class BahdanauOutputs(NamedTuple):
 
 
 class LuongOutputs(NamedTuple):
-    """Time-major: attentional (T, B, H), Luong's h~ of every step; weights (T, B, S); states (T + 1, B, state_size) of
-    the top cell, the first included."""
+    """Time-major: attentional (T, B, H), Luong's h~ of every step; weights (T, B, S); hidden (T, B, H), what asks."""
 
     attentional: Tensor
     weights: Tensor
-    states: Tensor
+    hidden: Tensor
 
 
 class LuongStep(NamedTuple):
-    """states: the cells' new states, (N, state_size) each; attentional (N, H), attention's state, weights (N, S)."""
+    """states: the cells' new states, (N, state_size) each; attentional (N, H), attention's state, weights (N, S);
+    hidden (N, H), what asked."""
 
     states: tuple[Tensor, ...]
     attentional: Tensor
     attention: AttentionState
     weights: Tensor
+    hidden: Tensor
 
 
 class LuongLayers(NamedTuple):
-    """The layers of Luong's decoder that recur. cells: bottom first; input_feed: None where h~ is not fed."""
+    """The layers of Luong's decoder that recur. cells: bottom first; input_feed: None where h~ is not fed; residual:
+    whether a layer's input is added to its output."""
 
     cells: tuple[Cell, ...]
     dropout: Dropout
     attention: Attention
-    input_feed: nn.Linear | None
+    input_feed: nn.Module | None
     combine: nn.Linear
+    residual: bool = False
 
     def step(
         self,
@@ -63,10 +67,11 @@ class LuongLayers(NamedTuple):
         """projected (N, gates * H): the words' part of the bottom cell's gates; the rest as in the LuongStep before."""
         if self.input_feed is not None:
             projected = projected + self.input_feed(attentional)
-        states = step_upper_cells(self.cells, self.dropout, self.cells[0](projected, states[0]), states)
-        hidden = self.cells[-1].output(states[-1])
+        bottom = self.cells[0].step(projected, states[0])
+        states = step_upper_cells(self.cells, self.dropout, bottom, states, residual=self.residual)
+        hidden = stack_output(self.cells, states, residual=self.residual)
         attended = self.attention.step(hidden, source, attention)
-        return LuongStep(states, self.attend(attended.context, hidden), attended.state, attended.weights)
+        return LuongStep(states, self.attend(attended.context, hidden), attended.state, attended.weights, hidden)
 
     def attend(self, context: Tensor, hidden: Tensor) -> Tensor:
         """context (..., M), hidden (..., H) -> h~ (..., H) = tanh(W_c [c; h]).  # Luong et al. (2015), eq. 5"""
@@ -84,7 +89,7 @@ class StepModel(Protocol):
 class ReferenceLoops:
     """Everything that a model does over all steps at once. It has no weights: it is given the layers."""
 
-    def linear(self, layer: nn.Linear, inputs: Tensor) -> Tensor:
+    def linear(self, layer: nn.Module, inputs: Tensor) -> Tensor:
         """layer(inputs), for all steps at once."""
         return layer(inputs)
 
@@ -95,7 +100,7 @@ class ReferenceLoops:
         """
         states = [start]
         for step in projected:
-            states.append(cell(step, states[-1]))
+            states.append(cell.step(step, states[-1]))
         return torch.stack(states)
 
     def outputs(self, cell: Cell, inputs: Tensor, start: Tensor) -> Tensor:
@@ -118,7 +123,7 @@ class ReferenceLoops:
         return tuple(output * mask.unsqueeze(2) for output in outputs)
 
     def bahdanau(
-        self, cell: Cell, attention: Attention, context: nn.Linear, projected: Tensor, start: Tensor, source: Source
+        self, cell: Cell, attention: Attention, context: nn.Module, projected: Tensor, start: Tensor, source: Source
     ) -> BahdanauOutputs:
         """Attends, then updates: projected (T, B, gates * H), the words' part of the gates; start (B, state_size);
         context: what the gates get of the context."""
@@ -128,7 +133,7 @@ class ReferenceLoops:
             attention_state = attended.state
             contexts.append(attended.context)
             weights.append(attended.weights)
-            states.append(cell(projected_step + context(attended.context), states[-1]))
+            states.append(cell.step(projected_step + context(attended.context), states[-1]))
         return BahdanauOutputs(torch.stack(states), torch.stack(contexts), torch.stack(weights))
 
     def conditional_gru(
@@ -139,12 +144,12 @@ class ReferenceLoops:
         first, second = cells
         states, contexts, weights, attention_state = [start], [], [], attention.initial_state(source.memory)
         for projected_step in projected:
-            query = first(projected_step, states[-1])
+            query = first.step(projected_step, states[-1])
             attended = attention.step(first.output(query), source, attention_state)
             attention_state = attended.state
             contexts.append(attended.context)
             weights.append(attended.weights)
-            states.append(second(second.project(attended.context), query))
+            states.append(second.step(second.project(attended.context), query))
         return BahdanauOutputs(torch.stack(states), torch.stack(contexts), torch.stack(weights))
 
     def luong(
@@ -152,15 +157,14 @@ class ReferenceLoops:
     ) -> LuongOutputs:
         """Updates, then attends, and feeds h~ to the next step: projected (T, B, gates * H), the words' part of the
         bottom cell's gates; before the first step `states` (B, state_size) of each cell and attentional (B, H)."""
-        attention_state, steps, top = layers.attention.initial_state(source.memory), [], [states[-1]]
+        attention_state, steps = layers.attention.initial_state(source.memory), []
         for projected_step in projected:
             steps.append(layers.step(projected_step, states, attentional, attention_state, source))
-            states, attentional, attention_state, _ = steps[-1]
-            top.append(states[-1])
+            states, attentional, attention_state = steps[-1][:3]
         return LuongOutputs(
             torch.stack([step.attentional for step in steps]),
             torch.stack([step.weights for step in steps]),
-            torch.stack(top),
+            torch.stack([step.hidden for step in steps]),
         )
 
     def attend_all(self, attention: Attention, hidden: Tensor, source: Source) -> AttentionOutput:

@@ -5,15 +5,17 @@ from typing import NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from nmt.layers.cells import Cell, CellKind, build_cell
+from nmt.layers.cells import Cell, CellKind
 from nmt.layers.dropout import Dropout
 from nmt.layers.embedding import Embedding
 from nmt.layers.loops import ReferenceLoops
+from nmt.layers.stack import StackOptions, build_layer
 
 
 class EncoderOutput(NamedTuple):
     """memory (B, S, M): zero on padding; mask (B, S): True on real tokens; forward_last, backward_first (B, H): the
-    states that have read the whole sentence (backward_first has width 0 in an encoder of one direction)."""
+    outputs of the top layer that have read the whole sentence (backward_first has width 0 in an encoder of one
+    direction)."""
 
     memory: Tensor
     mask: Tensor
@@ -26,7 +28,7 @@ class Encoder(nn.Module):
 
     What stands after a sentence can't reach it: the backward direction starts at its end.
     # Bahdanau et al. (2015), 3.2
-    loops: what runs the cells; Seq2Seq sets it.
+    stack: what the layers have beyond that. loops: what runs the cells; Seq2Seq sets it.
     """
 
     def __init__(
@@ -39,17 +41,19 @@ class Encoder(nn.Module):
         cell: CellKind = CellKind.gru,
         bidirectional: bool = True,
         dropout: float = 0.0,
+        stack: StackOptions | None = None,
     ):
         super().__init__()
-        directions = 2 if bidirectional else 1
+        directions, stack = 2 if bidirectional else 1, stack or StackOptions()
+        self.residual = stack.residual
         self.loops = ReferenceLoops()
         self.hidden = hidden
         self.size = directions * hidden
         self.embedding = Embedding(vocab_size, embedding)
         self.dropout = Dropout(dropout)
         widths = [embedding] + [self.size] * (layers - 1)
-        self.forwards = nn.ModuleList(build_cell(cell, width, hidden) for width in widths)
-        self.backwards = nn.ModuleList(build_cell(cell, width, hidden) for width in widths if bidirectional)
+        self.forwards = nn.ModuleList(build_layer(stack, cell, width, hidden) for width in widths)
+        self.backwards = nn.ModuleList(build_layer(stack, cell, width, hidden) for width in widths if bidirectional)
 
     @property
     def cells(self) -> list[tuple[Cell, ...]]:
@@ -64,9 +68,12 @@ class Encoder(nn.Module):
         last = (src_lengths - 1).view(batch, 1, 1).expand(batch, 1, self.hidden)
         memory = self.embedding(src)
         ends = []
-        for cells in self.cells:
-            memory = self.dropout(memory)
-            outputs = self.loops.run_directions([cell.drawn() for cell in cells], memory, src_lengths, mask)
+        for layer, cells in enumerate(self.cells):
+            below, drawn = memory, [cell.drawn() for cell in cells]
+            outputs = self.loops.run_directions(drawn, self.dropout(below), src_lengths, mask)
+            if self.residual and layer:
+                parts = below.split(self.hidden, 2)
+                outputs = [output + part for output, part in zip(outputs, parts, strict=True)]
             ends = [outputs[0].gather(1, last).squeeze(1), *(output[:, 0] for output in outputs[1:])]
             memory = torch.cat(outputs, 2)
         if not self.backwards:

@@ -8,6 +8,7 @@ from torch import nn
 from nmt.attention.scores import AdditiveAttention
 from nmt.data.symbols import PAD
 from nmt.layers.cells import Cell, LSTMCell
+from nmt.layers.normalized_cells import BlockNorm
 from nmt.layers.transformer import StackedLinear
 
 
@@ -44,9 +45,11 @@ def initialize(model: nn.Module, initialization: Initialization) -> None:
     for module in model.modules():
         if isinstance(module, nn.Embedding):
             module.weight[PAD].zero_()
-        if isinstance(module, nn.LayerNorm):
+        if isinstance(module, nn.LayerNorm | BlockNorm):
             nn.init.ones_(module.weight)
-            nn.init.zeros_(module.bias)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    for module in model.modules():
         if isinstance(module, LSTMCell) and initialization is not Initialization.luong:
             module.open_forget_gate()
 

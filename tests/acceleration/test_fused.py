@@ -9,7 +9,7 @@ from nmt.attention.scores import AdditiveAttention, CoverageAttention, ScoreFunc
 from nmt.layers.cells import CellKind, GRUCell
 from nmt.layers.loops import ReferenceLoops
 from nmt.model.seq2seq import TiedEmbeddings
-from tests.support.models import reference_of
+from tests.support.models import STACKS, reference_of
 
 CELLS = list(CellKind)
 SCORES = list(ScoreFunction)
@@ -47,6 +47,15 @@ def test_the_fused_path_is_the_reference_path(make, sentences, decoder, options,
 @pytest.mark.parametrize(("decoder", "options"), [*LOOPS, ("fixed", {})])
 def test_the_fused_path_is_the_reference_path_in_stacks(make, sentences, decoder, options, cell):
     model = make(decoder, cell=cell, layers=3, **options)
+    loss, fast = loss_and_gradients(model, sentences)
+    expected, plain = loss_and_gradients(reference_of(model), sentences)
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    assert relative(fast, plain) < 1e-9
+
+
+@pytest.mark.parametrize(("decoder", "options"), STACKS)
+def test_the_fused_path_is_the_reference_path_for_every_stack(make, sentences, decoder, options):
+    model = make(decoder, **options)
     loss, fast = loss_and_gradients(model, sentences)
     expected, plain = loss_and_gradients(reference_of(model), sentences)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)

@@ -11,7 +11,7 @@ from nmt.attention.scores import AdditiveAttention, ScoreFunction
 from nmt.layers.cells import CellKind
 from nmt.layers.loops import ReferenceLoops
 from nmt.model.decoder import InitHidden
-from tests.support.models import reference_of
+from tests.support.models import STACKS, reference_of
 
 KINDS = [("bahdanau", {}), ("luong", {"input_feeding": True}), ("luong", {"input_feeding": False}), ("fixed", {})]
 
@@ -48,6 +48,11 @@ def assert_equal_steps(model, sentences):
 @pytest.mark.parametrize("layers", [1, 2])
 def test_inference_steps_are_the_reference_ones(make, sentences, decoder, options, cell, layers):
     assert_equal_steps(make(decoder, cell=cell, layers=layers, **options), sentences)
+
+
+@pytest.mark.parametrize(("decoder", "options"), STACKS)
+def test_inference_steps_are_the_reference_ones_for_every_stack(make, sentences, decoder, options):
+    assert_equal_steps(make(decoder, **options), sentences)
 
 
 def test_inference_steps_are_the_reference_ones_of_a_transformer(make, sentences):

@@ -34,6 +34,8 @@ DECODERS = {
     "bahdanau": {"decoder": "bahdanau"},
     "coverage": {"decoder": "bahdanau", "score": ScoreFunction.coverage, "layers": 2},
     "luong": {"decoder": "luong", "cell": CellKind.lstm, "score": ScoreFunction.general, "layers": 2},
+    "stacked bahdanau": {"layers": 2, "layer_norm": True, "transition_depth": 2, "context_to_layers": True},
+    "stacked luong": {"decoder": "luong", "layers": 2, "residual": True},
     "luong, nothing fed": {"decoder": "luong", "score": ScoreFunction.general, "input_feeding": False},
 }
 REINFORCE = HardAttentionOptions(HardTraining.reinforce, expected=0.0)

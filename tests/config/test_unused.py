@@ -78,6 +78,18 @@ PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
             "subword_regularization.nbest=5 has no effect: it needs tokenizer.model_type=unigram",
         ),
         (["subword_regularization.nbest=5"], "it needs subword_regularization.src_alpha or tgt_alpha"),
+        (["+experiment=transformer", "model.encoder.layer_norm=true"], "it needs model.encoder.kind=rnn"),
+        (["+experiment=transformer", "model.decoder.transition_depth=2"], "it needs a recurrent decoder"),
+        (
+            ["model.encoder.residual=true"],
+            "model.encoder.residual=true has no effect: it needs layers to connect: model.encoder.layers=2 or more",
+        ),
+        (["model.decoder.residual=true"], "it needs upper layers: model.decoder.layers=2 or more"),
+        (["model.decoder.context_to_layers=true"], "it needs upper layers: model.decoder.layers=2 or more"),
+        (
+            ["+experiment=luong_dot", "model.decoder.layers=2", "model.decoder.context_to_layers=true"],
+            "it needs model.decoder.kind=bahdanau or conditional_gru, whose bottom layer attends",
+        ),
         (["guided_alignment.decay=0.5"], "it needs guided_alignment.links=FILE"),
         (
             ["guided_alignment.links=x", "guided_alignment.weight=0"],

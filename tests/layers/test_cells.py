@@ -33,6 +33,7 @@ def test_gru_resets_before_the_recurrent_product():
 
 def test_gru_after_is_the_gru_of_torch():
     ours, theirs = GRUResetAfterCell(3, 4).double(), torch.nn.GRU(3, 4).double()
+    assert isinstance(ours.project, torch.nn.Linear)
     weights = dict(theirs.named_parameters())
     with torch.no_grad():
         # torch's gates are r, z, candidate, and its z keeps the old state where ours takes the new one.
@@ -52,6 +53,7 @@ def test_gru_after_is_the_gru_of_torch():
 
 def test_lstm_is_the_lstm_of_torch():
     ours, theirs = LSTMCell(3, 4).double(), torch.nn.LSTM(3, 4).double()
+    assert isinstance(ours.project, torch.nn.Linear)
     weights = dict(theirs.named_parameters())
     with torch.no_grad():
         for parameter, w in ((0, 0), (1, 1), (2, 3), (3, 2)):  # torch's gates are i, f, candidate, o

@@ -8,6 +8,7 @@ from nmt.layers.loops import ReferenceLoops
 from nmt.layers.readout import MaxoutReadout
 from nmt.model.decoder import BahdanauState, Bridge, FixedVectorState, InitHidden, LuongState
 from nmt.model.encoder import EncoderOutput
+from tests.support.models import STACKS
 
 KINDS = [
     ("bahdanau", {}),
@@ -43,6 +44,12 @@ def assert_steps_are_teacher_forcing(model, sentences):
 def test_step_by_step_is_teacher_forcing(make, sentences, loops, decoder, options, cell, layers):
     model = make(decoder, cell=cell, layers=layers, **options)
     assert_steps_are_teacher_forcing(model.with_loops(loops), sentences)
+
+
+@pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
+@pytest.mark.parametrize(("decoder", "options"), STACKS)
+def test_step_by_step_is_teacher_forcing_for_every_stack(make, sentences, loops, decoder, options):
+    assert_steps_are_teacher_forcing(make(decoder, **options).with_loops(loops), sentences)
 
 
 @pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])

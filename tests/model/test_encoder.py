@@ -16,6 +16,7 @@ def torch_twin(encoder: Encoder, layers: int) -> torch.nn.GRU:
     with torch.no_grad():
         for layer, cells in enumerate(encoder.cells):
             for cell, suffix in zip(cells, ("", "_reverse"), strict=True):
+                assert isinstance(cell.project, torch.nn.Linear)
                 theirs = {
                     name: getattr(twin, f"{name}_l{layer}{suffix}")
                     for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

@@ -7,6 +7,7 @@ from nmt.attention.scores import ScoreFunction
 from nmt.layers.cells import CellKind
 from nmt.layers.loops import ReferenceLoops
 from nmt.model.seq2seq import Seq2Seq, TiedEmbeddings
+from tests.support.models import STACKS
 
 CASES = [
     ("bahdanau", {}),
@@ -21,6 +22,7 @@ CASES = [
     ("conditional_gru", {"layers": 2}),
     ("conditional_gru", {"cell": CellKind.lstm, "score": ScoreFunction.coverage}),
     ("transformer", {"layers": 2}),
+    *STACKS,
 ]
 EITHER = pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
 

@@ -12,6 +12,7 @@ from nmt.attention.normalizers import Normalizer
 from nmt.attention.scores import CoverageAttention, ScoreFunction
 from nmt.layers.cells import CellKind
 from nmt.layers.loops import ReferenceLoops
+from nmt.layers.stack import StackOptions
 from nmt.layers.transformer import TransformerOptions
 from nmt.model.decoder import Bridge, DecoderKind, DecoderSizes, InitHidden, TransformerDecoder, build_decoder
 from nmt.model.encoder import Encoder
@@ -49,6 +50,10 @@ class SmallModel:
     feedforward: int | None = None
     attention_layer: int | None = None
     attention_head: int | None = None
+    layer_norm: bool = False
+    residual: bool = False
+    transition_depth: int = 1
+    context_to_layers: bool = False
     tied_embeddings: TiedEmbeddings = TiedEmbeddings.none
 
     def build(self, seed: int = 1) -> Seq2Seq:
@@ -65,6 +70,7 @@ class SmallModel:
             cell=self.cell,
             bidirectional=self.bidirectional,
             dropout=self.dropout,
+            stack=self._stack,
         )
         state_size = 2 * self.hidden if self.cell is CellKind.lstm else self.hidden
         attention = AttentionOptions(
@@ -98,6 +104,10 @@ class SmallModel:
         decoder = TransformerDecoder(self._sizes(self.embedding), options=options)
         return Seq2Seq(encoder, decoder, tied_embeddings=self.tied_embeddings, loops=FusedLoops())
 
+    @property
+    def _stack(self) -> StackOptions:
+        return StackOptions(layer_norm=self.layer_norm, residual=self.residual, transition_depth=self.transition_depth)
+
     def _sizes(self, memory: int) -> DecoderSizes:
         return DecoderSizes(
             vocab_size=self.vocab_size,
@@ -108,7 +118,30 @@ class SmallModel:
             layers=self.layers,
             cell=self.cell,
             dropout=self.dropout,
+            stack=self._stack,
+            context_to_layers=self.context_to_layers,
         )
+
+
+# Decoders with what a stack can have beyond its sizes: each by itself, and all together.
+STACKS = [
+    *(("bahdanau", {"layer_norm": True, "cell": cell}) for cell in CellKind),
+    *(("bahdanau", {"transition_depth": 3, "cell": cell}) for cell in CellKind),
+    ("bahdanau", {"residual": True, "layers": 3}),
+    ("bahdanau", {"context_to_layers": True, "layers": 3}),
+    *(
+        (decoder, {"layer_norm": True, "residual": True, "transition_depth": 2, "layers": 3, "cell": cell, **options})
+        for decoder, cell, options in (
+            ("bahdanau", CellKind.gru, {"context_to_layers": True}),
+            ("conditional_gru", CellKind.gru_reset_after, {"context_to_layers": True}),
+            ("luong", CellKind.lstm, {"input_feeding": True}),
+            ("luong", CellKind.gru, {"input_feeding": False}),
+            ("fixed", CellKind.gru, {}),
+        )
+    ),
+    ("luong", {"residual": True, "layers": 2, "cell": CellKind.lstm}),
+    ("conditional_gru", {"transition_depth": 3}),
+]
 
 
 def make_model(decoder: str = "bahdanau", *, seed: int = 1, dtype: torch.dtype = torch.float64, **sizes) -> Seq2Seq:

@@ -5,7 +5,7 @@ published, whose reset gate acts before it. The state between steps is kept in t
 """
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmt.acceleration.kernels import Kernel, is_enabled
 from nmt.layers.cells import Cell, GRUResetAfterCell, LSTMCell
@@ -13,7 +13,8 @@ from nmt.layers.cells import Cell, GRUResetAfterCell, LSTMCell
 
 def is_supported(cell: Cell, inputs: Tensor, dtype: torch.dtype) -> bool:
     """Whether cuDNN runs this cell over `inputs`, in `dtype`."""
-    return type(cell) in (LSTMCell, GRUResetAfterCell) and is_enabled(Kernel.cudnn, inputs, dtype)
+    known = type(cell) in (LSTMCell, GRUResetAfterCell) and not cell.transitions
+    return known and is_enabled(Kernel.cudnn, inputs, dtype)
 
 
 def run(cell: Cell, inputs: Tensor, start: Tensor, dtype: torch.dtype) -> Tensor:
@@ -30,6 +31,7 @@ def run(cell: Cell, inputs: Tensor, start: Tensor, dtype: torch.dtype) -> Tensor
 def _weights(cell: Cell, dtype: torch.dtype) -> list[Tensor]:
     """Input and recurrent weights and their biases in the order of torch's gates, one after the other in one memory,
     which is how cuDNN takes them without another copy."""
+    assert isinstance(cell.project, nn.Linear), cell.project
     parts = (cell.project.weight, cell.weight, cell.project.bias, _recurrent_bias(cell))
     ordered = [_reordered(cell, part) for part in parts]
     flat = torch.cat([part.flatten() for part in ordered]).to(dtype)

@@ -49,7 +49,7 @@ class FusedLoops(ReferenceLoops):
     On a GPU the enabled kernels are used: see ``nmt.acceleration.kernels``.
     """
 
-    def linear(self, layer: nn.Linear, inputs: Tensor) -> Tensor:
+    def linear(self, layer: nn.Module, inputs: Tensor) -> Tensor:
         return linear(layer, inputs) if type(layer) is nn.Linear else super().linear(layer, inputs)
 
     def run_cell(self, cell: Cell, projected: Tensor, start: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class FusedLoops(ReferenceLoops):
         return outputs[0].transpose(0, 1), *(output.flip(0).transpose(0, 1) for output in outputs[1:])
 
     def bahdanau(
-        self, cell: Cell, attention: Attention, context: nn.Linear, projected: Tensor, start: Tensor, source: Source
+        self, cell: Cell, attention: Attention, context: nn.Module, projected: Tensor, start: Tensor, source: Source
     ) -> BahdanauOutputs:
         if not is_fused(cell, attention):
             return super().bahdanau(cell, attention, context, projected, start, source)
@@ -103,7 +103,8 @@ class FusedLoops(ReferenceLoops):
         self, layers: LuongLayers, projected: Tensor, states: Sequence[Tensor], attentional: Tensor, source: Source
     ) -> LuongOutputs:
         cells, attention = layers.cells, layers.attention
-        if layers.input_feed is None or not all(is_fused(cell, attention) for cell in cells):
+        fused = all(is_fused(cell, attention) for cell in cells)
+        if layers.input_feed is None or layers.residual or not fused:
             return super().luong(layers, projected, states, attentional, source)
         dtype = matmul_dtype(projected, attentional)
         by_layer: list[Tensor | None] = []
@@ -123,7 +124,8 @@ class FusedLoops(ReferenceLoops):
                 *(source.memory, _keys(attention, source), source.mask),
                 *(layers.input_feed.weight, layers.combine.weight, *_score_weights(attention), drops, *by_layer),
             )
-        return LuongOutputs(outputs[1:].to(attentional.dtype), weights, top_states.to(states[-1].dtype))
+        hidden = cells[-1].output(top_states[1:]).to(states[-1].dtype)
+        return LuongOutputs(outputs[1:].to(attentional.dtype), weights, hidden)
 
     def attend_all(self, attention: Attention, hidden: Tensor, source: Source) -> AttentionOutput:
         """Without the (B, T, S, A) tensor of an additive score's terms. A dot product is one product anyway."""
@@ -194,7 +196,9 @@ class FusedLoops(ReferenceLoops):
 
 def is_fused(cell: Cell, attention: Attention | None = None) -> bool:
     """Whether there are fused versions of this cell and of this score."""
-    return type(cell) in _FUSED_CELLS and (attention is None or type(attention) in _FUSED_SCORES)
+    return (
+        type(cell) in _FUSED_CELLS and not cell.transitions and (attention is None or type(attention) in _FUSED_SCORES)
+    )
 
 
 def run_side_by_side(cells: Sequence[Cell], projected: Tensor, step_mask: Tensor) -> Tensor:

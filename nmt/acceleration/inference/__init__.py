@@ -23,7 +23,15 @@ from nmt.acceleration.inference.output import OutputLayer
 from nmt.acceleration.matmul import matmul_dtype
 from nmt.attention.scores import AdditiveAttention, Source
 from nmt.layers.cells import Cell
-from nmt.model.decoder import BahdanauDecoder, Decoder, FixedVectorDecoder, LuongDecoder, State, Step
+from nmt.model.decoder import (
+    BahdanauDecoder,
+    Decoder,
+    FixedVectorDecoder,
+    LuongDecoder,
+    RecurrentDecoder,
+    State,
+    Step,
+)
 from nmt.model.encoder import Encoder
 from nmt.model.transformer_encoder import TransformerEncoder
 
@@ -77,7 +85,8 @@ class InferenceModel:
 
     def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Source, State]:
         """As Seq2Seq.encode; the memory (B, S, .) may be of another width."""
-        encoded = self._encoder(src, src_lengths)
+        with torch.inference_mode():
+            encoded = self._encoder(src, src_lengths)
         with self._inference_mode():
             source = self._decoder.source(encoded)
             return source._replace(memory=self._fold_memory(source.memory)), self._decoder.init_state(encoded)
@@ -114,11 +123,14 @@ class _OfMemory(NamedTuple):
 
 
 def _prepare_decoder(decoder: Decoder, dtype: torch.dtype, fold_memory: bool) -> _OfMemory:
+    if isinstance(decoder, RecurrentDecoder) and not isinstance(decoder.cell.project, nn.Linear):
+        return _OfMemory()  # a normalized product has no table, and no part in another
     if type(decoder) is LuongDecoder:
         _project_embedding(decoder, [(decoder.cell, "project")], dtype)
     elif isinstance(decoder, BahdanauDecoder | FixedVectorDecoder) and type(decoder) in _FOLDED:
         _project_embedding(decoder, [(decoder.cell, "project"), (decoder.readout, "word")], dtype)
-        fold_memory = fold_memory and (isinstance(decoder, FixedVectorDecoder) or decoder.attention.heads == 1)
+        whole = not decoder.context_width  # the context is multiplied by weights of the readout and the bottom cell
+        fold_memory &= whole and (isinstance(decoder, FixedVectorDecoder) or decoder.attention.heads == 1)
         if fold_memory or can_be_fused(decoder):
             fused = fuse_linears([(decoder, "context"), (decoder.readout, "context")])
             product = PackedLinear(fused.weight, None, dtype)
@@ -137,7 +149,9 @@ def _project_embedding(decoder: Decoder, users: list[tuple[nn.Module, str]], dty
 def _project_source_embedding(encoder: Encoder, dtype: torch.dtype) -> None:
     """Lets the lowest cells take words by their ids, each from a table of its own: to read backwards only ids turn."""
     embeddings, cells = encoder.embedding.weight, encoder.cells[0]
-    if _fits(embeddings, [(cell, "project") for cell in cells], dtype):
+    if all(isinstance(cell.project, nn.Linear) for cell in cells) and _fits(
+        embeddings, [(cell, "project") for cell in cells], dtype
+    ):
         for cell in cells:
             packed = get_linear(cell, "project")
             cell.add_module("project", ProjectedEmbedding(PackedLinear(packed.weight, packed.bias, dtype), embeddings))

@@ -74,7 +74,10 @@ def can_be_fused(decoder: Decoder) -> TypeGuard[BahdanauDecoder]:
         type(decoder) is BahdanauDecoder
         and not decoder.hard
         and len(decoder.cells) == 1
+        and not decoder.context_width
         and type(decoder.cell) in INFERENCE_CELLS
+        and isinstance(decoder.cell.project, nn.Linear)  # and is not normalized
+        and not decoder.cell.transitions
         and type(decoder.attention) in INFERENCE_SCORES
         and decoder.attention.heads == 1
     )

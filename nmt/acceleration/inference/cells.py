@@ -1,6 +1,6 @@
 """The steps of ``nmt.layers.cells`` without gradients: prepared products, and gates that are overwritten."""
 
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +8,16 @@ from torch import Tensor, nn
 from nmt.acceleration.inference.linear import FusedLinear, PackedLinear
 from nmt.acceleration.matmul import fast_tanh_
 from nmt.layers.cells import Cell, GRUCell, GRUResetAfterCell, LSTMCell
+from nmt.layers.normalized_cells import (
+    NormalizedCell,
+    NormalizedGRUCell,
+    NormalizedGRUResetAfterCell,
+    NormalizedLSTMCell,
+)
 
 
 class InferenceCell(nn.Module):
-    """A cell's step.
+    """A cell's step, normalized where the cell is.
 
     As with Cell, projected (N, gates * H), state (N, state_size) -> the next state; but `projected` is overwritten.
     """
@@ -22,8 +28,15 @@ class InferenceCell(nn.Module):
         self.dtype = dtype
         self.state_size = cell.state_size
         self.project = cell.project
+        self.transitions = cell.transitions
         self.weight = cell.weight.detach()  # of which type a state is
         self.recurrent = PackedLinear(*self.recurrent_product(cell), dtype)
+        self.norm = cell.norm if isinstance(cell, NormalizedCell) else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a step is one transition, and nothing is normalized."""
+        return self.norm is None and not self.transitions
 
     @staticmethod
     def recurrent_product(cell: Cell) -> FusedLinear:
@@ -37,11 +50,20 @@ class InferenceCell(nn.Module):
     def output(self, state: Tensor) -> Tensor:
         return state[..., : self.size]
 
+    def normalize(self, part: int, product: Tensor) -> Tensor:
+        return product if self.norm is None else self.norm.block(part, product)
+
+    def step(self, projected: Tensor, state: Tensor) -> Tensor:
+        state = self(projected, state)
+        for cell in cast("list[InferenceCell]", list(self.transitions)):
+            state = cell.step(cell.project(state), state)
+        return state
+
     def forward(self, projected: Tensor, state: Tensor) -> Tensor:
         return self.update(projected, state, self.recurrent(self.output(state)))
 
     def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
-        """The rest of a step. recurrent: what `recurrent_product` makes of the state's output."""
+        """The rest of the first transition. recurrent: what `recurrent_product` makes of the state's output."""
         raise NotImplementedError
 
 
@@ -59,8 +81,8 @@ class InferenceGRU(InferenceCell):
 
     def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
         sigmoids, candidate = projected.split_with_sizes((2 * self.size, self.size), -1)
-        update, reset = sigmoids.add_(recurrent).sigmoid_().chunk(2, -1)
-        candidate.add_(self.candidate(reset * state))
+        update, reset = sigmoids.add_(self.normalize(0, recurrent)).sigmoid_().chunk(2, -1)
+        candidate.add_(self.normalize(1, self.candidate(reset * state)))
         return torch.lerp(state, fast_tanh_(candidate, self.dtype), update)
 
 
@@ -68,6 +90,8 @@ class InferenceGRUResetAfter(InferenceCell):
     @staticmethod
     def recurrent_product(cell: Cell) -> FusedLinear:
         assert isinstance(cell, GRUResetAfterCell), cell
+        if isinstance(cell, NormalizedCell):
+            return FusedLinear(cell.weight, None)
         return FusedLinear(cell.weight, torch.cat((cell.candidate_bias.new_zeros(2 * cell.size), cell.candidate_bias)))
 
     def output(self, state: Tensor) -> Tensor:
@@ -75,22 +99,28 @@ class InferenceGRUResetAfter(InferenceCell):
 
     def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
         sigmoids, candidate = projected.split_with_sizes((2 * self.size, self.size), -1)
-        update, reset = sigmoids.add_(recurrent[..., : 2 * self.size]).sigmoid_().chunk(2, -1)
-        candidate.addcmul_(reset, recurrent[..., 2 * self.size :])
+        gates, recurrent = recurrent.split_with_sizes((2 * self.size, self.size), -1)
+        update, reset = sigmoids.add_(self.normalize(0, gates)).sigmoid_().chunk(2, -1)
+        candidate.addcmul_(reset, self.normalize(1, recurrent))
         return torch.lerp(state, fast_tanh_(candidate, self.dtype), update)
 
 
 class InferenceLSTM(InferenceCell):
     def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
         cell = state[..., self.size :]
-        sigmoids, candidate = projected.add_(recurrent).split_with_sizes((3 * self.size, self.size), -1)
+        gates = projected.add_(self.normalize(0, recurrent))
+        sigmoids, candidate = gates.split_with_sizes((3 * self.size, self.size), -1)
         input_gate, forget_gate, output_gate = sigmoids.sigmoid_().chunk(3, -1)
         cell = (forget_gate * cell).addcmul_(input_gate, fast_tanh_(candidate, self.dtype))
-        return torch.cat((output_gate * fast_tanh_(cell.clone(), self.dtype), cell), -1)
+        read = cell.clone() if self.norm is None else self.normalize(1, cell)
+        return torch.cat((output_gate * fast_tanh_(read, self.dtype), cell), -1)
 
 
 INFERENCE_CELLS: dict[type[Cell], type[InferenceCell]] = {
     GRUCell: InferenceGRU,
     GRUResetAfterCell: InferenceGRUResetAfter,
     LSTMCell: InferenceLSTM,
+    NormalizedGRUCell: InferenceGRU,
+    NormalizedGRUResetAfterCell: InferenceGRUResetAfter,
+    NormalizedLSTMCell: InferenceLSTM,
 }

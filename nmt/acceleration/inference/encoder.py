@@ -12,12 +12,12 @@ from nmt.layers.loops import ReferenceLoops, gather_positions, reversed_position
 
 
 class InferenceLoops(ReferenceLoops):
-    """The loops of an encoder whose cells were made ready for search. Cells other than GRUs run one by one."""
+    """The loops of an encoder whose cells were made ready for search. Cells other than plain GRUs run one by one."""
 
     def run_directions(
         self, cells: Sequence[Cell], inputs: Tensor, lengths: Tensor, mask: Tensor
     ) -> tuple[Tensor, ...]:
-        grus = [cell for cell in cells if isinstance(cell, InferenceGRU)]
+        grus = [cell for cell in cells if isinstance(cell, InferenceGRU) and cell.is_plain]
         if len(grus) < len(cells):
             return super().run_directions(cells, inputs, lengths, mask)
         positions = reversed_positions(lengths, inputs.shape[1])

@@ -11,6 +11,7 @@ from nmt.attention.local import GLOBAL, Extent
 from nmt.attention.scores import ScoreFunction
 from nmt.bounds import MAX_LAYERS, between, fraction, positive_int
 from nmt.layers.cells import CellKind
+from nmt.layers.stack import StackOptions
 from nmt.layers.transformer import TransformerOptions
 from nmt.model.decoder import DecoderKind, InitHidden
 from nmt.model.initialization import Initialization
@@ -33,7 +34,7 @@ class EncoderKind(Enum):
 
 
 @dataclass
-class EncoderConfig:
+class EncoderConfig(StackOptions):
     kind: EncoderKind = EncoderKind.rnn
     cell: CellKind = CellKind.gru
     embedding: int = 256
@@ -50,6 +51,7 @@ class EncoderConfig:
             model__encoder__hidden=self.hidden,
         )
         between(1, MAX_LAYERS, {"model__encoder__layers": self.layers})
+        between(1, MAX_LAYERS, {"model__encoder__transition_depth": self.transition_depth})
         fraction(
             model__encoder__dropout=self.dropout,
             model__encoder__word_dropout=self.word_dropout,
@@ -58,7 +60,7 @@ class EncoderConfig:
 
 
 @dataclass
-class DecoderConfig:
+class DecoderConfig(StackOptions):
     kind: DecoderKind = DecoderKind.bahdanau
     cell: CellKind = CellKind.gru
     embedding: int = 256
@@ -67,6 +69,7 @@ class DecoderConfig:
     readout: int = 256
     init_hidden: InitHidden = InitHidden.backward_first
     input_feeding: bool = True
+    context_to_layers: bool = False
     dropout: float = 0.0
     word_dropout: float = 0.0
     recurrent_dropout: float = 0.0
@@ -78,6 +81,7 @@ class DecoderConfig:
             model__decoder__readout=self.readout,
         )
         between(1, MAX_LAYERS, {"model__decoder__layers": self.layers})
+        between(1, MAX_LAYERS, {"model__decoder__transition_depth": self.transition_depth})
         fraction(
             model__decoder__dropout=self.dropout,
             model__decoder__word_dropout=self.word_dropout,

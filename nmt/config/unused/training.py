@@ -6,6 +6,7 @@ from nmt.attention.scores import ScoreFunction
 from nmt.config.schema import DataKind, DecoderKind, EncoderKind, ModelKind, TrainConfig
 from nmt.config.unused.regularizers import REGULARIZERS
 from nmt.config.unused.rule import Rule, needs
+from nmt.config.unused.stacks import STACKS
 from nmt.decoding.options import LengthPenalty
 from nmt.training.optim import OptimizerName, ScheduleName
 
@@ -68,6 +69,7 @@ TRAIN_RULES = (
         "guided_alignment.links=FILE",
     ),
     *(needs(*rule) for rule in REGULARIZERS),
+    *(needs(*rule) for rule in STACKS),
     needs("guided_alignment.links", lambda c: c.guided_alignment.weight > 0, "a guided_alignment.weight above 0"),
     needs(
         "model.encoder.cell model.encoder.hidden model.encoder.bidirectional",

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from nmt.attention.scores import Attention, AttentionState, Source
 from nmt.layers.readout import Maxout, MaxoutReadout
@@ -28,15 +28,16 @@ class BahdanauDecoder(RecurrentDecoder[BahdanauState]):
     """Attends, then updates: the query is the previous state s_{i-1}, the context enters the gates.
 
     # Bahdanau et al. (2015), A.1 and A.2.2
-    With more than one layer the bottom layer asks and takes the context, and the readout reads the top layer.
+    With more than one layer the bottom layer asks and takes the context, and the readout reads the top layer. With
+    context_to_layers the upper layers read the context as well.  # Wu et al. (2016), 3
     """
 
     def __init__(self, sizes: DecoderSizes, *, attention: Attention, bridge: Bridge):
-        super().__init__(sizes)
+        super().__init__(sizes, context_width=sizes.memory if sizes.context_to_layers else 0)
         self.features_size = sizes.readout
         self.attention = attention
         self.bridge = bridge
-        self.context = nn.Linear(sizes.memory, self.cell.gates * sizes.hidden, bias=False)
+        self.context = self.cell.input_linear(sizes.memory)
         self.readout = MaxoutReadout(sizes.hidden, sizes.embedding, sizes.memory, sizes.readout)
 
     def source(self, encoded: EncoderOutput) -> Source:
@@ -48,11 +49,11 @@ class BahdanauDecoder(RecurrentDecoder[BahdanauState]):
     def step(self, tokens: Tensor, state: BahdanauState, source: Source) -> Step:
         embedded = self.embedding(tokens)
         attended = self.attention.step(self.cell.output(state.layers[0]), source, state.attention)
-        top = self.cells[-1].output(state.layers[-1])
+        top = self._output(state.layers)
         word = self.readout.word(embedded)
         features = self.readout.without_context(top, word) if self.hard else self.readout(top, word, attended.context)
-        bottom = self.cell(self.cell.project(embedded) + self.context(attended.context), state.layers[0])
-        layers = self._step_upper_layers(bottom, state.layers)
+        bottom = self.cell.step(self.cell.project(embedded) + self.context(attended.context), state.layers[0])
+        layers = self._step_upper_layers(bottom, state.layers, attended.context)
         return Step(features, BahdanauState(layers, attended.state), attended.weights)
 
     def features(self, tgt_in: Tensor, state: BahdanauState, source: Source) -> Features:
@@ -63,7 +64,7 @@ class BahdanauDecoder(RecurrentDecoder[BahdanauState]):
         outputs = self.loops.bahdanau(
             self.cell.drawn(), self.attention, self.context, projected, state.layers[0], source
         )
-        hidden = self._run_upper_layers(self.cell.output(outputs.states), state.layers)[:-1]
+        hidden = self._run_upper_layers(self.cell.output(outputs.states), state.layers, outputs.contexts)[:-1]
         word, weights = self.loops.linear(self.readout.word, embedded), outputs.weights.transpose(0, 1)
         if self.hard:
             return Features(self.readout.without_context(hidden, word).transpose(0, 1), weights)

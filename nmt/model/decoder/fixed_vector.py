@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nmt.attention.scores import Source
 from nmt.layers.readout import MaxoutReadout
@@ -36,7 +36,7 @@ class FixedVectorDecoder(RecurrentDecoder[FixedVectorState]):
         super().__init__(sizes)
         self.features_size = sizes.readout
         self.bridge = bridge
-        self.context = nn.Linear(sizes.memory, self.cell.gates * sizes.hidden, bias=False)
+        self.context = self.cell.input_linear(sizes.memory)
         self.readout = MaxoutReadout(sizes.hidden, sizes.embedding, sizes.memory, sizes.readout)
 
     def source(self, encoded: EncoderOutput) -> Source:
@@ -50,9 +50,9 @@ class FixedVectorDecoder(RecurrentDecoder[FixedVectorState]):
     def step(self, tokens: Tensor, state: FixedVectorState, source: Source) -> Step:
         embedded = self.embedding(tokens)
         context = source.memory.expand(-1, len(tokens) // len(source.memory), -1).flatten(0, 1)
-        top = self.cells[-1].output(state.layers[-1])
+        top = self._output(state.layers)
         features = self.readout(top, self.readout.word(embedded), context)
-        bottom = self.cell(self.cell.project(embedded) + self.context(context), state.layers[0])
+        bottom = self.cell.step(self.cell.project(embedded) + self.context(context), state.layers[0])
         layers = self._step_upper_layers(bottom, state.layers)
         return Step(features, FixedVectorState(layers), features.new_zeros(len(tokens), 0))
 

@@ -1,15 +1,16 @@
 """What all decoders share: what goes in and out of them, the target embedding, and a stack of cells if they recur."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar, cast
 
 from torch import Tensor, nn
 
 from nmt.attention.scores import Source
-from nmt.layers.cells import Cell, CellKind, build_cell, step_upper_cells
+from nmt.layers.cells import Cell, CellKind
 from nmt.layers.dropout import Dropout
 from nmt.layers.embedding import Embedding
 from nmt.layers.loops import ReferenceLoops
+from nmt.layers.stack import StackOptions, build_layer, stack_output, step_upper_cells, with_context
 from nmt.model.encoder import EncoderOutput
 
 
@@ -54,7 +55,8 @@ class Features(NamedTuple):
 @dataclass(frozen=True)
 class DecoderSizes:
     """The target vocabulary V, the embedding E, the state H, the encoder outputs M and the readout R, which Luong's
-    decoder does not have; and the stack of `layers` cells."""
+    decoder does not have; and the stack of `layers` cells. context_to_layers: of BahdanauDecoder and
+    ConditionalGRUDecoder."""
 
     vocab_size: int
     embedding: int
@@ -64,6 +66,8 @@ class DecoderSizes:
     layers: int = 1
     cell: CellKind = CellKind.gru
     dropout: float = 0.0
+    stack: StackOptions = field(default_factory=StackOptions)
+    context_to_layers: bool = False
 
 
 class Decoder(nn.Module, Generic[StateT]):
@@ -127,13 +131,20 @@ class Decoder(nn.Module, Generic[StateT]):
 
 
 class RecurrentDecoder(Decoder[StateT]):
-    """A decoder with a stack of cells."""
+    """A decoder with a stack of cells.
 
-    def __init__(self, sizes: DecoderSizes):
+    bottom_depth: how many transitions the bottom cell has, where not as many as the others. context_width: how much of
+    the context the upper cells read beside the layer below.
+    """
+
+    def __init__(self, sizes: DecoderSizes, *, bottom_depth: int | None = None, context_width: int = 0):
         super().__init__(sizes.vocab_size, sizes.embedding, sizes.dropout)
         self.hidden = sizes.hidden
-        self.cell = build_cell(sizes.cell, sizes.embedding, sizes.hidden)
-        upper = (build_cell(sizes.cell, sizes.hidden, sizes.hidden) for _ in range(sizes.layers - 1))
+        self.residual = sizes.stack.residual
+        self.context_width = context_width
+        self.cell = build_layer(sizes.stack, sizes.cell, sizes.embedding, sizes.hidden, depth=bottom_depth)
+        width = sizes.hidden + context_width
+        upper = (build_layer(sizes.stack, sizes.cell, width, sizes.hidden) for _ in range(sizes.layers - 1))
         self.upper = nn.ModuleList(upper)
 
     @property
@@ -141,15 +152,28 @@ class RecurrentDecoder(Decoder[StateT]):
         """All cells, bottom first."""
         return (self.cell, *cast("list[Cell]", list(self.upper)))
 
-    def _step_upper_layers(self, bottom: Tensor, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """One step of the upper cells over the bottom cell's new state -> all new states, bottom first."""
-        return step_upper_cells(self.cells, self.dropout, bottom, layers)
+    def _output(self, layers: tuple[Tensor, ...]) -> Tensor:
+        """What others see of the cells' states (N, state_size) each -> (N, H)."""
+        return stack_output(self.cells, layers, residual=self.residual)
 
-    def _run_upper_layers(self, outputs: Tensor, layers: tuple[Tensor, ...]) -> Tensor:
-        """The upper cells over all steps of the bottom one: its outputs (T + 1, B, H) -> the top's (T + 1, B, H).
+    def _step_upper_layers(
+        self, bottom: Tensor, layers: tuple[Tensor, ...], context: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """One step of the upper cells over the bottom cell's new state -> all new states, bottom first.
 
-        Time-major; what was there before the first step is the first.
+        context (N, M): read if context_width.
         """
+        context = context if self.context_width else None
+        return step_upper_cells(self.cells, self.dropout, bottom, layers, residual=self.residual, context=context)
+
+    def _run_upper_layers(self, outputs: Tensor, layers: tuple[Tensor, ...], contexts: Tensor | None = None) -> Tensor:
+        """The upper cells over all steps of the bottom one: its outputs (T + 1, B, H) -> the stack's (T + 1, B, H).
+
+        Time-major; what was there before the first step is the first. contexts (T, B, M): read if context_width.
+        """
+        contexts = contexts if self.context_width else None
         for cell, start in zip(self.cells[1:], layers[1:], strict=True):
-            outputs = self.loops.outputs(cell.drawn(), self.dropout(outputs[1:]), start)
+            below = with_context(self.dropout(outputs[1:]), contexts)
+            new = self.loops.outputs(cell.drawn(), below, start)
+            outputs = outputs + new if self.residual else new
         return outputs

@@ -49,7 +49,7 @@ class LuongDecoder(RecurrentDecoder[LuongState]):
         self.attention = attention
         self.bridge = bridge
         hidden = sizes.hidden
-        self.input_feed = nn.Linear(hidden, self.cell.gates * hidden, bias=False) if input_feeding else None
+        self.input_feed = self.cell.input_linear(hidden) if input_feeding else None
         self.combine = nn.Linear(sizes.memory + hidden, hidden, bias=False)
 
     def source(self, encoded: EncoderOutput) -> Source:
@@ -65,14 +65,14 @@ class LuongDecoder(RecurrentDecoder[LuongState]):
 
     @property
     def recurrent_layers(self) -> LuongLayers:
-        return LuongLayers(self.cells, self.dropout, self.attention, self.input_feed, self.combine)
+        return LuongLayers(self.cells, self.dropout, self.attention, self.input_feed, self.combine, self.residual)
 
     def step(self, tokens: Tensor, state: LuongState, source: Source) -> Step:
         projected = self.cell.project(self.embedding(tokens))
-        layers, features, attention, weights = self.recurrent_layers.step(projected, *state, source)
+        layers, features, attention, weights, hidden = self.recurrent_layers.step(projected, *state, source)
         attentional = features if self.input_feed is not None else state.attentional
         if self.hard:
-            features = self._without_context(self.cells[-1].output(layers[-1]))
+            features = self._without_context(hidden)
         return Step(features, LuongState(layers, attentional, attention), weights)
 
     def features(self, tgt_in: Tensor, state: LuongState, source: Source) -> Features:
@@ -82,8 +82,8 @@ class LuongDecoder(RecurrentDecoder[LuongState]):
             layers = self.recurrent_layers._replace(cells=tuple(cell.drawn() for cell in self.cells))
             outputs = self.loops.luong(layers, projected, state.layers, state.attentional, source)
             if self.hard:
-                hidden = self.cells[-1].output(outputs.states[1:])
-                return Features(self._without_context(hidden).transpose(0, 1), outputs.weights.transpose(0, 1))
+                features = self._without_context(outputs.hidden)
+                return Features(features.transpose(0, 1), outputs.weights.transpose(0, 1))
             return Features(self.dropout(outputs.attentional).transpose(0, 1), outputs.weights.transpose(0, 1))
         hidden = self._run_upper_layers(self.loops.outputs(self.cell.drawn(), embedded, state.layers[0]), state.layers)[
             1:

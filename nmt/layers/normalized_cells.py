@@ -1,0 +1,124 @@
+"""The cells with layer normalization: what reaches the gates from each side is normalized on its own."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmt.layers.cells import Cell, CellKind, GRUCell, GRUResetAfterCell, LSTMCell, NoInput
+
+
+class BlockNorm(nn.Module):
+    """Layer normalization of each of the blocks that lie side by side in a tensor (..., sum of `sizes`), with a gain
+    `weight` and perhaps a bias for each number.  # Ba et al. (2016), eq. 4"""
+
+    def __init__(self, sizes: tuple[int, ...], *, bias: bool = True):
+        super().__init__()
+        self.sizes = sizes
+        self.weight = nn.Parameter(torch.ones(sum(sizes)))
+        self.bias = nn.Parameter(torch.zeros(sum(sizes))) if bias else None
+
+    def block(self, index: int, x: Tensor) -> Tensor:
+        """The block at `index` (..., size) alone."""
+        weight, bias = (None if all_ is None else all_.split(self.sizes)[index] for all_ in (self.weight, self.bias))
+        return functional.layer_norm(x, x.shape[-1:], weight, bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.block(index, part) for index, part in enumerate(x.split(self.sizes, -1))], -1)
+
+
+class NormalizedLinear(nn.Module):
+    """A product (..., X) -> (..., sum of `sizes`) that is normalized block by block; bias (sum of sizes,): after it."""
+
+    def __init__(self, input_size: int, sizes: tuple[int, ...], *, bias: bool):
+        super().__init__()
+        self.linear = nn.Linear(input_size, sum(sizes), bias=False)
+        self.norm = BlockNorm(sizes, bias=bias)
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.norm.bias
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.norm(self.linear(inputs))
+
+
+class NormalizedCell(Cell):
+    """The input's and the recurrent part of the gates, each normalized, with a gain and a bias of its own.
+
+    blocks: how many gates are normalized together. A further input has a gain alone.
+    """
+
+    blocks: tuple[int, ...]
+
+    def __init__(self, input_size: int, size: int):
+        super().__init__(input_size, size)
+        if not isinstance(self.project, NoInput):
+            self.project = NormalizedLinear(input_size, self._sizes, bias=True)
+        self.norm = BlockNorm(self._recurrent_sizes)
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(gates * self.size for gates in self.blocks)
+
+    @property
+    def _recurrent_sizes(self) -> tuple[int, ...]:
+        return self._sizes
+
+    def input_linear(self, width: int) -> nn.Module:
+        return NormalizedLinear(width, self._sizes, bias=False)
+
+    def recurrent_part(self, part: int, product: Tensor) -> Tensor:
+        return self.norm.block(part, product)
+
+
+class NormalizedGRUCell(NormalizedCell, GRUCell):
+    """z, r = sigmoid(LN(x) + LN(U s));  s~ = tanh(LN(x) + LN(U (r * s)));  s' = (1 - z) * s + z * s~
+
+    The two gates are normalized together.  # Ba et al. (2016), supplementary material, with the reset gate of GRUCell
+    """
+
+    blocks = (2, 1)
+
+
+class NormalizedGRUResetAfterCell(NormalizedCell, GRUResetAfterCell):
+    """z, r = sigmoid(LN(x) + LN(U s));  s~ = tanh(LN(x) + r * LN(U s));  s' = (1 - z) * s + z * s~
+
+    The two gates are normalized together.  # Ba et al. (2016), supplementary material
+    """
+
+    blocks = (2, 1)
+
+    def __init__(self, input_size: int, size: int):
+        super().__init__(input_size, size)
+        del self.candidate_bias  # normalization has its own
+
+
+class NormalizedLSTMCell(NormalizedCell, LSTMCell):
+    """Gates from LN(x) + LN(U h), all four together; h' = o * tanh(LN(c')).  # Ba et al. (2016), eq. 20 to 22"""
+
+    blocks = (4,)
+
+    def __init__(self, input_size: int, size: int):
+        super().__init__(input_size, size)
+        self.open_forget_gate()
+
+    @property
+    def _recurrent_sizes(self) -> tuple[int, ...]:
+        return (*self._sizes, self.size)
+
+
+def build_normalized_cell(kind: CellKind, input_size: int, size: int) -> Cell:
+    """Raises ValueError for a cell that has no normalization."""
+    match kind:
+        case CellKind.gru:
+            return NormalizedGRUCell(input_size, size)
+        case CellKind.gru_reset_after:
+            return NormalizedGRUResetAfterCell(input_size, size)
+        case CellKind.lstm:
+            return NormalizedLSTMCell(input_size, size)
+        case _:
+            known = ", ".join(each.value for each in (CellKind.gru, CellKind.gru_reset_after, CellKind.lstm))
+            raise ValueError(
+                f"layer_norm=true needs a cell that can be normalized, {known}, and not cell={kind.value}: choose "
+                "one of them for that side of the model, or set layer_norm=false"
+            )
