@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from nmt import build
-from nmt.analysis.comparison import Comparison, CurvePoint, SeedStats, SystemScore, compare, length_curves, over_seeds
+from nmt.analysis.comparison import (
+    Comparison,
+    CurvePoint,
+    SeedStats,
+    SystemScore,
+    compare,
+    compare_systems,
+    length_curves,
+)
 from nmt.analysis.evaluation import Evaluation, read_evaluation
 from nmt.analysis.length_plot import draw_length_curves
 from nmt.analysis.metrics import MAIN_METRIC, METRICS
@@ -24,6 +32,7 @@ log = logging.getLogger("nmt")
 
 SIGNIFICANT = 0.05
 TEST = "two-sided paired approximate randomization"
+SEEDS_TEST = "two-sided approximate randomization, within sentences, over systems and seeds"
 
 
 class Run(NamedTuple):
@@ -36,10 +45,21 @@ class Run(NamedTuple):
 
 def main(config: CompareConfig, _overrides: list[str]) -> None:
     start_log(None)
-    test = config.test or _common_test(config.runs)
-    runs = [_read(run, test) for run in config.runs]
-    for other in runs[1:]:
-        _check_same_text(runs[0], other, test)
+    tests = config.tests or [_common_test(config.runs)]
+    # The baseline first; the others keep their order.
+    names = sorted(config.runs, key=lambda run: run != config.baseline) if config.baseline else config.runs
+    by_test = {test: [_read(run, test) for run in names] for test in tests}
+    for test, runs in by_test.items():
+        for other in runs[1:]:
+            _check_same_text(runs[0], other, test)
+    for number, (test, runs) in enumerate(by_test.items()):
+        if number:
+            print()
+        _compare(config, test, runs, Path(config.out) / test if len(tests) > 1 else Path(config.out))
+
+
+def _compare(config: CompareConfig, test: str, runs: list[Run], out: Path) -> None:
+    """On one test set; the first run is the baseline."""
     text = runs[0].evaluation
     tokenizer = config.bleu_tokenizer or text.tokenizer
     tokenizer = tokenizer or build.metric_tokenizer(from_dict(TrainConfig, runs[0].config).data)
@@ -49,8 +69,9 @@ def main(config: CompareConfig, _overrides: list[str]) -> None:
     comparison = compare(hypotheses, text.references, tokenizer=tokenizer, samples=config.samples)
     unit = length_unit(text.sources)
     systems = _systems(runs)
+    translations = [[hypotheses[row] for row in rows] for rows in systems.values()]
     drawn = length_curves(
-        [[hypotheses[row] for row in rows] for rows in systems.values()],
+        translations,
         text.references,
         lengths(text.sources, unit),
         tokenizer=tokenizer,
@@ -58,12 +79,12 @@ def main(config: CompareConfig, _overrides: list[str]) -> None:
         samples=config.samples,
     )
     curves = dict(zip(systems, drawn, strict=True))
-    seeds = {
-        name: {metric: over_seeds([found[row].score for row in rows]) for metric, found in comparison.scores.items()}
-        for name, rows in systems.items()
-        if len(rows) > 1
-    }
-    out = Path(config.out)
+    seeds: dict[str, dict[str, SeedStats]] = {}
+    if len(systems) < len(runs):
+        found = compare_systems(translations, text.references, tokenizer=tokenizer, samples=config.samples)
+        seeds = {
+            name: dict(zip(found, each, strict=True)) for name, *each in zip(systems, *found.values(), strict=True)
+        }
     out.mkdir(parents=True, exist_ok=True)
     draw_length_curves(
         curves,
@@ -76,7 +97,7 @@ def main(config: CompareConfig, _overrides: list[str]) -> None:
     _save(out / "comparison.json", test, runs, comparison, seeds, curves, unit)
     print(f"{test}, {len(text.sources)} sentences{text.synthetic_long and f': {text.synthetic_long}'}")
     _print_scores(runs, comparison, config.samples)
-    _print_seeds(seeds)
+    _print_seeds(seeds, config.samples)
     _print_curves(curves, unit)
     print(f"written to {out}: {' and '.join(COMPARISON_FILES)}")
 
@@ -90,26 +111,33 @@ def _save(
     curves: dict[str, list[CurvePoint]],
     unit: str,
 ) -> None:
-    """All that is printed, as JSON; the first run's p is null."""
+    """All that is printed, as JSON; the baseline's p is null, and so is the deviation of one run."""
     found = {
         "test": test,
         "sentences": len(runs[0].evaluation.sources),
         "synthetic_long": runs[0].evaluation.synthetic_long,
         "runs": {
             run.name: {
-                metric: score._asdict() | {"p": None if math.isnan(score.p) else score.p}
-                for metric, score in zip(comparison.scores, scores, strict=True)
+                metric: _without_nan(score._asdict()) for metric, score in zip(comparison.scores, scores, strict=True)
             }
             for run, *scores in zip(runs, *comparison.scores.values(), strict=True)
         },
         "p": TEST,
         "signatures": comparison.signatures,
-        "seeds": {name: {metric: each._asdict() for metric, each in found.items()} for name, found in seeds.items()},
+        "seeds": {
+            name: {metric: _without_nan(each._asdict()) for metric, each in found.items()}
+            for name, found in seeds.items()
+        },
+        "seeds_p": SEEDS_TEST,
         "length_unit": unit,
         f"{MAIN_METRIC}_by_length": {name: [_plain(point) for point in points] for name, points in curves.items()},
     }
     with written_beside(path) as beside:
         beside.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _without_nan(numbers: dict[str, float]) -> dict[str, float | None]:
+    return {key: None if math.isnan(number) else number for key, number in numbers.items()}
 
 
 def _plain(point: CurvePoint) -> dict[str, float]:
@@ -190,17 +218,28 @@ def _print_scores(runs: list[Run], comparison: Comparison, samples: int) -> None
 
 
 def _format_score(score: SystemScore) -> str:
-    first = math.isnan(score.p)
-    chance = "" if first else f"{score.p:.3f}{'*' if score.p < SIGNIFICANT else ' '}"
-    return f"{score.score:.2f} ±{score.interval:.2f} {chance:>6}"
+    return f"{score.score:.2f} ±{score.interval:.2f} {_format_p(score.p):>6}"
 
 
-def _print_seeds(seeds: dict[str, dict[str, SeedStats]]) -> None:
+def _format_p(p: float) -> str:
+    """Nothing for the baseline."""
+    return "" if math.isnan(p) else f"{p:.3f}{'*' if p < SIGNIFICANT else ' '}"
+
+
+def _print_seeds(seeds: dict[str, dict[str, SeedStats]], samples: int) -> None:
+    """A line for each system, the baseline first; nothing where there are no seeds."""
+    if not seeds:
+        return
+    print("mean and standard deviation over seeds")
     for name, metrics in seeds.items():
-        scores = ", ".join(
-            f"{METRICS[metric].label} {each.mean:.2f} ±{each.deviation:.2f}" for metric, each in metrics.items()
-        )
-        print(f"{name}: {scores} (mean and standard deviation over seeds)")
+        scores = []
+        for metric, each in metrics.items():
+            deviation = "" if math.isnan(each.deviation) else f" ±{each.deviation:.2f}"
+            chance = "" if math.isnan(each.p) else f" (p {_format_p(each.p).rstrip()})"
+            scores.append(f"{METRICS[metric].label} {each.mean:.2f}{deviation}{chance}")
+        print(f"{name}: {', '.join(scores)}")
+    if len(seeds) > 1:
+        print(f"p: {SEEDS_TEST}, against {next(iter(seeds))}, {samples:,} shuffles; * where p < {SIGNIFICANT}")
 
 
 def _print_curves(curves: dict[str, list[CurvePoint]], unit: str) -> None:

@@ -92,6 +92,39 @@ def test_runs_that_differ_by_their_seed_are_one_line_with_mean_and_deviation(tmp
     assert "bahdanau, 2 seeds: BLEU" in out
 
 
+def test_a_baseline_is_the_system_that_the_others_are_tested_against(tmp_path, call):
+    write_run(tmp_path / "one", BAD, name="rnnencdec")
+    write_run(tmp_path / "two", GOOD, seed=1)
+    write_run(tmp_path / "three", GOOD, seed=2)
+    code, out, _ = call("runs=[one,two,three]", "baseline=two", "samples=100")
+    assert code == 0
+    found = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
+    assert list(found["runs"]) == ["two", "one", "three"]
+    assert found["runs"]["two"]["bleu"]["p"] is None
+    baseline, other = found["seeds"]["bahdanau, 2 seeds"]["bleu"], found["seeds"]["rnnencdec"]["bleu"]
+    assert (baseline["p"], baseline["deviation"], other["deviation"]) == (None, 0.0, None)
+    assert other["p"] < 0.05
+    assert f"rnnencdec: BLEU {other['mean']:.2f} (p {other['p']:.3f}*), chrF " in out
+    assert "over systems and seeds, against bahdanau, 2 seeds, 100 shuffles" in out
+
+
+def test_two_test_sets_are_compared_one_after_the_other(tmp_path, call):
+    for name, lines in (("one", GOOD), ("two", BAD)):
+        write_run(tmp_path / name, lines, test="2016", lr=1e-3 if name == "one" else 1e-4)
+        other = tmp_path / "other" / name
+        write_run(other, GOOD, test="talks")
+        (other / "evaluation" / "talks").rename(tmp_path / name / "evaluation" / "talks")
+    code, out, _ = call("runs=[one,two]", "test=[2016,talks]", "samples=40")
+    assert code == 0
+    found = {
+        test: json.loads((tmp_path / "comparison" / test / "comparison.json").read_text()) for test in ("2016", "talks")
+    }
+    assert [found[test]["test"] for test in found] == list(found)
+    assert found["2016"]["runs"]["two"]["bleu"]["p"] < 0.05 < found["talks"]["runs"]["two"]["bleu"]["p"] == 1
+    assert out.index("2016, 80 sentences") < out.index("talks, 80 sentences")
+    assert call("runs=[one,two]", "test=2016", "samples=40")[1].startswith("2016, 80 sentences")
+
+
 def test_runs_of_one_experiment_with_other_settings_are_told_apart_by_their_folders(tmp_path, call):
     write_run(tmp_path / "one", GOOD)
     write_run(tmp_path / "two", BAD, lr=1e-4)
@@ -175,6 +208,19 @@ def test_nothing_to_compare_is_refused(refused):
 
 def test_a_run_named_twice_is_refused(refused):
     assert refused("runs=[one,one]") == "runs= names one twice"
+
+
+def test_a_baseline_that_is_none_of_the_runs_is_refused(refused):
+    assert refused("runs=[one]", "baseline=two") == "baseline=two is none of the runs: give one of one"
+
+
+@pytest.mark.parametrize("test", ["{a: b}", "[1.5]"])
+def test_what_is_no_name_of_a_test_set_is_refused(refused, test):
+    assert "give the name of a test set, or a list of such" in refused("runs=[one]", f"test={test}")
+
+
+def test_a_test_set_named_twice_is_refused(refused):
+    assert refused("runs=[one]", "test=[a,a]") == "test= names a twice"
 
 
 def test_a_folder_without_a_run_is_refused(refused):

@@ -159,12 +159,60 @@ def bootstrap_interval(
 
 
 class SeedStats(NamedTuple):
-    """The mean of a score over runs that differ by their seed, and its standard deviation (of a sample: n - 1)."""
+    """The mean of a score over runs that differ by their seed, and its standard deviation (of a sample: n - 1; nan of
+    one run); p: the chance of so large a difference of the means from the baseline, nan for the baseline itself."""
 
     mean: float
     deviation: float
+    p: float = math.nan
 
 
 def over_seeds(scores: Sequence[float]) -> SeedStats:
-    """At least two scores -> SeedStats."""
-    return SeedStats(statistics.mean(scores), statistics.stdev(scores))
+    """SeedStats of the scores of runs, without p."""
+    return SeedStats(statistics.mean(scores), statistics.stdev(scores) if len(scores) > 1 else math.nan)
+
+
+def compare_systems(
+    systems: Sequence[Sequence[Sequence[str]]],
+    references: Sequence[str],
+    *,
+    tokenizer: str = "13a",
+    samples: int = 1000,
+) -> dict[str, list[SeedStats]]:
+    """By metric, each system's SeedStats; the first system is the baseline.
+
+    systems: of each the translations by each of its seeds.
+    """
+    found = {}
+    for name in (name for name, metric in METRICS.items() if metric.compared):
+        scorer = METRICS[name].build(tokenizer)
+        counted = [np.array([scorer.statistics(lines, references) for lines in seeds]) for seeds in systems]
+        stats = [over_seeds([scorer.score(each) for each in counts.sum(1)]) for counts in counted]
+        chances = [math.nan]
+        chances += [seeds_randomization_test(counted[0], other, scorer.score, samples=samples) for other in counted[1:]]
+        found[name] = [each._replace(p=p) for each, p in zip(stats, chances, strict=True)]
+    return found
+
+
+def seeds_randomization_test(
+    one: np.ndarray, other: np.ndarray, score: Callable[[np.ndarray], float], *, samples: int = 1000, seed: int = SEED
+) -> float:
+    """As `randomization_test`, of the difference between two systems' mean scores over their seeds.
+
+    Under the null hypothesis all translations of a sentence are exchangeable, whichever system and seed they are of.
+
+    one (n, N, K), other (m, N, K): statistics by seed, of the same sentences. Each of `samples` shuffles deals the
+    n + m translations of each sentence out anew.  # Clark et al. (2011), section 4
+    """
+    rng = np.random.default_rng(seed)
+    pool, places = np.concatenate((one, other)), np.tile(np.arange(len(one) + len(other))[:, None], one.shape[1])
+
+    def difference(counts: np.ndarray) -> float:
+        """counts (n + m, N, K) -> that of the means."""
+        scores = [score(each) for each in counts.sum(1)]
+        return abs(statistics.fmean(scores[: len(one)]) - statistics.fmean(scores[len(one) :]))
+
+    found = difference(pool) - 1e-9  # equal sums must not differ by how they were rounded
+    shuffles = (rng.permuted(places, axis=0) for _ in range(samples))
+    as_large = sum(difference(np.take_along_axis(pool, places[:, :, None], 0)) >= found for places in shuffles)
+    return (as_large + 1) / (samples + 1)

@@ -2,12 +2,21 @@ import random
 import re
 import subprocess
 import sys
-from itertools import pairwise, product
+from itertools import pairwise, permutations, product
 
 import numpy as np
 import pytest
 
-from nmt.analysis.comparison import MIN_SENTENCES, SEED, compare, length_curves, over_seeds, randomization_test
+from nmt.analysis.comparison import (
+    MIN_SENTENCES,
+    SEED,
+    compare,
+    compare_systems,
+    length_curves,
+    over_seeds,
+    randomization_test,
+    seeds_randomization_test,
+)
 from nmt.analysis.metrics import METRICS, corpus_score
 
 WORDS = ["the", "a", "cat", "dog", "house", "sees", "red", "old", "under", "on"]
@@ -191,4 +200,43 @@ def test_one_run_alone_is_scored_too():
 
 
 def test_mean_and_deviation_over_seeds_by_hand():
-    assert over_seeds([30.0, 33.0, 36.0]) == (33.0, 3.0)
+    assert over_seeds([30.0, 33.0, 36.0])[:2] == (33.0, 3.0)
+
+
+def test_one_run_has_no_deviation():
+    assert over_seeds([30.0]).mean == 30.0
+    assert np.isnan(over_seeds([30.0]).deviation)
+
+
+def test_between_single_runs_the_test_over_seeds_is_the_test_of_runs():
+    scorer = METRICS["bleu"].build("13a")
+    one, other = (scorer.statistics(lines, REFERENCES) for lines in (GOOD, OTHER))
+    chance = randomization_test(one, other, scorer.score, samples=2000)
+    found = seeds_randomization_test(one[None], other[None], scorer.score, samples=2000)
+    assert found == pytest.approx(chance, abs=0.04)
+    assert 0.05 < chance < 0.95
+
+
+def test_p_over_seeds_is_the_share_of_all_ways_to_deal_translations_out():
+    """Of three sentences, two seeds of one system and one of the other: each deals its three translations in six."""
+    scorer = METRICS["chrf"].build("13a")
+    score = scorer.score
+    pool = np.array([scorer.statistics(lines[:3], REFERENCES[:3]) for lines in (GOOD, OTHER, BAD)])
+    differences = []
+    for orders in product(list(permutations(range(3))), repeat=3):
+        scores = [score(np.sum([pool[orders[n][place], n] for n in range(3)], axis=0)) for place in range(3)]
+        differences.append(abs((scores[0] + scores[1]) / 2 - scores[2]))
+    exact = np.mean(np.array(differences) >= differences[0] - 1e-9)
+    assert seeds_randomization_test(pool[:2], pool[2:], score, samples=4000) == pytest.approx(exact, abs=0.03)
+    assert 0.02 < exact < 0.98
+
+
+def test_seeds_of_one_system_do_not_differ_and_those_of_a_worse_one_do():
+    first, second = (worsen(REFERENCES, 0.2, random.Random(seed)) for seed in (11, 12))
+    stats = compare_systems([[GOOD, OTHER], [first, second], [BAD]], REFERENCES, samples=200)["bleu"]
+    assert np.isnan(stats[0].p)
+    assert stats[1].p > 0.05
+    assert stats[2].p < 0.01
+    scores = [corpus_score("bleu", lines, REFERENCES).score for lines in (first, second)]
+    assert stats[1].mean == pytest.approx(sum(scores) / 2)
+    assert stats[1].deviation == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5)

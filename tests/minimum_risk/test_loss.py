@@ -54,8 +54,8 @@ def candidates_of(by_sentence: list[dict[tuple[int, ...], float]], width: int = 
     places = [place for candidates in by_sentence for place in range(len(candidates))]
     costs = [cost for candidates in by_sentence for cost in candidates.values()]
     tgt_in = padded([[BOS, *ids[:-1]] for ids in each], width)
-    parts = [torch.tensor(part) for part in (sentences, places, tgt_in, padded(each, width))]
-    return Candidates(*parts, torch.tensor(costs, dtype=torch.float64))
+    where, tgt_out = (torch.tensor(sentences), torch.tensor(places)), torch.tensor(padded(each, width))
+    return Candidates(*where, torch.tensor(tgt_in), tgt_out, torch.tensor(costs, dtype=torch.float64))
 
 
 def all_translations(longest: int) -> list[tuple[int, ...]]:
@@ -86,8 +86,8 @@ def test_the_objective_and_its_gradient_are_those_of_enumeration(decoder, sharpn
     costs = {ids: float(cost) for ids, cost in zip(all_translations(2), np.linspace(0, 1, 7), strict=True)}
     options = MinimumRiskOptions(sharpness=sharpness)
     loss = risk_loss(model, batch_of([source], [[EOS]]), candidates_of([costs]), options)
-    powers = [probability(model, source, ids) ** sharpness for ids in costs]
-    expected = sum(power * cost for power, cost in zip(powers, costs.values(), strict=True)) / sum(powers)
+    powers = torch.stack([probability(model, source, ids) ** sharpness for ids in costs])
+    expected = (powers * torch.tensor(list(costs.values()), dtype=torch.float64)).sum() / powers.sum()
     torch.testing.assert_close(loss.expected_cost, expected)
     found = gradients(model, loss.expected_cost)
     for ours, theirs in zip(found, gradients(model, expected), strict=True):
@@ -112,8 +112,8 @@ def test_a_batch_of_many_is_many_of_one():
         risk_loss(model, batch_of([source], [target]), candidates_of([costs]), MIXED, 0.1)
         for source, target, costs in zip(SOURCES, TARGETS, COSTS, strict=True)
     ]
-    torch.testing.assert_close(parts_of(both), sum(map(parts_of, each)))
-    total = sum(loss.expected_cost + loss.cross_entropy for loss in each)
+    torch.testing.assert_close(parts_of(both), torch.stack([parts_of(loss) for loss in each]).sum(0))
+    total = torch.stack([loss.expected_cost + loss.cross_entropy for loss in each]).sum()
     for ours, theirs in zip(
         gradients(model, both.expected_cost + both.cross_entropy), gradients(model, total), strict=True
     ):

@@ -22,6 +22,7 @@ EVALUATION_OUTPUTS = (
 )
 AVERAGE_FILES = ("config.yaml", ".lock", "checkpoints/*", "checkpoints/*/*", "checkpoints/*/*/*")
 COMPARISON_FILES = (f"{MAIN_METRIC}_by_length.png", "comparison.json")
+COMPARISON_OUTPUTS = (*COMPARISON_FILES, *(f"*/{name}" for name in COMPARISON_FILES))  # in folders, of several tests
 COMPARED_FILES = tuple(f"evaluation/*/{name}" for name in EVALUATION_OUTPUTS[:4])
 
 
@@ -198,8 +199,9 @@ class CompareConfig:
     """What `python -m nmt.compare` takes."""
 
     runs: list[str] = path_key(Use.run, list, contents=RUN_FILES + COMPARED_FILES)
-    test: str | None = None
-    out: str = path_key(Use.folder, "comparison", contents=COMPARISON_FILES)
+    baseline: str | None = None
+    test: Any = None  # a name or a list of them; checked below, as OmegaConf has no such union
+    out: str = path_key(Use.folder, "comparison", contents=COMPARISON_OUTPUTS)
     width: int | None = None
     samples: int = 1000
     bleu_tokenizer: str | None = None
@@ -209,9 +211,21 @@ class CompareConfig:
             raise ValueError("runs= is not set: give the run folders to compare, such as runs=[runs/one,runs/another]")
         if twice := [run for run in self.runs if self.runs.count(run) > 1]:
             raise ValueError(f"runs= names {twice[0]} twice")
+        if self.baseline is not None and self.baseline not in self.runs:
+            raise ValueError(f"baseline={self.baseline} is none of the runs: give one of {', '.join(self.runs)}")
+        if not isinstance(self.test, str | int | list | None) or not all(isinstance(test, str) for test in self.tests):
+            raise ValueError(f"test={self.test!r}: give the name of a test set, or a list of such")
+        if twice := [test for test in self.tests if self.tests.count(test) > 1]:
+            raise ValueError(f"test= names {twice[0]} twice")
         positive_int(width=self.width)
         between(40, MAX_COUNT, {"samples": self.samples})
         one_of(TOKENIZERS, bleu_tokenizer=self.bleu_tokenizer)
+
+    @property
+    def tests(self) -> list[str]:
+        """The test sets that are named; a name of digits comes as a number."""
+        given = self.test if isinstance(self.test, list) else [] if self.test is None else [self.test]
+        return [str(test) if isinstance(test, int) else test for test in given]
 
 
 @dataclass

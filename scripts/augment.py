@@ -1,0 +1,81 @@
+"""More training text from trained models: each translates one side of the corpus, and the other side stays as it is.
+
+    python scripts/augment.py OUT TRAIN --runs runs/de-en-1 runs/de-en-2 runs/en-de -- decode.beam=5 threads=1
+
+TRAIN.de and TRAIN.en are the corpus; OUT/RUN.de and OUT/RUN.en are what the run RUN makes of it. A run from de to en
+translates TRAIN.de, a run from en to de TRAIN.en. With runs of the direction that is to be trained this is
+sequence-level distillation (Kim and Rush, 2016); with runs of both directions, and the corpus itself beside theirs, it
+is data diversification (Nguyen et al., 2020). What stands behind -- goes to nmt.translate. A command that was stopped
+goes on where it was when it is given again. The last line printed is the setting with which nmt.train takes it all.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from nmt.checkpoint.run_folder import RunFolder
+from nmt.config.saved import read_saved
+
+
+def languages(run: Path) -> tuple[str, str]:
+    """What a run translates from and to. Raises SystemExit for a folder that is no run."""
+    config = RunFolder(run).config
+    if not config.is_file():
+        raise SystemExit(f"{run} is no run folder (no config.yaml)")
+    try:
+        data = read_saved(config)["data"]
+    except ValueError as error:
+        raise SystemExit(str(error)) from None
+    if not data["src"] or not data["tgt"]:
+        raise SystemExit(f"{run}: its config.yaml does not name both languages (data.src, data.tgt)")
+    return data["src"], data["tgt"]
+
+
+def lines(path: Path) -> int:
+    """The number of line feeds in a file."""
+    with path.open("rb") as file:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
+
+
+def translate(run: Path, train: str, out: Path, overrides: list[str]) -> Path:
+    """Writes OUT/RUN.src and OUT/RUN.tgt, or what is missing of them -> OUT/RUN. Raises SystemExit where that fails."""
+    src, tgt = languages(run)
+    prefix, source = out / run.name, Path(f"{train}.{src}")
+    if not source.is_file():
+        raise SystemExit(f"{source}: no such file, and {run} translates from {src} to {tgt}")
+    beside, hypotheses = Path(f"{prefix}.{src}"), Path(f"{prefix}.{tgt}")
+    words = [f"checkpoint={run}", f"in={source}", f"out={hypotheses}", "append=true", *overrides]
+    code = subprocess.run([sys.executable, "-m", "nmt.translate", *words], check=False).returncode
+    if code:
+        raise SystemExit(f"{run}: nmt.translate ended with {code}; give the same command again to go on")
+    shutil.copyfile(source, beside)
+    if lines(beside) != lines(hypotheses):
+        raise SystemExit(
+            f"{hypotheses} has {lines(hypotheses):,} lines, and {source} {lines(source):,}: is it of others?"
+        )
+    return prefix
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        usage="%(prog)s OUT TRAIN --runs RUN ... [-- KEY=VALUE ...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("out", type=Path)
+    parser.add_argument("train", help="the corpus, without the suffixes of its languages")
+    parser.add_argument("--runs", nargs="+", type=Path, required=True)
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options, overrides = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
+    names = [run.name for run in options.runs]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise SystemExit(f"two runs are called {twice[0]}, and files are named after them: rename one")
+    options.out.mkdir(parents=True, exist_ok=True)
+    prefixes = [translate(run, options.train, options.out, overrides) for run in options.runs]
+    print(f"data.train=[{','.join(map(str, (options.train, *prefixes)))}]")
+
+
+if __name__ == "__main__":
+    main()
