@@ -127,7 +127,7 @@ def test_with_fertility_all_targets_of_all_lengths_have_probability_one_where_al
             .exp()
             .sum()
         )
-    assert total.item() == pytest.approx(1.0, abs=0.01)
+    assert float(total) == pytest.approx(1.0, abs=0.01)
 
 
 def test_with_fertility_a_piece_that_always_emits_two_others_learns_to_emit_both_with_certainty():

@@ -35,7 +35,7 @@ class InferenceBahdanau:
         ]
         self._state_widths = [len(weight) for weight, _ in of_state]
         self._state = PackedLinear(*join_linears(of_state), dtype).forward
-        self._widths = [len(decoder.context.weight), len(decoder.readout.context.weight)]
+        self._widths = [get_linear(decoder, "context").out_features, decoder.readout.context.out_features]
 
     def step(self, tokens: Tensor, state: BahdanauState, source: Source) -> Step:
         """As BahdanauDecoder.step."""
