@@ -125,13 +125,14 @@ class _OfMemory(NamedTuple):
 def _prepare_decoder(decoder: Decoder, dtype: torch.dtype, fold_memory: bool) -> _OfMemory:
     if isinstance(decoder, RecurrentDecoder) and not isinstance(decoder.cell.project, nn.Linear):
         return _OfMemory()  # a normalized product has no table, and no part in another
+    one_product = can_be_fused(decoder)  # asked before the parts are replaced
     if type(decoder) is LuongDecoder:
         _project_embedding(decoder, [(decoder.cell, "project")], dtype)
     elif isinstance(decoder, BahdanauDecoder | FixedVectorDecoder) and type(decoder) in _FOLDED:
         _project_embedding(decoder, [(decoder.cell, "project"), (decoder.readout, "word")], dtype)
         whole = not decoder.context_width  # the context is multiplied by weights of the readout and the bottom cell
         fold_memory &= whole and (isinstance(decoder, FixedVectorDecoder) or decoder.attention.heads == 1)
-        if fold_memory or can_be_fused(decoder):
+        if fold_memory or one_product:
             fused = fuse_linears([(decoder, "context"), (decoder.readout, "context")])
             product = PackedLinear(fused.weight, None, dtype)
             return _OfMemory(memory=product) if fold_memory else _OfMemory(context=product)
