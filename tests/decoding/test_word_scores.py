@@ -2,8 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 
 from nmt.corpus import Pair
+from nmt.data.symbols import BOS
+from nmt.decoding.ensemble import Ensemble, EnsembleAverage
 from nmt.decoding.forced import force_decode
 from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator
@@ -43,3 +46,19 @@ def test_a_word_is_as_probable_as_its_pieces(tiny, model):
     assert scores[0][0] == pytest.approx(scores[1][0], abs=1e-5)
     end = whole.log_prob - scores[0].sum()
     assert end < 0
+
+
+@pytest.mark.parametrize("average", EnsembleAverage)
+def test_a_temperature_divides_the_logits_of_each_model(tiny, model, average):
+    (pair,) = force_decode(model, tiny.tokenizer, [Pair("ab cd", "dc ba")])
+    src, tgt = (
+        [vocabulary.vocabulary.index(piece) for piece in pieces]
+        for vocabulary, pieces in ((tiny.tokenizer.src, pair.src_pieces), (tiny.tokenizer.tgt, pair.tgt_pieces))
+    )
+    with torch.inference_mode():
+        logits, _ = model(torch.tensor([src]), torch.tensor([len(src)]), torch.tensor([[BOS, *tgt[:-1]]]))
+    of_pieces = (logits[0] / 1.7).log_softmax(-1)[range(len(tgt)), tgt].double().numpy()
+    expected = np.bincount(pair.tgt_word_of[:-1], of_pieces[:-1])
+    for each in (model, Ensemble([model, model], average).eval()):
+        (found,) = word_log_probs(each, tiny.tokenizer, [pair], temperature=1.7)
+        np.testing.assert_allclose(found, expected, atol=1e-5)
