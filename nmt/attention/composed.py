@@ -13,8 +13,7 @@ class AttentionOptions:
     """The settings ``model.attention``.
 
     size: A of additive, concat and coverage; gaussians, max_positions: of the scores gaussian and location
-    window: D of local_m and local_p; renormalize: divides the weights of local_p by their sum; scale_position: divides
-    the logit of its center by the square root of the query's width
+    window: D of local_m and local_p; renormalize: divides the weights of local_p by their sum
     """
 
     score: ScoreFunction = ScoreFunction.additive
@@ -23,7 +22,6 @@ class AttentionOptions:
     extent: Extent = GLOBAL
     window: int = 10
     renormalize: bool = False
-    scale_position: bool = False
     heads: int = 1
     gaussians: int = 5
     max_positions: int = 200
@@ -42,11 +40,4 @@ def compose_attention(options: AttentionOptions, query_size: int, memory_size: i
     attention.normalizer = options.normalizer
     if options.heads > 1:
         attention = MultiHeadAttention(attention, options.heads, memory_size)
-    return limit_to_window(
-        attention,
-        options.extent,
-        options.window,
-        query_size,
-        renormalize=options.renormalize,
-        scale_position=options.scale_position,
-    )
+    return limit_to_window(attention, options.extent, options.window, query_size, options.renormalize)

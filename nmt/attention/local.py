@@ -101,27 +101,16 @@ class PredictiveLocalAttention(LocalAttention):
 
     Positions count from 0, so S - 1 stands where the paper writes S, and the center is always a position.
     renormalize: weights are divided by their sum, which is below one as published.
-    scale_position: v_p is v / sqrt(H), with v the learned vector. The published function, but an update of Adam, whose
-    steps do not shrink with the gradient, moves the center by sqrt(H) less. Without it the sigmoid is soon at an end.
     """
 
-    def __init__(
-        self,
-        attention: Attention,
-        window: int,
-        query_size: int,
-        *,
-        renormalize: bool = False,
-        scale_position: bool = False,
-    ):
+    def __init__(self, attention: Attention, window: int, query_size: int, renormalize: bool = False):
         super().__init__(attention, window)
         self.renormalize = renormalize
-        self.scale = query_size**-0.5 if scale_position else 1.0
         self.predict = nn.Linear(query_size, query_size, bias=False)
         self.v = nn.Linear(query_size, 1, bias=False)
 
     def centers(self, hidden: Tensor, last: Tensor, position: Tensor) -> Tensor:
-        return last * predicted_center(self.scale * self.v(torch.tanh(self.predict(hidden))).squeeze(2))
+        return last * predicted_center(self.v(torch.tanh(self.predict(hidden))).squeeze(2))
 
     def favor_center(self, weights: Tensor, distances: Tensor) -> Tensor:
         weights = weights * gaussian(distances, self.window / 2).unsqueeze(2)
@@ -139,24 +128,15 @@ def gaussian(distances: Tensor, sigma: float) -> Tensor:
 
 
 def limit_to_window(
-    attention: Attention,
-    extent: Extent,
-    window: int,
-    query_size: int,
-    *,
-    renormalize: bool = False,
-    scale_position: bool = False,
+    attention: Attention, extent: Extent, window: int, query_size: int, renormalize: bool = False
 ) -> Attention:
-    """`attention` itself for the extent `global`, or inside a window of D = `window` positions on each side; the rest
-    is of local_p, see PredictiveLocalAttention."""
+    """`attention` itself for the extent `global`, or inside a window of D = `window` positions on each side."""
     match extent.value:
         case "global":
             return attention
         case "local_m":
             return MonotonicLocalAttention(attention, window)
         case "local_p":
-            return PredictiveLocalAttention(
-                attention, window, query_size, renormalize=renormalize, scale_position=scale_position
-            )
+            return PredictiveLocalAttention(attention, window, query_size, renormalize)
         case _:
             raise ValueError(f"model.attention.extent={extent}: legal are {', '.join(e.value for e in Extent)}")

@@ -34,7 +34,6 @@ KINDS = {
     "local_p": {"extent": LOCAL_P, "window": 1, "score": ScoreFunction.general},
     "local_p_masked": {"extent": LOCAL_P, "window": 2},
     "local_p_renormalized": {"extent": LOCAL_P, "window": 1, "renormalize": True, "score": ScoreFunction.dot},
-    "local_p_scaled": {"extent": LOCAL_P, "window": 1, "scale_position": True, "score": ScoreFunction.general},
     "local_coverage": {"extent": LOCAL_M, "window": 1, "score": ScoreFunction.coverage},
     "heads": {"heads": 2, "attention_size": 6},
     "heads_general": {"heads": 4, "score": ScoreFunction.general},
@@ -44,7 +43,7 @@ KINDS = {
     | {"normalizer": Normalizer.sparsemax},
     "masked_local_heads": {"heads": 2, "attention_size": 6, "extent": LOCAL_P, "window": 2, "renormalize": True},
 }
-AS_PUBLISHED = {"local_p", "local_p_masked", "local_p_scaled", "sparse_local_heads"}  # rows sum to less than one
+AS_PUBLISHED = {"local_p", "local_p_masked", "sparse_local_heads"}  # rows sum to less than one
 EVERY_KIND = pytest.mark.parametrize("kind", KINDS)
 DECODERS = pytest.mark.parametrize(
     ("decoder", "feeding"), [("bahdanau", {}), ("luong", {}), ("luong", {"input_feeding": False})]
@@ -256,16 +255,6 @@ def test_local_p_is_the_published_equation(make, sentences, window):
     distances = torch.tensor(inside, dtype=torch.float64) - center
     expected[inside] = energies.softmax(0) * torch.exp(-(distances**2) / (2 * (window / 2) ** 2))
     torch.testing.assert_close(attention(hidden, source, state).weights[0, 0], expected)
-
-
-def test_a_scaled_position_is_that_of_a_smaller_vector(make, sentences):
-    """The published function of v_p = v / sqrt(8), for states of width 8."""
-    scaled, plain = (make(extent=LOCAL_P, window=2, scale_position=scale) for scale in (True, False))
-    weights = scaled(*sentences[:3])[1]
-    assert not torch.allclose(plain(*sentences[:3])[1], weights)
-    with torch.no_grad():
-        plain.decoder.attention.v.weight /= math.sqrt(8)
-    torch.testing.assert_close(plain(*sentences[:3])[1], weights)
 
 
 def test_gaussians_by_hand_and_their_centers_only_move_forward():

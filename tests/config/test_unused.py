@@ -124,7 +124,6 @@ PATIENCE_ALONE = ["trainer.max_epochs=null", "trainer.patience=3"]
         (["+experiment=luong_general", "model.attention.size=9"], "model.attention.score=additive, concat or coverage"),
         (["+experiment=bahdanau", "model.attention.window=3"], "it needs model.attention.extent=local_m or local_p"),
         (["+experiment=local_m", "model.attention.renormalize=true"], "it needs model.attention.extent=local_p"),
-        (["+experiment=local_m", "model.attention.scale_position=true"], "it needs model.attention.extent=local_p"),
         (["model.attention.gaussians=3"], "it needs model.attention.score=gaussian"),
         (["+experiment=gaussian", "model.attention.max_positions=3"], "it needs model.attention.score=location"),
         (["+experiment=rnnencdec", "model.attention.heads=2"], "model.attention.heads=2 has no effect: it needs att"),

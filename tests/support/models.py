@@ -43,7 +43,6 @@ class SmallModel:
     extent: Extent = GLOBAL
     window: int = 10
     renormalize: bool = False
-    scale_position: bool = False
     heads: int = 1
     dropout: float = 0.0
     transformer_heads: int = 2
@@ -80,7 +79,6 @@ class SmallModel:
             extent=self.extent,
             window=self.window,
             renormalize=self.renormalize,
-            scale_position=self.scale_position,
             heads=self.heads,
             gaussians=2,
             max_positions=4,

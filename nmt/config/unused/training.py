@@ -117,7 +117,7 @@ TRAIN_RULES = (
         "model.attention.extent=local_m or local_p",
     ),
     needs(
-        "model.attention.renormalize model.attention.scale_position",
+        "model.attention.renormalize",
         lambda c: c.model.attention.extent is Extent.local_p,
         "model.attention.extent=local_p",
     ),
