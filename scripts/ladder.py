@@ -1,4 +1,5 @@
-"""What each regularizer or kind of layer adds to a recipe: the same training with and without it, at equal updates or equal minutes.
+"""What each regularizer or kind of layer adds to a recipe: the same training with and without it, at equal updates or
+minutes.
 
     python scripts/ladder.py OUT --updates 3500 -- +experiment=multi30k data=files data.src=de data.tgt=en \\
         data.train=multi30k/train data.valid=multi30k/val threads=1
