@@ -36,7 +36,7 @@ class NoInput(nn.Module):
 class Cell(nn.Module):
     """A recurrent cell of width `size` (H) on inputs of width `input_size`; 0: it has no input.
 
-    transitions: cells without an input, which go on with the state in the same step.  # Pascanu et al. (2014), 3.2
+    transitions: cells without an input, which go on with the state in the same step.  # Pascanu et al. (2014)
     """
 
     gates: int
@@ -84,7 +84,7 @@ class Cell(nn.Module):
         return product
 
     def step(self, projected: Tensor, state: Tensor) -> Tensor:
-        """As forward, with all transitions.  # Miceli Barone et al. (2017), eq. 4"""
+        """As forward, with all transitions.  # Miceli Barone et al. (2017)"""
         state = self(projected, state)
         for cell in self._further():
             state = cell.step(cell.project(state), state)

@@ -16,7 +16,7 @@ class ConditionalGRUDecoder(RecurrentDecoder[BahdanauState]):
 
     The query knows the previous word, and the readout reads the new state. With more than one layer the bottom layer is
     the conditional one. Any cell may stand for the GRU. With a transition depth d, d transitions follow attention, and
-    with context_to_layers the upper layers read the context as well.  # Miceli Barone et al. (2017), eq. 5 and 3.3
+    with context_to_layers the upper layers read the context as well.  # Miceli Barone et al. (2017)
     """
 
     def __init__(self, sizes: DecoderSizes, *, attention: Attention, bridge: Bridge):
