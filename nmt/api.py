@@ -74,7 +74,11 @@ class TrainedModel:
         """
         given = (Pair(*pair) for pair in pairs)
         with self.device.autocast():
-            return list(force_decode(self.model, self.tokenizer, given, batch_size=batch_size, posterior=posterior))
+            head = None if posterior else self._loaded.head
+            found = force_decode(
+                self.model, self.tokenizer, given, batch_size=batch_size, posterior=posterior, head=head
+            )
+            return list(found)
 
 
 def load(

@@ -50,6 +50,7 @@ def _load(run: str, config: ServeConfig, device: Device) -> PairModel:
         replace(decode, nbest=decode.beam),
         batch_size=decode.batch_size,
         autocast=device.autocast,
+        head=loaded.head,
     )
 
 

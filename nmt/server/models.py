@@ -43,6 +43,7 @@ class PairModel:
     """Translates and aligns lines from `src` to `tgt`; its methods are the work of batches, in the model's thread.
 
     search.nbest is the most translations that are to be had of a line. autocast: the context of every computation.
+    head: `model` with an alignment head, which then links words.
     """
 
     def __init__(
@@ -55,14 +56,15 @@ class PairModel:
         *,
         batch_size: int,
         autocast: Callable[[], AbstractContextManager],
+        head: Any = None,
     ):
         self.src, self.tgt = src, tgt
         self.nbest, self.batch_size = search.nbest, batch_size
         self.has_attention: bool = model.has_attention
-        self._model, self._tokenizer, self._autocast = model, tokenizer, autocast
+        self._model, self._tokenizer, self._autocast, self._head = model, tokenizer, autocast, head
         prepared = PreparedModel(model)
         self._plain = Translator(prepared, tokenizer, search, attention=False, batch_size=batch_size)
-        self._attending = Translator(prepared, tokenizer, search, attention=True, batch_size=batch_size)
+        self._attending = Translator(prepared, tokenizer, search, attention=True, batch_size=batch_size, head=head)
 
     def translate(self, lines: list[str]) -> list[list[Translation]]:
         """The n best translations of each line, without attention."""
@@ -83,7 +85,8 @@ class PairModel:
     def align(self, pairs: list[Pair]) -> list[Explained]:
         """Each pair as if the model had translated it so."""
         with self._autocast():
-            forced = list(force_decode(self._model, self._tokenizer, pairs, batch_size=self.batch_size))
+            options = {"batch_size": self.batch_size, "head": self._head}
+            forced = list(force_decode(self._model, self._tokenizer, pairs, **options))
         scores = self._word_log_probs(forced)
         return [Explained([each], [score]) for each, score in zip(forced, scores, strict=True)]
 
