@@ -78,7 +78,11 @@ class TrainedModel:
         """
         given = (Pair(*pair) for pair in pairs)
         with self.device.autocast():
-            return list(force_decode(self.model, self.tokenizer, given, batch_size=batch_size, posterior=posterior))
+            head = None if posterior else self._loaded.head
+            found = force_decode(
+                self.model, self.tokenizer, given, batch_size=batch_size, posterior=posterior, head=head
+            )
+            return list(found)
 
     def confidence(self, translations: Sequence[Translation], *, batch_size: int = 64) -> list[SentenceConfidence]:
         """How sure each translation is, and its words without counterpart; of `translate` or of `force_decode`.

@@ -46,14 +46,14 @@ def _load(run: str, config: ServeConfig, device: Device) -> PairModel:
     if calibration is None:
         log.info(build.why_uncalibrated(loaded))
     return PairModel(
-        src,
-        tgt,
+        (src, tgt),
         loaded.model,
         loaded.tokenizer,
         replace(decode, nbest=decode.beam),
         batch_size=decode.batch_size,
         autocast=device.autocast,
         calibration=calibration,
+        head=loaded.head,
     )
 
 

@@ -41,6 +41,7 @@ def trained(tmp_path_factory) -> Path:
     write_lines(folder / "text.links", [pharaoh((i, len(words) - 1 - i) for i in range(len(words))) for words in text])
     write_lines(folder / "pairs.de", ["ba do ki", "lu me", "", "do", "me lu do ba"])
     write_lines(folder / "pairs.en", ["KI DO BA", "ME LU", "", "", "BA DO LU ME"])
+    write_lines(folder / "mixed", ["0-0:0.5 1-1"])
     write_lines(folder / "plain.de", ["ba do"])
     write_lines(folder / "plain.en", ["DO BA"])
     for words in ([*TRANSLATOR, "run=RUN"], [*HEAD, "run=HEAD", "trainer.max_epochs=20"]):
@@ -129,9 +130,23 @@ def test_a_head_that_is_trained_already_is_trained_on(trained):
     assert float(rate) < 5
 
 
+def test_a_head_learns_from_weights_of_links(trained):
+    text = (trained / "text.links").read_text()
+    (trained / "soft.links").write_text(re.sub(r"(\d+-\d+)", r"\1:0.5", text))
+    ended = call(trained, "train", *HEAD, "guided_alignment.links=soft.links", "run=soft", "trainer.max_epochs=20")
+    assert ended.code == 0, ended.err
+    hard, soft = (
+        call(trained, "align", f"checkpoint={run}", *PAIRS, "confidence=true", "threshold=0.2").out.splitlines()[0]
+        for run in ("HEAD", "soft")
+    )
+    means = [np.mean([float(weight) for weight in re.findall(r":(\d\.\d+)", line)]) for line in (hard, soft)]
+    assert means[1] < 0.75 * means[0]
+
+
 @pytest.mark.parametrize(
     ("command", "words", "said"),
     [
+        ("train", [*HEAD, "guided_alignment.links=mixed"], "mixed, line 1: '1-1' is not a link with a weight"),
         ("train", [*HEAD, "finetune_from=null"], "give finetune_from=RUN"),
         ("train", [*HEAD, "guided_alignment.links=null"], "give guided_alignment.links=FILE"),
         ("train", [*HEAD, "data.valid=plain"], "there is no plain.links: give valid_alignment.links=FILE"),

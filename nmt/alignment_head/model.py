@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmt.data.binarized import WEIGHT_ONE
 from nmt.data.symbols import PAD
 from nmt.layers.loss import Loss
 from nmt.model.seq2seq import Seq2Seq
@@ -52,12 +53,16 @@ def alignment_cross_entropy(log_weights: Tensor, links: Tensor, real: Tensor, nu
     links (L, 3): sentence, target piece, source piece, each once. real (B, T): target pieces that there are; null (B,):
     the source position that stands for none. A piece with n links is to give each of them 1 / n, and one without is to
     give all to null.  # Garg et al. (2019), eq. 8
+    With links (L, 4), as in Batch, it is to give each its weight, and null the rest.
     """
-    row, tgt, src = links.unbind(1)
-    links_of = log_weights.new_zeros(real.shape).index_put_((row, tgt), log_weights.new_ones(()), accumulate=True)
-    unlinked = real & (links_of == 0)
+    row, tgt, src = links[:, :3].unbind(1)
     none = log_weights.gather(2, null.view(-1, 1, 1).expand(-1, real.shape[1], 1)).squeeze(2)
-    return -(log_weights[row, tgt, src] / links_of[row, tgt]).sum() - none[unlinked].sum()
+    given = links[:, 3] / WEIGHT_ONE if links.shape[1] == 4 else torch.ones_like(row, dtype=log_weights.dtype)
+    total = log_weights.new_zeros(real.shape).index_put_((row, tgt), given.to(log_weights.dtype), accumulate=True)
+    # Links without weights are as good as certain; with weights only as much of a piece as they sum to.
+    shares = given / (total.clamp_min(1.0) if links.shape[1] == 4 else total)[row, tgt]
+    left = (1 - total).clamp_min(0.0)[real]
+    return -(shares * log_weights[row, tgt, src]).sum() - (left * none[real]).sum()
 
 
 class AlignmentHead(nn.Module):

@@ -33,6 +33,8 @@ class SureLinks:
     def __init__(self, gold: Gold):
         self.gold, self.name = gold, gold.name
 
+    weighted = False
+
     def __iter__(self) -> Iterator[Collection[tuple[int, int]]]:
         return (each.sure for each in self.gold.links)
 

@@ -55,7 +55,8 @@ class Batch(NamedTuple):
 
     src (B,S); src_lengths (B,); tgt_in (B,T): BOS y1 ...; tgt_out (B,T): y1 ... EOS; tgt_lengths (B,); real (tokens,):
     where in tgt_out, flattened, real tokens are; all int64. rows (B,), numbers of pairs, stay on the CPU. links (L,3):
-    pair of the batch, target piece, source piece; none where the corpus has none. tokens: real target tokens, the sum
+    pair of the batch, target piece, source piece; none where the corpus has none; (L,4) with weights, in parts of
+    `nmt.data.binarized.WEIGHT_ONE`. tokens: real target tokens, the sum
     of tgt_lengths, known without a device.
     """
 

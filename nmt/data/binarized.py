@@ -6,7 +6,7 @@ Word links of the corpus, if given, are stored as links between pieces.
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -19,6 +19,7 @@ from nmt.data.symbols import EOS, PAD
 from nmt.data.tokenizer import Tokenizer
 from nmt.runtime.atomic import remove_abandoned, written_beside
 
+WEIGHT_ONE = 10_000  # a link's weight of 1, in what is stored
 _VERSION = 1
 _SCHEMA = pa.schema([("src", pa.list_(pa.int32())), ("tgt", pa.list_(pa.int32()))])
 # What is held in memory at once while encoding; Python's lists of ids take about 30 bytes a character.
@@ -26,12 +27,16 @@ _PAIRS, _CHARACTERS = 10_000, 1_000_000
 
 
 class WordLinks(Protocol):
-    """For each pair of a corpus in turn, the source and target words, counted from 0, that translate each other."""
+    """For each pair of a corpus in turn, the source and target words, counted from 0, that translate each other; where
+    `weighted`, a dictionary with the weight of each, from 0 to 1."""
 
     @property
     def name(self) -> str:
         """What to call them in a message."""
         ...
+
+    @property
+    def weighted(self) -> bool: ...
 
     def __iter__(self) -> Iterator[Collection[tuple[int, int]]]: ...
 
@@ -83,6 +88,7 @@ class BinarizedCorpus:
         if about is None or int(about[b"pairs"]) != first[-1]:
             raise ValueError(f"{path} is not whole")
         self.skipped = Skipped(int(about[b"blank"]), int(about[b"long"]))
+        self.weighted = b"weighted" in about  # whether links have weights
         self._first = np.array(first)  # (chunks + 1,) the row each chunk begins with
         self._src, self._tgt, self._links = (
             np.array(places, dtype=np.int64).reshape(-1, 2) for places in (src, tgt, links)
@@ -109,12 +115,13 @@ class BinarizedCorpus:
 
     def links(self, rows: np.ndarray) -> np.ndarray:
         """Links between pieces, int64 (L, 3): the place in `rows`, the target piece, the source piece; L is 0 where the
-        corpus has none."""
+        corpus has none. Where they are `weighted` (L, 4), with the weight in parts of WEIGHT_ONE."""
         if not len(self._links):
             return np.zeros((0, 3), dtype=np.int64)
         begin, end = self._spans(self._links, rows)
-        found = [self._ids[a:b].reshape(-1, 2) for a, b in zip(begin.tolist(), end.tolist(), strict=True)]
-        place = np.repeat(np.arange(len(rows)), (end - begin) // 2)
+        width = 3 if self.weighted else 2
+        found = [self._ids[a:b].reshape(-1, width) for a, b in zip(begin.tolist(), end.tolist(), strict=True)]
+        place = np.repeat(np.arange(len(rows)), (end - begin) // width)
         return np.column_stack((place, np.concatenate(found).astype(np.int64)))
 
     def _spans(self, places: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -207,11 +214,13 @@ def _write(
                 why += f" and {long:,} have more than {limit} pieces on a side; try a larger data.max_length"
             raise ValueError(f"no pair of {corpus.name} is left: {why}")
         about = {"pairs": str(pairs), "blank": str(blank), "long": str(long)}
+        about |= {"weighted": "true"} if links is not None and links.weighted else {}
         writer.write_batch(pa.record_batch([_column([]) for _ in schema], schema=schema), custom_metadata=about)
 
 
 def _linked(corpus: Corpus, tokenizer: Tokenizer, links: WordLinks) -> Iterator[list[int]]:
-    """Of each pair in turn the links between its pieces: target, source, target, source, ..."""
+    """Of each pair in turn the links between its pieces: target, source, target, source, ...; with the weight behind
+    each two where links are weighted, which the pieces of a source word share."""
     all_links, number = iter(links), 0
     for number, pair in enumerate(corpus, 1):
         found = next(all_links, None)
@@ -229,7 +238,10 @@ def _linked(corpus: Corpus, tokenizer: Tokenizer, links: WordLinks) -> Iterator[
                     f"with {words[0]} and {words[1]}; is it for another text, or the other way round "
                     "(guided_alignment.reversed)?"
                 )
-            between += [piece for t in pieces[1][tgt] for s in pieces[0][src] for piece in (t, s)]
+            weight = []
+            if links.weighted and isinstance(found, Mapping):
+                weight = [round(found[src, tgt] * WEIGHT_ONE / max(1, len(pieces[0][src])))]
+            between += [number for t in pieces[1][tgt] for s in pieces[0][src] for number in (t, s, *weight)]
         yield between
     if more := sum(1 for _ in all_links):
         raise ValueError(f"{links.name} has {number + more:,} lines but {corpus.name} has {number:,} pairs")

@@ -56,6 +56,11 @@ class SampledCorpus:
     def __init__(
         self, encoded: BinarizedCorpus, tokenizer: Tokenizer, options: SubwordRegularizationOptions, seed: int
     ):
+        if encoded.weighted:
+            raise ValueError(
+                "subword_regularization.* draws other pieces than those that links with weights (i-j:WEIGHT) are "
+                "between: leave it out, or the weights"
+            )
         self.encoded, self.seed, self.nbest = encoded, seed, options.nbest
         self.sides = (tokenizer.src, tokenizer.tgt)
         self.alphas = (options.src_alpha, options.tgt_alpha)

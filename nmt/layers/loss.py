@@ -48,8 +48,14 @@ def guided_cross_entropy(weights: Tensor, links: Tensor) -> Tensor:
 
     weights (B, T, S), links (L, 3): sentence, target piece, source piece, each once. A piece with several links is to
     spread its attention evenly; one without is left alone.  # Chen et al. (2016)
+    With links (L, 4), as in Batch, it is to spread its attention in proportion to their weights.
     """
-    row, tgt, src = links.unbind(1)
+    row, tgt, src = links[:, :3].unbind(1)
+    if links.shape[1] == 4:
+        shares = links[:, 3].to(weights.dtype)
+        total = weights.new_zeros(weights.shape[:2]).index_put_((row, tgt), shares, accumulate=True)
+        shares = shares / total[row, tgt].clamp_min(1)
+        return -(shares * weights[row, tgt, src].clamp_min(_MIN_WEIGHT).log()).sum()
     links_of = weights.new_zeros(weights.shape[:2]).index_put_((row, tgt), weights.new_ones(()), accumulate=True)
     return -(weights[row, tgt, src].clamp_min(_MIN_WEIGHT).log() / links_of[row, tgt]).sum()
 

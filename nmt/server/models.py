@@ -43,16 +43,16 @@ class Explained(NamedTuple):
 
 
 class PairModel:
-    """Translates and aligns lines from `src` to `tgt`; its methods are the work of batches, in the model's thread.
+    """Translates and aligns lines from one of its languages to the other; its methods are the work of batches, in the model's thread.
 
     search.nbest is the most translations that are to be had of a line. autocast: the context of every computation.
-    calibration: of the confidence, None where the model has none.
+    calibration: of the confidence, None where the model has none. head: `model` with an alignment head, which then links
+    words.
     """
 
     def __init__(
         self,
-        src: str,
-        tgt: str,
+        languages: tuple[str, str],
         model: Any,
         tokenizer: Any,
         search: SearchOptions,
@@ -60,15 +60,16 @@ class PairModel:
         batch_size: int,
         autocast: Callable[[], AbstractContextManager],
         calibration: Calibration | None = None,
+        head: Any = None,
     ):
-        self.src, self.tgt = src, tgt
+        self.src, self.tgt = languages
         self.nbest, self.batch_size = search.nbest, batch_size
         self.has_attention: bool = model.has_attention
-        self._model, self._tokenizer, self._autocast = model, tokenizer, autocast
+        self._model, self._tokenizer, self._autocast, self._head = model, tokenizer, autocast, head
         self._calibration = calibration
         prepared = PreparedModel(model)
         self._plain = Translator(prepared, tokenizer, search, attention=False, batch_size=batch_size)
-        self._attending = Translator(prepared, tokenizer, search, attention=True, batch_size=batch_size)
+        self._attending = Translator(prepared, tokenizer, search, attention=True, batch_size=batch_size, head=head)
 
     def translate(self, lines: list[str]) -> list[list[Translation]]:
         """The n best translations of each line, without attention."""
@@ -102,7 +103,8 @@ class PairModel:
     def align(self, pairs: list[Pair]) -> list[Explained]:
         """Each pair as if the model had translated it so."""
         with self._autocast():
-            forced = list(force_decode(self._model, self._tokenizer, pairs, batch_size=self.batch_size))
+            options = {"batch_size": self.batch_size, "head": self._head}
+            forced = list(force_decode(self._model, self._tokenizer, pairs, **options))
         scores = self._word_log_probs(forced)
         return [Explained([each], [score]) for each, score in zip(forced, scores, strict=True)]
 

@@ -59,6 +59,14 @@ def test_cross_entropy_is_even_over_the_links_of_a_piece_and_null_without():
     assert float(found) == pytest.approx(-(math.log(0.5) + math.log(0.25)) / 2 - math.log(0.75))
 
 
+def test_links_with_weights_are_given_their_weight_and_null_the_rest():
+    weights = torch.tensor([[[0.5, 0.25, 0.25], [0.125, 0.125, 0.75]]])
+    links, real = torch.tensor([[0, 0, 0, 6_000], [0, 0, 1, 1_000], [0, 1, 1, 10_000]]), torch.tensor([[True, True]])
+    found = alignment_cross_entropy(weights.log(), links, real, torch.tensor([2]))
+    expected = 0.6 * math.log(0.5) + 0.1 * math.log(0.25) + 0.3 * math.log(0.25) + math.log(0.125)
+    assert float(found) == pytest.approx(-expected)
+
+
 def test_rows_sum_to_one_over_the_words_and_null(head):
     src, src_lengths, tgt_in, tgt_out = batch(PAIRS)
     weights = head.align(src, src_lengths, tgt_in, tgt_out).log_weights.exp()

@@ -246,6 +246,7 @@ class Linked(list):
     """Links as given, one collection a pair."""
 
     name = "some.links"
+    weighted = False
 
     def digest(self) -> str:
         return repr(list(self))

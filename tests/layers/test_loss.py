@@ -117,3 +117,10 @@ def test_guidance_pulls_energies_as_cross_entropy_does():
     expected = functional.cross_entropy(energies[where[:, 0], where[:, 1]], where[:, 2], reduction="sum")
     torch.testing.assert_close(guided, expected)
     torch.testing.assert_close(*torch.autograd.grad(guided, energies), *torch.autograd.grad(expected, energies))
+
+
+def test_attention_is_guided_in_proportion_to_the_weights_of_links():
+    weights = torch.tensor([[[0.5, 0.25, 0.25]]])
+    links = torch.tensor([[0, 0, 0, 3_000], [0, 0, 1, 1_000]])
+    expected = -(0.75 * math.log(0.5) + 0.25 * math.log(0.25))
+    assert float(guided_cross_entropy(weights, links)) == pytest.approx(expected)

@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -53,6 +54,21 @@ def parse_pharaoh(line: str) -> GoldLinks:
     return GoldLinks(frozenset(sure), frozenset(possible))
 
 
+_WEIGHTED = re.compile(r"([0-9]{1,9})-([0-9]{1,9}):([01](?:\.[0-9]{1,9})?)")
+
+
+def parse_weighted(line: str) -> dict[Link, float]:
+    """Read what `pharaoh_with_weights` wrote, `i-j:WEIGHT` with weights from 0 to 1. Raises ValueError naming what is
+    none."""
+    found = {}
+    for word in line.split():
+        match = _WEIGHTED.fullmatch(word)
+        if match is None or float(match[3]) > 1:
+            raise ValueError(f"{word!r} is not a link with a weight; write i-j:WEIGHT, a weight from 0 to 1, as all do")
+        found[Link(int(match[1]), int(match[2]))] = float(match[3])
+    return found
+
+
 def read_links(path: Path, sentences: int | None = None) -> Iterator[GoldLinks]:
     """Read Pharaoh lines, one sentence pair a line, one line in memory at a time; or a whole .wa file; gzip too.
 
@@ -95,7 +111,7 @@ def _read_pharaoh(path: Path, lines: Iterable[str]) -> Iterator[GoldLinks]:
 class LinkFiles:
     """The sure links of a corpus, from one or more files one after the other; `name` is what messages call them.
 
-    target_first: they are written j-i there.
+    Where the first link has a weight, `i-j:WEIGHT`, all have. target_first: they are written j-i there.
     """
 
     def __init__(self, paths: Sequence[Path], name: str, *, target_first: bool = False):
@@ -112,10 +128,27 @@ class LinkFiles:
         self._target_first = target_first
         self.name = f"{name}={','.join(map(str, paths))}"
 
-    def __iter__(self) -> Iterator[frozenset[Link]]:
+    @cached_property
+    def weighted(self) -> bool:
+        """Whether the links have weights."""
+        first = (line for path in self._paths for line in read_lines(path) if line.strip())
+        return ":" in next(first, "")
+
+    def __iter__(self) -> Iterator[frozenset[Link] | dict[Link, float]]:
         for path in self._paths:
+            if self.weighted:
+                yield from self._read_weighted(path)
+                continue
             for links in read_links(path):
                 yield (links.reversed() if self._target_first else links).sure
+
+    def _read_weighted(self, path: Path) -> Iterator[dict[Link, float]]:
+        for number, line in enumerate(read_lines(path), start=1):
+            try:
+                links = parse_weighted(line)
+            except ValueError as error:
+                raise ValueError(f"{path}, line {number}: {error}") from None
+            yield {Link(*reversed(link)): weight for link, weight in links.items()} if self._target_first else links
 
     def digest(self) -> str:
         """A hash, in hexadecimal, that is equal only where the links are."""
