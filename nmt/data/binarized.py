@@ -239,7 +239,7 @@ def _linked(corpus: Corpus, tokenizer: Tokenizer, links: WordLinks) -> Iterator[
                     "(guided_alignment.reversed)?"
                 )
             weight = []
-            if links.weighted and isinstance(found, Mapping):
+            if isinstance(found, Mapping):
                 weight = [round(found[src, tgt] * WEIGHT_ONE / max(1, len(pieces[0][src])))]
             between += [number for t in pieces[1][tgt] for s in pieces[0][src] for number in (t, s, *weight)]
         yield between

@@ -3,7 +3,6 @@
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
@@ -128,15 +127,16 @@ class LinkFiles:
         self._target_first = target_first
         self.name = f"{name}={','.join(map(str, paths))}"
 
-    @cached_property
+    @property
     def weighted(self) -> bool:
         """Whether the links have weights."""
         first = (line for path in self._paths for line in read_lines(path) if line.strip())
         return ":" in next(first, "")
 
     def __iter__(self) -> Iterator[frozenset[Link] | dict[Link, float]]:
+        weighted = self.weighted
         for path in self._paths:
-            if self.weighted:
+            if weighted:
                 yield from self._read_weighted(path)
                 continue
             for links in read_links(path):
