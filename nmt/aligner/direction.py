@@ -22,9 +22,9 @@ class AlignerOptions:
 
     embedding, hidden: widths of a source piece; max_jump: longer jumps are as probable as this one; null_probability:
     the probability that a target piece has no link; dropout: of a source piece's embedding; sampled_softmax: training
-    normalizes over the target pieces of the batch, not over the vocabulary. fertility: how many target pieces a source
-    piece emits is learned, not only which. jump_scale: a factor of the energies of jumps; a small one makes jumps be
-    learned more slowly than emissions, after what is almost IBM model 1.
+    normalizes over the target pieces of the batch, not over the vocabulary. max_fertility: it is learned, too, how many
+    target pieces a source piece emits, up to so many on average; null: only which. jump_scale: a factor of the energies
+    of jumps; a small one makes jumps be learned more slowly than emissions.
     """
 
     embedding: int = 128
@@ -33,13 +33,14 @@ class AlignerOptions:
     null_probability: float = 0.3
     dropout: float = 0.1
     sampled_softmax: bool = True
-    fertility: bool = False
+    max_fertility: float | None = None
     jump_scale: float = 1.0
 
     def __post_init__(self):
         positive_int(model__aligner__embedding=self.embedding, model__aligner__hidden=self.hidden)
         at_least(1, model__aligner__max_jump=self.max_jump)
         fraction(model__aligner__dropout=self.dropout)
+        greater_than(1, model__aligner__max_fertility=self.max_fertility)
         greater_than(0, model__aligner__jump_scale=self.jump_scale)
         if not 0 < self.null_probability < 1:
             given = f"model.aligner.null_probability={self.null_probability}"
@@ -73,10 +74,10 @@ class Direction(nn.Module):
         p(j | i, c) = exp(v_c,d + R_c,d . g_i) / Z_i,c       d = clip(j - i), c = whether y_t continues a word
         p(null)     = null_probability, whatever came before
 
-    With options.fertility, x_j emits exp(U y . g_j + b y) pieces y on average, Z_j in all, and the number of pieces y
-    is one of a Poisson distribution: the emission is not divided by Z_j, and p(y | x) is multiplied by
-    exp(-sum_j ((1 - p(null)) Z_j + p(null))) S^T / T!. Over all targets of all lengths that sums to one while all jumps
-    are equally probable. A piece that always emits two others then emits both with no loss, where it would emit each
+    With options.max_fertility F, x_j emits f_j = F sigmoid(u . g_j + r) pieces on average, where f_j = 1 at the start,
+    and their number has a Poisson distribution: the emission is f_j p(y_t | j), and p(y | x) is multiplied by
+    exp(-sum_j ((1 - p(null)) f_j + p(null))) S^T / T!. Over all targets of all lengths that sums to one while all jumps
+    are equally probable. A piece that is always translated by two then emits both at no loss, where it would emit each
     with a probability of one half.
 
     The class c of a piece counts as known: summed over targets of different classes, p(y | x) is not quite 1. unigram
@@ -100,6 +101,7 @@ class Direction(nn.Module):
         self.null = nn.Parameter(unigram.clone())
         self.jump = nn.Linear(options.hidden, jumps)
         self.first = nn.Parameter(torch.zeros(jumps))
+        self.fertility = nn.Linear(options.hidden, 1) if options.max_fertility else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -110,6 +112,9 @@ class Direction(nn.Module):
         nn.init.normal_(self.output.weight, std=0.05)
         nn.init.zeros_(self.jump.weight)
         nn.init.zeros_(self.jump.bias)
+        if self.fertility and self.options.max_fertility:
+            nn.init.zeros_(self.fertility.weight)
+            nn.init.constant_(self.fertility.bias, -math.log(self.options.max_fertility - 1))
         with torch.no_grad():
             self.output.bias.copy_(self.unigram)
             self.null.copy_(self.unigram)
@@ -124,7 +129,7 @@ class Direction(nn.Module):
         """src (B, S) and tgt (B, T) pieces, lengths (B,) without the end of sentence -> log p(y) (B,).
 
         In training with options.sampled_softmax the softmax is over the target pieces of the batch: see
-        `sampled_normalizers`.
+        `sampled_log_probs`.
         """
         in_src = torch.arange(src.shape[1], device=src.device) < src_lengths.unsqueeze(1)
         in_tgt = torch.arange(tgt.shape[1], device=tgt.device) < tgt_lengths.unsqueeze(1)
@@ -133,18 +138,17 @@ class Direction(nn.Module):
         hidden = self.hidden_of(src_types)
         if self.training and self.options.sampled_softmax:
             energies = _full(functional.linear(hidden, self.output.weight[tgt_types], self.output.bias[tgt_types]))
-            normalizers = sampled_normalizers(energies, self.unigram[tgt_types], in_tgt.sum())
-            table = energies if self.options.fertility else energies - normalizers.unsqueeze(1)
+            table = sampled_log_probs(energies, self.unigram[tgt_types], in_tgt.sum())
         else:
-            energies = _full(self.output(hidden))
-            normalizers = energies.logsumexp(1)
-            table = (energies if self.options.fertility else energies.log_softmax(1))[:, tgt_types]
+            table = _full(self.output(hidden)).log_softmax(1)[:, tgt_types]
         cells = src_place.unsqueeze(1) * len(tgt_types) + tgt_place.unsqueeze(2)
         emissions = table.flatten().index_select(0, cells.flatten()).view(cells.shape)
         jumps = _full(self.jump(hidden))[src_place]
         null = self.null.log_softmax(0)[tgt]
-        shared = self._shared(normalizers[src_place], src_lengths, tgt_lengths)
-        return log_likelihood(self._lattice(emissions, null, jumps, shared, tgt, src_lengths, tgt_lengths))
+        lattice = self._lattice(emissions, null, jumps, tgt, src_lengths, tgt_lengths)
+        if self.fertility:
+            lattice = self._with_fertility(lattice, self.log_fertility(hidden)[src_place])
+        return log_likelihood(lattice)
 
     @torch.no_grad()
     def tables(self) -> Tables:
@@ -162,30 +166,27 @@ class Direction(nn.Module):
         hidden, output = tables.hidden[src], self.output.weight[tgt]
         emissions = _full(torch.bmm(output, hidden.transpose(1, 2)))
         emissions += self.output.bias[tgt].unsqueeze(2)
-        normalizers = tables.normalizers[src]
-        if not self.options.fertility:
-            emissions -= normalizers.unsqueeze(1)
-        shared = self._shared(normalizers, src_lengths, tgt_lengths)
-        return self._lattice(emissions, tables.null[tgt], tables.jumps[src], shared, tgt, src_lengths, tgt_lengths)
+        emissions -= tables.normalizers[src].unsqueeze(1)
+        lattice = self._lattice(emissions, tables.null[tgt], tables.jumps[src], tgt, src_lengths, tgt_lengths)
+        return self._with_fertility(lattice, self.log_fertility(hidden)) if self.fertility else lattice
 
-    def _shared(self, normalizers: Tensor, src_lengths: Tensor, tgt_lengths: Tensor) -> Tensor | None:
-        """normalizers (B, S) -> of how many pieces are emitted, (B,) log-probabilities; None without fertility."""
-        if not self.options.fertility:
-            return None
-        in_src = torch.arange(normalizers.shape[1], device=src_lengths.device) < src_lengths.unsqueeze(1)
+    def log_fertility(self, hidden: Tensor) -> Tensor:
+        """hidden (..., H) -> (...) the logarithm of how many pieces each source piece emits on average."""
+        assert self.fertility, "it is learned with max_fertility"
+        most = math.log(self.options.max_fertility or 1)
+        return most + functional.logsigmoid(_full(self.fertility(hidden)).squeeze(-1))
+
+    def _with_fertility(self, lattice: Lattice, log_fertility: Tensor) -> Lattice:
+        """log_fertility (B, S)."""
+        src_lengths, tgt_lengths = lattice.src_lengths, lattice.tgt_lengths
+        in_src = torch.arange(log_fertility.shape[1], device=src_lengths.device) < src_lengths.unsqueeze(1)
         p_null = self.options.null_probability
-        expected = ((1 - p_null) * normalizers.exp() + p_null).masked_fill(~in_src, 0.0).sum(1)
-        return tgt_lengths * src_lengths.clamp_min(1).log() - torch.lgamma(tgt_lengths + 1.0) - expected
+        expected = ((1 - p_null) * log_fertility.exp() + p_null).masked_fill(~in_src, 0.0).sum(1)
+        number = tgt_lengths * src_lengths.clamp_min(1).log() - torch.lgamma(tgt_lengths + 1.0) - expected
+        return lattice._replace(emissions=lattice.emissions + log_fertility.unsqueeze(1), shared=number)
 
     def _lattice(
-        self,
-        emissions: Tensor,
-        null: Tensor,
-        jumps: Tensor,
-        shared: Tensor | None,
-        tgt: Tensor,
-        src_lengths: Tensor,
-        tgt_lengths: Tensor,
+        self, emissions: Tensor, null: Tensor, jumps: Tensor, tgt: Tensor, src_lengths: Tensor, tgt_lengths: Tensor
     ) -> Lattice:
         """emissions (B, T, S), null (B, T) without the probability of null; jumps (B, S, C D): energies."""
         first = self.first.to(jumps.dtype).expand(len(jumps), 1, -1)
@@ -198,7 +199,6 @@ class Direction(nn.Module):
             self.continues[tgt],
             src_lengths,
             tgt_lengths,
-            shared,
         )
 
 
@@ -207,13 +207,12 @@ def _full(values: Tensor) -> Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def sampled_normalizers(energies: Tensor, unigram: Tensor, drawn: Tensor) -> Tensor:
-    """energies (N, K) of K target pieces that occur among `drawn` ones -> estimates (N,) of the logarithm of what
-    exp(e) sums to over the vocabulary.
+def sampled_log_probs(energies: Tensor, unigram: Tensor, drawn: Tensor) -> Tensor:
+    """energies (N, K) of K target pieces that occur among `drawn` ones -> estimated log-probabilities (N, K).
 
     unigram (K,): log-probabilities of the pieces. A piece is among `drawn` with probability q = 1 - (1 - p)^drawn, so
-    exp(e - log q) of those that are is an unbiased estimate of the sum.
+    exp(e - log q) of those that are is an unbiased estimate of what the vocabulary sums to.
     # Bengio and Senecal (2008)
     """
     log_q = torch.log(-torch.expm1(drawn * torch.log1p(-unigram.exp().clamp_max(0.5)))).clamp_min(-30.0)
-    return (energies - log_q).logsumexp(1)
+    return energies - (energies - log_q).logsumexp(1, keepdim=True)

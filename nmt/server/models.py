@@ -43,11 +43,11 @@ class Explained(NamedTuple):
 
 
 class PairModel:
-    """Translates and aligns lines from one of its languages to the other; its methods are the work of batches, in the model's thread.
+    """Translates and aligns lines from one of its languages to the other. Its methods are the work of batches, in the
+    model's thread.
 
     search.nbest is the most translations that are to be had of a line. autocast: the context of every computation.
-    calibration: of the confidence, None where the model has none. head: `model` with an alignment head, which then links
-    words.
+    calibration: of the confidence, None where the model has none. head: `model` with an alignment head, which links.
     """
 
     def __init__(
