@@ -94,7 +94,10 @@ class NormalizedGRUResetAfterCell(NormalizedCell, GRUResetAfterCell):
 
 
 class NormalizedLSTMCell(NormalizedCell, LSTMCell):
-    """Gates from LN(x) + LN(U h), all four together; h' = o * tanh(LN(c')).  # Ba et al. (2016), supplement"""
+    """Gates from LN(x) + LN(U h), all four together; h' = o * tanh(LN(c')).
+
+    # Ba et al. (2016), supplementary material
+    """
 
     blocks = (4,)
 
