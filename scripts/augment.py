@@ -15,22 +15,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+from nmt import build
 from nmt.checkpoint.run_folder import RunFolder
-from nmt.config.saved import read_saved
+from nmt.config.saved import from_dict, read_saved
+from nmt.config.schema import TrainConfig
 
 
-def languages(run: Path) -> tuple[str, str]:
+def languages(run: Path) -> build.Languages:
     """What a run translates from and to. Raises SystemExit for a folder that is no run."""
     config = RunFolder(run).config
     if not config.is_file():
         raise SystemExit(f"{run} is no run folder (no config.yaml)")
     try:
-        data = read_saved(config)["data"]
+        return build.languages(from_dict(TrainConfig, read_saved(config)).data)
     except ValueError as error:
         raise SystemExit(str(error)) from None
-    if not data["src"] or not data["tgt"]:
-        raise SystemExit(f"{run}: its config.yaml does not name both languages (data.src, data.tgt)")
-    return data["src"], data["tgt"]
 
 
 def lines(path: Path) -> int:
