@@ -339,7 +339,7 @@ RECIPES = {
     "transformer": ["+experiment=transformer_multi30k"],
 }
 OTHER_TILES = [(8, 256, 4), (8, 256, 2), (16, 256, 4), (16, 512, 8)]
-TINY_RECIPE = ["tokenizer.vocab_size=400", "model.encoder.hidden=8", "model.decoder.hidden=16"]
+TINY_RECIPE = ["tokenizer.vocab_size=400", "batch.size=200", "model.encoder.hidden=8", "model.decoder.hidden=16"]
 
 
 def compose_train(words: list[str]) -> TrainConfig:

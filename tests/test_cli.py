@@ -18,7 +18,7 @@ import pytest
         ),
         (
             "model.encoder.hiden=3",
-            "did you mean hidden; legal under model.encoder are kind, cell, embedding, hidden, layers",
+            "did you mean hidden; legal under model.encoder are layer_norm, residual, transition_depth, kind, cell",
         ),
         ("model.encodr.hidden=3", "model.encodr: no such key, did you mean encoder"),
         ("optim.schedule.warmpu=3", "optim.schedule.warmpu: no such key, did you mean warmup"),

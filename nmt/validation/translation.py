@@ -80,7 +80,7 @@ def likelihood(
 ) -> Likelihood:
     """The model's likelihood of a corpus, shared out over the ranks; dropout is off while it is measured.
 
-    stopped: asked before each batch. Raises Abandoned.
+    stopped: asked before each batch. Raises ValidationInterrupted.
     """
     training = model.training
     model.eval()
@@ -120,7 +120,7 @@ def distributed_translate(
     """The best translation of each line by `translator`, whose model is `model`, on every rank; the work is shared out.
 
     prefixes: how the translation of each line begins. attention: of all lines; without it only those that this rank
-    translated have theirs, and the others (T, 0). Raises Abandoned.
+    translated have theirs, and the others (T, 0). Raises ValidationInterrupted.
     """
     training = model.training
     model.eval()
@@ -171,7 +171,8 @@ class Validator:
     ) -> ValidationResult:
         """Translates and scores with `model` as it is, in the precision of training; every rank finds the same.
 
-        Where the loss is not finite nothing is translated, as search has nothing to choose by. Raises Abandoned.
+        Where the loss is not finite nothing is translated, as search has nothing to choose by. Raises
+        ValidationInterrupted.
         """
         loss = likelihood(model, self.batches, device, distributed, stopped).loss
         if not math.isfinite(loss):

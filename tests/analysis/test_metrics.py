@@ -89,7 +89,7 @@ def test_every_tokenizer_runs_on_what_is_installed(tokenizer):
 
 
 def test_a_tokenizer_that_is_not_installed_is_refused_with_what_to_try(monkeypatch):
-    def fail(tokenize):
+    def fail(tokenize, **_options):
         raise RuntimeError("\nJapanese tokenization requires extra dependencies\n\n    pip install sacrebleu[ja]\n")
 
     monkeypatch.setattr("sacrebleu.metrics.bleu.BLEU", fail)
