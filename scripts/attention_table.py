@@ -18,9 +18,10 @@ import re
 import statistics
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
+
+from training_jobs import run_jobs
 
 EXPERIMENTS = (
     *("bahdanau", "luong_general", "luong_dot", "luong_concat", "coverage"),
@@ -101,20 +102,12 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, words = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
-    results: dict[str, list[Result]] = {experiment: [] for experiment in options.experiments}
     options.out.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(options.jobs) as pool:
-        runs = {
-            pool.submit(train_and_evaluate, options.out, experiment, seed, words): experiment
-            for experiment in options.experiments
-            for seed in options.seeds
-        }
-        for run in as_completed(runs):
-            try:
-                results[runs[run]].append(run.result())
-            except SystemExit as failed:
-                print(failed, flush=True)
-            print(table({experiment: found for experiment, found in results.items() if found}), flush=True)
+
+    def train(experiment: str, seed: int) -> Result:
+        return train_and_evaluate(options.out, experiment, seed, words)
+
+    run_jobs(train, options.experiments, options.seeds, jobs=options.jobs, table=table)
 
 
 if __name__ == "__main__":

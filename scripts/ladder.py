@@ -15,9 +15,10 @@ import json
 import statistics
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
+
+from training_jobs import run_jobs
 
 STEPS = {
     "baseline": [],
@@ -106,20 +107,12 @@ def main() -> None:
     options, overrides = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
     limits = {"max_updates": options.updates, "max_minutes": options.minutes, "max_epochs": None}
     words = [f"trainer.{key}={'null' if limit is None else limit}" for key, limit in limits.items()]
-    results: dict[str, list[Result]] = {step: [] for step in options.steps}
     options.out.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(options.jobs) as pool:
-        runs = {
-            pool.submit(train, options.out, step, seed, [*overrides, *words]): step
-            for step in options.steps
-            for seed in options.seeds
-        }
-        for run in as_completed(runs):
-            try:
-                results[runs[run]].append(run.result())
-            except SystemExit as failed:
-                print(failed, flush=True)
-            print(table({step: found for step, found in results.items() if found}), flush=True)
+
+    def train_step(step: str, seed: int) -> Result:
+        return train(options.out, step, seed, [*overrides, *words])
+
+    run_jobs(train_step, options.steps, options.seeds, jobs=options.jobs, table=table)
 
 
 if __name__ == "__main__":

@@ -32,8 +32,7 @@ class Aligned(NamedTuple):
 
 def following(states: Tensor, real: Tensor) -> Tensor:
     """states (B, T, .), real (B, T) -> what stands one step later, zeros where no real step follows."""
-    later = functional.pad(states[:, 1:] * real[:, 1:].unsqueeze(2), (0, 0, 0, 1))
-    return later
+    return functional.pad(states[:, 1:] * real[:, 1:].unsqueeze(2), (0, 0, 0, 1))
 
 
 def alignment_log_weights(query: Tensor, keys: Tensor, null: Tensor, attention: Tensor, mask: Tensor) -> Tensor:
