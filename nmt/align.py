@@ -30,10 +30,9 @@ from nmt.analysis.alignment import (
 )
 from nmt.build import Loaded, LoadedAligner, load
 from nmt.cli import run_command
-from nmt.config.schema import AlignConfig, AlignmentDirection, LinksFrom
+from nmt.config.schema import AlignConfig, AlignmentDirection
 from nmt.config.unused import ALIGN_BY_ALIGNER, ALIGN_BY_TRANSLATOR, refuse_unused
 from nmt.corpus import Corpus, Pair, read_pair
-from nmt.decoding.forced import force_decode
 from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation
 from nmt.runtime.logs import start_log
@@ -110,21 +109,9 @@ def _by_attention(config: AlignConfig, models: list[Loaded], corpus: Corpus, don
     """By one translator, or by two of both directions. done: pairs that are passed over."""
 
     def forced(loaded: Loaded, pairs: Iterator[Pair], *, score: bool = False) -> Iterator[Translation]:
-        head = None
-        match config.links_from:
-            case None | LinksFrom.head:
-                head = loaded.head
-            case LinksFrom.attention | LinksFrom.posterior:
-                pass
-        return force_decode(
-            loaded.model,
-            loaded.tokenizer,
-            islice(pairs, done, None),
-            batch_size=config.decode.batch_size,
-            score=score,
-            posterior=config.links_from is LinksFrom.posterior,
-            head=head,
-        )
+        given = islice(pairs, done, None)
+        size = config.decode.batch_size
+        return build.force_decode(loaded, given, links_from=config.links_from, batch_size=size, score=score)
 
     there = forced(models[0], iter(corpus), score=config.score)
     if len(models) == 1:
@@ -193,13 +180,8 @@ def _load_translators(config: AlignConfig, device: torch.device) -> list[Loaded]
     if config.reverse:
         found.append(load(config.reverse, device))
         found[1].require_attention(f"reverse={config.reverse}")
-    for place, loaded in zip((config.checkpoint, config.reverse), found, strict=False):
-        if config.links_from is LinksFrom.head and not loaded.head:
-            raise ValueError(
-                f"links_from=head: {place} has no alignment head; train one with +experiment=alignment_head "
-                f"finetune_from={place}, or leave links_from= out"
-            )
     for loaded in found:
+        loaded.require_links_from(config.links_from)
         loaded.model.show_attention(config.attention_layer, config.attention_head)
     if config.reverse:
         ways = [build.languages(loaded.config.data) for loaded in found]

@@ -16,9 +16,8 @@ from nmt.analysis.alignment import Link, WordAttention, word_attention, word_lin
 from nmt.analysis.confidence import SentenceConfidence, assess
 from nmt.analysis.evaluation import draw_translation
 from nmt.build import Loaded
-from nmt.config.schema import DecodeOverrides
+from nmt.config.schema import DecodeOverrides, LinksFrom
 from nmt.corpus import Pair
-from nmt.decoding.forced import force_decode
 from nmt.decoding.translator import Translation
 from nmt.decoding.word_scores import word_log_probs
 from nmt.runtime.device import Device, DeviceName, Precision
@@ -70,19 +69,21 @@ class TrainedModel:
             return [nbest[0] for nbest in translator.translate(_lines(lines), prefixes=prefixes)]
 
     def force_decode(
-        self, pairs: Iterable[tuple[str, str]], *, batch_size: int = 64, posterior: bool = False
+        self, pairs: Iterable[tuple[str, str]], *, batch_size: int = 64, links_from: str | None = None
     ) -> list[Translation]:
         """Given pairs (source, target) as if the model had produced each target: its log-probability and attention.
 
-        posterior: the weights are the posterior attention, which takes the target token into account. Slower.
+        links_from: the weights, of which `word_links` makes links. "attention"; "posterior", the posterior attention,
+        which takes the target token into account and is slower; "head", the alignment head; None: those of the head
+        where the run has one, else attention. Raises ValueError for another word, and where the run has no head.
         """
         given = (Pair(*pair) for pair in pairs)
+        words = [each.value for each in LinksFrom]
+        if links_from not in (None, *words):
+            raise ValueError(f"links_from={links_from!r} is not known: give one of {', '.join(words)}, or None")
+        source = LinksFrom(links_from) if links_from else None
         with self.device.autocast():
-            head = None if posterior else self._loaded.head
-            found = force_decode(
-                self.model, self.tokenizer, given, batch_size=batch_size, posterior=posterior, head=head
-            )
-            return list(found)
+            return list(build.force_decode(self._loaded, given, links_from=source, batch_size=batch_size))
 
     def confidence(self, translations: Sequence[Translation], *, batch_size: int = 64) -> list[SentenceConfidence]:
         """How sure each translation is, and its words without counterpart; of `translate` or of `force_decode`.

@@ -22,7 +22,6 @@ from nmt.cli import run_command
 from nmt.config.paths import check_paths, reads, writes
 from nmt.config.schema import EVALUATION_OUTPUTS, DataConfig, DataKind, EvaluateConfig, TestConfig
 from nmt.corpus import ConcatenatedCorpus, Corpus, Pair
-from nmt.decoding.forced import force_decode
 from nmt.decoding.options import SearchOptions
 from nmt.decoding.translator import ATTENTION_PIECES, Translator
 from nmt.demo_corpus import DEMO_TGT
@@ -131,7 +130,7 @@ def _shown(loaded: build.Loaded, selection: Selection, test: _Test) -> ReportSen
     """The sentences of the page, by piece where the selection is."""
     pairs = (test.pairs[kept.number] for kept in selection.selected)
     forced, links = (
-        list(force_decode(loaded.model, loaded.tokenizer, pairs, head=loaded.head)),
+        list(build.force_decode(loaded, pairs)),
         test.gold.links if test.gold else None,
     )
     if selection.encode:
@@ -232,7 +231,7 @@ def _gold(config: EvaluateConfig, data: DataConfig, pairs: list[Pair], loaded: b
 
 def _agreement(loaded: build.Loaded, pairs: list[Pair], gold: Gold) -> AlignmentScores:
     """The alignment error of forced decoding of the references against the gold links."""
-    forced = force_decode(loaded.model, loaded.tokenizer, pairs, score=False, head=loaded.head)
+    forced = build.force_decode(loaded, pairs, score=False)
     found = [word_links(each) for each in forced]
     if doubt := gold.misreading(found):
         log.warning(doubt)

@@ -162,7 +162,7 @@ def rnnsearch(bench: Bench) -> None:
             loops.step("keys", model, few, "bf16")
         flops = counter.get_total_flops() / 2 * rows
         runs = {"loop": lambda: loops.step("keys", model, batch, "bf16")}  # noqa: B023
-        runs |= our_runs(bench, model, whole(batch))
+        runs |= our_runs(bench, model, batch)
         tell(bench, f"rnnsearch B={rows}", runs, rows * size.length, flops, "loop")
 
 
@@ -180,9 +180,9 @@ def luong(bench: Bench) -> None:
         batch = loops.make_batch(size, str(bench.device.device))
         few = loops.make_batch(size._replace(batch=2), str(bench.device.device))
         with FlopCounterMode(display=False) as counter:
-            model.with_loops(ReferenceLoops()).loss(*few).objective.backward()
+            model.with_loops(ReferenceLoops()).loss(few).objective.backward()
         flops = counter.get_total_flops() / 2 * rows
-        tell(bench, f"luong B={rows}", our_runs(bench, model, whole(batch)), 2 * rows * size.length, flops, "tapes")
+        tell(bench, f"luong B={rows}", our_runs(bench, model, batch), 2 * rows * size.length, flops, "tapes")
 
 
 def kernels(bench: Bench) -> None:
@@ -239,7 +239,7 @@ def profile(bench: Bench) -> None:
     """Where the time of one update goes, kernel by kernel, not recorded."""
     size = bench.size._replace(batch=bench.batches[len(bench.batches) // 2])
     model = loops.build_model(size, "bahdanau").to(bench.device.device).train()
-    batch = whole(loops.make_batch(size, str(bench.device.device)))
+    batch = loops.make_batch(size, str(bench.device.device))
     bench.say(f"{size.batch} pairs")
     passes, adam = our_runs(bench, model, batch)["kernels"], torch.optim.Adam(model.parameters(), lr=1e-6, fused=True)
 
@@ -314,7 +314,7 @@ def after(bench: Bench) -> None:
     """RNNsearch's sizes with the GRU that cuDNN knows, in the encoder alone and in both."""
     rows = bench.batches[len(bench.batches) // 2]
     size = bench.size._replace(batch=rows)
-    batch = whole(loops.make_batch(size, str(bench.device.device)))
+    batch = loops.make_batch(size, str(bench.device.device))
     for name, cells in (
         ("encoder", (CellKind.gru_reset_after, CellKind.gru)),
         ("both", (CellKind.gru_reset_after, CellKind.gru_reset_after)),
@@ -350,23 +350,6 @@ def compose_train(words: list[str]) -> TrainConfig:
 
 
 # What the parts are made of
-
-
-def whole(batch: loops.Batch) -> Batch:
-    """The batch as training has it; every token is real."""
-    rows, steps = batch.tgt_out.shape
-    device = batch.src.device
-    return Batch(
-        src=batch.src,
-        src_lengths=batch.src_lengths,
-        tgt_in=batch.tgt_in,
-        tgt_out=batch.tgt_out,
-        tgt_lengths=torch.full((rows,), steps, device=device),
-        token_positions=torch.arange(rows * steps, device=device),
-        rows=torch.arange(rows),
-        links=torch.zeros(0, 3, dtype=torch.int64, device=device),
-        tokens=rows * steps,
-    )
 
 
 def our_runs(bench: Bench, model: Seq2Seq, batch: Batch) -> dict[str, Work]:

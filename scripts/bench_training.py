@@ -33,6 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nmt.acceleration.fused import FusedLoops
 from nmt.attention.scores import AdditiveAttention, Attention, ScoreFunction, build_attention
+from nmt.data.batches import Batch
 from nmt.layers.cells import Cell, CellKind
 from nmt.layers.loops import ReferenceLoops
 from nmt.model.decoder import BahdanauDecoder, Bridge, DecoderSizes, InitHidden, LuongDecoder
@@ -61,13 +62,6 @@ SIZES = {
     "paper": Size(620, 1000, 1000, 1000, 500, 30000, 80, 50),
 }
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-class Batch(NamedTuple):
-    src: Tensor
-    src_lengths: Tensor
-    tgt_in: Tensor
-    tgt_out: Tensor
 
 
 def build_model(
@@ -105,7 +99,7 @@ def make_batch(size: Size, device: str, length: int | None = None, ragged: bool 
         lengths[1:] -= torch.arange(1, size.batch) % (steps - 1)
         padding = torch.arange(steps) >= lengths.unsqueeze(1)
         src, tgt_in, tgt_out = (ids.masked_fill(padding, 0) for ids in (src, tgt_in, tgt_out))
-    return Batch(*(part.to(device) for part in (src, lengths, tgt_in, tgt_out)))
+    return Batch.of(src, lengths, tgt_in, tgt_out).to(device)
 
 
 # The loops of tutorials, on the weights of our model.
@@ -157,10 +151,10 @@ def loop_loss(model: Seq2Seq, batch: Batch, keys_once: bool) -> Tensor:
         embedded = decoder.embedding(batch.tgt_in[:, t])
         if isinstance(decoder, LuongDecoder):
             state = gru_step(decoder.cell, embedded, 0.0, state)
-            context = loop_look(decoder.attention, state, keys, memory, mask)
+            context = loop_attend(decoder.attention, state, keys, memory, mask)
             output = torch.tanh(decoder.combine(torch.cat((context, state), 1)))
         else:
-            context = loop_look(decoder.attention, state, keys, memory, mask)
+            context = loop_attend(decoder.attention, state, keys, memory, mask)
             output = decoder.readout(state, decoder.readout.word(embedded), context)
             state = gru_step(decoder.cell, embedded, decoder.context(context), state)
         outputs.append(output if keys_once else model.output(output))
@@ -170,7 +164,7 @@ def loop_loss(model: Seq2Seq, batch: Batch, keys_once: bool) -> Tensor:
     return functional.cross_entropy(logits.flatten(0, 1), batch.tgt_out.flatten(), ignore_index=0, reduction="sum")
 
 
-def loop_look(attention: Attention, state: Tensor, keys: Tensor | None, memory: Tensor, mask: Tensor) -> Tensor:
+def loop_attend(attention: Attention, state: Tensor, keys: Tensor | None, memory: Tensor, mask: Tensor) -> Tensor:
     """state (B, H) -> context (B, M); without keys (B, S, A) they are made here."""
     if isinstance(attention, AdditiveAttention):
         if keys is None:
@@ -201,11 +195,11 @@ def reference_of(model: Seq2Seq) -> Seq2Seq:
 
 
 def plain(model: Seq2Seq, batch: Batch) -> Tensor:
-    return reference_of(model).loss(*batch).objective
+    return reference_of(model).loss(batch).objective
 
 
 def fast(model: Seq2Seq, batch: Batch) -> Tensor:
-    return model.loss(*batch).objective
+    return model.loss(batch).objective
 
 
 VARIANTS: dict[str, Callable[[Seq2Seq, Batch], Tensor]] = {"naive": naive, "keys": keys, "plain": plain, "fast": fast}

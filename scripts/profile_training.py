@@ -33,10 +33,10 @@ PARTS = (
     "data",
     "encoder",
     "decoder",
-    "  its looks",
+    "  its attention",
     "loss",
     "backward",
-    "  its looks back",
+    "  its attention back",
     "clip",
     "optimizer",
     "average",
@@ -83,15 +83,15 @@ def profile(config: schema.TrainConfig, updates: int) -> list[dict[str, float]]:
     ema = EMA(model, config.optim.ema_decay)
     batches = build.build_batches(config, encoded, training=True)
     watch = Stopwatch(device.device)
-    # Looks are inside of the decoder's part and of the backward's.
+    # Attention's steps are inside of the decoder's part and of the backward's.
     forth, back = FusedAttention.forward_step, FusedAttention.backward_step
     model.encoder.forward = watch.timed("encoder", model.encoder.forward)
     model.decoder.features = watch.timed("decoder", model.decoder.features)
     model.loss_from_features = watch.timed("loss", model.loss_from_features)
     collate = watch.timed("data", lambda rows: batches.collate(rows).to(device.device))
     FusedAttention.forward_step, FusedAttention.backward_step = (
-        watch.timed("  its looks", forth),
-        watch.timed("  its looks back", back),
+        watch.timed("  its attention", forth),
+        watch.timed("  its attention back", back),
     )
     try:
         laps = []
@@ -100,9 +100,7 @@ def profile(config: schema.TrainConfig, updates: int) -> list[dict[str, float]]:
             tokens = int(encoded.tgt_lengths[rows].sum())
             model.zero_grad(set_to_none=True)
             with device.autocast():
-                loss = model.loss(
-                    batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, config.loss.label_smoothing
-                )
+                loss = model.loss(batch, config.loss.label_smoothing)
             watch.timed("backward", (loss.objective / tokens).backward)()
             watch.timed("clip", torch.nn.utils.clip_grad_norm_)(
                 model.parameters(), config.optim.max_grad_norm or math.inf

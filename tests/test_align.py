@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nmt import align
+from nmt import build
 from nmt.analysis.alignment import pharaoh, read_links
 from tests.support.commands import call, write_lines
 
@@ -98,7 +98,7 @@ def test_a_low_threshold_links_every_word_with_every_other(trained):
 
 def test_the_posterior_has_matrices_of_its_own_and_the_same_scores(trained, tmp_path):
     plain = call(trained, "align", *RUN, "score=true", f"soft_alignment={tmp_path}/plain.npz").out.splitlines()
-    ended = call(trained, "align", *RUN, "score=true", f"soft_alignment={tmp_path}/known.npz", "posterior=true")
+    ended = call(trained, "align", *RUN, "score=true", f"soft_alignment={tmp_path}/known.npz", "links_from=posterior")
     scores = [[line.rpartition(" ||| ")[2] for line in lines] for lines in (plain, ended.out.splitlines())]
     assert scores[0] == scores[1]
     with np.load(tmp_path / "plain.npz") as a, np.load(tmp_path / "known.npz") as b:
@@ -203,14 +203,14 @@ def test_a_pair_too_long_for_the_memory_is_named_and_left_without_links(trained,
 
 @pytest.mark.parametrize("how", ["union", "joint"])
 def test_a_pair_too_long_in_one_direction_is_left_without_links_and_matrix(trained, tmp_path, monkeypatch, how):
-    pairs, lead = list(zip(SRC, TGT, strict=True)), align.force_decode
+    pairs, lead = list(zip(SRC, TGT, strict=True)), build.force_decode
 
-    def forced(model, tokenizer, given, **options):
-        for number, each in enumerate(lead(model, tokenizer, given, **options)):
+    def forced(loaded, given, **options):
+        for number, each in enumerate(lead(loaded, given, **options)):
             back = each.text == SRC[5] and number == 5
             yield each._replace(weights=each.weights[:, :0]) if back else each
 
-    monkeypatch.setattr(align, "force_decode", forced)
+    monkeypatch.setattr(build, "force_decode", forced)
     words = ["reverse=BACK", f"symmetrize={how}", "threshold=1e-9", f"soft_alignment={tmp_path}/soft.npz"]
     ended = call(trained, "align", *RUN, *words)
     assert ended.code == 0, ended.err
@@ -247,7 +247,7 @@ def test_a_pair_too_long_in_one_direction_is_left_without_links_and_matrix(train
         ([*RUN, "gold=far.wa"], "far.wa, line 2: sentence 7, and the text has only 6"),
         (["links=gold"], "links=gold are scored against hand-made ones: give gold=FILE"),
         (["links=gold", "gold=gold", "checkpoint=RUN"], "leave checkpoint= away"),
-        (["links=gold", "gold=gold", "posterior=true"], "leave posterior= away"),
+        (["links=gold", "gold=gold", "links_from=posterior"], "leave links_from= away"),
         (["links=gold", "gold=few"], "few has links for 2 sentences but gold has 6 lines"),
     ],
 )

@@ -137,7 +137,7 @@ def test_a_file_that_was_cut_off_goes_on_to_the_same_bytes(trained, tmp_path, cu
         ("evaluate", ["checkpoint=RUN"], "RUN is a word aligner"),
         ("saliency", ["checkpoint=RUN", "src=pairs.de"], "RUN is a word aligner"),
         ("align", [*ALIGN, "reverse=RUN"], "reverse=RUN has no effect: an aligner has both directions"),
-        ("align", [*ALIGN, "posterior=true"], "posterior=true has no effect"),
+        ("align", [*ALIGN, "links_from=posterior"], "links_from=posterior has no effect"),
         ("align", [*ALIGN, "direction=forward", "symmetrize=union"], "it needs direction=both"),
         ("align", [*ALIGN, "append=true"], "give out=FILE as well"),
         ("align", [*ALIGN, "append=true", "out=new", "gold=gold"], "gold= needs all pairs"),

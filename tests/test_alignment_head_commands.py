@@ -87,7 +87,6 @@ def test_links_from_names_what_links_are_made_of(trained):
     for source in ("attention", "posterior"):
         assert align("HEAD", f"links_from={source}") == align("RUN", f"links_from={source}")
     assert align("RUN") == align("RUN", "links_from=attention")
-    assert align("RUN", "posterior=true") == align("RUN", "links_from=posterior")
     assert align("HEAD") == align("HEAD", "links_from=head") != align("RUN")
 
 
@@ -167,7 +166,6 @@ def test_a_head_learns_from_weights_of_links(trained):
         ("train", [*TRANSLATOR, "model.alignment_head.size=3"], "it needs model.kind=alignment_head"),
         ("align", ["checkpoint=RUN", *PAIRS, "links_from=head"], "RUN has no alignment head"),
         ("align", ["checkpoint=[RUN,HEAD]", *PAIRS, "links_from=head"], "give one checkpoint="),
-        ("align", ["checkpoint=HEAD", *PAIRS, "links_from=head", "posterior=true"], "differ: give one of them"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(trained, command, words, said):

@@ -106,7 +106,8 @@ def test_attention_is_a_distribution_over_words_and_the_end(model):
 
 
 def test_the_posterior_needs_no_other_call(model):
-    prior, posterior = (model.force_decode([("a house", "une maison")], posterior=each)[0] for each in (False, True))
+    pairs = [("a house", "une maison")]
+    prior, posterior = (model.force_decode(pairs, links_from=each)[0] for each in ("attention", "posterior"))
     assert prior.weights.shape == posterior.weights.shape
     assert not np.allclose(prior.weights, posterior.weights)
 
@@ -118,6 +119,10 @@ def test_mistakes_are_refused_with_what_to_try(trained, model, tmp_path):
         model.translate(["a house"], beam=0)
     with pytest.raises(ValueError, match="nowhere"):
         nmt.load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"links_from='x' is not known: give one of attention, posterior, head"):
+        model.force_decode([("a house", "une maison")], links_from="x")
+    with pytest.raises(ValueError, match=r"links_from=head: .* has no alignment head"):
+        model.force_decode([("a house", "une maison")], links_from="head")
     plain = nmt.load(trained / "runs" / "plain", device="cpu")
     (found,) = plain.translate(["a house"])
     with pytest.raises(ValueError, match="no attention to draw"):

@@ -204,6 +204,7 @@ def test_a_sweep_runs_every_job(ask):
     assert (heard.code, heard.err) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_job_that_is_refused_does_not_end_the_sweep(ask):
     heard = ask("train", "--multirun", "model.decoder.hidden=0,8", "seed=3")
     assert [config.model.decoder.hidden for config in heard.configs] == [8]
@@ -211,6 +212,7 @@ def test_a_job_that_is_refused_does_not_end_the_sweep(ask):
     assert heard.err.splitlines() == ["error: model.decoder.hidden=0 is impossible: the least is 1"]
 
 
+@pytest.mark.slow
 def test_jobs_of_a_sweep_can_be_told_apart_by_their_folders(ask):
     heard = ask("train", "--multirun", "seed=1,2", "run=runs/seed-${seed}")
     assert [config.run for config in heard.configs] == ["runs/seed-1", "runs/seed-2"]
@@ -220,6 +222,7 @@ def test_what_was_asked_for_arrives_as_it_was_written(ask):
     assert ask("train", "seed=4", "run=x-${seed}").overrides == [["seed=4", "run=x-${seed}"]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["train", "evaluate", "translate", "align"])
 def test_help_has_five_examples_in_a_hundred_columns(ask, verb):
     heard = ask(verb, "--help")
@@ -229,16 +232,15 @@ def test_help_has_five_examples_in_a_hundred_columns(ask, verb):
     assert sum(f"python -m nmt.{verb}" in line for line in lines[lines.index("Examples") :]) >= 5
 
 
+@pytest.mark.slow
 def test_help_of_training_names_every_group_and_option(ask):
     out = ask("train", "--help").out
     for word in ("files", "iwslt17", "wmt14_enfr", "bahdanau", "luong_concat", "rnnencdec", "scaled_dot", "paper"):
         assert word in out
+    assert "seed=1,2,3 'run=runs/seed-${seed}'" in out, "an interpolation is shown as it is typed"
 
 
-def test_help_shows_an_interpolation_of_an_example_as_it_is_typed(ask):
-    assert "seed=1,2,3 'run=runs/seed-${seed}'" in ask("train", "--help").out
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["train", "evaluate", "translate"])
 def test_the_configuration_can_be_shown(ask, verb):
     heard = ask(verb, "--cfg", "job")
@@ -247,5 +249,6 @@ def test_the_configuration_can_be_shown(ask, verb):
     assert not heard.configs
 
 
+@pytest.mark.slow
 def test_hydra_has_its_own_help(ask):
     assert "--multirun" in ask("train", "--hydra-help").out

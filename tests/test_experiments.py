@@ -39,6 +39,7 @@ def shapes(config: TrainConfig, src: int = 100, tgt: int = 100) -> dict[str, tup
     return {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_another_score_on_the_command_line_replaces_that_of_the_experiment(experiment):
     config = composed(f"+experiment={experiment}", "model/attention=scaled_dot")
@@ -73,6 +74,7 @@ def test_an_experiment_can_have_any_size_of_ours(experiment, preset):
     assert shapes(composed(f"+experiment={experiment}", f"preset={preset}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corpus", CORPORA)
 def test_a_corpus_composes_with_a_size_that_fits_it(corpus):
     config = composed(f"data={corpus}")
@@ -81,6 +83,7 @@ def test_a_corpus_composes_with_a_size_that_fits_it(corpus):
     assert config == composed(f"data={corpus}", f"preset={corpus}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_a_size_stands_alone(preset):
     joint = ["tokenizer.joint=true"] if preset == "multi30k" else []
@@ -103,6 +106,7 @@ def test_a_preset_names_its_corpus_on_the_hub(corpus, name, config, languages):
     assert (data.train, data.valid, data.test) == (["train"], "validation", "test")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("score", list(ScoreFunction))
 def test_the_width_of_attention_is_that_of_the_size_whatever_the_score(score):
     config = composed(f"model/attention={score.value}", "preset=paper", "model.decoder.hidden=2000")
@@ -150,6 +154,7 @@ def test_bahdanaus_weights_have_the_published_shapes():
     assert found["decoder.attention.v"] == (1000,)
 
 
+@pytest.mark.slow
 def test_bahdanaus_weights_begin_as_published():
     config = composed("+experiment=bahdanau", "preset=paper")
     assert config.model.initialization is Initialization.bahdanau
@@ -182,6 +187,7 @@ def test_luong_has_the_published_sizes(experiment):
     assert config.tokenizer.input_sentence_size == 1_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", LUONG)
 def test_luong_is_trained_as_published(experiment):
     config = composed(f"+experiment={experiment}", "data=files", "preset=luong")

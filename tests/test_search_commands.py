@@ -120,7 +120,8 @@ def test_an_ensemble_aligns(trained, tmp_path):  # noqa: F811
     assert [line[0] for line in both[0]] == [line[0] for line in both[1]]
     assert [float(line[1]) for line in both[0]] == pytest.approx([float(line[1]) for line in both[1]], abs=1e-4)
     assert call(trained, "align", ENSEMBLE, *words).code == 0
-    assert "posterior=true asks one model" in call(trained, "align", ENSEMBLE, *words, "posterior=true").mistake
+    posterior = call(trained, "align", ENSEMBLE, *words, "links_from=posterior")
+    assert "links_from=posterior asks one model" in posterior.mistake
 
 
 def test_models_of_other_vocabularies_are_no_ensemble(trained, monkeypatch):  # noqa: F811

@@ -64,10 +64,10 @@ def test_it_translates_the_same_text_alone_as_among_others(trained):
         assert call(trained, "translate", *words, stdin=f"{line}\n".encode()).out.splitlines() == [expected]
 
 
-@pytest.mark.parametrize("posterior", ["true", "false"])
-def test_it_aligns_and_scores_given_pairs(trained, posterior):
+@pytest.mark.parametrize("links_from", ["attention", "posterior"])
+def test_it_aligns_and_scores_given_pairs(trained, links_from):
     words = ["checkpoint=RUN", "src=test.de", "tgt=test.en", "score=true", "soft_alignment=soft.npz", "device=cpu"]
-    ended = call(trained, "align", *words, f"posterior={posterior}")
+    ended = call(trained, "align", *words, f"links_from={links_from}")
     assert ended.code == 0, ended.err
     assert len(ended.out.splitlines()) == 5
     with np.load(trained / "soft.npz") as soft:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from nmt.aligner.direction import AlignerOptions, Direction, Tables
 from nmt.aligner.hmm import log_likelihood
 from nmt.aligner.vocabulary import Vocabulary
-from nmt.data.symbols import PAD
+from nmt.data.batches import Batch
 from nmt.layers.loss import Loss
 
 
@@ -45,23 +45,11 @@ class Aligner(nn.Module):
         back = self.backward_direction.lattice(tables[1], tgt, tgt_lengths, src, src_lengths)
         return log_likelihood(there), log_likelihood(back)
 
-    def loss(
-        self,
-        src: Tensor,
-        src_lengths: Tensor,
-        tgt_in: Tensor,
-        tgt_out: Tensor,
-        _smoothing: float = 0.0,
-        _links: Tensor | None = None,
-        _guidance: float = 0.0,
-        token_positions: Tensor | None = None,
-    ) -> Loss:
+    def loss(self, batch: Batch, _smoothing: float = 0.0, _guidance: float = 0.0) -> Loss:
         """objective: the negative log-likelihood of both directions; nll: half of it, the mean of the two."""
-        tgt_lengths = (tgt_in != PAD).sum(1)
-        there, back = self.log_likelihoods(src, src_lengths, tgt_out, tgt_lengths)
+        there, back = self.log_likelihoods(batch.src, batch.src_lengths, batch.tgt_out, batch.tgt_lengths)
         objective = -(there.sum() + back.sum())
-        tokens = len(token_positions) if token_positions is not None else int(tgt_lengths.sum())
-        return Loss(objective, objective.detach() / 2, tokens)
+        return Loss(objective, objective.detach() / 2, len(batch.token_positions))
 
     def after_update(self, nll: float) -> None:
         """Nothing but the weights changes in training."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmt.data.batches import Batch
 from nmt.data.binarized import WEIGHT_ONE
 from nmt.data.symbols import PAD
 from nmt.layers.loss import Loss
@@ -140,23 +141,12 @@ class TranslatorWithHead(nn.Module):
         log_weights = self.head(features, tgt, encoded.memory, source_words, attention, encoded.mask, tgt_out != PAD)
         return Aligned(attention, log_weights)
 
-    def loss(
-        self,
-        src: Tensor,
-        src_lengths: Tensor,
-        tgt_in: Tensor,
-        tgt_out: Tensor,
-        _smoothing: float = 0.0,
-        links: Tensor | None = None,
-        _guidance: float = 0.0,
-        token_positions: Tensor | None = None,
-    ) -> Loss:
+    def loss(self, batch: Batch, _smoothing: float = 0.0, _guidance: float = 0.0) -> Loss:
         """The cross-entropy with given links, summed over target pieces; see `alignment_cross_entropy`."""
-        assert links is not None, "an alignment head learns from links"
-        log_weights = self.align(src, src_lengths, tgt_in, tgt_out).log_weights
-        objective = alignment_cross_entropy(log_weights, links, tgt_out != PAD, src_lengths - 1)
-        tokens = len(token_positions) if token_positions is not None else int((tgt_out != PAD).sum())
-        return Loss(objective, objective.detach(), tokens)
+        log_weights = self.align(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out).log_weights
+        real = batch.tgt_out != PAD
+        objective = alignment_cross_entropy(log_weights, batch.links, real, batch.src_lengths - 1)
+        return Loss(objective, objective.detach(), len(batch.token_positions))
 
     def after_update(self, nll: float) -> None:
         """Nothing but the weights changes in training."""

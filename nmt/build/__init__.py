@@ -31,6 +31,7 @@ from nmt.build.runs import (
 from nmt.build.search import (
     build_translator,
     decoding_of,
+    force_decode,
     translator_of,
 )
 from nmt.build.training import (
@@ -64,6 +65,7 @@ __all__ = [
     "decoding_of",
     "describe_calibration",
     "encode",
+    "force_decode",
     "languages",
     "load",
     "load_aligner",

@@ -14,7 +14,7 @@ from nmt.build.data import languages
 from nmt.build.model import build_model
 from nmt.checkpoint.run_folder import find_checkpoint
 from nmt.config.saved import from_dict
-from nmt.config.schema import ModelKind, TrainConfig
+from nmt.config.schema import LinksFrom, ModelKind, TrainConfig
 from nmt.config.unused import refuse_other_model
 from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.ensemble import Ensemble, EnsembleAverage
@@ -58,6 +58,14 @@ class Loaded(NamedTuple):
         """Raises ValueError where a setting, KEY=VALUE, needs attention and the model has none."""
         if not self.model.has_attention:
             raise ValueError(f"{setting} needs attention, which this model ({self.config.name}) does not have")
+
+    def require_links_from(self, links_from: LinksFrom | None) -> None:
+        """Raises ValueError where links are to come from an alignment head and the run has none."""
+        if links_from is LinksFrom.head and not self.head:
+            raise ValueError(
+                f"links_from=head: {self.folder} has no alignment head; train one with +experiment=alignment_head "
+                f"finetune_from={self.folder}, or leave links_from= out"
+            )
 
 
 def load_translator(place: str | None, device: torch.device) -> Loaded:

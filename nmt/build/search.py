@@ -1,13 +1,16 @@
-"""A translator from an opened run and the options of a command."""
+"""What translates, and what aligns given pairs, from an opened run and the options of a command."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from nmt.build.runs import Loaded
-from nmt.config.schema import DecodeConfig, DecodeOverrides
+from nmt.config.schema import DecodeConfig, DecodeOverrides, LinksFrom
 from nmt.config.unused import refuse_unused_search
+from nmt.corpus import Pair
 from nmt.data.tokenizer import Tokenizer
+from nmt.decoding import forced
 from nmt.decoding.ensemble import Ensemble
-from nmt.decoding.translator import Translator
+from nmt.decoding.translator import Translation, Translator
 from nmt.model.seq2seq import Seq2Seq
 
 
@@ -19,6 +22,31 @@ def translator_of(loaded: Loaded, overrides: DecodeOverrides) -> Translator:
     translator = build_translator(loaded.model, loaded.tokenizer, decoding_of(loaded, overrides))
     translator.head = loaded.head
     return translator
+
+
+def force_decode(
+    loaded: Loaded,
+    pairs: Iterable[Pair],
+    *,
+    links_from: LinksFrom | None = None,
+    batch_size: int = 64,
+    score: bool = True,
+) -> Iterator[Translation]:
+    """Translations of given pairs by an opened run; see `nmt.decoding.forced.force_decode`.
+
+    links_from: what their weights are; None: those of the alignment head where the run has one, else attention.
+    Raises ValueError where the run lacks it.
+    """
+    loaded.require_links_from(links_from)
+    return forced.force_decode(
+        loaded.model,
+        loaded.tokenizer,
+        pairs,
+        batch_size=batch_size,
+        score=score,
+        posterior=links_from is LinksFrom.posterior,
+        head=loaded.head if links_from in (None, LinksFrom.head) else None,
+    )
 
 
 def decoding_of(loaded: Loaded, overrides: DecodeOverrides) -> DecodeConfig:

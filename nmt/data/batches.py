@@ -53,11 +53,10 @@ class Fill(NamedTuple):
 class Batch(NamedTuple):
     """B pairs, padded with PAD; lengths count EOS on both sides.
 
-    src (B,S); src_lengths (B,); tgt_in (B,T): BOS y1 ...; tgt_out (B,T): y1 ... EOS; tgt_lengths (B,); real (tokens,):
-    where in tgt_out, flattened, real tokens are; all int64. rows (B,), numbers of pairs, stay on the CPU. links (L,3):
-    pair of the batch, target piece, source piece; none where the corpus has none; (L,4) with weights, in parts of
-    `nmt.data.binarized.WEIGHT_ONE`. tokens: real target tokens, the sum
-    of tgt_lengths, known without a device.
+    src (B,S); src_lengths (B,); tgt_in (B,T): BOS y1 ...; tgt_out (B,T): y1 ... EOS; tgt_lengths (B,); token_positions
+    (tokens,): where in tgt_out, flattened, real tokens are; all int64. rows (B,), numbers of pairs, stay on the CPU.
+    links (L,3): pair of the batch, target piece, source piece; none where the corpus has none; (L,4) with weights, in
+    parts of `nmt.data.binarized.WEIGHT_ONE`. tokens: real target tokens, the sum of tgt_lengths, on the CPU.
     """
 
     src: Tensor
@@ -69,6 +68,24 @@ class Batch(NamedTuple):
     rows: Tensor
     links: Tensor
     tokens: int
+
+    @classmethod
+    def of(
+        cls, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor, links: Tensor | None = None
+    ) -> "Batch":
+        """Of pairs that are padded already; what is not given is found out, which waits for the device."""
+        real = tgt_out != PAD
+        return cls(
+            src,
+            src_lengths,
+            tgt_in,
+            tgt_out,
+            tgt_lengths=real.sum(1),
+            token_positions=real.flatten().nonzero().squeeze(1),
+            rows=torch.arange(len(src)),
+            links=torch.zeros(0, 3, dtype=torch.int64, device=src.device) if links is None else links,
+            tokens=int(real.sum()),
+        )
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same on a device; towards CUDA without waiting for it."""

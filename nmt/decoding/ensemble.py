@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nmt.attention.hard import HardPrediction
+from nmt.data.batches import Batch
 from nmt.data.symbols import PAD
 from nmt.layers.loops import StepModel
 from nmt.layers.loss import Loss
@@ -131,22 +132,10 @@ class Ensemble(nn.Module):
         return TokenLogProbs(log_probs.masked_fill(tgt_out == PAD, 0.0), weights)
 
     @torch.no_grad()
-    def loss(
-        self,
-        src: Tensor,
-        src_lengths: Tensor,
-        tgt_in: Tensor,
-        tgt_out: Tensor,
-        smoothing: float = 0.0,
-        links: Tensor | None = None,
-        guidance: float = 0.0,
-        token_positions: Tensor | None = None,
-    ) -> Loss:
+    def loss(self, batch: Batch) -> Loss:
         """As Seq2Seq.loss, to be measured and not trained with: neither smoothed nor guided."""
-        assert (smoothing, links, guidance) == (0.0, None, 0.0), "an ensemble is not trained"
-        nll = -self.log_probs(src, src_lengths, tgt_in, tgt_out).log_probs.sum()
-        tokens = int((tgt_out != PAD).sum()) if token_positions is None else len(token_positions)
-        return Loss(nll, nll, tokens)
+        nll = -self.log_probs(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out).log_probs.sum()
+        return Loss(nll, nll, len(batch.token_positions))
 
     def predict_by(self, prediction: HardPrediction) -> None:
         """As Seq2Seq.predict_by."""

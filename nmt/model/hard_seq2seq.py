@@ -19,6 +19,7 @@ from nmt.attention.hard import (
     sample_positions,
 )
 from nmt.attention.scores import Source
+from nmt.data.batches import Batch
 from nmt.data.symbols import PAD
 from nmt.layers.loops import ReferenceLoops
 from nmt.layers.loss import Loss, guided_cross_entropy
@@ -86,30 +87,21 @@ class HardSeq2Seq(Seq2Seq):
         each = torch.zeros(tgt_out.shape, dtype=gold.dtype, device=gold.device)
         return TokenLogProbs(each.masked_scatter(tgt_out != PAD, gold), weights)
 
-    def loss(
-        self,
-        src: Tensor,
-        src_lengths: Tensor,
-        tgt_in: Tensor,
-        tgt_out: Tensor,
-        smoothing: float = 0.0,
-        links: Tensor | None = None,
-        guidance: float = 0.0,
-        token_positions: Tensor | None = None,
-    ) -> Loss:
+    def loss(self, batch: Batch, smoothing: float = 0.0, guidance: float = 0.0) -> Loss:
         """In training nll is that of the objective before entropy and reward: with samples, of the sampled positions.
         Otherwise it is what `step` predicts."""
         assert not smoothing, "the configuration refuses label smoothing with hard attention"
-        positions, targets, weights = self._teacher_force(src, src_lengths, tgt_in, tgt_out, token_positions)
+        pairs = batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out
+        positions, targets, weights = self._teacher_force(*pairs, batch.token_positions)
         if self.training and self.options.training is HardTraining.reinforce:
-            loss = self._reinforce(positions, targets, len(src))
+            loss = self._reinforce(positions, targets, len(batch.src))
         else:
             asked = positions if self.training else self._predicting(positions)
             nll, _ = self.loops.marginal_nll(asked, self.output, targets)
             loss = Loss(nll, nll.detach(), len(targets))
-        if links is None or not guidance:
+        if not guidance:
             return loss
-        return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, links))
+        return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, batch.links))
 
     def predict_by(self, prediction: HardPrediction) -> None:
         self.prediction = prediction

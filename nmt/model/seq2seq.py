@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from nmt.attention.hard import HardPrediction
 from nmt.attention.scores import Source
+from nmt.data.batches import Batch
 from nmt.data.symbols import PAD
 from nmt.layers.loops import ReferenceLoops, StepModel
 from nmt.layers.loss import ConsistentLoss, Loss, PassWeights, guided_cross_entropy
@@ -153,28 +154,18 @@ class Seq2Seq(nn.Module):
         each = torch.zeros(tgt_out.shape, dtype=gold.dtype, device=gold.device)
         return TokenLogProbs(each.masked_scatter(is_token, gold), weights)
 
-    def loss(
-        self,
-        src: Tensor,
-        src_lengths: Tensor,
-        tgt_in: Tensor,
-        tgt_out: Tensor,
-        smoothing: float = 0.0,
-        links: Tensor | None = None,
-        guidance: float = 0.0,
-        token_positions: Tensor | None = None,
-    ) -> Loss:
-        """Sums over the real tokens of tgt_out (B, T); never makes the (B, T, V) logits. token_positions: see
-        `nmt.layers.loss.real_tokens`.
+    def loss(self, batch: Batch, smoothing: float = 0.0, guidance: float = 0.0) -> Loss:
+        """Sums over the real tokens of the target; never makes the (B, T, V) logits.
 
-        links (L, 3), as `guided_cross_entropy` takes them, draw attention towards them with the weight `guidance`.
+        The links of the batch draw attention towards them with the weight `guidance`: see `guided_cross_entropy`.
         """
-        if links is None or not guidance:
-            features = self.features_without_weights(src, src_lengths, tgt_in)
-            return self.loss_from_features(features, tgt_out, smoothing, token_positions)
-        features, weights = self.features(src, src_lengths, tgt_in)
-        loss = self.loss_from_features(features, tgt_out, smoothing, token_positions)
-        return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, links))
+        pairs = batch.src, batch.src_lengths, batch.tgt_in
+        if not guidance:
+            features = self.features_without_weights(*pairs)
+            return self.loss_from_features(features, batch.tgt_out, smoothing, batch.token_positions)
+        features, weights = self.features(*pairs)
+        loss = self.loss_from_features(features, batch.tgt_out, smoothing, batch.token_positions)
+        return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, batch.links))
 
     def predict_by(self, prediction: HardPrediction) -> None:
         """From now on hard attention predicts words, and scores them, so; soft attention has one way."""

@@ -34,11 +34,11 @@ class PreparedModel:
 
 
 class Explained(NamedTuple):
-    """The n best translations of a line, with attention; of each the log-probability of its words (Tw,); where it was
-    asked for, the confidence of the best."""
+    """The n best translations of a line, with attention; of the best the log-probabilities of its words (Tw,) and,
+    where it was asked for, the confidence."""
 
     nbest: list[Translation]
-    log_probs: list[np.ndarray]
+    log_probs: np.ndarray
     confidence: SentenceConfidence | None = None
 
 
@@ -82,19 +82,16 @@ class PairModel:
             return list(self._attending.translate(lines))
 
     def explain(self, lines: list[str]) -> list[Explained]:
-        """The same with attention and the log-probability of each word."""
+        """The same with attention, and the log-probability of each word of the best translation."""
         found = self.translate_with_links(lines)
-        scores = iter(self._word_log_probs([each for nbest in found for each in nbest]))
-        return [Explained(nbest, [next(scores) for _ in nbest]) for nbest in found]
+        return list(map(Explained, found, self._word_log_probs([nbest[0] for nbest in found])))
 
     def explain_with_confidence(self, lines: list[str]) -> list[Explained]:
         """The same with the confidence of the best translation."""
         found = self.explain(lines)
         best = [each.nbest[0] for each in found]
         temperature = self._calibration.temperature if self._calibration else 1.0
-        scores = (
-            self._word_log_probs(best, temperature) if temperature != 1.0 else [each.log_probs[0] for each in found]
-        )
+        scores = self._word_log_probs(best, temperature) if temperature != 1.0 else [each.log_probs for each in found]
         return [
             each._replace(confidence=assess(one, log_probs, self._calibration))
             for each, one, log_probs in zip(found, best, scores, strict=True)
@@ -105,8 +102,7 @@ class PairModel:
         with self._autocast():
             options = {"batch_size": self.batch_size, "head": self._head}
             forced = list(force_decode(self._model, self._tokenizer, pairs, **options))
-        scores = self._word_log_probs(forced)
-        return [Explained([each], [score]) for each, score in zip(forced, scores, strict=True)]
+        return [Explained([each], score) for each, score in zip(forced, self._word_log_probs(forced), strict=True)]
 
     def _word_log_probs(self, translations: Sequence[Translation], temperature: float = 1.0) -> list[np.ndarray]:
         options = {"batch_size": self.batch_size, "temperature": temperature}

@@ -71,9 +71,9 @@ def alternatives(render: Callable[[int], str], nbest: Sequence[Sequence[Translat
     return list(islice(different, 1, 1 + wanted))
 
 
-def describe(source: str, explained: Explained, rank: int = 0) -> dict[str, Any]:
-    """A `Sentence` of the contract."""
-    translation, log_probs = explained.nbest[rank], explained.log_probs[rank]
+def describe(source: str, explained: Explained) -> dict[str, Any]:
+    """A `Sentence` of the contract, of the best translation."""
+    translation = explained.nbest[0]
     attention = word_attention(translation)
     # A model without attention, and a long line, has no columns.
     kept = not translation.tgt_words or attention.weights.shape[1] == len(translation.src_words)
@@ -85,7 +85,7 @@ def describe(source: str, explained: Explained, rank: int = 0) -> dict[str, Any]
         "links": [tuple(link) for link in word_links(translation)],
         "weights": _rounded(attention.weights) if kept else None,
         "endWeights": _rounded(attention.eos) if kept else None,
-        "logProbs": [_number(each) for each in log_probs],
+        "logProbs": [_number(each) for each in explained.log_probs],
         "logProb": _number(translation.log_prob),
     }
 

@@ -214,10 +214,9 @@ class Gradients:
         return Sums(loss.nll, torch.zeros_like(loss.nll), loss.expected_cost.detach())
 
     def _loss(self, batch: Batch, guidance: float) -> Loss | ConsistentLoss:
-        pairs, smoothing = (batch.src, batch.src_lengths, batch.tgt_in), self.loss.label_smoothing
         if self.loss.consistency is Consistency.none:
-            return self.model.loss(*pairs, batch.tgt_out, smoothing, batch.links, guidance, batch.token_positions)
-        features, attention = self.model.features(*pairs)
+            return self.model.loss(batch, self.loss.label_smoothing, guidance)
+        features, attention = self.model.features(batch.src, batch.src_lengths, batch.tgt_in)
         loss = self._loss_from_features(batch, features)
         if not guidance:
             return loss

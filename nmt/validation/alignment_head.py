@@ -50,7 +50,7 @@ class HeadValidator:
                 break
             batch = self.batches.collate(rows).to(device.device)
             with device.autocast():
-                loss = model.loss(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, links=batch.links)
+                loss = model.loss(batch)
             sums[0] += loss.nll
             sums[1] += loss.tokens
         nll, pieces, stops = distributed.sum(sums).tolist()

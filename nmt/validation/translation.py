@@ -95,9 +95,7 @@ def likelihood(
             if batch.src.shape[1] * batch.tgt_in.numel() > WINDOW_WEIGHTS:  # the weights of attention are so many
                 sums[0] -= log_probs_by_steps(model, batch.src, batch.tgt_in, batch.tgt_out).sum()
                 continue
-            loss = model.loss(
-                batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, 0.0, None, 0.0, batch.token_positions
-            )
+            loss = model.loss(batch)
         sums[0] += loss.nll  # on the device, which nobody waits for here
     model.train(training)
     nll, tokens, stops = distributed.sum(sums).tolist()

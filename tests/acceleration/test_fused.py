@@ -80,7 +80,7 @@ def test_200_updates_agree(make, sentences, decoder, options):
     for model in (fast, plain):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
         for _ in range(200):
-            loss = model.loss(sentences.src, sentences.src_lengths, sentences.tgt_in, sentences.tgt_out)
+            loss = model.loss(sentences.batch)
             optimizer.zero_grad()
             (loss.objective / loss.tokens).backward()
             optimizer.step()
@@ -168,10 +168,10 @@ def test_gradcheck_of_attending_all_at_once(make, score):
     assert isinstance(attention, AdditiveAttention)
     source = source_of(attention)
 
-    def looks(hidden, memory, keys, *_):
+    def step(hidden, memory, keys, *_):
         return FusedLoops().attend_all(attention, hidden, source._replace(memory=memory, keys=keys))
 
-    assert torch.autograd.gradcheck(looks, (leaf(3, 2, 8), source.memory, source.keys, *weights_of(attention)))
+    assert torch.autograd.gradcheck(step, (leaf(3, 2, 8), source.memory, source.keys, *weights_of(attention)))
 
 
 def source_of(attention):
@@ -229,7 +229,7 @@ def test_dropout_between_layers_is_undone_in_the_gradient(make, sentences, decod
 
     def loss():
         torch.manual_seed(3)
-        return model.loss(sentences.src, sentences.src_lengths, sentences.tgt_in, sentences.tgt_out).objective
+        return model.loss(sentences.batch).objective
 
     weight = model.decoder.cells[-1].weight
     (slope,) = torch.autograd.grad(loss(), weight)

@@ -8,6 +8,7 @@ import torch
 from nmt.aligner import Aligner, AlignerOptions, Vocabulary
 from nmt.aligner.direction import sampled_log_probs
 from nmt.aligner.hmm import posterior
+from nmt.data.batches import Batch
 from nmt.data.symbols import BOS, EOS, PAD
 
 SIZES = SRC_SIZE, TGT_SIZE = 9, 7
@@ -39,7 +40,7 @@ def batch(pairs, longer: int = 0):
 def gradients(model, parts) -> list[torch.Tensor]:
     model.zero_grad()
     for pairs, longer in parts:
-        model.loss(*batch(pairs, longer)).objective.backward()
+        model.loss(Batch.of(*batch(pairs, longer))).objective.backward()
     return [weight.grad.clone() for weight in model.parameters()]
 
 
@@ -54,8 +55,8 @@ def test_padding_changes_nothing(sampled_softmax, max_fertility):
 @pytest.mark.parametrize("max_fertility", [3.0, None])
 def test_a_batch_of_many_is_many_of_one_with_the_whole_vocabulary(max_fertility):
     model = aligner(sampled_softmax=False, max_fertility=max_fertility)
-    whole = model.loss(*batch(PAIRS))
-    each = [model.loss(*batch([pair])) for pair in PAIRS]
+    whole = model.loss(Batch.of(*batch(PAIRS)))
+    each = [model.loss(Batch.of(*batch([pair]))) for pair in PAIRS]
     assert whole.objective.item() == pytest.approx(sum(loss.objective.item() for loss in each), rel=1e-12)
     apart = gradients(model, [([pair], 0) for pair in PAIRS])
     for one, other in zip(gradients(model, [(PAIRS, 0)]), apart, strict=True):
@@ -132,6 +133,7 @@ def test_with_fertility_all_targets_of_all_lengths_have_probability_one_where_al
     assert float(total) == pytest.approx(1.0, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_piece_that_is_always_translated_by_two_learns_to_emit_two():
     torch.manual_seed(1)
     sides = [Vocabulary(torch.zeros(8).log_softmax(0), torch.zeros(8, dtype=torch.bool)) for _ in "xy"]

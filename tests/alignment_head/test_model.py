@@ -8,6 +8,7 @@ import torch
 from nmt.alignment_head import AlignmentHeadOptions, TranslatorWithHead
 from nmt.alignment_head.model import alignment_cross_entropy, alignment_log_weights, following
 from nmt.config.schema import DecoderKind
+from nmt.data.batches import Batch
 from nmt.data.symbols import BOS, EOS, PAD
 
 Sides = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
@@ -86,7 +87,7 @@ def test_padding_changes_no_gradient(head):
     found = []
     for sizes in ((0, 0), (9, 8)):
         head.zero_grad()
-        head.loss(*batch(PAIRS, *sizes), links=links).objective.backward()
+        head.loss(Batch.of(*batch(PAIRS, *sizes), links)).objective.backward()
         found.append([parameter.grad.clone() for parameter in head.head.parameters()])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
@@ -108,7 +109,7 @@ def test_only_the_head_learns_and_the_translator_is_without_dropout(tiny):
     losses = []
     for _ in range(20):
         optimizer.zero_grad()
-        loss = model.loss(*batch(PAIRS), links=torch.tensor([[0, 0, 1], [1, 2, 0]]))
+        loss = model.loss(Batch.of(*batch(PAIRS), torch.tensor([[0, 0, 1], [1, 2, 0]])))
         loss.objective.backward()
         optimizer.step()
         losses.append(float(loss.nll))

@@ -50,7 +50,7 @@ def test_pieces_count_by_their_place_in_the_word_wherever_the_word_is():
 
 
 def translated(tgt_pieces, tgt_word_of, attended):
-    """A translation of a source of three words of one piece each, of which every target piece looks at one."""
+    """A translation of a source of three words of one piece each, of which every target piece attends to one."""
     words = max(tgt_word_of) + 1
     empty = Translation(
         "", 0.0, 0.0, list("xyz"), ["w"] * words, [*"xyz", "</s>"], tgt_pieces, np.eye(4), [0, 1, 2, -1], []
@@ -141,7 +141,7 @@ def test_a_target_word_that_attends_mostly_to_the_end_is_linked_only_to_what_nob
 
 
 def test_a_target_word_that_attends_here_and_there_is_not_linked():
-    # The last looks everywhere, and what it looked at most was claimed by others; all were noticed by them.
+    # The last attends everywhere, and what it attended to most was claimed by others; all were noticed by them.
     weights = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1], [0.1, 0.1, 0.8], [0.4, 0.3, 0.3]])
     assert links(weights) == [(0, 0), (1, 1), (2, 2)]
     assert links(weights, min_claim=0.0) == [(0, 0), (0, 3), (1, 1), (2, 2)]

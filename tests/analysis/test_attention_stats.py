@@ -15,7 +15,7 @@ def attention(rows, eos=None) -> WordAttention:
 
 
 def test_each_number_by_hand():
-    # Source word 2 is never looked at. The last target word looks back; the third looks mostly at the end.
+    # Source word 2 is never attended to. The last target word attends backwards; the third mostly to the end.
     attended = attention([[1.0, 0.0, 0.0], [0.5, 0.5, 0.0], [0.0, 0.25, 0.0], [0.75, 0.25, 0.0]])
     found = attention_stats(attention_sums([attended]))
     half, quarter = math.log(2), -(0.25 * math.log(0.25) + 0.75 * math.log(0.75))

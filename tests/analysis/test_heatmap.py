@@ -49,12 +49,14 @@ def test_dollars_are_no_mathematics():
     assert picture.shape[2] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 5, 50])
 def test_a_word_gets_the_same_room_in_a_picture_of_any_size(count):
     few, many = (attention_image(np.zeros((n, n)), words(n), words(n)) for n in (count + 20, count + 30))
     assert many.shape[0] - few.shape[0] == pytest.approx(10 * heatmap._CELL * 120, abs=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 5, 20, 50])
 @pytest.mark.parametrize("title", ["", "a title wider than few words"])
 def test_nothing_touches_the_edge_of_the_picture(count, title):

@@ -1,6 +1,7 @@
 """Hard attention: its likelihood is the sum over positions, and its gradients are those of the exact expectation."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -21,6 +22,7 @@ from nmt.attention.hard import (
     sample_positions,
 )
 from nmt.attention.scores import ScoreFunction
+from nmt.data.batches import Batch
 from nmt.data.symbols import BOS
 from nmt.decoding.posterior import posterior_attention
 from nmt.decoding.search import SearchOptions, beam_search, greedy_search
@@ -67,9 +69,9 @@ def gradients(model: nn.Module) -> dict[str, Tensor]:
     return {name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None}
 
 
-def backward(model: HardSeq2Seq, batch) -> tuple[float, dict[str, Tensor]]:
+def backward(model: HardSeq2Seq, sentences: Sequence[Tensor]) -> tuple[float, dict[str, Tensor]]:
     model.zero_grad()
-    loss = model.loss(*batch)
+    loss = model.loss(Batch.of(*sentences))
     loss.objective.backward()
     return float(loss.nll), gradients(model)
 
@@ -262,9 +264,9 @@ def test_with_one_position_the_likelihood_is_that_of_soft_attention(make, make_b
         soft = make(**sizes)
         hard = HardSeq2Seq(soft.encoder, soft.decoder, HardAttentionOptions(), loops=FusedLoops()).double().eval()
         hard.output, hard.prediction = soft.output, prediction
-        found = hard.loss(*batch)
+        found = hard.loss(batch.batch)
         soft.decoder.hard = False
-        assert float(found.nll) == pytest.approx(float(soft.eval().loss(*batch).nll), rel=1e-12)
+        assert float(found.nll) == pytest.approx(float(soft.eval().loss(batch.batch).nll), rel=1e-12)
 
 
 def test_the_likelihood_of_a_word_is_the_sum_of_what_each_position_alone_predicts(sentences):
@@ -328,7 +330,7 @@ def test_loss_and_log_probs_are_those_of_forward(model, sentences):
     log_probs = model(*sentences[:3])[0].log_softmax(-1).gather(2, tgt_out.unsqueeze(2)).squeeze(2)
     log_probs = log_probs.masked_fill(tgt_out == 0, 0.0)
     torch.testing.assert_close(model.log_probs(*sentences).log_probs, log_probs)
-    assert float(model.loss(*sentences).nll) == pytest.approx(-float(log_probs.sum().detach()), rel=1e-12)
+    assert float(model.loss(sentences.batch).nll) == pytest.approx(-float(log_probs.sum().detach()), rel=1e-12)
 
 
 def test_gradients_of_log_probs_are_those_of_the_loss(model, sentences):

@@ -211,6 +211,7 @@ def test_an_interrupted_encoding_leaves_nothing(tmp_path, tokenizer):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_corpus(tmp_path, tokenizer, monkeypatch):
     monkeypatch.setattr("nmt.data.binarized._PAIRS", 500)
 

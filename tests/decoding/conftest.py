@@ -25,7 +25,7 @@ class ToyState(NamedTuple):
 
 
 class ToyModel:
-    """A step looks, updates and predicts in float64. PAD and BOS are made the likeliest tokens of all, as a trap.
+    """A step attends, updates and predicts in float64. PAD and BOS are made the likeliest tokens of all, as a trap.
 
     seen: (N, B) of each step; end: what is added to the logit of EOS; logits: a fixed row that replaces the real ones.
     """

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from nmt.data.batches import Batch
 from nmt.data.symbols import BOS, EOS
 from nmt.decoding.ensemble import Ensemble, EnsembleAverage, average_logits, average_weights
 from nmt.decoding.forced import log_probs_by_steps
@@ -69,6 +70,7 @@ def test_a_batch_of_many_is_many_batches_of_one(average):
         assert_same([together[row]], search(model, src[row : row + 1, :length], lengths[row : row + 1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("average", EnsembleAverage)
 def test_the_score_of_search_is_that_of_forced_decoding(average):
     model = Ensemble([member(1), member(2, "luong", hidden=6), member(3, "fixed")], average).eval()
@@ -80,7 +82,7 @@ def test_the_score_of_search_is_that_of_forced_decoding(average):
             one, tgt_out = src[row : row + 1, : lengths[row]], torch.tensor([each.ids])
             tgt_in = torch.tensor([[BOS, *each.ids[:-1]]])
             assert float(log_probs_by_steps(model, one, tgt_in, tgt_out)) == pytest.approx(log_prob, abs=1e-5)
-            loss = model.loss(one, lengths[row : row + 1], tgt_in, tgt_out)
+            loss = model.loss(Batch.of(one, lengths[row : row + 1], tgt_in, tgt_out))
             assert -float(loss.nll) == pytest.approx(log_prob, abs=1e-5)
             assert loss.tokens == len(each.ids)
 

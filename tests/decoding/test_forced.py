@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from nmt.corpus import Pair
+from nmt.data.batches import Batch
 from nmt.data.symbols import BOS, EOS
 from nmt.decoding.forced import force_decode
 from tests.support.models import SmallModel
@@ -79,7 +80,9 @@ def test_log_probabilities_and_weights_are_those_of_the_model(model):
     src = [*Side().encode_words(pair.src)[0], EOS]
     tgt = Side().encode_words(pair.tgt)[0]
     batch = torch.tensor([src]), torch.tensor([len(src)]), torch.tensor([[BOS, *tgt]])
-    assert found.log_prob == pytest.approx(-float(model.loss(*batch, torch.tensor([[*tgt, EOS]])).nll), abs=1e-5)
+    assert found.log_prob == pytest.approx(
+        -float(model.loss(Batch.of(*batch, torch.tensor([[*tgt, EOS]]))).nll), abs=1e-5
+    )
     assert found.score == pytest.approx(found.log_prob / (len(tgt) + 1))
     np.testing.assert_allclose(found.weights, model(*batch)[1][0].detach(), atol=1e-6)
 

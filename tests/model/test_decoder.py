@@ -90,7 +90,7 @@ def test_weights_sum_to_one_and_padding_gets_exactly_zero(make, sentences, loops
 
 
 def test_the_first_weights_of_bahdanau_do_not_know_the_first_word(make, sentences):
-    """It looks before it updates; Luong's looks after."""
+    """It attends before it updates; Luong's attends after."""
     other = sentences.tgt_in.clone()
     other[:, 0] = 4 + (other[:, 0] - 3) % 19
     for decoder, same in (("bahdanau", True), ("luong", False), ("conditional_gru", False)):

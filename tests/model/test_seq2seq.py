@@ -29,7 +29,7 @@ EITHER = pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=
 
 def gradients(model, sentences):
     """The objective and the gradient of every weight, by name."""
-    loss = model.loss(sentences.src, sentences.src_lengths, sentences.tgt_in, sentences.tgt_out, 0.1).objective
+    loss = model.loss(sentences.batch, 0.1).objective
     names, weights = zip(*model.named_parameters(), strict=True)
     return loss, dict(zip(names, torch.autograd.grad(loss, weights, materialize_grads=True), strict=True))
 

@@ -198,7 +198,7 @@ def test_plain_training_computes_no_weights_and_has_the_same_gradients(make, sen
     parameters = list(model.parameters())
     expected = torch.autograd.grad(with_weights.objective, parameters)
     monkeypatch.setattr("nmt.model.decoder.transformer.attend_with_weights", None)
-    found = torch.autograd.grad(model.loss(*sentences, 0.1).objective, parameters)
+    found = torch.autograd.grad(model.loss(sentences.batch, 0.1).objective, parameters)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
 
@@ -206,7 +206,7 @@ def test_plain_training_computes_no_weights_and_has_the_same_gradients(make, sen
 def test_links_guide_the_layer_and_the_head_that_are_shown(make, sentences):
     links = torch.tensor([[0, 0, 1], [1, 2, 0], [2, 1, 1]])
     model = make("transformer", layers=3, attention_layer=2, attention_head=1)
-    plain, guided = model.loss(*sentences), model.loss(*sentences, 0.0, links, 0.5)
+    plain, guided = model.loss(sentences.batch), model.loss(sentences.batch._replace(links=links), 0.0, 0.5)
     weights = model(*sentences[:3])[1]
     expected = -0.5 * sum(weights[row, tgt, src].log() for row, tgt, src in links)
     torch.testing.assert_close(guided.objective - plain.objective, expected)

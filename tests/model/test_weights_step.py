@@ -5,6 +5,7 @@ import torch
 
 from nmt.analysis.alignment import alignment_error_rate, links
 from nmt.attention.scores import ScoreFunction
+from nmt.data.batches import Batch
 from nmt.data.symbols import BOS, EOS
 from nmt.model.decoder import InitHidden
 from nmt.model.initialization import Initialization, initialize
@@ -61,7 +62,7 @@ def test_weights_belong_to_the_word_that_their_step_predicts(decoder, score, inp
     trained, draw = model(decoder, score, input_feeding), torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(trained.parameters(), lr=1e-2)
     for _ in range(140):
-        loss = trained.loss(*turned_round(32, draw))
+        loss = trained.loss(Batch.of(*turned_round(32, draw)))
         optimizer.zero_grad()
         (loss.objective / loss.tokens).backward()
         optimizer.step()

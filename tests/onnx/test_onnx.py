@@ -51,6 +51,7 @@ def hard(kind: str) -> HardSeq2Seq:
     return HardSeq2Seq(soft.encoder, soft.decoder, HardAttentionOptions()).eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_the_graphs_compute_encode_and_step(kind):

@@ -27,6 +27,6 @@ def test_every_part_of_an_update_is_timed_and_nothing_stays_timed(profiling, tmp
     assert len(laps) == 2
     for lap in laps:
         assert set(lap) == {*profiling.PARTS, "tokens"}
-        assert lap["  its looks"] < lap["decoder"]
-        assert lap["  its looks back"] < lap["backward"]
+        assert lap["  its attention"] < lap["decoder"]
+        assert lap["  its attention back"] < lap["backward"]
     assert FusedAttention.forward_step is before

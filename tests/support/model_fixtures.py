@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nmt.data.batches import Batch
 from tests.support.models import SmallModel, make_model
 
 
@@ -14,6 +15,10 @@ class Sentences(NamedTuple):
     src_lengths: Tensor
     tgt_in: Tensor
     tgt_out: Tensor
+
+    @property
+    def batch(self) -> Batch:
+        return Batch.of(*self)
 
 
 def make_sentences(src_lengths=(7, 5, 2), tgt_lengths=(4, 6, 3), seed: int = 2) -> Sentences:

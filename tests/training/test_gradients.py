@@ -86,10 +86,10 @@ def test_a_batch_that_does_not_fit_into_memory_is_split_and_counted(tiny, monkey
     whole = gradients(model)
     loss = model.loss
 
-    def limited(src, *rest):
-        if len(src) > 5:
+    def limited(batch, *rest):
+        if len(batch.src) > 5:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate a lot")
-        return loss(src, *rest)
+        return loss(batch, *rest)
 
     monkeypatch.setattr(model, "loss", limited)
     nll, _, _, word, *_ = fill.accumulate([np.arange(20)], SyncedFlags())
@@ -104,10 +104,10 @@ def test_memory_that_runs_out_for_real_is_recognized(tiny, monkeypatch):
     fill = filler(tiny, model)
     loss = model.loss
 
-    def hungry(src, *rest):
-        if len(src) > 10:
+    def hungry(batch, *rest):
+        if len(batch.src) > 10:
             torch.empty(2**60)
-        return loss(src, *rest)
+        return loss(batch, *rest)
 
     monkeypatch.setattr(model, "loss", hungry)
     assert fill.accumulate([np.arange(20)], SyncedFlags()).flags.splits == 1

@@ -57,7 +57,7 @@ def test_guidance_draws_attention_to_the_links(linked):
         model = linked.model()
         optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
         for _ in range(40):
-            loss = model.loss(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out, 0.0, batch.links, guidance)
+            loss = model.loss(batch, 0.0, guidance)
             optimizer.zero_grad()
             (loss.objective / loss.tokens).backward()
             optimizer.step()

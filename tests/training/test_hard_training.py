@@ -7,7 +7,7 @@ import torch
 from nmt import build, checkpoint
 from nmt.attention.hard import AttentionChoice, HardAttentionOptions, HardTraining
 from nmt.config.schema import AttentionConfig, DecoderConfig, EncoderConfig, ModelConfig
-from nmt.data.batches import Batches, BatchOptions
+from nmt.data.batches import Batch, Batches, BatchOptions
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
 from nmt.training.gradients import Gradients, LossOptions, SyncedFlags
@@ -106,7 +106,7 @@ def test_links_teach_the_positions(tiny, hard):
     batch = Batches(tiny.encoded, BatchOptions(60)).collate(np.arange(4))
     pairs = batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out
     links = torch.tensor([[0, 0, 1], [1, 1, 0]])
-    plain, guided = model.eval().loss(*pairs), model.loss(*pairs, 0.0, links, 0.5)
+    plain, guided = model.eval().loss(Batch.of(*pairs)), model.loss(Batch.of(*pairs, links), 0.0, 0.5)
     weights = model(*pairs[:3])[1]
     distance = -weights[0, 0, 1].log() - weights[1, 1, 0].log()
     assert float((guided.objective - plain.objective).detach()) == pytest.approx(

@@ -61,6 +61,7 @@ def test_the_objective_is_a_mean_over_sentences_and_over_tokens(tiny, filler, no
     assert 0 < update.cost.item() < 8
 
 
+@pytest.mark.slow
 def test_half_batches_accumulate_to_the_whole(tiny, filler, monkeypatch):
     model = tiny.model().double()
     fill, rows = filler(model), np.arange(12)
@@ -98,6 +99,7 @@ def test_two_ranks_are_one_with_twice_the_batch(tiny, filler):
     assert total[len(expected) :][:3].tolist() == pytest.approx([whole.nll.item(), 0.0, whole.cost.item()])
 
 
+@pytest.mark.slow
 def test_updates_lower_the_expected_cost(tiny, filler):
     """Of the sentences that it is trained on, all of them in each update."""
     model = tiny.model()

@@ -466,6 +466,7 @@ def test_what_a_run_holds_while_it_is_started_is_always_a_run_or_none(
     assert_same(whole, run)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_tells_its_settings_as_plain_data(whole):
     config = json.loads((whole / "checkpoints" / "last" / "config.json").read_text())
     assert config["model"]["encoder"]["hidden"] == 8

@@ -149,6 +149,7 @@ def scripted(trainer, found: list[tuple[float, float]]):
     return trainer
 
 
+@pytest.mark.slow
 def test_of_validations_with_equal_bleu_the_one_with_the_smaller_loss_is_best(tiny, tmp_path):
     found = [(3.0, 0.0), (2.0, 0.0), (2.5, 0.0), (1.5, 0.0), (9.0, 7.0), (1.0, 7.0), (0.5, 6.0)]
     trainer = scripted(tiny.trainer(tmp_path, updates=7, validate_every=1), found)
@@ -165,6 +166,7 @@ def test_patience_goes_on_while_bleu_is_zero_and_the_loss_falls(tiny, tmp_path):
     assert (progress.finished, progress.update, progress.best_update) == ("trainer.patience", 14, 10)
 
 
+@pytest.mark.slow
 def test_a_tie_is_decided_alike_in_a_run_that_was_resumed(tiny, tmp_path):
     found = [(3.0, 0.0), (2.0, 0.0), (2.5, 0.0), (1.9, 0.0)]
     first = scripted(tiny.trainer(tmp_path, updates=2, validate_every=1), found[:2])
@@ -245,6 +247,7 @@ def test_the_validation_at_the_end_of_a_budget_does_not_move_the_memory_of_patie
     assert ends["parts"].best == max(20.0, at_the_end)  # the best checkpoint is the best there is
 
 
+@pytest.mark.slow
 def test_another_validation_is_noticed_and_best_and_patience_begin_anew(tiny, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("nmt"), "propagate", True)
     how = {"validate_every": 2, "patience": 9, "schedule": ScheduleName.plateau}
@@ -300,6 +303,7 @@ def test_a_flipped_byte_in_any_file_of_the_newest_checkpoint_leaves_the_one_befo
     checkpoint.verify(run.last)
 
 
+@pytest.mark.slow
 def test_a_damaged_last_is_mended_from_the_one_before(tiny, tmp_path):
     trainer = tiny.trainer(tmp_path, updates=4, validate_every=2, save_every=2)
     trainer.train()
@@ -375,6 +379,7 @@ def test_so_many_step_checkpoints_are_kept(tiny, tmp_path):
     assert [place.name for place in trainer.run.steps()] == ["step-4", "step-6"]
 
 
+@pytest.mark.slow
 def test_minutes_alone_save_too(tiny, tmp_path):
     trainer = tiny.trainer(tmp_path, updates=4, save_minutes=1e-9)
     trainer.train()

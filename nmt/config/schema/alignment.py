@@ -60,7 +60,6 @@ class AlignConfig:
     heatmaps: str | None = path_key(Use.folder, contents=("*.png",))
     threshold: float | None = None
     links_from: LinksFrom | None = None
-    posterior: bool = False
     attention_layer: int | None = None
     attention_head: int | None = None
     reverse: str | None = path_key(Use.run, contents=RUN_FILES)
@@ -77,13 +76,9 @@ class AlignConfig:
         positive_int(threads=self.threads)
         positive_int(attention_layer=self.attention_layer, attention_head=self.attention_head)
         check_ensemble(self)
-        if self.posterior:
-            if self.links_from not in (None, LinksFrom.posterior):
-                raise ValueError(f"posterior=true and links_from={self.links_from.value} differ: give one of them")
-            self.links_from = LinksFrom.posterior
         if self.links_from is LinksFrom.posterior and is_ensemble(self.checkpoint):
             raise ValueError(
-                "posterior=true asks one model how well each source word explains a target word: give one checkpoint="
+                "links_from=posterior asks one model how well a source word explains a target word: give one run"
             )
         if self.links_from is LinksFrom.head and is_ensemble(self.checkpoint):
             raise ValueError("links_from=head asks the alignment head of one model: give one checkpoint=")
@@ -122,7 +117,6 @@ class AlignConfig:
             "soft_alignment",
             "heatmaps",
             "threshold",
-            "posterior",
             "links_from",
             "attention_layer",
             "attention_head",

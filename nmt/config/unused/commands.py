@@ -49,9 +49,7 @@ ALIGN_BY_ALIGNER = (
         lambda c: False,
         "an aligner's links come from its posteriors, not from attention; leave {key} out",
     ),
-    Rule(
-        "posterior links_from", lambda c: False, "an aligner's links always come from its posteriors; leave {key} out"
-    ),
+    Rule("links_from", lambda c: False, "an aligner's links always come from its posteriors; leave {key} out"),
     needs("symmetrize", lambda c: c.direction is AlignmentDirection.both, "direction=both"),
 )
 ALIGN_BY_TRANSLATOR = (
