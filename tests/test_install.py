@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from nmt.__main__ import COMMANDS
-
 ROOT = Path(__file__).parent.parent
 SOURCES = ("nmt", "configs", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 
@@ -91,8 +89,8 @@ def test_the_installed_command_trains_evaluates_and_translates(installed, tmp_pa
     assert translated.stdout.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", sorted(COMMANDS.keys() - {"train", "evaluate", "translate"}))
-def test_the_other_installed_commands_show_their_help(installed, tmp_path, command):
+@pytest.mark.parametrize("command", ["saliency", "serve"])
+def test_other_installed_commands_show_their_help(installed, tmp_path, command):
     shown = run(tmp_path, installed / "nmt", command, "--help")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert f"nmt.{command}" in shown.stdout

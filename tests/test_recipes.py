@@ -32,8 +32,8 @@ FILES = {
 
 COMMAND = """
 import runpy, sys
-sys.argv = sys.argv[1:]
-runpy.run_module(sys.argv[0], run_name="__main__")
+sys.argv = ["", *{words}]
+runpy.run_module("nmt.{verb}", run_name="__main__", alter_sys=True)
 """
 CHECK_STEPS = """
 import torch, nmt
@@ -74,17 +74,22 @@ def apply(copied: Path, name: str) -> None:
     assert before.keys() <= after.keys()
 
 
-def python(folder: Path, code: str, *words: str) -> str:
-    """What a Python process prints that imports the copy."""
-    command = [sys.executable, "-c", code, *words]
+def python(folder: Path, *codes: str) -> str:
+    """What a Python process prints that imports the copy and runs the codes one after another."""
+    command = [sys.executable, "-c", "".join(codes)]
     variables = environment() | {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     ended = subprocess.run(command, cwd=folder, capture_output=True, text=True, env=variables, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
 
-def train(folder: Path, *words: str) -> None:
-    """Two updates of a small model, and a validation with search, on the CPU."""
+def run(verb: str, *words: str) -> str:
+    """The code that runs a command."""
+    return COMMAND.format(verb=verb, words=list(words))
+
+
+def training(folder: Path, *words: str) -> str:
+    """The code of two updates of a small model, and a validation with search, on the CPU."""
     for suffix in ("xx", "yy"):
         write_lines(folder / f"few.{suffix}", ["a b c", "b c a d", "d d"] * 4)
     small = (
@@ -93,7 +98,7 @@ def train(folder: Path, *words: str) -> None:
     small += "tokenizer.model_type=char tokenizer.vocab_size=12 tokenizer.byte_fallback=false trainer.max_epochs=null "
     small += "trainer.max_updates=2 trainer.tensorboard=false optim.schedule.warmup=1 decode.max_length=8 "
     small += "model.encoder.hidden=8 model.encoder.embedding=8 model.decoder.hidden=16 model.decoder.embedding=8"
-    python(folder, COMMAND, "nmt.train", *small.split(), *words)
+    return run("train", *small.split(), *words)
 
 
 def test_the_examples_are_these():
@@ -109,35 +114,35 @@ def test_each_section_names_its_files():
 
 def test_a_score_function_is_added(copied):
     apply(copied, "score function")
-    train(copied, "+experiment=luong_general", "model/attention=cosine")
-    assert "LuongDecoder CosineAttention" in python(copied, CHECK_STEPS)
+    trained = training(copied, "+experiment=luong_general", "model/attention=cosine")
+    assert "LuongDecoder CosineAttention" in python(copied, trained, CHECK_STEPS)
 
 
 def test_a_decoder_is_added(copied):
     apply(copied, "decoder")
-    train(copied, "+experiment=mean", "model.decoder.readout=8")
-    assert "MeanDecoder" in python(copied, CHECK_STEPS)
+    trained = training(copied, "+experiment=mean", "model.decoder.readout=8")
+    assert "MeanDecoder" in python(copied, trained, CHECK_STEPS)
 
 
 def test_a_cell_is_added(copied):
     apply(copied, "cell")
-    train(copied, "+experiment=minimal_gated", "model.attention.size=8")
-    assert "MinimalGatedCell MinimalGatedCell" in python(copied, CHECK_STEPS)
+    trained = training(copied, "+experiment=minimal_gated", "model.attention.size=8")
+    assert "MinimalGatedCell MinimalGatedCell" in python(copied, trained, CHECK_STEPS)
 
 
 def test_a_search_option_is_added(copied):
     apply(copied, "search option")
-    train(copied, "+experiment=rnnencdec")
+    trained = training(copied, "+experiment=rnnencdec")
     words = ["checkpoint=run", "in=few.xx", "out=out", "decode.length_penalty=none", "decode.length_reward=0.5"]
-    python(copied, COMMAND, "nmt.translate", *words, "device=cpu")
-    assert len((copied / "out").read_text(encoding="utf-8").splitlines()) == 12
     code = """
 import torch
 from nmt.decoding.options import LengthPenalty, SearchOptions, length_normalize
 options = SearchOptions(length_penalty=LengthPenalty.none, length_reward=0.5)
 print(length_normalize(torch.tensor([[-1.0]]), 3, options).item())
 """
-    assert float(python(copied, code)) == 0.5
+    printed = python(copied, trained, run("translate", *words, "device=cpu"), code)
+    assert float(printed.splitlines()[-1]) == 0.5
+    assert len((copied / "out").read_text(encoding="utf-8").splitlines()) == 12
 
 
 def test_a_metric_is_added(copied):

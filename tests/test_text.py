@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import nmt
+from tests.support.commands import call
 
 ODD = [
     "你好，世界！（全角）：ＡＢＣ１２３",  # noqa: RUF001
@@ -44,29 +45,18 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, capture_output=True, env=environment, check=False, encoding="utf-8")
 
 
-def mistake(ended: subprocess.CompletedProcess) -> str:
-    """The one line with which a command was refused."""
-    assert ended.returncode == 2, ended
-    lines = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1, ended.stderr
-    assert lines[0] == ended.stderr.splitlines()[-1]
-    return lines[0].removeprefix("error: ")
-
-
-@pytest.mark.process
+@pytest.mark.slow
 def test_a_set_to_score_that_is_blank_throughout_is_refused(tmp_path):
     for name, lines in (("train", "one two three\n" * 30), ("blank", "\n" * 5)):
         for side in ("xx", "yy"):
             (tmp_path / f"{name}.{side}").write_text(lines)
-    words = ["nmt.train", "+experiment=bahdanau", *SMALL.split(), "trainer.max_updates=1", "run=run"]
-    assert mistake(run(tmp_path, *words, "data.valid=blank")) == (
-        "blank: all 5 pairs are blank on a side, so there is nothing to score"
-    )
+    words = ["+experiment=bahdanau", *SMALL.split(), "trainer.max_updates=1", "run=run"]
+    said = "blank: all 5 pairs are blank on a side, so there is nothing to score"
+    assert said in call(tmp_path, "train", *words, "data.valid=blank").err.splitlines()[-1]
     assert not (tmp_path / "run").exists()
-    ended = run(tmp_path, *words)
-    assert ended.returncode == 0, ended.stderr
-    ended = run(tmp_path, "nmt.evaluate", "checkpoint=run", "data.test=blank", "threads=1")
-    assert mistake(ended) == "blank: all 5 pairs are blank on a side, so there is nothing to score"
+    assert call(tmp_path, "train", *words).code == 0
+    ended = call(tmp_path, "evaluate", "checkpoint=run", "data.test=blank", "threads=1")
+    assert (ended.code, ended.err.splitlines()[-1]) == (2, f"error: {said}")
 
 
 @pytest.mark.slow
