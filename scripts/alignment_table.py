@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 
 ENGLISH, FRENCH = "en", "fr"
-WAYS = ("forward", "backward", "both")
+DIRECTIONS = ("forward", "backward", "both")
 
 
 def seconds_of_children() -> float:
@@ -59,7 +59,7 @@ def cut(prepared: Path, out: Path, pairs: int) -> Path:
 
 
 def aligner(prepared: Path, out: Path, seed: int, settings: list[str]) -> tuple[list[float], float]:
-    """The error rates by WAYS, and CPU seconds of training."""
+    """The error rates by DIRECTIONS, and CPU seconds of training."""
     folder, begun = out / f"seed-{seed}", seconds_of_children()
     if not (folder / "checkpoints" / "best").exists():
         data = ["data=files", f"data.src={ENGLISH}", f"data.tgt={FRENCH}", f"data.valid={prepared / 'dev'}"]
@@ -68,22 +68,22 @@ def aligner(prepared: Path, out: Path, seed: int, settings: list[str]) -> tuple[
     spent = seconds_of_children() - begun
     test = [f"{side}={prepared / 'test'}.{language}" for side, language in (("src", ENGLISH), ("tgt", FRENCH))]
     words = [f"checkpoint={folder}", *test, f"gold={prepared / 'test.links'}"]
-    return [error_rate(nmt("align", *words, f"direction={way}")) for way in WAYS], spent
+    return [error_rate(nmt("align", *words, f"direction={direction}")) for direction in DIRECTIONS], spent
 
 
 def eflomal(command: str, prepared: Path, out: Path) -> tuple[list[float], float]:
-    """The error rates of eflomal's links of `test`, by WAYS, and its CPU seconds for all pairs."""
+    """The error rates of eflomal's links of `test`, by DIRECTIONS, and its CPU seconds for all pairs."""
     files = [out / "eflomal.forward", out / "eflomal.backward"]
     texts = "-s", str(out / f"all.{ENGLISH}"), "-t", str(out / f"all.{FRENCH}")
     begun = seconds_of_children()
     run(command, *texts, "-f", str(files[0]), "-r", str(files[1]), "--overwrite")
     spent = seconds_of_children() - begun
     size = len((prepared / f"test.{ENGLISH}").read_text(encoding="utf-8").splitlines())
-    ways = [file.read_text(encoding="utf-8").splitlines()[-size:] for file in files]
-    both = [" ".join(sorted(set(one.split()) & set(other.split()))) for one, other in zip(*ways, strict=True)]
+    found = [file.read_text(encoding="utf-8").splitlines()[-size:] for file in files]
+    both = [" ".join(sorted(set(one.split()) & set(other.split()))) for one, other in zip(*found, strict=True)]
     rates = []
-    for way, lines in zip(WAYS, (*ways, both), strict=True):
-        place = out / f"eflomal.test.{way}"
+    for direction, lines in zip(DIRECTIONS, (*found, both), strict=True):
+        place = out / f"eflomal.test.{direction}"
         place.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         rates.append(
             error_rate(run(sys.executable, "-m", "nmt.align", f"links={place}", f"gold={prepared}/test.links"))
@@ -107,7 +107,7 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     options.out.mkdir(parents=True, exist_ok=True)
     cut(options.prepared, options.out, options.pairs)
-    print(f"{'':<10}" + "".join(f"{way:>10}" for way in WAYS) + f"{'CPU s':>10}")
+    print(f"{'':<10}" + "".join(f"{direction:>10}" for direction in DIRECTIONS) + f"{'CPU s':>10}")
     if shutil.which(options.eflomal):
         show("eflomal", *eflomal(options.eflomal, options.prepared, options.out))
     found = []

@@ -33,7 +33,8 @@ def place_tags(
 
     A target word stands in the tags of all source words that it is linked to. One without a link stands in the tags
     that its linked neighbors on both sides share; at an end, in those that are around the whole source. Marks follow
-    the marks of the linked source word. A tag whose words are all without links goes to the target word at its place.
+    the marks of the linked source word; where it has none, marks at an end of the sentence follow the source's. A tag
+    whose words are all without links goes to the target word at its place.
 
     links: (source word, target word), counted from 0.
     """
@@ -44,9 +45,10 @@ def place_tags(
     cores = _fill([_union(source[i].core for i in own) if own else None for own in linked], whole)
     placed = []
     for t, (core, own, marks) in enumerate(zip(cores, linked, target, strict=True)):
-        last = source[-1:] if t == len(target) - 1 and not own else []
-        before = _marks([source[i].before for i in own], core) if marks.before else None
-        after = _marks([word.after for word in [*(source[i] for i in own[::-1]), *last]], core) if marks.after else None
+        words = [source[i] for i in own]
+        first, last = source[:1] if t == 0 else [], source[-1:] if t == len(target) - 1 else []
+        before = _marks([word.before for word in (*words, *first)], core) if marks.before else None
+        after = _marks([word.after for word in (*reversed(words), *last)], core) if marks.after else None
         placed.append(WordTags(core, before, after))
     return _add_missing(source, placed)
 

@@ -47,6 +47,14 @@ def test_marks_follow_the_marks_of_the_source_word():
     assert placed == WordTags(frozenset({0}), frozenset({0}), frozenset({0}))
 
 
+def test_marks_at_the_ends_of_a_sentence_follow_the_marks_at_the_ends_of_the_source():
+    first, last = WordTags(frozenset(), before=frozenset()), WordTags(frozenset(), after=frozenset())
+    placed = place_tags([first, B, last], [HasMarks(before=True), HasMarks(after=True)], [(1, 0), (1, 1)])
+    assert placed == [WordTags(frozenset({0}), before=frozenset()), WordTags(frozenset({0}), after=frozenset())]
+    (placed,) = place_tags([B, WordTags(frozenset())], [HasMarks(after=True)], [(0, 0)])
+    assert placed == WordTags(frozenset({0}), after=frozenset({0}))
+
+
 def test_a_tag_of_marks_alone_goes_to_a_word_where_the_translation_has_no_marks():
     bold_mark = WordTags(frozenset(), after=frozenset({0}))
     assert [set(word.core) for word in place_tags([bold_mark], [HasMarks()], [(0, 0)])] == [{0}]
