@@ -4,8 +4,9 @@
 
 PREPARED is what scripts/prepare_hansards.py wrote: {train,valid,dev,test}.{en,fr} and {dev,test}.links. Of each seed an
 aligner is trained on the first --pairs pairs of `train`, in OUT/seed-N (one that is there is not trained again), and
-aligns `test`. eflomal, where its command is found, aligns the same pairs and `test` together; its joined links are the
-intersection. Printed: the error rates in per cent, then CPU seconds of training and of eflomal, one thread each.
+aligns these and `test`. eflomal, where its command is found, aligns the same pairs and `test` together; its joined
+links are the intersection. Printed: the error rates in per cent, then the CPU seconds of learning and of aligning all
+pairs in both directions, one thread each; eflomal does both at once.
 Words at the end that are KEY=VALUE go to nmt.train.
 """
 
@@ -19,6 +20,7 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 ENGLISH, FRENCH = "en", "fr"
 DIRECTIONS = ("forward", "backward", "both")
@@ -58,21 +60,35 @@ def cut(prepared: Path, out: Path, pairs: int) -> Path:
     return out / "train"
 
 
-def aligner(prepared: Path, out: Path, seed: int, settings: list[str]) -> tuple[list[float], float]:
-    """The error rates by DIRECTIONS, and CPU seconds of training."""
+class Row(NamedTuple):
+    """The error rates by DIRECTIONS, and CPU seconds: of learning, and of aligning all pairs."""
+
+    rates: list[float]
+    learning: float
+    aligning: float
+
+
+def aligner(prepared: Path, out: Path, seed: int, settings: list[str]) -> Row:
     folder, begun = out / f"seed-{seed}", seconds_of_children()
     if not (folder / "checkpoints" / "best").exists():
         data = ["data=files", f"data.src={ENGLISH}", f"data.tgt={FRENCH}", f"data.valid={prepared / 'dev'}"]
         data += [f"data.train={out / 'train'}", f"data.cache={out / 'cache'}", f"run={folder}", f"seed={seed}"]
         nmt("train", "+experiment=aligner", *data, *settings)
-    spent = seconds_of_children() - begun
-    test = [f"{side}={prepared / 'test'}.{language}" for side, language in (("src", ENGLISH), ("tgt", FRENCH))]
-    words = [f"checkpoint={folder}", *test, f"gold={prepared / 'test.links'}"]
-    return [error_rate(nmt("align", *words, f"direction={direction}")) for direction in DIRECTIONS], spent
+    learned = seconds_of_children()
+    checkpoint = f"checkpoint={folder}"
+    nmt("align", checkpoint, *both_sides(out / "all"), f"out={out / f'seed-{seed}.links'}")
+    aligned = seconds_of_children()
+    words = [checkpoint, *both_sides(prepared / "test"), f"gold={prepared / 'test.links'}"]
+    rates = [error_rate(nmt("align", *words, f"direction={direction}")) for direction in DIRECTIONS]
+    return Row(rates, learned - begun, aligned - learned)
 
 
-def eflomal(command: str, prepared: Path, out: Path) -> tuple[list[float], float]:
-    """The error rates of eflomal's links of `test`, by DIRECTIONS, and its CPU seconds for all pairs."""
+def both_sides(prefix: Path) -> list[str]:
+    return [f"src={prefix}.{ENGLISH}", f"tgt={prefix}.{FRENCH}"]
+
+
+def eflomal(command: str, prepared: Path, out: Path) -> Row:
+    """Its learning is part of its aligning."""
     files = [out / "eflomal.forward", out / "eflomal.backward"]
     texts = "-s", str(out / f"all.{ENGLISH}"), "-t", str(out / f"all.{FRENCH}")
     begun = seconds_of_children()
@@ -88,11 +104,12 @@ def eflomal(command: str, prepared: Path, out: Path) -> tuple[list[float], float
         rates.append(
             error_rate(run(sys.executable, "-m", "nmt.align", f"links={place}", f"gold={prepared}/test.links"))
         )
-    return rates, spent
+    return Row(rates, 0, spent)
 
 
-def show(name: str, rates: list[float], seconds: float) -> None:
-    print(f"{name:<10}" + "".join(f"{rate:>10.1f}" for rate in rates) + f"{seconds:>10.0f}", flush=True)
+def show(name: str, row: Row) -> None:
+    rates = "".join(f"{rate:>10.1f}" for rate in row.rates)
+    print(f"{name:<10}{rates}{row.learning:>10.0f}{row.aligning:>10.0f}", flush=True)
 
 
 def main() -> None:
@@ -107,16 +124,17 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     options.out.mkdir(parents=True, exist_ok=True)
     cut(options.prepared, options.out, options.pairs)
-    print(f"{'':<10}" + "".join(f"{direction:>10}" for direction in DIRECTIONS) + f"{'CPU s':>10}")
+    print(f"{'':<10}" + "".join(f"{direction:>10}" for direction in DIRECTIONS) + f"{'learning':>10}{'aligning':>10}")
     if shutil.which(options.eflomal):
-        show("eflomal", *eflomal(options.eflomal, options.prepared, options.out))
+        show("eflomal", eflomal(options.eflomal, options.prepared, options.out))
     found = []
     for seed in options.seeds:
         settings = [f"trainer.max_epochs={options.epochs}", *options.settings]
         found.append(aligner(options.prepared, options.out, seed, settings))
-        show(f"seed {seed}", *found[-1])
-    rates = [statistics.fmean(rates) for rates in zip(*(each for each, _ in found), strict=True)]
-    show("mean", rates, statistics.fmean(seconds for _, seconds in found))
+        show(f"seed {seed}", found[-1])
+    rates = [statistics.fmean(rates) for rates in zip(*(row.rates for row in found), strict=True)]
+    seconds = [statistics.fmean(each) for each in ((row.learning for row in found), (row.aligning for row in found))]
+    show("mean", Row(rates, *seconds))
 
 
 if __name__ == "__main__":
