@@ -69,7 +69,7 @@ class Trainer:
         self.checkpointer.restore(snapshot)
         self.budget.before, self.budget.reserve = self.progress.seconds, self.progress.reserve
 
-    # The story
+    # The loop
 
     def train(self) -> Progress:
         """Runs to the end. Raises ValueError if numbers are not finite; the last valid checkpoint is kept."""
@@ -220,7 +220,7 @@ class Trainer:
                 f"{progress.best_update}"
             )
 
-    # The parts
+    # The parts of the loop
 
     def _save(self, *, step: bool = False, best: bool = False) -> None:
         self.progress.seconds = self.budget.seconds(time.monotonic())
