@@ -71,11 +71,11 @@ class TrainedModel:
     def force_decode(
         self, pairs: Iterable[tuple[str, str]], *, batch_size: int = 64, links_from: str | None = None
     ) -> list[Translation]:
-        """Given pairs (source, target) as if the model had produced each target: its log-probability and attention.
+        """The Translation of each given pair (source, target), with its log-probability and attention.
 
-        links_from: the weights, of which `word_links` makes links. "attention"; "posterior", the posterior attention,
-        which takes the target token into account and is slower; "head", the alignment head; None: those of the head
-        where the run has one, else attention. Raises ValueError for another word, and where the run has no head.
+        links_from: the weights from which `word_links` makes links: "attention"; "posterior", the posterior attention,
+        which uses the target token and is slower; "head", the alignment head; None: the head if the run has one, else
+        attention. Raises ValueError for another value, and for "head" if the run has no head.
         """
         given = (Pair(*pair) for pair in pairs)
         words = [each.value for each in LinksFrom]
@@ -86,9 +86,9 @@ class TrainedModel:
             return list(build.force_decode(self._loaded, given, links_from=source, batch_size=batch_size))
 
     def confidence(self, translations: Sequence[Translation], *, batch_size: int = 64) -> list[SentenceConfidence]:
-        """How sure each translation is, and its words without counterpart; of `translate` or of `force_decode`.
+        """The confidence of each translation of `translate` or `force_decode`, and its words without counterpart.
 
-        Where the run has no calibration, words have the model's probabilities, and `calibrated` is false.
+        If the run has no calibration, words have the model's probabilities, and `calibrated` is false.
         """
         temperature = self._calibration.temperature if self._calibration else 1.0
         options = {"batch_size": batch_size, "temperature": temperature}
@@ -104,7 +104,7 @@ def load(
     """The trained model of a run folder (its best checkpoint) or of one checkpoint folder; of several, their ensemble.
 
     device: auto, cpu or cuda. precision of matrix products: auto, fp32, bf16 or fp16.
-    Raises ValueError where there is no checkpoint, it is damaged, or the machine lacks the device.
+    Raises ValueError if there is no checkpoint, if it is damaged, or if the machine lacks the device.
     """
     chosen = prepare_device(DeviceName(device), Precision(precision))
     places = str(run) if isinstance(run, str | PathLike) else [str(each) for each in run]

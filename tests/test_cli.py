@@ -188,34 +188,34 @@ def test_an_interrupt_ends_with_130_and_no_traceback(ask):
     def interrupt(_config):
         raise KeyboardInterrupt
 
-    heard = ask("train", main=interrupt)
-    assert (heard.code, heard.err) == (130, "")
+    result = ask("train", main=interrupt)
+    assert (result.code, result.err) == (130, "")
 
 
 @pytest.mark.slow
 def test_a_sweep_runs_every_job(ask):
-    heard = ask("train", "--multirun", "seed=1,2", "+experiment=bahdanau,luong_dot")
-    assert [(config.name, config.seed) for config in heard.configs] == [
+    result = ask("train", "--multirun", "seed=1,2", "+experiment=bahdanau,luong_dot")
+    assert [(config.name, config.seed) for config in result.configs] == [
         ("bahdanau", 1),
         ("luong_dot", 1),
         ("bahdanau", 2),
         ("luong_dot", 2),
     ]
-    assert (heard.code, heard.err) == (0, "")
+    assert (result.code, result.err) == (0, "")
 
 
 @pytest.mark.slow
 def test_a_job_that_is_refused_does_not_end_the_sweep(ask):
-    heard = ask("train", "--multirun", "model.decoder.hidden=0,8", "seed=3")
-    assert [config.model.decoder.hidden for config in heard.configs] == [8]
-    assert heard.code == 2
-    assert heard.err.splitlines() == ["error: model.decoder.hidden=0 is impossible: the least is 1"]
+    result = ask("train", "--multirun", "model.decoder.hidden=0,8", "seed=3")
+    assert [config.model.decoder.hidden for config in result.configs] == [8]
+    assert result.code == 2
+    assert result.err.splitlines() == ["error: model.decoder.hidden=0 is impossible: the least is 1"]
 
 
 @pytest.mark.slow
 def test_jobs_of_a_sweep_can_be_told_apart_by_their_folders(ask):
-    heard = ask("train", "--multirun", "seed=1,2", "run=runs/seed-${seed}")
-    assert [config.run for config in heard.configs] == ["runs/seed-1", "runs/seed-2"]
+    result = ask("train", "--multirun", "seed=1,2", "run=runs/seed-${seed}")
+    assert [config.run for config in result.configs] == ["runs/seed-1", "runs/seed-2"]
 
 
 def test_what_was_asked_for_arrives_as_it_was_written(ask):
@@ -225,9 +225,9 @@ def test_what_was_asked_for_arrives_as_it_was_written(ask):
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["train", "evaluate", "translate", "align"])
 def test_help_has_five_examples_in_a_hundred_columns(ask, verb):
-    heard = ask(verb, "--help")
-    assert heard.code == 0
-    lines = heard.out.splitlines()
+    result = ask(verb, "--help")
+    assert result.code == 0
+    lines = result.out.splitlines()
     assert max(len(line) for line in lines if not line.startswith("experiment: ")) <= 100  # a list that grows
     assert sum(f"python -m nmt.{verb}" in line for line in lines[lines.index("Examples") :]) >= 5
 
@@ -243,10 +243,10 @@ def test_help_of_training_names_every_group_and_option(ask):
 @pytest.mark.slow
 @pytest.mark.parametrize("verb", ["train", "evaluate", "translate"])
 def test_the_configuration_can_be_shown(ask, verb):
-    heard = ask(verb, "--cfg", "job")
-    assert heard.code == 0
-    assert "beam: 5" in heard.out
-    assert not heard.configs
+    result = ask(verb, "--cfg", "job")
+    assert result.code == 0
+    assert "beam: 5" in result.out
+    assert not result.configs
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""One direction of the aligner: what a source piece says of the target piece it emits and of the next jump."""
+"""One direction of the aligner: the probabilities of emissions and jumps, given the source pieces."""
 
 import math
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class AlignerOptions:
 
     embedding, hidden: widths of a source piece; max_jump: longer jumps are as probable as this one; null_probability:
     the probability that a target piece has no link; dropout: of a source piece's embedding; sampled_softmax: training
-    normalizes over the target pieces of the batch, not over the vocabulary. max_fertility: it is learned, too, how many
-    target pieces a source piece emits, up to so many on average; null: only which. jump_scale: a factor of the energies
-    of jumps; a small one makes jumps be learned more slowly than emissions.
+    normalizes over the target pieces of the batch, not over the vocabulary. max_fertility: the upper bound of the
+    learned mean number of target pieces that a source piece emits; null: the number is not modeled. jump_scale: a
+    factor of the energies of jumps; with a small factor jumps are learned more slowly than emissions.
     """
 
     embedding: int = 128
@@ -48,10 +48,10 @@ class AlignerOptions:
 
 
 class Tables(NamedTuple):
-    """What depends on one source piece alone, for all V of the vocabulary, as long as the weights stay.
+    """The values that depend on one source piece only, for all V pieces; valid until the weights change.
 
-    hidden (V, H); normalizers (V,): the logarithm of what the emissions of each sum to; jumps (V, C, D): energies; null
-    (V_tgt,): log-probabilities of the null position.
+    hidden (V, H); normalizers (V,): the logarithm of the sum of emissions of each piece; jumps (V, C, D): energies;
+    null (V_tgt,): log-probabilities of the null position.
     """
 
     hidden: Tensor
@@ -61,7 +61,7 @@ class Tables(NamedTuple):
 
 
 def energy_scale(embedding: float) -> float:
-    """The factor that gives embeddings of standard deviation `embedding` one of 0.5."""
+    """The factor that scales embeddings of standard deviation `embedding` to a standard deviation of 0.5."""
     return 0.5 / embedding
 
 
@@ -105,7 +105,7 @@ class Direction(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws the weights anew."""
+        """Initializes the weights."""
         nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
         nn.init.xavier_uniform_(self.projection.weight)
         nn.init.zeros_(self.projection.bias)
@@ -152,7 +152,7 @@ class Direction(nn.Module):
 
     @torch.no_grad()
     def tables(self) -> Tables:
-        """What the alignment of any number of pairs needs of the source vocabulary."""
+        """The tables of the source vocabulary, for the alignment of any number of pairs."""
         pieces = torch.arange(self.embedding.num_embeddings, device=self.null.device)
         hidden = self.hidden_of(pieces)
         rows = max(1, _CHUNK // len(self.null))

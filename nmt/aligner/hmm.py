@@ -1,6 +1,6 @@
 """The hidden Markov model of alignments: exact likelihood, its gradient, posteriors and the best alignment.
 
-Each target piece t is emitted by the source piece a_t or, a_t standing still, by the null position:
+Each target piece t is emitted by the source piece a_t, or by the null position, which keeps a_t = a_{t-1}:
 
     p(y, a) = prod_t p(a_t | a_{t-1}) p(y_t | a_t)
 
@@ -63,7 +63,7 @@ def normalized_jumps(energies: Tensor, src_lengths: Tensor) -> Tensor:
 
 
 class _Factors(NamedTuple):
-    """A lattice as probabilities, time first. A step behind the end of a target changes nothing.
+    """A lattice as probabilities, time first. Steps after the end of a target have no effect.
 
     links (T, B, S), null (T, B, 1): emissions over exp(top); top (T, B); transitions (B, C (S + 1), S); of_class
     (T, B, C, 1): 1 for the class of y_t, else 0.
@@ -142,7 +142,7 @@ def _pass_backward(factors: _Factors, passed: _Passed) -> Tensor:
 
 
 class _LogLikelihood(torch.autograd.Function):
-    """The gradient of log p(y) is the posterior: of an emission that of its link, of a jump the expected number."""
+    """log p(y), whose gradient is the posterior of links (for emissions) and the expected count (for jumps)."""
 
     @staticmethod
     def forward(ctx, emissions, null, jumps, continues, src_lengths, tgt_lengths):
@@ -184,7 +184,9 @@ class Posterior(NamedTuple):
 
 @torch.no_grad()
 def posterior(lattice: Lattice) -> Posterior:
-    """By the forward-backward algorithm. What a row of links lacks to one is the probability of null."""
+    """The Posterior, by the forward-backward algorithm. One minus the sum of a row of links is the probability of
+    null.
+    """
     with torch.autocast(lattice.emissions.device.type, enabled=False):
         factors = _factors(lattice)
         passed = _pass_forward(factors)

@@ -1,4 +1,4 @@
-"""What the aligner knows of its pieces: how frequent each is, and whether it continues a word."""
+"""The aligner's data about pieces: frequencies, and whether a piece continues a word."""
 
 from typing import NamedTuple
 

@@ -1,1 +1,1 @@
-"""Attention: scores, what normalizes them, the positions they see, and what is made of the weights."""
+"""Attention: scores, normalizers, local windows, several heads and hard attention."""

@@ -12,8 +12,9 @@ from nmt.attention.scores import Attention, ScoreFunction, build_attention
 class AttentionOptions:
     """The settings ``model.attention``.
 
-    size: A of additive, concat and coverage; gaussians, max_positions: of the scores gaussian and location
-    window: D of local_m and local_p; renormalize: divides the weights of local_p by their sum
+    size: A of additive, concat and coverage; gaussians: the number of Gaussians of the score gaussian; max_positions:
+    the number of positions of the score location; window: D of local_m and local_p; renormalize: divide the weights of
+    local_p by their sum.
     """
 
     score: ScoreFunction = ScoreFunction.additive
@@ -28,7 +29,7 @@ class AttentionOptions:
 
 
 def compose_attention(options: AttentionOptions, query_size: int, memory_size: int) -> Attention:
-    """The attention of `options`. Raises ValueError where widths do not fit."""
+    """The attention module for `options`. Raises ValueError if the widths do not fit."""
     match options.score:
         case ScoreFunction.gaussian:
             size = options.gaussians

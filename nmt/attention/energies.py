@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-# Energies are at least float32, whatever autocast says: what bfloat16 rounds off an energy of 16 changes a weight by a
+# Energies are at least float32, also under autocast: the rounding of an energy of 16 to bfloat16 changes a weight by a
 # twentieth.
 
 
@@ -19,10 +19,10 @@ def additive_energies(query: Tensor, keys: Tensor, v: Tensor) -> Tensor:
 
 
 def coverage_energies(query: Tensor, keys: Tensor, coverage: Tensor, coverage_weight: Tensor, v: Tensor) -> Tensor:
-    """The additive score with coverage (B, Q, S), the sum of earlier weights, coverage_weight (A,): v . tanh(query +
-    key + coverage cover). v as in `additive_energies`.
+    """The additive score with coverage: v . tanh(query + key + coverage coverage_weight).
 
-    # Tu et al. (2016), 3: their linguistic coverage, each word's fertility being one
+    coverage (B, Q, S): the sum of earlier weights; coverage_weight (A,); the rest as in `additive_energies`.
+    # Tu et al. (2016), 3: linguistic coverage with a fertility of one for each word
     """
     query, keys, coverage, coverage_weight, v = _wide(query, keys, coverage, coverage_weight, v)
     with torch.autocast(query.device.type, enabled=False):
@@ -32,7 +32,7 @@ def coverage_energies(query: Tensor, keys: Tensor, coverage: Tensor, coverage_we
 def dot_energies(query: Tensor, keys: Tensor, heads: int = 1) -> Tensor:
     """query (B, Q, A), keys (B, S, A) -> (B, Q, S): the inner products.  # Luong et al. (2015), eq. 8
 
-    With more than one head -> (B, Q, S, heads): of the A / heads units of each.
+    With more than one head -> (B, Q, S, heads): the inner products over the A / heads units of each head.
     """
     query, keys = _wide(query, keys)
     with torch.autocast(query.device.type, enabled=False):
@@ -43,12 +43,12 @@ def dot_energies(query: Tensor, keys: Tensor, heads: int = 1) -> Tensor:
 
 
 def split_heads(v: Tensor, heads: int) -> Tensor:
-    """v (A,) -> (A, heads): column i has the A / heads units of head i, and 0 for those of the others."""
+    """v (A,) -> (A, heads): column i has the A / heads units of head i, and 0 for the units of other heads."""
     return torch.block_diag(*v.view(heads, -1, 1).unbind(0))
 
 
 def location_energies(by_position: Tensor, positions: int) -> Tensor:
-    """by_position (B, Q, P): an energy for each of the first P positions -> (B, Q, S), S = positions: -inf beyond P.
+    """by_position (B, Q, P), energies of the first P positions -> (B, Q, S), S = positions: -inf beyond P.
 
     # Luong et al. (2015), 3.1: the location-based score
     """
@@ -56,10 +56,10 @@ def location_energies(by_position: Tensor, positions: int) -> Tensor:
 
 
 def gaussian_energies(importance: Tensor, sharpness: Tensor, centers: Tensor, positions: int) -> Tensor:
-    """The logarithm of K Gaussians, added: importance, sharpness and centers (B, Q, K) -> (B, Q, S), S = positions.
+    """The logarithm of a sum of K Gaussians: importance, sharpness and centers (B, Q, K) -> (B, Q, S), S = positions.
 
-    log sum_k exp(importance_k - exp(sharpness_k) (center_k - u)^2), with u from 1 to S: softmax makes of it the sum of
-    Gaussians divided by its sum over the positions.  # Graves (2013), eq. 46
+    log sum_k exp(importance_k - exp(sharpness_k) (center_k - u)^2), with u from 1 to S. The softmax of these energies
+    is the sum of Gaussians, normalized over the positions.  # Graves (2013), eq. 46
     """
     importance, sharpness, centers = _wide(importance, sharpness, centers)
     u = torch.arange(1, positions + 1, dtype=centers.dtype, device=centers.device)
@@ -74,5 +74,5 @@ def advance_centers(centers: Tensor, steps: Tensor) -> Tensor:
 
 
 def _wide(*tensors: Tensor) -> list[Tensor]:
-    """Each in its type, or in float32 if that is narrower."""
+    """Each tensor in its own type, but at least in float32."""
     return [tensor.to(torch.promote_types(tensor.dtype, torch.float32)) for tensor in tensors]

@@ -1,8 +1,8 @@
-"""Hard attention: a word is predicted from one source position, which the weights choose.
+"""Hard attention: a word is predicted from one source position; the weights are the probabilities of the positions.
 
-p(position j) = alpha_tj, the weights; p(y_t | j) reads the memory of position j in place of the context. What the
-decoder feeds back (Bahdanau's gates, input feeding) is the expected context, so the history of a step does not depend
-on the positions before it and p(y_t) = sum over j of alpha_tj p(y_t | j) is exact.  # Deng et al. (2018), 3 and 4
+p(position j) = alpha_tj, the weights; p(y_t | j) uses the memory at position j in place of the context. The decoder
+feeds back the expected context (to Bahdanau's gates, or by input feeding), so the state of a step does not depend on
+the positions of earlier steps, and p(y_t) = sum_j alpha_tj p(y_t | j) is exact.  # Deng et al. (2018), 3 and 4
 """
 
 from collections.abc import Callable
@@ -16,17 +16,19 @@ from torch.nn import functional
 
 
 class AttentionChoice(Enum):
-    """The words of ``model.attention.choice``: what predicts a word. soft: the expected context; hard: one position."""
+    """The values of ``model.attention.choice``. A word is predicted from: soft, the expected context; hard, one
+    position.
+    """
 
     soft = "soft"
     hard = "hard"
 
 
 class HardTraining(Enum):
-    """The words of ``model.attention.hard.training``.
+    """The values of ``model.attention.hard.training``, the objective of each word.
 
     marginal: log sum_j p(j) p(y | j), exactly.  # Deng et al. (2018), 3, "Enum"
-    reinforce: sum_j p(j) log p(y | j), a lower bound of it, from one sample of j a word.  # Xu et al. (2015), 4.1
+    reinforce: its lower bound sum_j p(j) log p(y | j), from one sample of j for each word.  # Xu et al. (2015), 4.1
     """
 
     marginal = "marginal"
@@ -34,7 +36,7 @@ class HardTraining(Enum):
 
 
 class HardPrediction(Enum):
-    """The words of ``decode.hard_attention``: a word's probability, of all positions or of the most probable one."""
+    """The values of ``decode.hard_attention``: predict from all positions, or from the most probable position."""
 
     marginal = "marginal"
     most_probable = "most_probable"
@@ -42,11 +44,11 @@ class HardPrediction(Enum):
 
 @dataclass
 class HardAttentionOptions:
-    """The settings model.attention.hard.*; all but `training` are of training=reinforce.
+    """The settings model.attention.hard.*; all except `training` are for training=reinforce.
 
-    reward: lambda_r, of the score function's term; entropy: lambda_e, of the entropy of the weights; baseline_decay: of
-    the moving average of log p(y | j) that rewards are compared with; expected: the share of sentences that are trained
-    with the expected context in place of a sample.  # Xu et al. (2015), 4.1
+    reward: lambda_r, the weight of the score-function term; entropy: lambda_e, the weight of the entropy of the
+    weights; baseline_decay: the decay of the baseline, the moving average of log p(y | j); expected: the share of
+    sentences that are trained with the expected context in place of a sample.  # Xu et al. (2015), 4.1
     """
 
     training: HardTraining = HardTraining.marginal
@@ -65,11 +67,11 @@ class HardAttentionOptions:
 
 
 class Positions(NamedTuple):
-    """What N words are predicted from, each from any of S positions.
+    """The inputs of the prediction of N words, each from any of S positions.
 
-    decoder (N, P): the decoder's part of the readout; memory (B, S, P): each position's part; sentence (N,): the row of
-    memory that a word reads; weights (N, S): p(position), 0 on padding; drop (N, R): what the features are multiplied
-    by; activate: (..., P), the sum of both parts -> features (..., R).
+    decoder (N, P): the decoder's part of the readout; memory (B, S, P): the part of each position; sentence (N,): the
+    row of memory for each word; weights (N, S): p(position), 0 on padding; drop (N, R): the dropout factors of the
+    features; activate: the sum of both parts (..., P) -> features (..., R).
     """
 
     decoder: Tensor
@@ -80,26 +82,26 @@ class Positions(NamedTuple):
     activate: Callable[[Tensor], Tensor]
 
     def features(self, words: slice) -> Tensor:
-        """Those of some of the words, at every position: (n, S, R)."""
+        """The features of the n words of a slice at every position: (n, S, R)."""
         parts = self.decoder[words].unsqueeze(1) + self.memory[self.sentence[words]]
         return self.activate(parts) * self.drop[words].unsqueeze(1)
 
     def parts_at(self, position: Tensor) -> Tensor:
-        """The memory's part of one position for each word, position (N,) -> (N, P)."""
+        """The memory's part of the readout at one position for each word: position (N,) -> (N, P)."""
         return self.memory[self.sentence, position]
 
     def expected_parts(self) -> Tensor:
-        """The memory's part of the expected context of each word, (N, P)."""
+        """The memory's part of the readout for the expected context of each word, (N, P)."""
         return (self.weights.to(self.memory.dtype).unsqueeze(1) @ self.memory[self.sentence]).squeeze(1)
 
     def certain(self, parts: Tensor) -> "Positions":
-        """The same words, each with one position, of part (N, P), whose probability is one."""
+        """The same words, each with one position of probability one; parts (N, P): the memory's part of each word."""
         own = torch.arange(len(parts), device=parts.device)
         return self._replace(memory=parts.unsqueeze(1), sentence=own, weights=self.weights.new_ones(len(parts), 1))
 
 
 class Marginal(NamedTuple):
-    """nll: the negative log-likelihood summed over N words; log_probs (N,): of each, without gradient."""
+    """nll: the negative log-likelihood summed over N words; log_probs (N,): of each word, without gradient."""
 
     nll: Tensor
     log_probs: Tensor
@@ -112,7 +114,7 @@ def mixture_log_probs(log_probs: Tensor, weights: Tensor) -> Tensor:
     """
     weights = weights.unsqueeze(-1)
     highest = log_probs.detach().masked_fill(weights == 0, -torch.inf).amax(-2, keepdim=True)
-    # Above the highest are only positions of weight 0.
+    # Only positions of weight 0 are above the highest.
     total = (weights * (log_probs - highest).clamp(max=MAX_EXPONENT).exp()).sum(-2)
     return total.log() + highest.squeeze(-2)
 
@@ -123,7 +125,7 @@ MAX_EXPONENT = 80.0  # its exponential is a float32
 def marginal_nll(positions: Positions, weight: Tensor, bias: Tensor, targets: Tensor) -> Marginal:
     """The exact marginal likelihood of targets (N,), with the output layer weight (V, R), bias (V,).
 
-    All (N, S, V) logits exist at once: the fused loops have the same in chunks.
+    All (N, S, V) logits are in memory at once; the fused loops compute the same in chunks.
     """
     logits = functional.linear(positions.features(slice(None)), weight, bias)
     log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(-1)
@@ -133,7 +135,7 @@ def marginal_nll(positions: Positions, weight: Tensor, bias: Tensor, targets: Te
 
 
 def entropy(weights: Tensor) -> Tensor:
-    """weights (N, S) -> (N,), in nats."""
+    """The entropy of each row in nats: weights (N, S) -> (N,)."""
     return torch.special.entr(weights.clamp_min(_MIN_WEIGHT)).sum(1)
 
 
@@ -141,19 +143,19 @@ _MIN_WEIGHT = 1e-20  # its logarithm, and the slope of its entropy, are finite
 
 
 def sample_positions(weights: Tensor) -> Tensor:
-    """weights (N, S) -> (N,): a position for each row, drawn from torch's generator, whose state checkpoints keep."""
+    """weights (N, S) -> (N,): a position for each row, sampled with torch's generator, whose state checkpoints save."""
     return torch.multinomial(weights.detach(), 1).squeeze(1)
 
 
 def reinforce_objective(
     sampled: Marginal, chosen_weights: Tensor, entropies: Tensor, baseline: Tensor, options: HardAttentionOptions
 ) -> Tensor:
-    """What training minimizes, a scalar whose gradient is that of -sum_j p(j) log p(y | j) - entropy H on average.
+    """The loss of reinforce: a scalar whose gradient is on average that of -sum_j p(j) log p(y | j) - entropy H.
 
-    sampled: of the N words, each given its sampled position; chosen_weights (N,): p of that position, 1 where none was
-    sampled; entropies (N,); baseline (): what a reward is compared with.
-    # Xu et al. (2015), eq. 12 with the baseline and the entropy that follow it. A position changes no word but its own
-    # here, so its reward is the log-probability of that word.
+    sampled: the likelihood of the N words, given their sampled positions; chosen_weights (N,): p of the sampled
+    position, 1 if none was sampled; entropies (N,); baseline (): subtracted from the rewards.
+    # Xu et al. (2015), eq. 12, with the baseline and the entropy term. A position affects only the word of its own
+    # step, so its reward is the log-probability of this word.
     """
     reward = sampled.log_probs - baseline
     return sampled.nll - options.reward * (reward * chosen_weights.log()).sum() - options.entropy * entropies.sum()

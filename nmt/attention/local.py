@@ -1,4 +1,4 @@
-"""Local attention: a window of the source, and weights inside it alone."""
+"""Local attention: only the source positions inside a window get weight."""
 
 from enum import Enum
 
@@ -7,20 +7,20 @@ from torch import Tensor, nn
 
 from nmt.attention.scores import Attention, AttentionOutput, AttentionState, Source
 
-# The words of ``model.attention.extent``; `global` is a keyword, so it cannot be a name in a class body.
+# The values of ``model.attention.extent``; `global` is a keyword, so it cannot be a name in a class body.
 Extent = Enum("Extent", {"global": "global", "local_m": "local_m", "local_p": "local_p"})
 GLOBAL = Extent["global"]
 
-# The window is cut out of sources that are longer than this many windows; copying it costs as much as it saves in
-# shorter ones, where all positions are computed and masked.
+# The window is cut out of sources that are longer than this many windows. In shorter sources all positions are computed
+# and masked, because copying the window would cost as much as it saves.
 _MIN_WINDOWS = 2
 
 
 class LocalAttention(Attention):
-    """Another attention's energies, on the 2 D + 1 positions around a center; all other positions get exactly 0.
+    """Applies another attention to the 2 D + 1 positions around a center; all other positions get exactly 0.
 
+    Subclasses compute the center. attention: a score, or several heads, which share the window; window: D.
     # Luong et al. (2015), 3.2
-    A subclass says where the center is. attention: a score, or several heads, which share the window; window: D.
     """
 
     def __init__(self, attention: Attention, window: int):
@@ -47,11 +47,11 @@ class LocalAttention(Attention):
         lengths = source.mask.sum(1).view(-1, 1, 1)
         centers = self.centers(hidden, lengths.squeeze(2) - 1, state.position).unsqueeze(2)
         positions, width = source.mask.shape[1], 2 * self.window + 1
-        if torch.compiler.is_exporting() or positions <= _MIN_WINDOWS * width:  # a graph has one form for every length
+        if torch.compiler.is_exporting() or positions <= _MIN_WINDOWS * width:  # a graph has one form for all lengths
             distances = torch.arange(positions, device=centers.device) - centers
             inside = source.mask.unsqueeze(1) & (distances.detach().abs() <= self.window)
             return self._attend(hidden, source._replace(mask=inside), state, distances)
-        # At the ends of the source the window stays inside it, and what is too far from the center is masked.
+        # At the ends of the source the window is moved inside the source; positions too far from the center are masked.
         first = (centers.detach() - self.window).ceil().long().clamp(0, positions - width)
         places = first + torch.arange(width, device=centers.device)  # (B, Q, W)
         distances = places - centers
@@ -68,7 +68,7 @@ class LocalAttention(Attention):
         return AttentionOutput(context.squeeze(1).unflatten(0, rows), everywhere)
 
     def _attend(self, hidden: Tensor, source: Source, state: AttentionState, distances: Tensor) -> AttentionOutput:
-        """As `forward`, inside the window that source.mask (B, Q, S) leaves; distances (B, Q, S) from the center."""
+        """As `forward`, inside the window source.mask (B, Q, S); distances (B, Q, S): from the center."""
         weights = self.attention.weights(hidden, source, state).unflatten(1, (hidden.shape[1], self.heads))
         weights = self.favor_center(weights, distances)
         return self.attention.attend(weights.flatten(1, 2), source.memory)
@@ -81,7 +81,7 @@ def _cut(sequence: Tensor, places: Tensor) -> Tensor:
 
 
 class MonotonicLocalAttention(LocalAttention):
-    """local-m: the center of step t is position t, and the last position once the source has ended.
+    """local-m: the center of step t is position t, or the last position if the source is shorter.
 
     # Luong et al. (2015), 3.2
     """
@@ -99,8 +99,8 @@ class PredictiveLocalAttention(LocalAttention):
     """local-p: the center is predicted, p = (S - 1) sigmoid(v_p . tanh(W_p h)), and weights are multiplied by a
     Gaussian around it, exp(-(s - p)^2 / (2 sigma^2)) with sigma = D / 2.  # Luong et al. (2015), eq. 9 and 10
 
-    Positions count from 0, so S - 1 stands where the paper writes S, and the center is always a position.
-    renormalize: weights are divided by their sum, which is below one as published.
+    Positions count from 0, so the factor is S - 1 instead of the paper's S, and the center is always inside the source.
+    renormalize: divide the weights by their sum, which is below one as published.
     """
 
     def __init__(self, attention: Attention, window: int, query_size: int, renormalize: bool = False):
@@ -118,7 +118,7 @@ class PredictiveLocalAttention(LocalAttention):
 
 
 def predicted_center(logit: Tensor) -> Tensor:
-    """sigmoid, in float32 at least: 16 bits of a number up to one are too few to tell positions apart."""
+    """sigmoid, at least in float32: 16 bits are too few to distinguish positions."""
     return logit.to(torch.promote_types(logit.dtype, torch.float32)).sigmoid()
 
 
@@ -130,7 +130,9 @@ def gaussian(distances: Tensor, sigma: float) -> Tensor:
 def limit_to_window(
     attention: Attention, extent: Extent, window: int, query_size: int, renormalize: bool = False
 ) -> Attention:
-    """`attention` itself for the extent `global`, or inside a window of D = `window` positions on each side."""
+    """`attention` itself for the extent `global`; otherwise limited to D = `window` positions on each side of a
+    center.
+    """
     match extent.value:
         case "global":
             return attention

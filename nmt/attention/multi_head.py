@@ -6,13 +6,13 @@ from nmt.attention.scores import Attention, AttentionOutput, AttentionState, Sou
 
 
 class MultiHeadAttention(Attention):
-    """A score split into heads: head i has A / heads of its units, and weighs M / heads columns of a projected memory.
+    """A score split into heads: head i has A / heads of its units, and M / heads columns of a projected memory.
 
-    The context is the heads' contexts side by side, the shown weights are the mean of theirs. Additive scores as in
-    Chen et al. (2018), 3; for scores by inner product see Vaswani et al. (2017), 3.2.2. Their projection of the context
-    is not here: whatever reads the context multiplies it with a matrix.
+    The context is the concatenation of the heads' contexts; the returned weights are the mean over the heads. Additive
+    scores as in Chen et al. (2018), 3; inner-product scores as in Vaswani et al. (2017), 3.2.2. Their output projection
+    is not needed: every layer that reads the context multiplies it by a matrix.
 
-    score: of the whole width, with as many weights as it has alone. Raises ValueError where widths cannot be divided.
+    score: a score of the full width A. Raises ValueError if the widths cannot be divided by the number of heads.
     """
 
     def __init__(self, score: Attention, heads: int, memory_size: int):

@@ -1,7 +1,7 @@
-"""From energies to weights: what makes a row of weights a distribution over the real positions.
+"""Normalizers: from energies to weights, which are a distribution over the real positions.
 
-Softmax gives every real position a weight above zero. Sparsemax and 1.5-entmax give many positions exactly zero; both
-are exact, by sorting, and have their gradients in closed form, which needs the weights alone.
+Softmax gives every real position a weight above zero. Sparsemax and 1.5-entmax give many positions exactly zero. Both
+are computed exactly, by sorting, and have closed-form gradients, which depend only on the weights.
 """
 
 from enum import Enum
@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 
 class Normalizer(Enum):
-    """The words of ``model.attention.normalizer``; entmax is 1.5-entmax."""
+    """The values of ``model.attention.normalizer``; entmax is 1.5-entmax."""
 
     softmax = "softmax"
     sparsemax = "sparsemax"
@@ -23,7 +23,7 @@ def normalize(normalizer: Normalizer, energies: Tensor, mask: Tensor) -> Tensor:
     """energies (B, Q, S), mask (B, S) or (B, Q, S) -> weights (B, Q, S), at least float32: rows sum to one, and
     positions where the mask is False get exactly 0.
 
-    Every sentence has at least its end-of-sentence token, so no row is masked whole.
+    Every sentence has at least its end-of-sentence token, so no row is masked completely.
     """
     energies = energies.to(torch.promote_types(energies.dtype, torch.float32))
     energies = energies.masked_fill(~(mask if mask.dim() == 3 else mask.unsqueeze(1)), float("-inf"))
@@ -45,8 +45,9 @@ def masked_softmax(energies: Tensor, mask: Tensor) -> Tensor:
     return normalize(Normalizer.softmax, energies, mask)
 
 
-# Below a row's largest energy by more than this, after scaling, nothing has weight: both thresholds are at most 1 below
-# the largest. Larger distances, padding's infinite one too, are cut to it, and no infinities enter the sums.
+# After scaling, both thresholds are at most 1 below a row's largest energy, so an energy that is lower by more than
+# this
+# has no weight. Larger distances, also the infinite ones of padding, are clamped, so no infinities enter the sums.
 _OUT_OF_REACH = 2.0
 
 

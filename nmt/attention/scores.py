@@ -1,8 +1,8 @@
-"""Attention: scores, weights, context, and what is carried from step to step.
+"""Attention: scores, weights, context, and the state of attention.
 
-Every score has the same three parts: ``project_keys`` (once a sentence), ``project_query`` (once a step, or for all
-steps at once) and ``energies``. Queries come as (B, Q, .): Q is 1 for a step of greedy search, K for a step of beam
-search, T when nothing recurs through attention; the source is never copied for them.
+Every score has the same three parts: ``project_keys`` (once per sentence), ``project_query`` (once per step, or for all
+steps at once) and ``energies``. Queries have the shape (B, Q, .): Q is 1 for a step of greedy search, K for a step of
+beam search, T if no step depends on the attention of earlier steps. The source is not copied for the queries.
 """
 
 from enum import Enum
@@ -24,7 +24,7 @@ from nmt.attention.state import AttentionOutput, AttentionState, AttentionStep, 
 
 
 class ScoreFunction(Enum):
-    """The closed list of attention scores; the values are the words of ``model.attention.score``."""
+    """The attention scores: the values of ``model.attention.score``."""
 
     additive = "additive"
     dot = "dot"
@@ -37,9 +37,10 @@ class ScoreFunction(Enum):
 
 
 class Attention(nn.Module):
-    """A score with its weights. Subclasses say how keys and queries are made and matched.
+    """A score with its parameters. Subclasses implement the projections of keys and queries, and the energies.
 
-    heads: into how many sums over A / heads units each the energy is split; see `nmt.attention.multi_head`.
+    heads: the number of sums, over A / heads units each, into which the energy is split; see
+    `nmt.attention.multi_head`.
     """
 
     size: int
@@ -67,15 +68,15 @@ class Attention(nn.Module):
 
     @property
     def is_stateful(self) -> bool:
-        """Whether a step depends on earlier ones; where not, all steps can be computed at once."""
+        """Whether a step depends on the attention of earlier steps; if not, all steps can be computed at once."""
         return self.uses_coverage or self.position_width > 0
 
     def source(self, memory: Tensor, mask: Tensor) -> Source:
-        """memory (B, S, M), mask (B, S): the encoder's -> what stays the same over the steps."""
+        """memory (B, S, M), mask (B, S): from the encoder -> the Source, which is constant over the steps."""
         return Source(memory, self.project_keys(memory), mask)
 
     def initial_state(self, memory: Tensor) -> AttentionState:
-        """The state before the first step, of memory (B, S, M): zeros."""
+        """The state before the first step, for memory (B, S, M): zeros."""
         batch, positions, _ = memory.shape
         return AttentionState(
             memory.new_zeros(batch, positions if self.uses_coverage else 0),
@@ -91,11 +92,13 @@ class Attention(nn.Module):
         return self.normalize(self.energies(self.project_query(hidden), source.keys, state), source.mask)
 
     def attend(self, weights: Tensor, memory: Tensor) -> AttentionOutput:
-        """What `weights` returned and memory (B, S, M) -> AttentionOutput."""
+        """weights: as `weights` returns them; memory (B, S, M) -> AttentionOutput."""
         return AttentionOutput(weights.to(memory.dtype) @ memory, weights)
 
     def forward(self, hidden: Tensor, source: Source, state: AttentionState) -> AttentionOutput:
-        """hidden (B, Q, H): the queries, decoder states; state (B, Q, .): of each one -> AttentionOutput."""
+        """hidden (B, Q, H): decoder states, the queries; state (B, Q, .): the state of each query ->
+        AttentionOutput.
+        """
         return self.attend(self.weights(hidden, source, state), source.memory)
 
     def step(self, hidden: Tensor, source: Source, state: AttentionState) -> AttentionStep:
@@ -134,7 +137,7 @@ class AdditiveAttention(Attention):
 
 
 class ConcatAttention(AdditiveAttention):
-    """v . tanh(W_a [h_t; h_s]): one matrix over both is two matrices added, without a bias.
+    """v . tanh(W_a [h_t; h_s]): the product with W_a is the sum of two products, without a bias.
 
     # Luong et al. (2015), eq. 8
     """
@@ -145,7 +148,7 @@ class ConcatAttention(AdditiveAttention):
 
 
 class CoverageAttention(AdditiveAttention):
-    """The additive score with coverage: it knows the sum of each position's earlier weights.  # Tu et al. (2016), 3"""
+    """The additive score with coverage, the sum of each position's earlier weights.  # Tu et al. (2016), 3"""
 
     uses_coverage = True
 
@@ -158,7 +161,7 @@ class CoverageAttention(AdditiveAttention):
 
 
 class DotAttention(Attention):
-    """h_t . h_s; the encoder's output must be as wide as the decoder's state.  # Luong et al. (2015), eq. 8"""
+    """h_t . h_s; encoder outputs and decoder states must have the same width.  # Luong et al. (2015), eq. 8"""
 
     def __init__(self, query_size: int, memory_size: int):
         super().__init__()
@@ -188,7 +191,7 @@ class ScaledDotAttention(DotAttention):
 
 
 class GeneralAttention(Attention):
-    """h_t W_a h_s; W_a is applied to the encoder's side, once a sentence.  # Luong et al. (2015), eq. 8"""
+    """h_t W_a h_s; W_a is applied to the encoder outputs, once per sentence.  # Luong et al. (2015), eq. 8"""
 
     def __init__(self, query_size: int, memory_size: int):
         super().__init__()
@@ -206,7 +209,7 @@ class GeneralAttention(Attention):
 
 
 class PositionAttention(Attention):
-    """A score that does not look at the source: the query says where to attend to, and keys are of width 0."""
+    """A score of query and position that does not depend on the encoder outputs: keys have width 0."""
 
     def __init__(self, query_size: int, width: int):
         super().__init__()
@@ -234,9 +237,9 @@ class LocationAttention(PositionAttention):
 
 
 class GaussianAttention(PositionAttention):
-    """K Gaussians over positions, whose centers only move forward, normalized over the real positions.
+    """A sum of K Gaussians over positions, whose centers only move forward, normalized over the real positions.
 
-    # Graves (2013), eq. 46-51; there they are not normalized
+    # Graves (2013), eq. 46-51, where the sum is not normalized
     """
 
     def __init__(self, query_size: int, gaussians: int):
@@ -252,8 +255,8 @@ class GaussianAttention(PositionAttention):
 
 
 def build_attention(score: ScoreFunction, query_size: int, memory_size: int, size: int) -> Attention:
-    """The module for `score`. size: A of additive, concat and coverage, the number of positions of location, or of
-    Gaussians of gaussian; the others have none."""
+    """The module for `score`. size: A of additive, concat and coverage; the number of positions of location; the number
+    of Gaussians of gaussian; unused by the other scores."""
     match score:
         case ScoreFunction.additive:
             return AdditiveAttention(query_size, memory_size, size)

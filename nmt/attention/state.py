@@ -1,4 +1,4 @@
-"""What attention is given, carries from step to step, and returns."""
+"""The inputs, the state and the outputs of attention."""
 
 from typing import NamedTuple
 
@@ -6,10 +6,10 @@ from torch import Tensor
 
 
 class Source(NamedTuple):
-    """What stays the same over the steps of decoding a batch.
+    """The values that are constant over the decoding steps of a batch.
 
-    memory (B, S, M): encoder outputs, or projections of them for several heads; keys (B, S, A): what queries are
-    matched with; mask (B, S): True on real tokens.
+    memory (B, S, M): encoder outputs, or their projections for several heads; keys (B, S, A): the projections that
+    queries are matched with; mask (B, S): True on real tokens.
     """
 
     memory: Tensor
@@ -17,15 +17,15 @@ class Source(NamedTuple):
     mask: Tensor
 
     def select(self, rows: Tensor) -> "Source":
-        """The source of the sentences `rows` (R,) alone."""
+        """The source of the sentences `rows` (R,)."""
         return Source(*(field.index_select(0, rows) for field in self))
 
 
 class AttentionState(NamedTuple):
-    """What attention carries from step to step, for N hypotheses; a part that is not needed has width 0.
+    """The state of attention between steps, for N hypotheses; a part that is not used has width 0.
 
-    coverage (N, S): the sum of the weights so far; position (N, P): where attention has got to: the number of steps
-    taken (local_m, P = 1) or the centers of Gaussians (gaussian, P = K).
+    coverage (N, S): the sum of the weights so far; position (N, P): the number of steps taken (local_m, P = 1) or the
+    centers of the Gaussians (gaussian, P = K).
     """
 
     coverage: Tensor
@@ -45,7 +45,7 @@ class AttentionState(NamedTuple):
 
 
 class AttentionOutput(NamedTuple):
-    """What attention returns: context (B, Q, M) and weights (B, Q, S)."""
+    """The output of attention: context (B, Q, M) and weights (B, Q, S)."""
 
     context: Tensor
     weights: Tensor

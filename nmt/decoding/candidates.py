@@ -1,6 +1,6 @@
 """The continuations that a step of search takes, from the logits of its hypotheses.
 
-What is of width V stays on the model's device; the few that may win are compared on the host.
+Tensors of width V stay on the model's device; the few best candidates are compared on the host.
 """
 
 from typing import NamedTuple

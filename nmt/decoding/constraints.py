@@ -1,4 +1,4 @@
-"""What the hypotheses of a search must keep to: their least and greatest length, repetition, a given beginning."""
+"""Constraints on the hypotheses of a search: minimum and maximum length, repetition, prefixes."""
 
 from typing import NamedTuple
 
@@ -70,8 +70,8 @@ def repeating(ids: Tensor, size: int, vocab_size: int) -> Tensor:
 def constrain(src_lengths: Tensor, options: SearchOptions, prefixes: Tensor | None) -> Constraints:
     """The constraints of sentences with src_lengths (B,); prefixes (B, T).
 
-    Of two bounds of a kind the tighter holds. Where the least length exceeds the greatest, it is that one. No greatest
-    length cuts a prefix, and EOS may always follow it.
+    If two limits of a kind are given, the tighter applies. A minimum length above the maximum is reduced to the
+    maximum. The maximum length never cuts a prefix, and EOS may always follow the prefix.
     """
     most, ratio = options.max_length, options.max_length_ratio
     longest = 2 * src_lengths + 10 if most is None else torch.full_like(src_lengths, most)

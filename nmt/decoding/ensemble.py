@@ -1,4 +1,4 @@
-"""Several models of one vocabulary as one: what they find probable, averaged."""
+"""Ensembles: several models of one vocabulary, whose probabilities are averaged."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from nmt.model.seq2seq import CHUNK, Seq2Seq, TokenLogProbs
 
 
 class EnsembleAverage(Enum):
-    """What is averaged over the models of an ensemble."""
+    """The values that are averaged over the models of an ensemble."""
 
     probabilities = "probabilities"  # the arithmetic mean
     log_probabilities = "log_probabilities"  # the geometric mean, normalized: log-linear
@@ -61,7 +61,7 @@ class EnsembleSteps:
         self._members, self._average = members, average
 
     def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Members, Members]:
-        """src (B, S), src_lengths (B,), EOS included -> what stays and what changes over the steps."""
+        """src (B, S), src_lengths (B,), EOS included -> the Source and the initial State of each model."""
         sources, states = zip(*(each.encode(src, src_lengths) for each in self._members), strict=True)
         return Members(sources), Members(states)
 
@@ -75,8 +75,8 @@ class EnsembleSteps:
 class Ensemble(nn.Module):
     """Models that read and write the same ids, for translating and for forced decoding.
 
-    Its probability of a token is the mean of theirs, its attention the mean of the attention of those that have it.
-    Raises ValueError where there is no model.
+    Probabilities are the mean over the models; attention is the mean over the models that have attention.
+    Raises ValueError if there is no model.
     """
 
     def __init__(self, members: Sequence[Seq2Seq], average: EnsembleAverage = EnsembleAverage.probabilities):
@@ -93,7 +93,7 @@ class Ensemble(nn.Module):
 
     @property
     def has_attention(self) -> bool:
-        """Whether any of them has."""
+        """Whether any of the models has attention."""
         return any(member.has_attention for member in self._each())
 
     @property

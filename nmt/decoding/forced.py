@@ -60,11 +60,10 @@ def force_decode(
     weights: row t is the attention of the step that predicts piece t; with `posterior` the posterior attention: see
     `posterior_attention`; log_prob sums over the target's pieces. A pair blank on both sides is an empty translation.
     head: the model with an alignment head, whose weights are then the `link_weights`.
-    score=False spares the products with the vocabulary, which are
-    most of the work: score and log_prob are then not numbers. For a pair of more than WINDOW_WEIGHTS pieces times
-    pieces, which would not fit into memory, weights are (T, 0).
+    score=False does not compute the output layer, which takes most of the time: score and log_prob are then NaN. A pair
+    whose product of piece counts exceeds WINDOW_WEIGHTS would not fit into memory: its weights are (T, 0).
 
-    Pairs of like length go together, inside a window of at most 32 batches and WINDOW_WEIGHTS numbers of attention.
+    Pairs of similar length share a batch, inside a window of at most 32 batches and WINDOW_WEIGHTS attention weights.
     """
     assert not model.training, "dropout would change what is found: call model.eval() first"
     by = _By(model, model.for_inference() if posterior else None, head)

@@ -1,4 +1,4 @@
-"""The options of a search, and the score that they make of a log-probability."""
+"""Search options, and the score of a hypothesis."""
 
 from dataclasses import dataclass
 from enum import Enum

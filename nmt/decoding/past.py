@@ -1,4 +1,4 @@
-"""What a search keeps of the past of its hypotheses: their tokens, and how much of the source they have attended to."""
+"""The past of the hypotheses of a search: their tokens, and their coverage of the source."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ SMALLEST = torch.finfo(torch.float32).tiny  # for words without any attention, w
 
 
 class Past(NamedTuple):
-    """Of P hypotheses of B sentences; what no option looks at has width 0, and stays so."""
+    """The past of P hypotheses of B sentences; a part that no option uses always has width 0."""
 
     ids: Tensor  # (B, P, t)
     coverage: Tensor  # (B, P, S) float64, sums of weights; before the first step one column of zeros

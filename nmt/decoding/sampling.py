@@ -1,4 +1,4 @@
-"""Sampling: translations drawn from the model's distribution, each by random numbers of its own."""
+"""Sampling of translations from the model's distribution, with separate random numbers for each."""
 
 import numpy as np
 import torch

@@ -5,8 +5,8 @@ with these can be searched, an ensemble too. Shapes: B sentences, K places of th
 T target length, V vocabulary, N = B * P rows of a step: P is 1 at the first, then K. The rows of a sentence are
 adjacent and share one row of Source, which is never copied.
 
-What is of width V stays on the model's device. The few numbers of the places, a row of candidates for each hypothesis,
-are compared on the host with NumPy, which starts an operation on so little in a fraction of torch's time.
+Tensors of width V stay on the model's device. The few candidates of each hypothesis are compared on the host with
+NumPy, whose operations on small arrays take a fraction of the time of torch's.
 
 The rule of the beam (Sutskever et al. 2014, section 3.2): a sentence has K places. At each step the best continuations
 take the free places. A finished hypothesis keeps its place: it is never extended or replaced, and the live ones share
@@ -37,7 +37,7 @@ from nmt.decoding.past import Past, coverage_penalty
 
 
 class Searchable(Protocol):
-    """What search asks of a model; Source and State are the model's own, each with `select(rows)`."""
+    """The methods of a model that search uses; Source and State are the model's own, each with `select(rows)`."""
 
     def encode(self, src: Tensor, src_lengths: Tensor, /) -> tuple[Any, Any]: ...
 
@@ -53,7 +53,7 @@ class Beam(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What stays the same over the steps, for the sentences that are still searched."""
+    """The values that are constant over the steps, for the unfinished sentences."""
 
     sentences: np.ndarray  # (B,) rows of the caller's batch
     max_lengths: np.ndarray  # (B,) float64, the constraints'
@@ -88,7 +88,7 @@ def greedy_search(
     """The most probable token at each step, for src (B, S) of true lengths (B,); one hypothesis a sentence, scored as
     beam_search scores it, whatever `options.beam` is.
 
-    `attention=False` keeps no weights (they come as (T, 0)), which is what a line of 10,000 words wants.
+    `attention=False` returns no weights, (T, 0), for example for a line of 10,000 words.
     prefixes: as for beam_search. Raises ValueError if the model's output is not a distribution (NaN).
     """
     source, state = model.encode(src, src_lengths)
@@ -105,7 +105,7 @@ def start_batch(source: Any, src_lengths: Tensor, options: SearchOptions, prefix
 def search_one_by_one(
     model: Searchable, batch: Batch, state: Any, options: SearchOptions, choose: Choose, *, attention: bool
 ) -> list[Hypothesis]:
-    """The one hypothesis of each sentence that begins with BOS and goes on with what `choose` takes at each step."""
+    """One hypothesis of each sentence, from BOS, extended at each step by the token that `choose` returns."""
     src_lengths = batch.src_lengths
     tokens = torch.full_like(src_lengths, BOS)
     log_probs = np.zeros((len(tokens), 1))
@@ -144,7 +144,7 @@ def beam_search(
 
     A list holds finished hypotheses only, so it may be shorter than nbest; the unfinished come back only where a
     sentence has no finished one at all. `attention=False` keeps no weights: (T, 0). prefixes (B, T), PAD behind each:
-    the tokens with which the hypotheses of a sentence begin. What else is in the batch changes nothing. Raises
+    the tokens with which the hypotheses of a sentence begin. The other sentences of the batch have no effect. Raises
     ValueError if the model's output is not a distribution (NaN).
     """
     source, state = model.encode(src, src_lengths)

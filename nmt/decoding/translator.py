@@ -40,12 +40,12 @@ class Translation(NamedTuple):
 
 
 class TranslationModel(Protocol):
-    """What the translator asks of a model."""
+    """The methods of a model that the translator uses."""
 
     training: bool
 
     def for_inference(self, *, fold_memory: bool, rescore_top_k: int) -> Searchable:
-        """What search asks of a model, good until its weights change; see
+        """The object that search uses, valid until the weights change; see
         `nmt.acceleration.inference.InferenceModel`."""
         ...
 
@@ -54,7 +54,7 @@ class TranslationModel(Protocol):
 
 
 class SourceTokenizer(Protocol):
-    """What the translator asks of the tokenizer's source side."""
+    """The methods of the source tokenizer that the translator uses."""
 
     def encode(self, text: str, /) -> list[int]: ...
 
@@ -64,7 +64,7 @@ class SourceTokenizer(Protocol):
 
 
 class TargetTokenizer(Protocol):
-    """What the translator asks of the tokenizer's target side."""
+    """The methods of the target tokenizer that the translator uses."""
 
     def encode(self, text: str, /) -> list[int]: ...
 
@@ -98,9 +98,9 @@ class Translator:
     """Translates lines with a model in eval mode, in batches of like length.
 
     A batch holds at most batch_size sentences and BATCH_PIECES padded pieces, so a line of 10,000 words goes alone.
-    `attention=False` leaves the weights behind, and which word each piece belongs to. The weights of a very long line
-    are far larger than all the rest, so a line of more than ATTENTION_PIECES comes without them in any case.
-    head: the same model with an alignment head, which then links the words of what has attention.
+    `attention=False` returns neither weights nor the word of each piece. The weights of a very long line are far larger
+    than everything else, so a line of more than ATTENTION_PIECES pieces never has weights.
+    head: the same model with an alignment head, which then makes the links of translations with attention.
 
     Raises ValueError for a batch without a sentence.
     """
@@ -130,10 +130,10 @@ class Translator:
         """The n best translations of each line, in the order of the lines, without their line ends.
 
         At most `window` lines are read ahead (32 batches by default, fewer if they are long); with 1 each line is
-        answered before the next is read. A list may be shorter than nbest; without words it is one empty translation.
-        prefixes: of each line the text with which its translations begin; what it ends in may be continued as a word.
-        The first `skip` lines, translated already, are left out; the others come out as if they had not been.
-        Raises ValueError where there are fewer prefixes than lines.
+        translated before the next is read. A list may be shorter than nbest; for a line without words it is one empty
+        translation. prefixes: the beginning of the translations of each line; its last word may be continued.
+        The first `skip` lines, already translated, are skipped, without effect on the translations of the others.
+        Raises ValueError if there are fewer prefixes than lines.
         """
         window = 32 * self.batch_size if window is None else window
         assert window >= 1, window
@@ -170,7 +170,7 @@ class Translator:
         return translations
 
     def _link(self, batch: list[SourceLine], found: list[list[Hypothesis]]) -> Iterator[np.ndarray | None]:
-        """By which weights the words of each hypothesis are linked; None where attention's are all there is."""
+        """The weights of the head by which the words of each hypothesis are linked; None without a head."""
         if not self.head or not any(best.weights.size for nbest in found for best in nbest):
             return repeat(None)
         pairs = [Ids(line.ids, each.ids) for line, nbest in zip(batch, found, strict=True) for each in nbest]

@@ -1,1 +1,1 @@
-"""The layers that models are made of: cells and the loops over their steps, embeddings, dropout, the loss."""
+"""The layers of the models: cells and the loops over their steps, embeddings, dropout, the loss."""

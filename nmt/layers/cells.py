@@ -1,8 +1,8 @@
-"""Recurrent cells: what one step does to a state.
+"""Recurrent cells: the computation of one step.
 
-A cell's part that does not recur, the product with its input, is ``project`` and is made for all steps at once;
-``forward`` is the rest. A state is one tensor (N, state_size): h for a GRU, [h; c] for an LSTM. ``step`` is what the
-loops run: ``forward``, and the further transitions of a deep one.
+``project``, the product with the input, does not depend on the state and is computed for all steps at once; ``forward``
+computes the rest. A state is one tensor (N, state_size): h for a GRU, [h; c] for an LSTM. The loops call ``step``:
+``forward``, followed by the further transitions of a deep cell.
 """
 
 from copy import copy
@@ -15,7 +15,7 @@ from torch.nn import functional
 
 
 class CellKind(Enum):
-    """The closed list of cells; the values are the words of ``model.encoder.cell`` and ``model.decoder.cell``."""
+    """The cells: the values of ``model.encoder.cell`` and ``model.decoder.cell``."""
 
     gru = "gru"
     gru_reset_after = "gru_reset_after"
@@ -34,9 +34,9 @@ class NoInput(nn.Module):
 
 
 class Cell(nn.Module):
-    """A recurrent cell of width `size` (H) on inputs of width `input_size`; 0: it has no input.
+    """A recurrent cell of width `size` (H) with inputs of width `input_size`; 0: without input.
 
-    transitions: cells without an input, which go on with the state in the same step.  # Pascanu et al. (2014)
+    transitions: cells without input, which transform the state further in the same step.  # Pascanu et al. (2014)
     """
 
     gates: int
@@ -55,12 +55,14 @@ class Cell(nn.Module):
         return self.size
 
     def drawn(self) -> Self:
-        """The cell for one pass over a batch. In training, with recurrent_dropout, that share of the state's units does
-        not reach the gates, the same in all steps and sentences, and the others are divided by 1 - recurrent_dropout;
-        what the state itself keeps is not dropped.  # Gal and Ghahramani (2016), eq. 7, with one mask for the batch
+        """The cell for one pass over a batch, with a new mask of recurrent dropout in training.
 
-        A mask of the batch is one of the recurrent weight's columns, so every loop that runs the cell has it. Each
-        transition has its own.
+        The share recurrent_dropout of the state's units is dropped in the input of the gates, the same units in all
+        steps and sentences; the others are divided by 1 - recurrent_dropout. The state that is carried over is not
+        dropped.
+        # Gal and Ghahramani (2016), eq. 7, with one mask for the batch
+        The mask is applied to the columns of the recurrent weight, so every loop supports it. Each transition has its
+        own mask.
         """
         if not self.training or not self.recurrent_dropout:
             return self
@@ -72,26 +74,28 @@ class Cell(nn.Module):
         return cell
 
     def output(self, state: Tensor) -> Tensor:
-        """state (..., state_size) -> what others see of it (..., H)."""
+        """The output h of a state: state (..., state_size) -> (..., H)."""
         return state[..., : self.size]
 
     def input_linear(self, width: int) -> nn.Module:
-        """A product with another input (..., width), to be added to what `project` gives: (..., gates * H)."""
+        """A linear layer for a further input (..., width) -> (..., gates * H), to be added to the output of
+        `project`.
+        """
         return nn.Linear(width, self.gates * self.size, bias=False)
 
     def recurrent_part(self, part: int, product: Tensor) -> Tensor:
-        """What the gates get of the recurrent product of `part` of them: here as it is."""
+        """The recurrent product of the gates of `part`, normalized in a subclass; here unchanged."""
         return product
 
     def step(self, projected: Tensor, state: Tensor) -> Tensor:
-        """As forward, with all transitions.  # Miceli Barone et al. (2017)"""
+        """As `forward`, followed by all transitions.  # Miceli Barone et al. (2017)"""
         state = self(projected, state)
         for cell in self._further():
             state = cell.step(cell.project(state), state)
         return state
 
     def forward(self, projected: Tensor, state: Tensor) -> Tensor:
-        """projected (N, gates * H): all that the gates get from outside; state (N, state_size) -> the next state."""
+        """projected (N, gates * H): the gates' products with all inputs; state (N, state_size) -> the next state."""
         raise NotImplementedError
 
     def _further(self) -> "list[Cell]":
@@ -142,7 +146,7 @@ class GRUResetAfterCell(Cell):
 class LSTMCell(Cell):
     """Gates in the order input, forget, output, candidate; the state is [h; c].  # Hochreiter and Schmidhuber (1997)
 
-    The forget gate starts open (bias 1).
+    The bias of the forget gate starts at 1.
     """
 
     gates = 4

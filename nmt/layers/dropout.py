@@ -1,4 +1,4 @@
-"""Dropout, with random numbers that do not cost more than what they switch off."""
+"""Dropout with cheap random numbers."""
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +9,10 @@ _LEVELS = 2**16
 
 
 class DropoutMask:
-    """Which numbers of a tensor stay, at random: `mask` (bool), and `scale` that keeps the expectation.
+    """A random mask: `mask` (bool), True where a number is kept; `scale`: the factor that preserves the expectation.
 
-    torch draws one random number for each decision on CPU, which took 5 % of an update; a draw of 64 bits decides four
-    times, with the probability rounded to 1 / 65536.
+    On CPU torch draws one random number for each element, which took 5 % of an update. Here one draw of 64 bits serves
+    four elements, with the probability rounded to a multiple of 1 / 65536.
     """
 
     def __init__(self, shape: torch.Size, probability: float, device: torch.device):
@@ -39,7 +39,7 @@ class _Dropped(torch.autograd.Function):
 
 
 class Dropout(nn.Module):
-    """In training every number is 0 with `probability`, else divided by 1 - probability.  # Srivastava et al. (2014)"""
+    """In training a number is 0 with `probability`, else divided by 1 - probability.  # Srivastava et al. (2014)"""
 
     def __init__(self, probability: float):
         super().__init__()

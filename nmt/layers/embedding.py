@@ -1,4 +1,4 @@
-"""Embeddings of words, some of which training hides."""
+"""Embeddings, with word dropout."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from nmt.data.symbols import BOS, CUT, EOS, PAD
 
 
 def cut_tokens(tokens: Tensor, rate: float) -> Tensor:
-    """tokens (B, T) with CUT in place of each, at random with probability `rate`; PAD, BOS and EOS stay.
+    """tokens (B, T), each replaced by CUT with probability `rate`, except PAD, BOS and EOS.
 
     # Gao et al. (2022), after Shen et al. (2020)
     """
@@ -15,13 +15,13 @@ def cut_tokens(tokens: Tensor, rate: float) -> Tensor:
 
 
 def _words(tokens: Tensor) -> Tensor:
-    """Which tokens are pieces of text, or unknown ones."""
+    """True for tokens that are pieces of text, known or unknown."""
     return (tokens != PAD) & (tokens != BOS) & (tokens != EOS)
 
 
 def drop_words(tokens: Tensor, rate: float) -> Tensor:
-    """tokens (B, T) -> bool (B, T): True where a word is left out, at random with probability `rate`; all occurrences
-    of it in a sentence are, or none.  # Gal and Ghahramani (2016), 4.2
+    """tokens (B, T) -> bool (B, T): True where a word is dropped, with probability `rate`; all occurrences of a word in
+    a sentence are dropped together.  # Gal and Ghahramani (2016), 4.2
     """
     drawn = torch.rand(tokens.shape, device=tokens.device) < rate
     first = (tokens.unsqueeze(2) == tokens.unsqueeze(1)).to(torch.uint8).argmax(2)  # where each word occurs first
@@ -29,10 +29,10 @@ def drop_words(tokens: Tensor, rate: float) -> Tensor:
 
 
 class Embedding(nn.Embedding):
-    """A table of vectors whose row PAD is zero when it is made.
+    """A table of vectors whose row PAD is initialized to zero.
 
-    In training CUT, too, has a vector of zeros; and with word_dropout that share of the words of a sentence has, while
-    the vectors of the others are divided by 1 - word_dropout.
+    In training, CUT has a vector of zeros. With word_dropout, so has that share of the words of a sentence; the vectors
+    of the other words are divided by 1 - word_dropout.
     """
 
     word_dropout = 0.0
@@ -41,7 +41,7 @@ class Embedding(nn.Embedding):
         super().__init__(vocab_size, width, padding_idx=PAD)
 
     def forward(self, tokens: Tensor, *, time_major: bool = False) -> Tensor:
-        """tokens (B, T), or (N,) of a step -> one more dimension, of `width`; time_major: (T, B, width)."""
+        """tokens (B, T) -> (B, T, width), or with time_major (T, B, width); tokens (N,) of a step -> (N, width)."""
         if not self.training:
             return super().forward(tokens.t() if time_major else tokens)
         scale = (tokens != CUT).to(self.weight.dtype)

@@ -1,6 +1,6 @@
-"""The loops over steps as the papers write them, differentiated by autograd.
+"""The reference loops over steps, as in the papers, differentiated by autograd.
 
-A model is given its loops: `ReferenceLoops`, or a subclass that computes the same numbers faster.
+A model is constructed with its loops: `ReferenceLoops`, or a subclass that computes the same numbers faster.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from nmt.layers.stack import stack_output, step_upper_cells
 
 
 class BahdanauOutputs(NamedTuple):
-    """Time-major: states (T + 1, B, state_size), the first included; contexts (T, B, M), weights (T, B, S)."""
+    """Time-major: states (T + 1, B, state_size), the initial state first; contexts (T, B, M), weights (T, B, S)."""
 
     states: Tensor
     contexts: Tensor
@@ -27,7 +27,9 @@ class BahdanauOutputs(NamedTuple):
 
 
 class LuongOutputs(NamedTuple):
-    """Time-major: attentional (T, B, H), Luong's h~ of every step; weights (T, B, S); hidden (T, B, H), what asks."""
+    """Time-major: attentional (T, B, H), Luong's h~; weights (T, B, S); hidden (T, B, H), the states that are
+    queries.
+    """
 
     attentional: Tensor
     weights: Tensor
@@ -36,7 +38,7 @@ class LuongOutputs(NamedTuple):
 
 class LuongStep(NamedTuple):
     """states: the cells' new states, (N, state_size) each; attentional (N, H), attention's state, weights (N, S);
-    hidden (N, H), what asked."""
+    hidden (N, H), the state that is the query."""
 
     states: tuple[Tensor, ...]
     attentional: Tensor
@@ -46,7 +48,7 @@ class LuongStep(NamedTuple):
 
 
 class LuongLayers(NamedTuple):
-    """The layers of Luong's decoder that recur. cells: bottom first; input_feed: None where h~ is not fed; residual:
+    """The recurrent layers of Luong's decoder. cells: bottom first; input_feed: None without input feeding; residual:
     whether a layer's input is added to its output."""
 
     cells: tuple[Cell, ...]
@@ -64,7 +66,7 @@ class LuongLayers(NamedTuple):
         attention: AttentionState,
         source: Source,
     ) -> LuongStep:
-        """projected (N, gates * H): the words' part of the bottom cell's gates; the rest as in the LuongStep before."""
+        """projected (N, gates * H): the bottom cell's product with the words; the rest: from the previous LuongStep."""
         if self.input_feed is not None:
             projected = projected + self.input_feed(attentional)
         bottom = self.cells[0].step(projected, states[0])
@@ -79,7 +81,7 @@ class LuongLayers(NamedTuple):
 
 
 class StepModel(Protocol):
-    """What search asks of a model: see `Seq2Seq.encode` and `Seq2Seq.step`."""
+    """The methods of a model that search uses: see `Seq2Seq.encode` and `Seq2Seq.step`."""
 
     def encode(self, src: Tensor, src_lengths: Tensor, /) -> tuple[Any, Any]: ...
 
@@ -87,14 +89,14 @@ class StepModel(Protocol):
 
 
 class ReferenceLoops:
-    """Everything that a model does over all steps at once. It has no weights: it is given the layers."""
+    """All computations of a model over all steps at once. The loops have no parameters: layers are arguments."""
 
     def linear(self, layer: nn.Module, inputs: Tensor) -> Tensor:
         """layer(inputs), for all steps at once."""
         return layer(inputs)
 
     def run_cell(self, cell: Cell, projected: Tensor, start: Tensor) -> Tensor:
-        """Every state of a cell over a sequence, the first included.
+        """All states of a cell over a sequence, the initial state first.
 
         projected (T, B, gates * H), start (B, state_size) -> (T + 1, B, state_size).
         """
@@ -104,14 +106,14 @@ class ReferenceLoops:
         return torch.stack(states)
 
     def outputs(self, cell: Cell, inputs: Tensor, start: Tensor) -> Tensor:
-        """What others see of a cell's states: inputs (T, B, X), start (B, state_size) -> (T + 1, B, H), that of the
-        start included."""
+        """The outputs of a cell over a sequence: inputs (T, B, X), start (B, state_size) -> (T + 1, B, H), the output
+        of `start` first."""
         return cell.output(self.run_cell(cell, self.linear(cell.project, inputs), start))
 
     def run_directions(
         self, cells: Sequence[Cell], inputs: Tensor, lengths: Tensor, mask: Tensor
     ) -> tuple[Tensor, ...]:
-        """A layer of the encoder: the forward cell and perhaps the backward one, each from a state of zeros.
+        """One layer of the encoder: the forward cell and optionally the backward cell, each from a state of zeros.
 
         inputs (B, S, X), lengths (B,), mask (B, S) -> outputs (B, S, H) of each cell: 0 on padding.
         """
@@ -125,8 +127,8 @@ class ReferenceLoops:
     def bahdanau(
         self, cell: Cell, attention: Attention, context: nn.Module, projected: Tensor, start: Tensor, source: Source
     ) -> BahdanauOutputs:
-        """Attends, then updates: projected (T, B, gates * H), the words' part of the gates; start (B, state_size);
-        context: what the gates get of the context."""
+        """Attends, then updates the state: projected (T, B, gates * H), the cell's product with the words; start
+        (B, state_size); context: the layer for the context's product in the gates."""
         states, contexts, weights, attention_state = [start], [], [], attention.initial_state(source.memory)
         for projected_step in projected:
             attended = attention.step(cell.output(states[-1]), source, attention_state)
@@ -139,8 +141,10 @@ class ReferenceLoops:
     def conditional_gru(
         self, cells: tuple[Cell, Cell], attention: Attention, projected: Tensor, start: Tensor, source: Source
     ) -> BahdanauOutputs:
-        """Updates by the word, attends, updates by the context: projected (T, B, gates * H), the words' part of the
-        first cell's gates; start (B, state_size). The states are those after the second cell."""
+        """Updates the state with the word, attends, updates the state with the context.
+
+        projected (T, B, gates * H): the first cell's product with the words; start (B, state_size). The returned states
+        are those after the second cell."""
         first, second = cells
         states, contexts, weights, attention_state = [start], [], [], attention.initial_state(source.memory)
         for projected_step in projected:
@@ -155,8 +159,10 @@ class ReferenceLoops:
     def luong(
         self, layers: LuongLayers, projected: Tensor, states: Sequence[Tensor], attentional: Tensor, source: Source
     ) -> LuongOutputs:
-        """Updates, then attends, and feeds h~ to the next step: projected (T, B, gates * H), the words' part of the
-        bottom cell's gates; before the first step `states` (B, state_size) of each cell and attentional (B, H)."""
+        """Updates the state, then attends, and feeds h~ to the next step.
+
+        projected (T, B, gates * H): the bottom cell's product with the words; states (B, state_size) of each cell and
+        attentional (B, H): before the first step."""
         attention_state, steps = layers.attention.initial_state(source.memory), []
         for projected_step in projected:
             steps.append(layers.step(projected_step, states, attentional, attention_state, source))
@@ -168,8 +174,8 @@ class ReferenceLoops:
         )
 
     def attend_all(self, attention: Attention, hidden: Tensor, source: Source) -> AttentionOutput:
-        """Attention of all steps where no state depends on it: hidden (T, B, H) -> context (B, T, M), weights (B, T,
-        S)."""
+        """Attention of all steps, if no state depends on attention: hidden (T, B, H) -> context (B, T, M), weights
+        (B, T, S)."""
         state = attention.initial_state(source.memory)
         if not attention.is_stateful:
             queries = hidden.transpose(0, 1)
@@ -186,7 +192,7 @@ class ReferenceLoops:
     ) -> Tensor:
         """Dot-product attention of H heads: query (B, H, Q, D), keys, values (B, H, S, D) -> contexts (B, H, Q, D).
 
-        mask: bool, broadcast to (B, H, Q, S), False where nothing is to be seen. causal: query q sees up to position q.
+        mask: bool, broadcast to (B, H, Q, S), False on excluded positions. causal: query q attends up to position q.
         # Vaswani et al. (2017), eq. 1
         """
         return functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask, is_causal=causal)
@@ -225,7 +231,7 @@ class ReferenceLoops:
         )
 
     def for_inference(self, model: Any, *, fold_memory: bool, rescore_top_k: int) -> StepModel:
-        """What search uses instead of `model`, a Seq2Seq: the model itself. For the options see
+        """The object that search uses instead of `model`, a Seq2Seq: here the model itself. For the options see
         `Seq2Seq.for_inference`."""
         return model
 
@@ -236,9 +242,9 @@ class ReferenceLoops:
 
 
 def reversed_positions(lengths: Tensor, steps: int) -> Tensor:
-    """lengths (B,) -> (B, S) positions that read each sentence backwards and leave its padding at the end.
+    """lengths (B,) -> (B, S): positions that reverse each sentence and leave its padding at the end.
 
-    Gathering by it twice gives the sentence back.
+    Gathering with these positions twice restores the sentence.
     """
     positions = torch.arange(steps, device=lengths.device).expand(len(lengths), steps)
     flipped = lengths.unsqueeze(1) - 1 - positions
@@ -246,6 +252,6 @@ def reversed_positions(lengths: Tensor, steps: int) -> Tensor:
 
 
 def gather_positions(inputs: Tensor, positions: Tensor) -> Tensor:
-    """inputs (B, S, X) read at positions (B, S)."""
+    """inputs (B, S, X) gathered at positions (B, S)."""
     rows = positions + inputs.shape[1] * torch.arange(len(inputs), device=inputs.device).unsqueeze(1)
     return inputs.flatten(0, 1).index_select(0, rows.flatten()).view_as(inputs)

@@ -11,8 +11,8 @@ from nmt.data.symbols import PAD
 
 
 class Loss(NamedTuple):
-    """Sums over real target tokens: `objective` is what training minimizes (smoothed), `nll` the real negative
-    log-likelihood in nats (no gradient), `tokens` their number. Whoever steps divides, once per update."""
+    """Sums over real target tokens: `objective` is minimized in training (smoothed), `nll` is the unsmoothed negative
+    log-likelihood in nats (no gradient), `tokens` their number. Training divides the sums once per update."""
 
     objective: Tensor
     nll: Tensor
@@ -20,8 +20,8 @@ class Loss(NamedTuple):
 
 
 class PassWeights(NamedTuple):
-    """What each part of the loss of two passes over the same pairs counts, for predictions P of the first and Q of the
-    second: their cross-entropies, KL(P || Q) and KL(Q || P)."""
+    """The weights of the parts of the loss of two passes over the same pairs, with predictions P of the first and Q of
+    the second pass: the two cross-entropies, KL(P || Q) and KL(Q || P)."""
 
     first: float
     second: float
@@ -30,8 +30,8 @@ class PassWeights(NamedTuple):
 
 
 class ConsistentLoss(NamedTuple):
-    """A loss of two passes: sums over the real target tokens of one. kl: how far the passes are apart, in nats, in the
-    directions that count, without their weight (no gradient)."""
+    """The loss of two passes: sums over the real target tokens of one pass. kl: the divergence of the passes in nats,
+    in the directions with a weight, unweighted (no gradient)."""
 
     objective: Tensor
     nll: Tensor
@@ -44,11 +44,11 @@ _MIN_WEIGHT = 1e-20
 
 
 def guided_cross_entropy(weights: Tensor, links: Tensor) -> Tensor:
-    """How far attention is from given links, in nats, summed over the linked target pieces.
+    """The cross-entropy of attention with given links, in nats, summed over the linked target pieces.
 
-    weights (B, T, S), links (L, 3): sentence, target piece, source piece, each once. A piece with several links is to
-    spread its attention evenly; one without is left alone.  # Chen et al. (2016)
-    With links (L, 4), as in Batch, it is to spread its attention in proportion to their weights.
+    weights (B, T, S); links (L, 3): sentence, target piece, source piece, without duplicates. The attention of a piece
+    with several links is trained to be uniform over them; a piece without links has no loss.  # Chen et al. (2016)
+    With links (L, 4), as in Batch, attention is trained to be proportional to the weights of the links.
     """
     row, tgt, src = links[:, :3].unbind(1)
     if links.shape[1] == 4:
@@ -61,9 +61,10 @@ def guided_cross_entropy(weights: Tensor, links: Tensor) -> Tensor:
 
 
 def real_tokens(features: Tensor, tgt_out: Tensor, token_positions: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """features (B, T, R), tgt_out (B, T) -> those of the N tokens that are not padding, (N, R) and (N,).
+    """features (B, T, R), tgt_out (B, T) -> the N rows that are not padding, (N, R) and (N,).
 
-    token_positions (N,): where in tgt_out, flattened, real tokens are; to find it out takes a wait for the device.
+    token_positions (N,): the indices of real tokens in the flattened tgt_out; computing them here synchronizes with the
+    device.
     """
     if token_positions is None:
         token_positions = (tgt_out != PAD).flatten().nonzero().squeeze(1)
@@ -82,7 +83,7 @@ def cross_entropy(
     """features (B, T, R), weight (V, R), bias (V,), tgt_out (B, T) -> sums over the tokens that are not padding.
 
     Label smoothing mixes the one-hot target with the uniform distribution over all V.  # Szegedy et al. (2016), 7
-    token_positions: as `real_tokens` takes them.
+    token_positions: as in `real_tokens`.
     """
     tokens, targets = real_tokens(features, tgt_out, token_positions)
     logits = functional.linear(tokens, weight, bias)
@@ -102,7 +103,7 @@ def consistent_cross_entropy(
     smoothing: float = 0.0,
     token_positions: Tensor | None = None,
 ) -> ConsistentLoss:
-    """features (2 B, T, R), the first pass over B pairs and then the second; the rest as `cross_entropy` takes it.
+    """features (2 B, T, R), the first pass over B pairs and then the second; the rest as in `cross_entropy`.
 
     The gradient flows through both sides of each divergence.  # Wu et al. (2021), eq. 4; Gao et al. (2022), eq. 6
     """

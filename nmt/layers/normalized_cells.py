@@ -1,4 +1,4 @@
-"""The cells with layer normalization: what reaches the gates from each side is normalized on its own."""
+"""Cells with layer normalization: the products of inputs and state in the gates are normalized separately."""
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +8,8 @@ from nmt.layers.cells import Cell, CellKind, GRUCell, GRUResetAfterCell, LSTMCel
 
 
 class BlockNorm(nn.Module):
-    """Layer normalization of each of the blocks that lie side by side in a tensor (..., sum of `sizes`), with a gain
-    `weight` and perhaps a bias for each number.  # Ba et al. (2016), eq. 4"""
+    """Layer normalization of each block of a tensor (..., sum of `sizes`) of concatenated blocks, with a gain `weight`
+    and optionally a bias for each number.  # Ba et al. (2016), eq. 4"""
 
     def __init__(self, sizes: tuple[int, ...], *, bias: bool = True):
         super().__init__()
@@ -18,7 +18,7 @@ class BlockNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(sum(sizes))) if bias else None
 
     def block(self, index: int, x: Tensor) -> Tensor:
-        """The block at `index` (..., size) alone."""
+        """The normalization of one block: x (..., size), the block at `index`."""
         weight, bias = (None if all_ is None else all_.split(self.sizes)[index] for all_ in (self.weight, self.bias))
         return functional.layer_norm(x, x.shape[-1:], weight, bias)
 
@@ -27,7 +27,7 @@ class BlockNorm(nn.Module):
 
 
 class NormalizedLinear(nn.Module):
-    """A product (..., X) -> (..., sum of `sizes`) that is normalized block by block; bias (sum of sizes,): after it."""
+    """A product (..., X) -> (..., sum of `sizes`), normalized block by block; the bias is added after normalization."""
 
     def __init__(self, input_size: int, sizes: tuple[int, ...], *, bias: bool):
         super().__init__()
@@ -43,9 +43,9 @@ class NormalizedLinear(nn.Module):
 
 
 class NormalizedCell(Cell):
-    """The input's and the recurrent part of the gates, each normalized, with a gain and a bias of its own.
+    """A cell whose input product and recurrent product are normalized, each with its own gain and bias.
 
-    blocks: how many gates are normalized together. A further input has a gain alone.
+    blocks: the numbers of gates that are normalized together. The product of a further input has a gain only.
     """
 
     blocks: tuple[int, ...]

@@ -1,4 +1,6 @@
-"""What becomes of state, word and context before the vocabulary: maxout as published, or tanh."""
+"""The readout, which combines state, word and context into the input of the output layer: maxout as published, or
+tanh.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -6,7 +8,7 @@ from torch.autograd.function import once_differentiable
 
 
 class Maxout(torch.autograd.Function):
-    """(..., 2 l) -> (..., l): the larger of j and j + l. Keeps one bit a pair for the backward, not the pairs."""
+    """(..., 2 l) -> (..., l): the larger of j and j + l. Saves one bit per pair for the backward, not the pairs."""
 
     @staticmethod
     def forward(ctx, pairs):
@@ -40,12 +42,13 @@ class MaxoutReadout(nn.Module):
     def forward(self, hidden: Tensor, projected: Tensor, context: Tensor) -> Tensor:
         """hidden (..., H), projected (..., 2 size), context (..., M) -> (..., size).
 
-        projected: what `word` makes of the embedding; it does not recur, so training makes it for all steps at once.
+        projected: the output of `word` for the embedding; it does not depend on the state, so training computes it for
+        all steps at once.
         """
         return Maxout.apply(self.without_context(hidden, projected) + self.context(context))
 
     def without_context(self, hidden: Tensor, projected: Tensor) -> Tensor:
-        """What the context is added to, (..., 2 size), before the larger of each pair is taken."""
+        """The sum without the context, (..., 2 size), before the larger of each pair is taken."""
         return self.state(hidden) + projected
 
 
@@ -61,6 +64,6 @@ class TanhReadout(nn.Module):
     def forward(self, hidden: Tensor, projected: Tensor, context: Tensor) -> Tensor:
         """hidden (..., H), projected (..., size), context (..., M) -> (..., size).
 
-        projected: what `word` makes of the embedding.
+        projected: the output of `word` for the embedding.
         """
         return torch.tanh(self.state(hidden) + projected + self.context(context))

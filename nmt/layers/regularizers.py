@@ -1,4 +1,4 @@
-"""Word dropout and recurrent dropout of an encoder or a decoder, whatever it is made of."""
+"""Word dropout and recurrent dropout of an encoder or a decoder of any kind."""
 
 from torch import nn
 
@@ -7,7 +7,7 @@ from nmt.layers.embedding import Embedding
 
 
 def set_dropout(side: nn.Module, *, word: float, recurrent: float) -> None:
-    """From now on the embeddings of `side` have word dropout and its cells have recurrent dropout, in training."""
+    """Sets the word dropout of the embeddings and the recurrent dropout of the cells of `side`, for training."""
     for module in side.modules():
         match module:
             case Embedding():

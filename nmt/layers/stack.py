@@ -1,4 +1,4 @@
-"""A stack of recurrent layers: how its cells are made, and what goes from one to the next."""
+"""A stack of recurrent layers: the construction of its cells, and the connections between layers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from nmt.layers.normalized_cells import build_normalized_cell
 
 @dataclass(kw_only=True)
 class StackOptions:
-    """What a stack of cells has beyond its sizes.
+    """The options of a stack of cells, besides its sizes.
 
     layer_norm: layer normalization in the cells.  # Ba et al. (2016)
     residual: a layer's input is added to its output, from the second layer on.  # Wu et al. (2016), 3.1
-    transition_depth: how many transitions a step has, of which only the first reads the input.
+    transition_depth: the number of transitions in a step, of which only the first reads the input.
       # Pascanu et al. (2014); Miceli Barone et al. (2017)
     """
 
@@ -35,9 +35,9 @@ def build_layer(options: StackOptions, kind: CellKind, input_size: int, size: in
 
 
 def stack_output(cells: Sequence[Cell], states: Iterable[Tensor], *, residual: bool) -> Tensor:
-    """What others see of a decoder's stack: states (..., state_size) of each cell -> (..., H).
+    """The output of a decoder's stack: states (..., state_size) of each cell -> (..., H).
 
-    That of the top cell; with residual connections the sum of all.
+    The output of the top cell; with residual connections the sum of the outputs of all cells.
     """
     outputs = [cell.output(state) for cell, state in zip(cells, states, strict=True)]
     if not residual:
@@ -57,10 +57,10 @@ def step_upper_cells(
     residual: bool = False,
     context: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
-    """One step of the cells above the first, whose new state is `bottom` -> all new states, bottom first.
+    """One step of the cells above the bottom cell, whose new state is `bottom` -> all new states, bottom first.
 
-    states: the old ones, (N, state_size) each; dropout: on what a cell takes from the one below; context (N, M): what
-    the upper cells read beside that.
+    states: the old states, (N, state_size) each; dropout: on the output of the cell below; context (N, M): a further
+    input of the upper cells.
     """
     new = [bottom]
     for layer in range(1, len(cells)):

@@ -1,7 +1,7 @@
 """The layers of the Transformer.
 
-# Vaswani et al. (2017), with the layer normalization before each part instead of after it: Xiong et al. (2020)
-x (B, T, E) runs through all layers: every part adds to it what it makes of its normalized input. ReLU, as published.
+# Vaswani et al. (2017), with layer normalization before each sublayer instead of after it: Xiong et al. (2020)
+Every sublayer adds its output for the normalized x (B, T, E) to x. ReLU, as published.
 """
 
 import math
@@ -20,11 +20,12 @@ from nmt.layers.loops import ReferenceLoops
 
 @dataclass
 class TransformerOptions:
-    """The settings model.transformer.*: of the encoder, the decoder, or both.
+    """The settings model.transformer.*: for the encoder, the decoder, or both.
 
-    heads: of each attention. feedforward: width inside a feed-forward layer; None: four times the embedding.
-    attention_layer: the decoder's layer, from 1, whose attention to the source is shown, aligns and is guided by links;
-    None: the last but one, which aligns best (Garg et al. 2019). attention_head: from 1; None: the mean of all heads.
+    heads: the number of heads of each attention. feedforward: the inner width of a feed-forward layer; None: four times
+    the embedding. attention_layer: the decoder's layer, from 1, whose attention to the source is returned and is
+    trained by guided alignment; None: the last but one, which aligns best (Garg et al. 2019). attention_head: from 1;
+    None: the mean of all heads.
     """
 
     heads: int = 4
@@ -43,7 +44,7 @@ class TransformerOptions:
             )
 
     def check_width(self, width: int, key: str) -> None:
-        """Raises ValueError where the heads cannot share the width, that of the setting `key`, evenly."""
+        """Raises ValueError if the number of heads does not divide the width, the value of the setting `key`."""
         if width % self.heads:
             raise ValueError(
                 f"{key}={width} cannot be shared evenly by model.transformer.heads={self.heads}: try "
@@ -51,7 +52,7 @@ class TransformerOptions:
             )
 
     def check_layer(self, layers: int) -> None:
-        """Raises ValueError where the decoder of so many layers does not have the one that is to be shown."""
+        """Raises ValueError if a decoder with `layers` layers does not have the shown layer."""
         if self.attention_layer is not None and self.attention_layer > layers:
             raise ValueError(
                 f"model.transformer.attention_layer={self.attention_layer}: the decoder has {layers} layers "
@@ -59,8 +60,8 @@ class TransformerOptions:
             )
 
     def showing(self, layer: int | None, head: int | None, layers: int) -> "TransformerOptions":
-        """The same of a decoder of so many layers with the attention of another layer or head shown, from 1; None: as
-        it is. Raises ValueError where there is no such layer or head."""
+        """These options with another shown layer or head, from 1; None: unchanged. `layers`: of the decoder. Raises
+        ValueError if there is no such layer or head."""
         for name, number, most in (("layer", layer, layers), ("head", head, self.heads)):
             if number is not None and not 1 <= number <= most:
                 raise ValueError(f"attention_{name}={number}: this model has {most} {name}s; give 1 to {most}")
@@ -72,9 +73,9 @@ class TransformerOptions:
 
 
 def positional_encoding(start: int, stop: int, width: int, like: Tensor) -> Tensor:
-    """Of the positions from `start` to before `stop`: (stop - start, width), for any position, in the type of `like`.
+    """The encodings of positions `start` to `stop` - 1: (stop - start, width), in the type of `like`.
 
-    sin(position / 10000^(2i / width)) in column 2i, the cosine in 2i + 1.  # Vaswani et al. (2017), 3.5
+    sin(position / 10000^(2i / width)) in column 2i, the cosine in column 2i + 1.  # Vaswani et al. (2017), 3.5
     """
     positions = torch.arange(start, stop, dtype=torch.float64, device=like.device)
     exponents = torch.arange(0, width, 2, dtype=torch.float64, device=like.device) / width
@@ -105,7 +106,7 @@ def merge_heads(x: Tensor) -> Tensor:
 def attend_with_weights(query: Tensor, keys: Tensor, values: Tensor, mask: Tensor) -> AttentionOutput:
     """query (B, H, Q, D), keys, values (B, H, S, D), mask (B, S) -> contexts (B, H, Q, D), weights (B, H, Q, S).
 
-    Of every head softmax(Q K^T / sqrt(D)) V.  # Vaswani et al. (2017), eq. 1
+    Every head computes softmax(Q K^T / sqrt(D)) V.  # Vaswani et al. (2017), eq. 1
     `ReferenceLoops.attend_heads` computes the contexts without the weights.
     """
     batch, heads, queries, width = query.shape
@@ -115,7 +116,7 @@ def attend_with_weights(query: Tensor, keys: Tensor, values: Tensor, mask: Tenso
 
 
 class StackedLinear(nn.Linear):
-    """`count` matrices that multiply the same input, as one product: (..., X) -> `count` tensors (..., Y)."""
+    """One product of `count` matrices with the same input: (..., X) -> `count` tensors (..., Y)."""
 
     def __init__(self, inputs: int, outputs: int, count: int):
         super().__init__(inputs, outputs * count)
@@ -123,7 +124,7 @@ class StackedLinear(nn.Linear):
 
 
 class SelfAttention(nn.Module):
-    """Attention of a sequence to itself: queries, keys and values are of the same x.  # Vaswani et al. (2017), 3.2.2"""
+    """Self-attention: queries, keys and values are projections of the same x.  # Vaswani et al. (2017), 3.2.2"""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -139,7 +140,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Attention of the target's positions to the source: keys and values are made once a sentence, by the decoder."""
+    """Attention of target positions to the source: the decoder computes keys and values once per sentence."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -168,7 +169,7 @@ class FeedForward(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """x + self-attention, then x + feed-forward; dropout on what is added.  # Vaswani et al. (2017), 3.1 and 5.4"""
+    """x + self-attention, then x + feed-forward; dropout on the added outputs.  # Vaswani et al. (2017), 3.1 and 5.4"""
 
     def __init__(self, width: int, options: TransformerOptions, dropout: float):
         super().__init__()

@@ -1,1 +1,1 @@
-"""Encoders and decoders as the papers write them, and the two together."""
+"""Encoders and decoders as in the papers, and the sequence-to-sequence models."""

@@ -1,4 +1,4 @@
-"""The source sentence becomes annotations: embeddings and a stack of recurrent layers, in one direction or both."""
+"""The recurrent encoder: embeddings and a stack of recurrent layers, in one direction or both."""
 
 from typing import NamedTuple, cast
 
@@ -14,7 +14,7 @@ from nmt.layers.stack import StackOptions, build_layer
 
 class EncoderOutput(NamedTuple):
     """memory (B, S, M): zero on padding; mask (B, S): True on real tokens; forward_last, backward_first (B, H): the
-    outputs of the top layer that have read the whole sentence (backward_first has width 0 in an encoder of one
+    outputs of the top layer that have read all of the sentence (backward_first has width 0 in an encoder of one
     direction)."""
 
     memory: Tensor
@@ -24,11 +24,11 @@ class EncoderOutput(NamedTuple):
 
 
 class Encoder(nn.Module):
-    """A stack of `layers` recurrent layers of `hidden` units a direction over embeddings of width `embedding`.
+    """A stack of `layers` recurrent layers with `hidden` units per direction, over embeddings of width `embedding`.
 
-    What stands after a sentence can't reach it: the backward direction starts at its end.
+    Padding does not affect a sentence: the backward direction starts at the end of the sentence.
     # Bahdanau et al. (2015), 3.2
-    stack: what the layers have beyond that. loops: what runs the cells; Seq2Seq sets it.
+    stack: further options of the layers. loops: run the cells; Seq2Seq sets them.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Encoder(nn.Module):
 
     @property
     def cells(self) -> list[tuple[Cell, ...]]:
-        """The cells of each layer: forward and perhaps backward."""
+        """The cells of each layer: forward and optionally backward."""
         both = [self.forwards, self.backwards] if self.backwards else [self.forwards]
         return [cast("tuple[Cell, ...]", layer) for layer in zip(*both, strict=True)]
 

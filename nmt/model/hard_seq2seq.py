@@ -1,4 +1,4 @@
-"""A model with hard attention: the parts of `Seq2Seq`, and words that are predicted from one position each."""
+"""A model with hard attention: a `Seq2Seq` that predicts each word from one source position."""
 
 from functools import partial
 from typing import NamedTuple
@@ -30,11 +30,12 @@ from nmt.model.transformer_encoder import TransformerEncoder
 
 
 class HardSeq2Seq(Seq2Seq):
-    """Each word is predicted from one position, which attention's weights choose: see `nmt.attention.hard`.
+    """Each word is predicted from one position; attention weights are the probabilities of the positions: see
+    `nmt.attention.hard`.
 
-    options: how it is trained. prediction: what a word's probability is, outside training by samples.
-    baseline: for training=reinforce, the moving average of a word's log-probability over the updates so far; a buffer,
-    so that checkpoints hold it.
+    options: the settings of training. prediction: the definition of a word's probability, except in training by
+    samples. baseline: for training=reinforce, the moving average of a word's log-probability over the updates so far; a
+    buffer, so that checkpoints save it.
     """
 
     can_be_captured = False
@@ -78,7 +79,7 @@ class HardSeq2Seq(Seq2Seq):
     def log_probs(
         self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor, temperature: float = 1.0
     ) -> TokenLogProbs:
-        """Where gradients are asked for, logits are made twice rather than kept."""
+        """As `Seq2Seq.log_probs`. With gradients, logits are recomputed in the backward pass instead of stored."""
         positions, targets, weights = self._teacher_force(src, src_lengths, tgt_in, tgt_out)
         positions = self._predicting(positions)
         again = partial(checkpoint, _mixture, use_reentrant=False) if torch.is_grad_enabled() else _mixture
@@ -88,8 +89,8 @@ class HardSeq2Seq(Seq2Seq):
         return TokenLogProbs(each.masked_scatter(tgt_out != PAD, gold), weights)
 
     def loss(self, batch: Batch, smoothing: float = 0.0, guidance: float = 0.0) -> Loss:
-        """In training nll is that of the objective before entropy and reward: with samples, of the sampled positions.
-        Otherwise it is what `step` predicts."""
+        """In training, nll is that of the objective without the entropy and reward terms: with samples, that of the
+        sampled positions. Otherwise it is that of the predictions of `step`."""
         assert not smoothing, "the configuration refuses label smoothing with hard attention"
         pairs = batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out
         positions, targets, weights = self._teacher_force(*pairs, batch.token_positions)
@@ -125,12 +126,12 @@ class HardSeq2Seq(Seq2Seq):
     def _positions(
         self, decoder: Decoder, features: Tensor, memory: Tensor, sentence: Tensor, weights: Tensor
     ) -> Positions:
-        """With one dropout mask for all positions of a word, so that they are compared under the same."""
+        """The Positions of the target's tokens, with one dropout mask for all positions of a word."""
         drop = decoder.dropout(features.new_ones(len(features), decoder.features_size))
         return Positions(features, memory, sentence, weights, drop, decoder.activate)
 
     def _predicting(self, positions: Positions) -> Positions:
-        """Those that a word's probability is made of."""
+        """The positions that the probability of a word depends on."""
         match self.prediction:
             case HardPrediction.marginal:
                 return positions
@@ -140,7 +141,7 @@ class HardSeq2Seq(Seq2Seq):
                 raise ValueError(f"decode.hard_attention={self.prediction}: {_LEGAL}")
 
     def _reinforce(self, positions: Positions, targets: Tensor, sentences: int) -> Loss:
-        """One sample for each word; of some sentences the expected context.  # Xu et al. (2015), 4.1"""
+        """One sample for each word; for some sentences the expected context.  # Xu et al. (2015), 4.1"""
         weights = positions.weights
         sampled = sample_positions(weights)
         chosen = weights.gather(1, sampled.unsqueeze(1)).squeeze(1)
@@ -164,7 +165,7 @@ def build_seq2seq(
     tied_embeddings: TiedEmbeddings,
     loops: ReferenceLoops,
 ) -> Seq2Seq:
-    """The model for `choice`; `options` are used by hard attention alone."""
+    """The model for `choice`; only hard attention uses `options`."""
     match choice:
         case AttentionChoice.soft:
             return Seq2Seq(encoder, decoder, tied_embeddings=tied_embeddings, loops=loops)
@@ -176,7 +177,7 @@ def build_seq2seq(
 
 
 class _Forced(NamedTuple):
-    """The N real tokens of a target: what they are predicted from, and which they are (N,); all weights (B, T, S)."""
+    """The N real tokens of a target: their Positions and ids (N,), and all weights (B, T, S)."""
 
     positions: Positions
     targets: Tensor
@@ -187,14 +188,14 @@ _LEGAL = f"legal are {', '.join(each.value for each in HardPrediction)}"
 
 
 def _mixture(output: nn.Module, positions: Positions, words: slice, temperature: float = 1.0) -> Tensor:
-    """Of some of the words: log_probs (n, V)."""
+    """The log-probabilities (n, V) of some of the words."""
     logits = output(positions.features(words).flatten(0, 1)) / temperature
     log_probs = logits.log_softmax(-1, dtype=torch.promote_types(logits.dtype, torch.float32))
     return mixture_log_probs(log_probs.unflatten(0, (-1, positions.weights.shape[1])), positions.weights[words])
 
 
 def _chunks(weights: Tensor) -> list[slice]:
-    """Of words with weights (N, S): as many at a time as have CHUNK rows."""
+    """Slices of words with weights (N, S): as many words at a time as have CHUNK rows."""
     if torch.compiler.is_exporting():  # a graph has no loop over their number
         return [slice(None)]
     words, size = weights.shape

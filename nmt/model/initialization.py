@@ -1,4 +1,4 @@
-"""How the weights begin: the published recipes and one of ours."""
+"""Initialization of the weights: the published methods, and Glorot's."""
 
 from enum import Enum
 
@@ -13,7 +13,7 @@ from nmt.layers.transformer import StackedLinear
 
 
 class Initialization(Enum):
-    """The words of ``model.initialization``."""
+    """The values of ``model.initialization``."""
 
     bahdanau = "bahdanau"
     luong = "luong"

@@ -1,4 +1,4 @@
-"""Encoder and decoder joined: the interface of search, training and analysis."""
+"""The sequence-to-sequence model: the interface for search, training and analysis."""
 
 import copy
 from enum import Enum
@@ -19,7 +19,7 @@ from nmt.model.transformer_encoder import TransformerEncoder
 
 
 class TiedEmbeddings(Enum):
-    """Which matrices are one: none, target embedding and output (two), source embedding as well (three).
+    """Which matrices are shared. target: target embedding and output layer; all: the source embedding too.
 
     # Press and Wolf (2017)
     """
@@ -43,8 +43,8 @@ CHUNK = 512
 class Seq2Seq(nn.Module):
     """logits = W_o features + b over a vocabulary of V words.
 
-    loops: what runs encoder, decoder and loss over all steps; the reference if it is left out.
-    Raises ValueError where tied matrices would differ in shape.
+    loops: run encoder, decoder and loss over all steps; the reference loops by default.
+    Raises ValueError if tied matrices would differ in shape.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Seq2Seq(nn.Module):
         return self.output.weight.device
 
     def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Source, State]:
-        """src (B, S), src_lengths (B,), EOS included -> what stays and what changes over the steps."""
+        """src (B, S), src_lengths (B,), EOS included -> the Source, constant over the steps, and the initial State."""
         encoded = self.encoder(src, src_lengths)
         return self.decoder.source(encoded), self.decoder.init_state(encoded)
 
@@ -100,20 +100,22 @@ class Seq2Seq(nn.Module):
         return self.predict(self.decoder, self.output, step, source), step.state, step.weights
 
     def predict(self, decoder: Decoder, output: nn.Module, step: Step, source: Source) -> Tensor:
-        """A step of `decoder` -> logits (N, V) by `output`; both this model's, or what inference has in their place."""
+        """A step of `decoder` -> logits (N, V) by `output`. Both are this model's, or their replacements in
+        inference.
+        """
         return output(step.features)
 
     def with_loops(self, loops: ReferenceLoops) -> "Seq2Seq":
-        """The same weights, run by other loops."""
+        """A model with the same weights and other loops."""
         model = copy.deepcopy(self, {id(weight): weight for weight in self.parameters()})
         model.loops = model.encoder.loops = model.decoder.loops = loops
         return model
 
     def for_inference(self, *, fold_memory: bool = True, rescore_top_k: int = 0) -> StepModel:
-        """The same `encode` and `step`, as fast as the loops have them and without gradients, until the weights change.
+        """An object with equal but faster `encode` and `step`, without gradients; valid until the weights change.
 
-        fold_memory: a step has several rows for a sentence. rescore_top_k: as many of a row's largest logits are in
-        float32 whatever the products run in.
+        fold_memory: a step has several rows per sentence. rescore_top_k: the number of largest logits of a row that are
+        computed in float32, in any precision of the products.
         """
         return self.loops.for_inference(self, fold_memory=fold_memory, rescore_top_k=rescore_top_k)
 
@@ -123,7 +125,7 @@ class Seq2Seq(nn.Module):
         return self.decoder.features(tgt_in, state, source)
 
     def features_without_weights(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor) -> Tensor:
-        """-> features (B, T, R) of teacher forcing alone: what training needs where no links guide it."""
+        """-> features (B, T, R) of teacher forcing, without weights: sufficient for training without links."""
         source, state = self.encode(src, src_lengths)
         return self.decoder.features_without_weights(tgt_in, state, source)
 
@@ -139,7 +141,7 @@ class Seq2Seq(nn.Module):
     def log_probs(
         self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor, temperature: float = 1.0
     ) -> TokenLogProbs:
-        """Log-probabilities of the real tokens of tgt_out (B, T), at least float32; a (B, T, V) tensor never exists.
+        """Log-probabilities of the real tokens of tgt_out (B, T), at least float32, without a (B, T, V) tensor.
 
         temperature: divides the logits.
         """
@@ -155,9 +157,9 @@ class Seq2Seq(nn.Module):
         return TokenLogProbs(each.masked_scatter(is_token, gold), weights)
 
     def loss(self, batch: Batch, smoothing: float = 0.0, guidance: float = 0.0) -> Loss:
-        """Sums over the real tokens of the target; never makes the (B, T, V) logits.
+        """Sums over the real tokens of the target, computed without a (B, T, V) tensor.
 
-        The links of the batch draw attention towards them with the weight `guidance`: see `guided_cross_entropy`.
+        guidance: the weight of the cross-entropy of attention with the links of the batch: see `guided_cross_entropy`.
         """
         pairs = batch.src, batch.src_lengths, batch.tgt_in
         if not guidance:
@@ -168,22 +170,22 @@ class Seq2Seq(nn.Module):
         return loss._replace(objective=loss.objective + guidance * guided_cross_entropy(weights, batch.links))
 
     def predict_by(self, prediction: HardPrediction) -> None:
-        """From now on hard attention predicts words, and scores them, so; soft attention has one way."""
+        """Sets the prediction of hard attention, in search and scoring; no effect on soft attention."""
 
     def show_attention(self, layer: int | None = None, head: int | None = None) -> None:
-        """From now on the weights of a Transformer are those of this layer and head, both from 1; None: as they are.
+        """Sets the layer and head, both from 1, whose weights a Transformer returns; None: unchanged.
 
-        Raises ValueError where there is no such layer or head, and for another decoder.
+        Raises ValueError if there is no such layer or head, and for another decoder.
         """
         self.decoder.show_attention(layer, head)
 
     def after_update(self, nll: float) -> None:
-        """Told of every update that changed the weights. nll: in nats a target token, the same on all ranks."""
+        """Called after every update of the weights. nll: in nats per target token, the same on all ranks."""
 
     def loss_from_features(
         self, features: Tensor, tgt_out: Tensor, smoothing: float = 0.0, token_positions: Tensor | None = None
     ) -> Loss:
-        """The same of features (B, T, R) made before, without links."""
+        """As `loss`, for given features (B, T, R), without links."""
         return self.loops.cross_entropy(
             features,
             self.output.weight,
@@ -201,7 +203,9 @@ class Seq2Seq(nn.Module):
         smoothing: float = 0.0,
         token_positions: Tensor | None = None,
     ) -> ConsistentLoss:
-        """Of two passes: features (2 B, T, R), tgt_out (B, T). See `nmt.layers.loss.consistent_cross_entropy`."""
+        """The loss of two passes: features (2 B, T, R), tgt_out (B, T); see
+        `nmt.layers.loss.consistent_cross_entropy`.
+        """
         return self.loops.consistent_cross_entropy(
             features,
             self.output.weight,

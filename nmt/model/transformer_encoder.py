@@ -11,10 +11,10 @@ from nmt.model.encoder import EncoderOutput
 
 
 class TransformerEncoder(nn.Module):
-    """A stack of `layers` layers of self-attention over embeddings with positions; all are `embedding` wide.
+    """A stack of `layers` self-attention layers over embeddings with positions, all of width `embedding`.
 
-    The interface is that of the recurrent `Encoder`, without states at its ends (width 0): see `EncoderOutput`.
-    loops: what attends; Seq2Seq sets it.
+    The interface is that of the recurrent `Encoder`; the first and last states have width 0: see `EncoderOutput`.
+    loops: compute attention; Seq2Seq sets them.
     """
 
     def __init__(

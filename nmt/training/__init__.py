@@ -1,1 +1,1 @@
-"""One loop: next batch, step, maybe log, maybe validate, maybe save."""
+"""Training: the loop, the optimizer, gradients, logging of metrics, and checkpoints."""

@@ -1,16 +1,16 @@
-"""How long a run may last, and how much of that is spent."""
+"""The training length of a run, and the share of it that is used."""
 
 import time
 from dataclasses import dataclass
 
-_process_started: float | None = time.monotonic()  # if this is imported before what is slow to import
+_process_started: float | None = time.monotonic()  # if this module is imported before slow ones
 
-# Of the minutes, the share after which a run that has not validated yet does so, to know how long it takes.
+# The share of the minutes after which a run without a validation validates, to measure the time of a validation.
 FIRST_VALIDATION = 0.25
 
 
 def job_started() -> float:
-    """time.monotonic() at the start of the job that begins now: of the process, but for the later jobs of a sweep."""
+    """time.monotonic() at the start of the current job: the start of the process, or of a later job of a sweep."""
     global _process_started
     started, _process_started = _process_started, None
     return time.monotonic() if started is None else started
@@ -18,11 +18,11 @@ def job_started() -> float:
 
 @dataclass
 class Budget:
-    """Each of the three may end a run; None does not. `started` is time.monotonic() at the start of the job.
+    """The limits of a run: the first that is reached ends the run; None is no limit.
 
-    before: seconds that earlier processes of the same run were at it, up to the checkpoint: with them a run that was
-    stopped has the minutes, and the schedule, of one that never was. reserve: seconds kept back for the last validation
-    and the saving, so that the whole process ends within `max_minutes`.
+    started: time.monotonic() at the start of the job. before: seconds that earlier processes of the run trained, up to
+    the checkpoint, so that a resumed run has the minutes and the schedule of an uninterrupted one. reserve: seconds
+    reserved for the last validation and for saving, so that the process ends within `max_minutes`.
     """
 
     max_updates: int | None
@@ -33,7 +33,7 @@ class Budget:
     reserve: float = 0.0
 
     def seconds(self, now: float) -> float:
-        """How long the run has been at it at `now`, time.monotonic()."""
+        """The seconds that the run has trained until `now`, time.monotonic()."""
         return self.before + now - self.started
 
     def spent(self, update: int, epochs: float, now: float) -> float:
@@ -48,7 +48,7 @@ class Budget:
         return min(1.0, max(shares))
 
     def ended_by(self, update: int, epochs: float) -> str:
-        """The setting, of those that count, that ends the run now, or ""."""
+        """The setting whose limit is reached, or ""."""
         if self.max_updates is not None and update >= self.max_updates:
             return "trainer.max_updates"
         if self.max_epochs is not None and epochs >= self.max_epochs:
@@ -56,7 +56,7 @@ class Budget:
         return ""
 
     def keep_back(self, seconds: float) -> float:
-        """Keeps back the time of a validation that takes `seconds`, and one for saving and leaving -> the reserve."""
+        """Reserves the time of a validation that takes `seconds`, and time for saving and exiting -> the reserve."""
         self.reserve = 1.1 * seconds + 1.0
         return self.reserve
 
@@ -65,5 +65,5 @@ class Budget:
         return self.max_minutes is not None and self.seconds(now) >= 60 * self.max_minutes - self.reserve
 
     def first_validation_due(self, now: float) -> bool:
-        """Whether it is time for a validation, if there has been none, so that the reserve is known."""
+        """Whether the first validation is due, which determines the reserve."""
         return self.max_minutes is not None and self.seconds(now) >= FIRST_VALIDATION * 60 * self.max_minutes

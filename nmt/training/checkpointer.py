@@ -1,4 +1,4 @@
-"""When a run is saved, under which names, and how it goes on from there."""
+"""When and under which names a run is saved, and resuming from a checkpoint."""
 
 import logging
 import math
@@ -26,11 +26,11 @@ DATA_VALID = "data.valid"  # the name under which a validation is known by its l
 
 @dataclass
 class RunIdentity:
-    """What a run must find again to go on as if it had never stopped.
+    """The inputs that must be unchanged when a run is resumed.
 
-    corpus: a digest of the training corpus, in which the run has its place. validation: what the numbers of a
-    validation depend on beside the model, by the names of settings, such as a digest of its lines. seed: of the random
-    numbers of a rank that was not there before.
+    corpus: a digest of the training corpus. validation: the values that the numbers of a validation depend on besides
+    the model, by the names of settings, such as a digest of its lines. seed: for the random numbers of an additional
+    rank.
     """
 
     corpus: str = ""
@@ -41,8 +41,8 @@ class RunIdentity:
 class Checkpointer:
     """Saves `state` in the run folder as `last`, `best` and step-N, and restores it.
 
-    What was `last` goes on as `previous`, so a damaged file of the newest checkpoint leaves another. config: plain data
-    that goes into each checkpoint, with `tokenizer`, for those who translate with it.
+    The earlier `last` is kept as `previous`, for the case that a file of the newest checkpoint is damaged. config:
+    plain data that is saved in each checkpoint, with `tokenizer`, for translation.
     """
 
     def __init__(
@@ -65,18 +65,20 @@ class Checkpointer:
         return bool(minutes) and now - self.saved_at > 60 * minutes
 
     def step_due(self, *, minutes_up: bool, validated: bool) -> bool:
-        """Whether a checkpoint step-N is to be saved at this update.
+        """Whether a checkpoint step-N is due at this update.
 
-        Weights with which a loss was not finite must not replace good ones: they are saved once one is.
+        Weights with a loss that is not finite must not replace valid ones: saving waits for a finite loss.
         """
         due = self.save_owed or self._scheduled() or minutes_up
         self.save_owed = due and self.state.progress.skipped_in_row > 0 and not validated
         return due and not self.save_owed
 
     def save(self, *, step: bool = False, best: bool = False) -> None:
-        """Writes `last`; the same as step-N and as best where asked. One rank writes, all bring their random states.
+        """Writes `last`, and the same as step-N and as best if requested. One rank writes; all send their random
+        states.
 
-        Not beside the training: 20 MB of weights with Adam's 40 take 0.15 s (most of it the disk's), once in minutes.
+        Saving is not asynchronous: 20 MB of weights with Adam's 40 MB take 0.15 s (mostly of the disk), every few
+        minutes.
         """
         update = self.state.progress.update
         states = self.distributed.gather(random_states())
@@ -90,12 +92,12 @@ class Checkpointer:
         self.saved, self.saved_at = update, time.monotonic()
 
     def snapshot(self, states: list[dict[str, torch.Tensor]]) -> Snapshot:
-        """Everything a run needs to go on; `states`: the ranks' random states."""
+        """The state of the run for resuming; `states`: the ranks' random states."""
         about = {"corpus": self.identity.corpus, "validation": dict(self.identity.validation)}
         return self.state.snapshot(states, about, self.config)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Goes on from what snapshot gave. Raises ValueError for what is not a snapshot of such a run."""
+        """Restores a result of `snapshot`. Raises ValueError if it is not a snapshot of such a run."""
         progress = Progress.from_state_dict(snapshot.state)
         if snapshot.state.get("corpus") != self.identity.corpus:
             raise ValueError(
@@ -108,7 +110,7 @@ class Checkpointer:
         progress.finished = ""
 
     def repair_links(self, place: Path) -> None:
-        """Makes up for what a kill left undone after it wrote the checkpoint `place`: its other names."""
+        """Creates the other names of the checkpoint `place` that are missing because the process was killed."""
         progress, run = self.state.progress, self.run
         names = [run.last]
         names += [run.best] if progress.best is not None and progress.best_update == progress.update else []
@@ -138,7 +140,7 @@ class Checkpointer:
             torch.manual_seed(self.identity.seed + 7919 * self.state.progress.update + rank)
 
     def _compare_validations(self, before: object) -> None:
-        """Forgets what was best where the numbers to come will be of another validation, and says so."""
+        """Resets the best score, with a message, if the validation has changed and scores are not comparable."""
         progress = self.state.progress
         if not isinstance(before, dict) or progress.validated == 0:
             return
@@ -150,12 +152,12 @@ class Checkpointer:
             "numbers are not compared, and best and patience begin anew"
         )
         progress.best, progress.best_update, progress.best_scheduled, progress.waited = None, 0, None, 0
-        if DATA_VALID in changed:  # the loss, which the schedule watches, is that of the lines alone
+        if DATA_VALID in changed:  # the loss, which the schedule uses, depends on the lines only
             self.state.schedule.best, self.state.schedule.waited = math.inf, 0
 
 
 def _told(before: Mapping, changed: Mapping) -> str:
-    """What has changed, for the log: of a digest only that it is another."""
+    """The changes as a text for the log; for a digest only the fact of a change."""
     return "; ".join(
         f"{name} has other lines" if name == DATA_VALID else f"{name} was {before.get(name)!r:.40}, is {value}"
         for name, value in changed.items()

@@ -1,4 +1,6 @@
-"""Consistency training: pairs go through the model twice, in one batch, and the predictions are to agree."""
+"""Consistency training: pairs go through the model twice, in one batch, and the divergence of the predictions is a
+loss.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -13,10 +15,10 @@ from nmt.layers.loss import PassWeights, guided_cross_entropy
 
 
 class Consistency(Enum):
-    """The words of ``loss.consistency``: what makes the second pass another one.
+    """The values of ``loss.consistency``: how the second pass differs from the first.
 
-    r_drop: its dropout.  # Wu et al. (2021)
-    simcut: its dropout, and words of both sides whose embeddings are left out.  # Gao et al. (2022)
+    r_drop: another dropout mask.  # Wu et al. (2021)
+    simcut: another dropout mask, and words of both sides with embeddings of zero.  # Gao et al. (2022)
     """
 
     none = "none"
@@ -25,8 +27,8 @@ class Consistency(Enum):
 
 
 class Objective(Enum):
-    """The words of ``loss.objective``: the cross-entropy of the references, or the expected cost of candidates, see
-    `nmt.minimum_risk`."""
+    """The values of ``loss.objective``: the cross-entropy of the references, or the expected cost of candidates (see
+    `nmt.minimum_risk`)."""
 
     cross_entropy = "cross_entropy"
     minimum_risk = "minimum_risk"
@@ -39,8 +41,8 @@ _PUBLISHED_WEIGHTS = {Consistency.none: 0.0, Consistency.r_drop: 5.0, Consistenc
 class LossOptions:
     """The settings loss.*
 
-    consistency_weight: of the divergence in the objective, null: the published one, 5 of R-Drop or 3 of SimCut;
-    cut_rate: the share of words that SimCut hides from its second pass.
+    consistency_weight: the weight of the divergence in the objective; null: the published weight, 5 for R-Drop, 3 for
+    SimCut; cut_rate: the share of words with embeddings of zero in the second pass of SimCut.
     """
 
     label_smoothing: float = 0.0
@@ -60,10 +62,10 @@ class LossOptions:
 
     @property
     def pass_weights(self) -> PassWeights:
-        """What each part of the two passes' loss counts, for an objective that is as large as that of one pass.
+        """The weights of the parts of the loss, for an objective with the scale of one pass.
 
-        R-Drop's is half of CE(P) + CE(Q) + weight / 2 (KL(P || Q) + KL(Q || P)).  # Wu et al. (2021), eq. 4
-        SimCut's is CE(P) + weight KL(P || Q).  # Gao et al. (2022), eq. 6
+        R-Drop: half of CE(P) + CE(Q) + weight / 2 (KL(P || Q) + KL(Q || P)).  # Wu et al. (2021), eq. 4
+        SimCut: CE(P) + weight KL(P || Q).  # Gao et al. (2022), eq. 6
         """
         weight = self.consistency_weight or _PUBLISHED_WEIGHTS[self.consistency]
         match self.consistency:
@@ -76,7 +78,8 @@ class LossOptions:
 
 
 def two_passes(batch: Batch, options: LossOptions) -> Batch:
-    """The batch with its inputs twice, one below the other; SimCut hides words of the second. tgt_out is of one."""
+    """The batch with its inputs repeated, with words replaced by CUT in the second copy for SimCut; tgt_out is not
+    repeated."""
     cut = options.consistency is Consistency.simcut
     src, tgt_in = (
         torch.cat((side, cut_tokens(side, options.cut_rate) if cut else side)) for side in (batch.src, batch.tgt_in)
@@ -86,6 +89,6 @@ def two_passes(batch: Batch, options: LossOptions) -> Batch:
 
 def guided_passes(attention: Tensor, links: Tensor, weights: PassWeights) -> Tensor:
     """`guided_cross_entropy` of attention's weights (2 B, T, S) in two passes with the links of their B pairs; a pass
-    counts as much as its cross-entropy does."""
+    has the weight of its cross-entropy."""
     first, second = (guided_cross_entropy(half, links) for half in attention.chunk(2))
     return weights.first * first + weights.second * second

@@ -1,4 +1,4 @@
-"""Everything that a run will write, written once before the first update, so that nothing fails after hours of work."""
+"""The dry run: writes every output of a run once before the first update, so that writing does not fail hours later."""
 
 import shutil
 
@@ -21,8 +21,8 @@ def dry_run(checkpointer: Checkpointer, config: str, *, tensorboard: bool) -> No
     """Writes settings (the YAML text `config`), metrics, curves, TensorBoard's events and a checkpoint into a hidden
     folder of the run folder, reads the checkpoint, and deletes it all. No random number is drawn.
 
-    The run folder is made if need be. Raises OSError, naming the file, for what cannot be written; ValueError for what
-    cannot be read again.
+    The run folder is created if it does not exist. Raises OSError with the file name if a file cannot be written;
+    ValueError if a file cannot be read again.
     """
     run = checkpointer.run.dry_run
     shutil.rmtree(run.path, ignore_errors=True)

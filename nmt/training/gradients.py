@@ -26,18 +26,18 @@ Add = Callable[[Batch], "Sums"]  # adds the gradients of a batch
 
 
 class Guidance(Protocol):
-    """How much the links count in the objective."""
+    """The weight of guided alignment in the objective."""
 
     def weight_at(self, epoch: int) -> float:
-        """Their weight in an epoch, from 0; 0 where there are none."""
+        """The weight in an epoch, counted from 0; 0 without links."""
         ...
 
 
 class SyncedFlags(NamedTuple):
     """Flags summed over all ranks once per update, so that every rank stops, saves and validates at the same update.
 
-    spent: share of the budget; the others are numbers of ranks that say so: time_up, save_due, validation_due, stops;
-    splits: how often batches were cut, over all ranks.
+    spent: the share of the budget that is used; time_up, save_due, validation_due, stops: the number of ranks with this
+    flag; splits: how often batches were split, over all ranks.
     """
 
     spent: float = 0.0
@@ -49,9 +49,9 @@ class SyncedFlags(NamedTuple):
 
 
 class Update(NamedTuple):
-    """What an update found, over all ranks. nll: summed, in nats, on the device, which may still be at work; kl: the
-    divergence of two passes, likewise (0 where there is one); tokens: target tokens; flags: those of all ranks; cost:
-    the expected one, summed over sentences (0 where it is not the objective); sentences: their number."""
+    """The results of an update, over all ranks. nll: summed, in nats, a tensor on the device that may not be computed
+    yet; kl: likewise the divergence of two passes (0 with one pass); tokens: the number of target tokens; flags: those
+    of all ranks; cost: the expected cost, summed over sentences (0 with another objective); sentences: their number."""
 
     nll: Tensor
     kl: Tensor
@@ -62,7 +62,7 @@ class Update(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """Of a batch, or of batches: see Update."""
+    """Sums over one or several batches: see Update."""
 
     nll: Tensor
     kl: Tensor
@@ -70,10 +70,10 @@ class Sums(NamedTuple):
 
 
 class Gradients:
-    """Leaves gradients in the parameters of `model`, as if all batches of an update were one batch on one rank.
+    """Computes the gradients of the parameters of `model`, as if all batches of an update were one batch on one rank.
 
-    loss, guidance: the objective; candidates: for that of minimum risk; optimizer: what the sum is divided by and how
-    it is clipped.
+    loss, guidance: the objective; candidates: for minimum risk training; optimizer: the divisor of the sum and the
+    clipping norm.
     """
 
     def __init__(
@@ -100,10 +100,10 @@ class Gradients:
         self, batches: list[np.ndarray], flags: SyncedFlags, guidance: float = 0.0, epoch: int = 0
     ) -> Update:
         """batches: rows of the batches of the update; flags: this rank's; guidance: weight of the links in the
-        objective; epoch: the one that the batches are of.
+        objective; epoch: the epoch of the batches.
 
-        Gradients are those of the objective a token, or a sentence, times the scaler's scale. Raises ValueError where a
-        single pair does not fit into memory.
+        Gradients are those of the objective per token, or per sentence, times the scaler's scale. Raises ValueError if
+        a single pair does not fit into memory.
         """
         tokens, sentences = sum(self.batches.tgt_tokens(rows, epoch) for rows in batches), sum(map(len, batches))
         match self.options.normalization:
@@ -126,17 +126,17 @@ class Gradients:
         return self.guidance.weight_at(epoch) if self.guidance else 0.0
 
     def clip(self, optimizer: torch.optim.Optimizer) -> Tensor:
-        """Takes the scaler's scale off the gradients, and clips their norm -> the norm before, on the device."""
+        """Divides the gradients by the scaler's scale, and clips their norm -> the norm before, on the device."""
         self.scaler.unscale_(optimizer)
         return torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.options.max_grad_norm or math.inf)
 
     def prefetch(self, batches: list[np.ndarray], epoch: int = 0) -> None:
-        """Makes the batches of the next update, of the same epoch, while the device is still at work on this one."""
+        """Makes the batches of the next update, of the same epoch, while the device computes the current update."""
         if self.device.device.type == "cuda":
             self._ahead = {rows.tobytes(): self._batch(rows, epoch) for rows in self._own(batches) if len(rows)}
 
     def _own(self, batches: list[np.ndarray]) -> list[np.ndarray]:
-        """This rank's part of the batches of an update, in pieces where candidates make them many times as large."""
+        """This rank's part of the batches of an update, split if candidates make a batch too large."""
         own = [rows[self.distributed.rank :: self.distributed.size] for rows in batches]
         if self.candidates is None:
             return own
@@ -149,8 +149,8 @@ class Gradients:
         return self._ahead.pop(rows.tobytes(), None) or self.batches.collate(rows, epoch).to(self.device.device)
 
     def _of_this_rank(self, parts: list[np.ndarray], add: Add, epoch: int) -> tuple[Tensor, int]:
-        """-> the parts' Sums (3,), and how often they were cut: where one does not fit into memory, all is done over in
-        halves, with the same random numbers to begin with."""
+        """-> the parts' Sums (3,), and how often they were split: if a part does not fit into memory, all is computed
+        again in halves, from the same random state."""
         states = random_states()
         for splits in range(64):
             try:
@@ -176,17 +176,17 @@ class Gradients:
         return sums
 
     def zero(self) -> None:
-        """Forgets the gradients of the last update."""
+        """Resets the gradients."""
         if self.graphs:
             self.graphs.zero()
         else:
             self.model.zero_grad(set_to_none=True)
 
     def add(self, batch: Batch, divisor: int, guidance: float = 0.0) -> Sums:
-        """Adds the gradients of a batch, divided by `divisor`, what the whole update has of tokens or sentences."""
+        """Adds the gradients of a batch, divided by `divisor`, the number of tokens or sentences of the update."""
         if self.loss.consistency is not Consistency.none:
             batch = two_passes(batch, self.loss)
-        # Links reach attention's weights, whose gradient no recording takes.
+        # Links need the gradient of attention weights, which no captured graph supports.
         passes = self.graphs.passes(batch) if self.graphs and not guidance else None
         if passes is None:
             with self.device.autocast():
@@ -203,8 +203,8 @@ class Gradients:
         return Sums(loss.nll, loss.kl if isinstance(loss, ConsistentLoss) else none, none)
 
     def add_risk(self, sampler: CandidateSampler, batch: Batch, divisor: int, sentences: int, epoch: int) -> Sums:
-        """Adds the gradients of the expected cost a sentence, of which the whole update has so many, and of the
-        cross-entropy of the references by its weight, divided by `divisor` as `add` has it."""
+        """Adds the gradients of the expected cost, divided by the number of sentences of the update, and of the
+        weighted cross-entropy of the references, divided by `divisor` as in `add`."""
         options = sampler.options
         with self.device.autocast():
             candidates = sampler.draw(self.model, batch, epoch)
@@ -232,7 +232,7 @@ class Gradients:
         return self.model.consistent_loss_from_features(features, batch.tgt_out, weights, smoothing, positions)
 
     def _summed(self, sums: Tensor, flags: SyncedFlags) -> tuple[Tensor, SyncedFlags]:
-        """Over the ranks, in one message. sums (3,): see Sums."""
+        """The sums over all ranks, in one all-reduce. sums (3,): see Sums."""
         if self.distributed.size == 1:
             return sums, flags
         parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]

@@ -1,4 +1,4 @@
-"""What a person watches: the log, metrics.jsonl, TensorBoard and the progress bar."""
+"""Logging of metrics: the log, metrics.jsonl, TensorBoard and the progress bar."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ log = logging.getLogger("nmt")
 
 
 class MetricsLogger:
-    """Writes what happens at each update into the run folder, once it is opened."""
+    """Writes the metrics of updates and validations into the run folder, after `open`."""
 
     def __init__(self, run: RunFolder, *, tensorboard: bool = True, quiet: bool = False):
         """quiet: without the log and the progress bar."""
@@ -29,16 +29,15 @@ class MetricsLogger:
         self._board = self._bar = None
 
     def open(self, progress: Progress) -> "MetricsLogger":
-        """Goes on from where `progress` is.
+        """Continues the files of the run folder from `progress`.
 
-        What stands in the run folder beyond it, from a process that was killed before it could save, is dropped: no
-        point comes twice.
+        Later entries, of a process that was killed before it saved, are removed: no point is written twice.
         """
         run = self.run
         kept, again = _kept(run.metrics, progress)
         self._metrics = run.metrics.open("a", encoding="utf-8")
         if self.tensorboard:
-            from torch.utils.tensorboard import SummaryWriter  # slow to import, and not everyone wants it
+            from torch.utils.tensorboard import SummaryWriter  # slow to import, and optional
 
             # TensorBoard forgets whole updates. Of this one it must keep the training numbers, so they are told again.
             self._board = SummaryWriter(str(run.tensorboard), purge_step=progress.update + (0 if again else 1))
@@ -56,7 +55,7 @@ class MetricsLogger:
 
     @contextmanager
     def opened(self, progress: Progress) -> Iterator[None]:
-        """The block in which it is open; closing it does not hide the error that ends the block."""
+        """A context manager that opens and closes the logger; closing does not hide an error of the block."""
         self.open(progress)
         try:
             yield
@@ -67,7 +66,7 @@ class MetricsLogger:
         self.close()
 
     def train(self, update: int, spent: float, numbers: dict[str, float]) -> None:
-        """numbers: loss (nats a token), kl (likewise, of two passes), expected_cost (of a sentence), lr, grad_norm,
+        """numbers: loss (nats per token), kl (likewise, of two passes), expected_cost (per sentence), lr, grad_norm,
         tokens_per_second (target), epoch, ..."""
         self._write(update, "train", numbers)
         if not self.quiet:
@@ -86,7 +85,7 @@ class MetricsLogger:
             self._bar.update(self._task, completed=spent, description=line)
 
     def valid(self, update: int, result: ValidationResult, numbers: dict[str, float], best: bool) -> None:
-        """numbers: loss, perplexity, metrics, seconds, and attention_... where the model has attention."""
+        """numbers: loss, perplexity, metrics, seconds, and attention_... if the model has attention."""
         self._write(update, "valid", numbers)
         if not self.quiet:
             self._log_valid(update, result, numbers, best)
@@ -116,7 +115,7 @@ class MetricsLogger:
             log.info(f"  source     {src}\n  reference  {reference}\n  hypothesis {translation.text}")
 
     def close(self) -> None:
-        """Ends the bar and puts everything on disk."""
+        """Ends the progress bar and writes everything to disk."""
         if self._bar is not None:
             self._bar.stop()
         if self._board is not None:
@@ -124,7 +123,7 @@ class MetricsLogger:
         self._metrics.close()
 
     def flush(self) -> None:
-        """Puts the numbers on disk, as a checkpoint counts on them."""
+        """Writes the numbers to disk, before a checkpoint that refers to them."""
         with named(self.run.metrics):
             self._metrics.flush()
             os.fsync(self._metrics.fileno())

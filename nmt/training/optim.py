@@ -13,7 +13,7 @@ from nmt.bounds import at_least, fraction, greater_than
 
 
 class OptimizerName(Enum):
-    """The words of ``optim.name``."""
+    """The values of ``optim.name``."""
 
     adam = "adam"
     adamw = "adamw"
@@ -22,11 +22,11 @@ class OptimizerName(Enum):
 
 
 class Normalization(Enum):
-    """What the summed gradient of an update is divided by: the words of ``optim.normalization``.
+    """The divisor of the summed gradient of an update: the values of ``optim.normalization``.
 
-    tokens: its target tokens, EOS included. sentences: its pairs, so a long sentence counts for more, as in Bahdanau et
-    al. (2015) and Luong et al. (2015); the gradient is then larger by the mean target length, which a learning rate of
-    SGD and a clipping norm depend on.
+    tokens: its target tokens, EOS included. sentences: its pairs, so that a long sentence has more weight, as in
+    Bahdanau et al. (2015) and Luong et al. (2015). The gradient is then larger by a factor of the mean target length;
+    set the learning rate of SGD and the clipping norm accordingly.
     """
 
     tokens = "tokens"
@@ -34,7 +34,7 @@ class Normalization(Enum):
 
 
 class ScheduleName(Enum):
-    """The words of ``optim.schedule.name``."""
+    """The values of ``optim.schedule.name``."""
 
     constant = "constant"
     inverse_sqrt = "inverse_sqrt"
@@ -49,7 +49,7 @@ class ScheduleOptions:
     """The settings optim.schedule.*: the learning rate's factor as a function of the update and of the budget spent.
 
     warmup: updates of linear growth from 0. constant: 1. inverse_sqrt: sqrt(warmup / update). halving: halved
-    `halvings` times, evenly over the budget that is left after the share `constant_fraction` (Luong et al. (2015), 4.1:
+    `halvings` times, evenly over the budget after the share `constant_fraction` (Luong et al. (2015), 4.1:
     5 of 10 epochs, then each). linear, cosine: down to `min_factor` at the end of the budget, after
     `constant_fraction`. plateau: multiplied by `factor` after more than `patience` validations without a better loss.
     """
@@ -79,8 +79,9 @@ class ScheduleOptions:
 class OptimizerOptions:
     """The settings optim.*: how gradients become updates.
 
-    beta1, beta2: Adam's; rho: Adadelta's; momentum: SGD's; weight_decay: left off biases and other vectors.
-    max_grad_norm: gradients are clipped to it; 0: never. ema_decay: of the average of the weights; 0: none.
+    beta1, beta2: Adam's; rho: Adadelta's; momentum: SGD's; weight_decay: not applied to biases and other vectors.
+    max_grad_norm: the clipping norm of the gradient; 0: no clipping. ema_decay: the decay of the moving average of the
+    weights; 0: no average.
     """
 
     name: OptimizerName = OptimizerName.adam
@@ -128,9 +129,9 @@ def build_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim.
 
 @dataclass
 class Schedule:
-    """The factor of the learning rate, as its options have it.
+    """The factor of the learning rate.
 
-    The plateau schedule alone has memory: `level`, the factor; `waited`, validations since the `best` loss.
+    Only the plateau schedule has a state: `level`, the factor; `waited`, the validations since the `best` loss.
     """
 
     options: ScheduleOptions
@@ -139,7 +140,7 @@ class Schedule:
     best: float = math.inf
 
     def scale(self, update: int, spent: float) -> float:
-        """update: the number of the update to come, from 1; spent: share of the budget that is used -> the factor."""
+        """update: the number of the next update, from 1; spent: the used share of the budget -> the factor."""
         options = self.options
         warm = min(1.0, update / options.warmup) if options.warmup else 1.0
         rest = min(1.0, max(0.0, (spent - options.constant_fraction) / (1 - options.constant_fraction)))
@@ -163,7 +164,7 @@ class Schedule:
         return warm * shape
 
     def on_validation(self, loss: float) -> None:
-        """What a validation found: the plateau schedule's only news."""
+        """Updates the plateau schedule with the loss of a validation."""
         if loss < self.best:
             self.best, self.waited = loss, 0
         else:
@@ -172,11 +173,11 @@ class Schedule:
             self.level, self.waited = self.level * self.options.factor, 0
 
     def state_dict(self) -> dict[str, float | None]:
-        """What has to be kept to go on later, as strict JSON."""
+        """The state for resuming, as strict JSON."""
         return {"level": self.level, "waited": self.waited, "best": self.best if math.isfinite(self.best) else None}
 
     def load_state_dict(self, state: object) -> None:
-        """Puts back what memory gave. Raises ValueError for anything else."""
+        """Restores a result of `state_dict`. Raises ValueError for anything else."""
         match state:
             case {"level": int() | float() as level, "waited": int(waited), "best": int() | float() | None as best}:
                 self.level, self.waited = float(level), waited
@@ -186,10 +187,10 @@ class Schedule:
 
 
 class EMA:
-    """An exponential moving average of the weights, which is what validates, is kept as best and translates.
+    """An exponential moving average of the weights, used for validation, for `best` and for translation.
 
-    avg <- d avg + (1 - d) w after each update, with d = min(decay, (1 + n) / (10 + n)) at update n, so that the start
-    is forgotten soon.  # Polyak and Juditsky (1992)
+    avg <- d avg + (1 - d) w after each update, with d = min(decay, (1 + n) / (10 + n)) at update n, so that the initial
+    weights have little influence.  # Polyak and Juditsky (1992)
     """
 
     def __init__(self, model: nn.Module, decay: float):
@@ -207,7 +208,7 @@ class EMA:
 
     @contextmanager
     def swapped(self) -> Iterator[None]:
-        """The block in which the model has the average as its weights."""
+        """A context manager in which the model has the average as its weights."""
         self.swap()
         try:
             yield
@@ -216,7 +217,7 @@ class EMA:
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Exchanges the model's weights and the average, in place; a second call puts them back."""
+        """Exchanges the model's weights and the average, in place; a second call restores them."""
         for name, weight in self.own.items():
             held = weight.clone()
             weight.copy_(self.weights[name])

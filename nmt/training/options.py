@@ -1,4 +1,4 @@
-"""The options of the training loop, and what "best" means."""
+"""The options of the training loop, and the metric of the best checkpoint."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -8,15 +8,15 @@ from nmt.validation.translation import ValidationResult
 
 
 class EarlyStoppingMetric(Enum):
-    """What is best, and what early stopping waits for; the words of ``trainer.early_stopping_metric``."""
+    """The metric of the best checkpoint and of early stopping: the values of ``trainer.early_stopping_metric``."""
 
     bleu = "bleu"
     loss = "loss"
     aer = "aer"
 
     def score(self, result: ValidationResult) -> float:
-        """BLEU in per cent, the negative loss in nats a token, or the negative alignment error rate in per cent, which
-        an aligner's validation has: larger is better for each."""
+        """BLEU in per cent, the negative loss in nats per token, or the negative alignment error rate in per cent (of
+        an aligner); a larger score is better for each."""
         match self:
             case EarlyStoppingMetric.bleu:
                 return result.bleu
@@ -31,13 +31,14 @@ class EarlyStoppingMetric(Enum):
 
 @dataclass
 class TrainerOptions:
-    """The settings trainer.*: how long a run lasts, and how often (in updates; 0: never) the loop does what.
+    """The settings trainer.*: the training length, and the intervals of the loop (in updates; 0: never).
 
-    max_updates, max_epochs, max_minutes: the budget, which ends by the first that is spent; grad_accumulation: batches
-    an update, whatever the number of ranks; keep_checkpoints: of those that save_every and save_minutes ask for (0:
-    all); patience: validations without a better one before the run ends (0: never); max_skipped_updates: updates in a
-    row with a number that is not finite before it fails; valid_sentences: of the validation set, translated; calibrate:
-    fit the confidence of translations on the validation set when the run ends.
+    max_updates, max_epochs, max_minutes: the limits; the first that is reached ends the run; grad_accumulation: batches
+    per update, for any number of ranks; keep_checkpoints: the number of checkpoints of save_every and save_minutes that
+    are kept (0: all); patience: the number of validations without improvement that ends the run (0: no early stopping);
+    max_skipped_updates: the number of successive updates that are not finite before the run fails; valid_sentences: the
+    number of validation sentences to translate; calibrate: calibrate the confidence of translations on the validation
+    set at the end of the run.
     """
 
     max_updates: int | None = None

@@ -1,4 +1,4 @@
-"""What training changes: one step of it, and all of it into a snapshot and out of it, bit for bit."""
+"""The state of training: its update, and saving and restoring it, bit for bit."""
 
 import contextlib
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ from nmt.training.optim import EMA, Schedule
 
 @dataclass
 class TrainState:
-    """The model in training and all that changes with it.
+    """The model in training, and all state that changes with it.
 
-    The snapshot's model has the weights to translate with, the average where there is one; then the weights that are
-    being trained are among its training tensors.
+    The model of a snapshot has the weights for translation. With a moving average these are the average, and the
+    trained weights are among the snapshot's training tensors.
     """
 
     model: Seq2Seq | Aligner | TranslatorWithHead
@@ -36,7 +36,9 @@ class TrainState:
         self.base_rates = [group["lr"] for group in self.optimizer.param_groups]
 
     def step(self, spent: float) -> None:
-        """Changes the weights by their gradients, at update number `progress.update`. spent: share of the budget."""
+        """Updates the weights with their gradients, at update `progress.update`. spent: the used share of the
+        budget.
+        """
         factor = self.schedule.scale(self.progress.update, spent)
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = rate * factor
@@ -45,11 +47,11 @@ class TrainState:
             self.ema.update(self.progress.update)
 
     def averaged(self) -> contextlib.AbstractContextManager[None]:
-        """The block in which the model has the weights to translate with."""
+        """A context manager in which the model has the weights for translation."""
         return self.ema.swapped() if self.ema else contextlib.nullcontext()
 
     def snapshot(self, states: list[dict[str, Tensor]], about: dict, config: dict) -> Snapshot:
-        """states: the random states of each rank; about: what else the state file says of the run."""
+        """states: the random states of each rank; about: further entries of the state file."""
         tensors, optimizer = checkpoint.pack_optimizer(self.optimizer.state_dict())
         weights = self.model.state_dict()
         if self.ema:
@@ -68,9 +70,9 @@ class TrainState:
         return Snapshot(weights, tensors, state, config)
 
     def restore(self, snapshot: Snapshot, progress: Progress) -> None:
-        """Puts everything where it was, but for random states. `progress`: the snapshot's.
+        """Restores all state except random states. progress: the snapshot's.
 
-        Raises ValueError, naming what does not fit, before anything has changed.
+        Raises ValueError with the name of the part that does not fit, before anything has changed.
         """
         state, training = snapshot.state, snapshot.training
         _refuse_other(snapshot.model, self.model.state_dict(), "")
@@ -96,7 +98,7 @@ class TrainState:
         return {name: first[id(p)] for name, p in self.model.named_parameters(remove_duplicate=False)}
 
     def _fitting(self, scaler: object) -> dict:
-        """The loss scaling to go on with; that of another precision (more devices, or none) is left out."""
+        """The saved state of loss scaling, without that of another precision (more devices, or none)."""
         if not isinstance(scaler, dict) or not all(type(number) in (int, float) for number in scaler.values()):
             raise ValueError("state.json: damaged: no loss scaling")
         return scaler if scaler.keys() == self.scaler.state_dict().keys() else {}

@@ -30,9 +30,9 @@ SIGNAL_GRACE_SECONDS = 5.0
 
 
 class Trainer:
-    """Trains `state` until its budget is spent, its patience is, or someone asks it to stop.
+    """Trains `state` until its budget or its patience is used up, or a signal asks it to stop.
 
-    gradients: of the training batches, on this device, with these ranks. logger: None on the ranks that do not write.
+    gradients: of the training batches, on this device, with these ranks. logger: None on ranks that do not write.
     """
 
     def __init__(
@@ -56,23 +56,23 @@ class Trainer:
 
     @property
     def progress(self) -> Progress:
-        """Where the run is."""
+        """The progress of the run."""
         return self.state.progress
 
     @property
     def stopped(self) -> bool:
-        """Whether somebody asked it to stop, in time or not."""
+        """Whether a signal asked the run to stop, even after its last update."""
         return bool(self.flags.stops or self.stop.requested)
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Goes on from a snapshot. Raises ValueError for what is not a snapshot of such a run."""
+        """Restores a snapshot. Raises ValueError if it is not a snapshot of such a run."""
         self.checkpointer.restore(snapshot)
         self.budget.before, self.budget.reserve = self.progress.seconds, self.progress.reserve
 
-    # The story
+    # The loop
 
     def train(self) -> Progress:
-        """Runs to the end. Raises ValueError when the numbers stop being finite; the last good checkpoint stays."""
+        """Runs to the end. Raises ValueError if numbers are not finite; the last valid checkpoint is kept."""
         progress = self.progress
         self.order = self.batches.epoch(progress.epoch)
         self.state.model.train()
@@ -89,7 +89,7 @@ class Trainer:
         return progress
 
     def _stop_reason(self) -> str:
-        """Why the run ends now, or ""."""
+        """The reason why the run ends now, or ""."""
         progress = self.progress
         if self.flags.stops:  # before all else: who sends a signal gives half a minute
             return self.stop.requested or "SIGNAL"
@@ -134,7 +134,7 @@ class Trainer:
         return batches
 
     def _peek_batches(self) -> list[np.ndarray]:
-        """The rows of what comes next in this epoch, if anything does."""
+        """The rows of the next update in this epoch, or none."""
         return self.order[self.progress.batch : self.progress.batch + self.options.grad_accumulation]
 
     def _log(self) -> None:
@@ -162,7 +162,7 @@ class Trainer:
             self.cores = None  # once is enough
 
     def _validate_and_save(self) -> None:
-        """Validates and saves, where it is time for it."""
+        """Validates and saves, if due."""
         scheduled = self._due(self.options.validate_every)
         validated = better = False
         if scheduled or self.flags.validation_due:
@@ -177,8 +177,10 @@ class Trainer:
             self._save(step=step, best=better)
 
     def _validate(self, *, counts: bool) -> bool:
-        """Validates -> whether this is the best yet. counts: for the plateau schedule and early stopping too, which the
-        one at the end of a budget must not do: a run that is given more goes on as if that had been its budget.
+        """Validates -> whether this is the best validation so far.
+
+        counts: whether the validation counts for the plateau schedule and for early stopping. The one at the end of a
+        budget does not: a run that is resumed with a larger budget continues as if it had always had that budget.
         """
         begun, progress = time.monotonic(), self.progress
         stopped = lambda: bool(self.stop.requested)  # noqa: E731
@@ -218,7 +220,7 @@ class Trainer:
                 f"{progress.best_update}"
             )
 
-    # The parts
+    # The parts of the loop
 
     def _save(self, *, step: bool = False, best: bool = False) -> None:
         self.progress.seconds = self.budget.seconds(time.monotonic())
@@ -252,7 +254,9 @@ class Trainer:
             )
 
     def _diverged(self, what: str) -> BaseException:
-        """What ends a run whose numbers are not finite; one rank says why. what: ends before "update"."""
+        """The error that ends a run whose numbers are not finite; one rank logs the reason. what: ends before
+        "update".
+        """
         if not self.distributed.is_main:
             return SystemExit(2)
         try_ = f"a smaller optim.lr than {self.state.base_rates[0]:g}"

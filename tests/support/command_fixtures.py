@@ -10,7 +10,7 @@ from tests.support import commands
 from tests.support.commands import Ended
 
 
-class Heard(NamedTuple):
+class CommandLineResult(NamedTuple):
     """code: the exit status; configs: what main() got; out, err: what was printed."""
 
     code: int
@@ -21,11 +21,11 @@ class Heard(NamedTuple):
 
 
 @pytest.fixture
-def ask(monkeypatch, tmp_path) -> Callable[..., Heard]:
+def ask(monkeypatch, tmp_path) -> Callable[..., CommandLineResult]:
     """ask("train", "seed=3", ...) in an empty folder, which must stay empty."""
     monkeypatch.chdir(tmp_path)
 
-    def call(verb: str, *words: str, main: Callable[[Any], None] | None = None) -> Heard:
+    def call(verb: str, *words: str, main: Callable[[Any], None] | None = None) -> CommandLineResult:
         configs, overrides = [], []
 
         def arrive(config, given):
@@ -36,7 +36,7 @@ def ask(monkeypatch, tmp_path) -> Callable[..., Heard]:
 
         ended = commands.call(Path.cwd(), verb, *words, main=arrive)
         assert not list(tmp_path.iterdir()), "the command line itself writes nothing"
-        return Heard(ended.code, configs, overrides, ended.out, ended.err)
+        return CommandLineResult(ended.code, configs, overrides, ended.out, ended.err)
 
     return call
 
@@ -46,7 +46,7 @@ def refusal(ask) -> Callable[..., str]:
     """The one line with which a command is refused."""
 
     def call(verb: str, *words: str, **more: Any) -> str:
-        heard = ask(verb, *words, **more)
-        return Ended(heard.code, heard.out, heard.err).mistake
+        result = ask(verb, *words, **more)
+        return Ended(result.code, result.out, result.err).mistake
 
     return call

@@ -1,8 +1,8 @@
 """Four decoders, one class each: Bahdanau's, Luong's, a fixed vector without attention, and the Transformer's.
 
-All share one interface: ``source`` and ``init_state`` begin a batch, ``step`` advances N = B * K hypotheses by a token
-(row n reads source n // K, which is never copied), ``features`` runs a whole target with everything that does not recur
-outside the loop. Both return features (., R), the input of the output layer.
+All share one interface: ``source`` and ``init_state`` start a batch; ``step`` extends N = B * K hypotheses by one token
+(row n uses source n // K, which is not copied); ``features`` computes all steps of a target at once, with only
+recurrent computations inside the loop. Both return features (., R), the input of the output layer.
 """
 
 from collections.abc import Callable
@@ -42,7 +42,7 @@ __all__ = [
 
 
 class DecoderKind(Enum):
-    """The closed list of decoders; the values are the words of ``model.decoder.kind``."""
+    """The decoders: the values of ``model.decoder.kind``."""
 
     bahdanau = "bahdanau"
     luong = "luong"

@@ -12,7 +12,7 @@ from nmt.model.encoder import EncoderOutput
 
 
 class BahdanauState(NamedTuple):
-    """layers: the cells' states, (N, state_size) each; attention: what attention carries from step to step."""
+    """layers: the cells' states, (N, state_size) each; attention: the state of attention."""
 
     layers: tuple[Tensor, ...]
     attention: AttentionState
@@ -25,11 +25,12 @@ class BahdanauState(NamedTuple):
 
 
 class BahdanauDecoder(RecurrentDecoder[BahdanauState]):
-    """Attends, then updates: the query is the previous state s_{i-1}, the context enters the gates.
+    """Attends, then updates the state: the query is the previous state s_{i-1}, and the context is an input of the
+    gates.
 
     # Bahdanau et al. (2015), A.1 and A.2.2
-    With more than one layer the bottom layer asks and takes the context, and the readout reads the top layer. With
-    context_to_layers the upper layers read the context as well.  # Wu et al. (2016), 3
+    With several layers the state of the bottom layer is the query, the bottom layer reads the context, and the readout
+    reads the top layer. With context_to_layers the upper layers read the context too.  # Wu et al. (2016), 3
     """
 
     def __init__(self, sizes: DecoderSizes, *, attention: Attention, bridge: Bridge):
@@ -59,7 +60,7 @@ class BahdanauDecoder(RecurrentDecoder[BahdanauState]):
     def features(self, tgt_in: Tensor, state: BahdanauState, source: Source) -> Features:
         embedded = self.dropout(
             self.embedding(tgt_in, time_major=True)
-        )  # time-major from here: a step's numbers lie together
+        )  # time-major from here: the numbers of a step are contiguous
         projected = self.loops.linear(self.cell.project, embedded)
         outputs = self.loops.bahdanau(
             self.cell.drawn(), self.attention, self.context, projected, state.layers[0], source

@@ -1,4 +1,4 @@
-"""From encoder to decoder: the first state."""
+"""The bridge from encoder to decoder: the initial state."""
 
 from enum import Enum
 
@@ -9,7 +9,7 @@ from nmt.model.encoder import EncoderOutput
 
 
 class InitHidden(Enum):
-    """What the decoder's first state is made of, through a bridge tanh(W x + b): words of
+    """The input x of the bridge tanh(W x + b), which computes the decoder's initial state: the values of
     ``model.decoder.init_hidden``."""
 
     zero = "zero"
@@ -19,7 +19,7 @@ class InitHidden(Enum):
 
 
 class Bridge(nn.Module):
-    """Encoder to decoder: s_0 = tanh(W_s x), with x what `init_hidden` names.  # Bahdanau et al. (2015), A.2.2"""
+    """The initial state s_0 = tanh(W_s x), with the x that `init_hidden` selects.  # Bahdanau et al. (2015), A.2.2"""
 
     def __init__(self, init_hidden: InitHidden, hidden: int, directions: int, state_sizes: list[int]):
         super().__init__()
@@ -40,7 +40,7 @@ class Bridge(nn.Module):
         self.project = nn.Linear(width, sum(state_sizes)) if width else None
 
     def forward(self, encoded: EncoderOutput) -> tuple[Tensor, ...]:
-        """Encoded -> the first state of each layer, (B, state_size) each."""
+        """EncoderOutput -> the initial state of each layer, (B, state_size) each."""
         if self.project is None:
             return tuple(encoded.memory.new_zeros(len(encoded.memory), size) for size in self.state_sizes)
         match self.init_hidden:

@@ -14,9 +14,9 @@ from nmt.model.encoder import EncoderOutput
 class ConditionalGRUDecoder(RecurrentDecoder[BahdanauState]):
     """s'_t = GRU_1(y_{t-1}, s_{t-1});  c_t = ATT(s'_t);  s_t = GRU_2(c_t, s'_t).  # Sennrich et al. (2017), 2.1
 
-    The query knows the previous word, and the readout reads the new state. With more than one layer the bottom layer is
-    the conditional one. Any cell may stand for the GRU. With a transition depth d, d transitions follow attention, and
-    with context_to_layers the upper layers read the context as well.  # Miceli Barone et al. (2017)
+    The query depends on the previous word, and the readout reads the new state. With several layers only the bottom
+    layer is conditional. Any cell can replace the GRU. With a transition depth d, d transitions follow attention. With
+    context_to_layers the upper layers read the context too.  # Miceli Barone et al. (2017)
     """
 
     def __init__(self, sizes: DecoderSizes, *, attention: Attention, bridge: Bridge):

@@ -27,7 +27,7 @@ class FixedVectorState(NamedTuple):
 class FixedVectorDecoder(RecurrentDecoder[FixedVectorState]):
     """RNNencdec, the baseline without attention: c is the last state of a forward encoder, at every step.
 
-    # Cho et al. (2014); Bahdanau et al. (2015), 5.1. Nothing recurs but the cell.
+    # Cho et al. (2014); Bahdanau et al. (2015), 5.1. Only the cell is recurrent.
     """
 
     has_attention = False

@@ -1,4 +1,4 @@
-"""What all decoders share: what goes in and out of them, the target embedding, and a stack of cells if they recur."""
+"""The interface of all decoders, the target embedding, and the stack of cells of recurrent decoders."""
 
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, Self, TypeVar, cast
@@ -15,14 +15,14 @@ from nmt.model.encoder import EncoderOutput
 
 
 class State(Protocol):
-    """What changes over the steps, for N hypotheses. Each decoder has its own, with the fields that it needs."""
+    """The values that change over the steps, for N hypotheses. Each decoder has its own State class."""
 
     def select(self, rows: Tensor) -> Self:
-        """The state of the hypotheses `rows` (R,) alone, in that order."""
+        """The state of the hypotheses `rows` (R,), in this order."""
         ...
 
     def for_single_position(self) -> Self:
-        """The same for sources of one position, whose weight is one whatever was attended to before."""
+        """The same state for sources of one position, whose weight is always one."""
         ...
 
 
@@ -37,7 +37,7 @@ def select_rows(layers: tuple[Tensor, ...], rows: Tensor) -> tuple[Tensor, ...]:
 class Step(NamedTuple):
     """features (N, R), the next state, weights (N, S).
 
-    The weights belong to the word that the step predicts, for every decoder and score.
+    For every decoder and score, the weights are those of the word that the step predicts.
     """
 
     features: Tensor
@@ -71,9 +71,9 @@ class DecoderSizes:
 
 
 class Decoder(nn.Module, Generic[StateT]):
-    """The target embedding and the interface. loops: what runs over all steps; Seq2Seq sets it.
+    """The target embedding and the interface. loops: compute all steps at once; Seq2Seq sets them.
 
-    hard: `features` lack the context, and `context_part` and `activate` complete them; HardSeq2Seq sets it.
+    hard: `features` do not include the context; `context_part` and `activate` complete them. HardSeq2Seq sets it.
     """
 
     has_attention = True
@@ -87,7 +87,7 @@ class Decoder(nn.Module, Generic[StateT]):
         self.dropout = Dropout(dropout)
 
     def source(self, encoded: EncoderOutput) -> Source:
-        """What stays the same over the steps."""
+        """The values that are constant over the steps."""
         raise NotImplementedError
 
     def init_state(self, encoded: EncoderOutput) -> StateT:
@@ -99,13 +99,13 @@ class Decoder(nn.Module, Generic[StateT]):
         raise NotImplementedError
 
     def features(self, tgt_in: Tensor, state: StateT, source: Source) -> Features:
-        """tgt_in (B, T), the state of `init_state` -> Features: the numbers of T calls of `step`, faster."""
+        """tgt_in (B, T), the state of `init_state` -> Features: the same numbers as T calls of `step`, but faster."""
         raise NotImplementedError
 
     def context_part(self, memory: Tensor) -> Tensor:
-        """For hard attention: memory (B, S, M), as a step wants it -> each position's part of the features (B, S, P).
+        """For hard attention: memory (B, S, M) of the Source -> the part of each position in the features (B, S, P).
 
-        P is the width that features without a context have.
+        P is the width of features without a context.
         """
         raise NotImplementedError
 
@@ -114,13 +114,13 @@ class Decoder(nn.Module, Generic[StateT]):
         raise NotImplementedError
 
     def features_without_weights(self, tgt_in: Tensor, state: StateT, source: Source) -> Tensor:
-        """The features (B, T, R) alone; faster for a decoder that can do without its weights."""
+        """The features (B, T, R) only; faster for a decoder that need not compute weights."""
         return self.features(tgt_in, state, source).features
 
     def show_attention(self, layer: int | None, head: int | None) -> None:
-        """From now on the weights are those of this layer and head, both from 1; None: as they are.
+        """Sets the layer and head, both from 1, whose weights are returned; None: unchanged.
 
-        Raises ValueError where there is no such layer or head, or nothing to choose from.
+        Raises ValueError if there is no such layer or head, or if the decoder has no choice.
         """
         for name, number in (("attention_layer", layer), ("attention_head", head)):
             if number is not None:
@@ -133,8 +133,8 @@ class Decoder(nn.Module, Generic[StateT]):
 class RecurrentDecoder(Decoder[StateT]):
     """A decoder with a stack of cells.
 
-    bottom_depth: how many transitions the bottom cell has, where not as many as the others. context_width: how much of
-    the context the upper cells read beside the layer below.
+    bottom_depth: the number of transitions of the bottom cell, if it differs from the others. context_width: the width
+    of the context that the upper cells read in addition to the layer below; 0: none.
     """
 
     def __init__(self, sizes: DecoderSizes, *, bottom_depth: int | None = None, context_width: int = 0):
@@ -153,7 +153,7 @@ class RecurrentDecoder(Decoder[StateT]):
         return (self.cell, *cast("list[Cell]", list(self.upper)))
 
     def _output(self, layers: tuple[Tensor, ...]) -> Tensor:
-        """What others see of the cells' states (N, state_size) each -> (N, H)."""
+        """The output of the stack: the cells' states (N, state_size) each -> (N, H)."""
         return stack_output(self.cells, layers, residual=self.residual)
 
     def _step_upper_layers(
@@ -167,9 +167,9 @@ class RecurrentDecoder(Decoder[StateT]):
         return step_upper_cells(self.cells, self.dropout, bottom, layers, residual=self.residual, context=context)
 
     def _run_upper_layers(self, outputs: Tensor, layers: tuple[Tensor, ...], contexts: Tensor | None = None) -> Tensor:
-        """The upper cells over all steps of the bottom one: its outputs (T + 1, B, H) -> the stack's (T + 1, B, H).
+        """Runs the upper cells over all steps: outputs of the bottom cell (T + 1, B, H) -> of the stack (T + 1, B, H).
 
-        Time-major; what was there before the first step is the first. contexts (T, B, M): read if context_width.
+        Time-major, the output of the initial state first. contexts (T, B, M): read if context_width.
         """
         contexts = contexts if self.context_width else None
         for cell, start in zip(self.cells[1:], layers[1:], strict=True):

@@ -13,8 +13,8 @@ from nmt.model.encoder import EncoderOutput
 
 
 class LuongState(NamedTuple):
-    """layers: the cells' states, (N, state_size) each; attentional (N, H): h~, of width 0 where it is not fed;
-    attention: what attention carries from step to step."""
+    """layers: the cells' states, (N, state_size) each; attentional (N, H): h~, of width 0 without input feeding;
+    attention: the state of attention."""
 
     layers: tuple[Tensor, ...]
     attentional: Tensor
@@ -30,16 +30,17 @@ class LuongState(NamedTuple):
 
 
 class LuongDecoder(RecurrentDecoder[LuongState]):
-    """Updates, then attends: the query is h_t, h~_t = tanh(W_c [c_t; h_t]) is the feature.
+    """Updates the state, then attends: the query is h_t, the features are h~_t = tanh(W_c [c_t; h_t]).
 
     # Luong et al. (2015), eq. 5 and 3.3
 
-    With input feeding h~_{t-1} enters the bottom cell; without, and where attention has no state, nothing recurs
-    through attention and all steps are one product. The top layer asks.
+    The query is the state of the top layer. With input feeding h~_{t-1} is an input of the bottom cell. Without input
+    feeding, and if attention has no state, no step depends on earlier attention, and attention is computed for all
+    steps at once.
 
-    Footnote 14 of the paper gives the weights of a content score to the word that is fed in, y_{t-1}. Trained here, fed
-    back or not, they are those of the word being predicted: with general on the demo corpus the alignment error is 8 %
-    so, and 77 % where the weights are read a step later.
+    Footnote 14 of the paper assigns the weights of a content-based score to the input word y_{t-1}. In this program,
+    with and without input feeding, they are assigned to the predicted word y_t: with the general score on the demo
+    corpus this gives an alignment error rate of 8 %, and assigning the weights of step t to y_{t-1} gives 77 %.
     """
 
     def __init__(self, sizes: DecoderSizes, *, attention: Attention, bridge: Bridge, input_feeding: bool = True):
@@ -101,6 +102,6 @@ class LuongDecoder(RecurrentDecoder[LuongState]):
         return torch.tanh(parts)
 
     def _without_context(self, hidden: Tensor) -> Tensor:
-        """W_c [0; h], for hidden (..., H): with W_c [c; 0] it is what h~ is the tanh of."""
+        """W_c [0; h], for hidden (..., H): h~ is the tanh of its sum with W_c [c; 0]."""
         nothing = hidden.new_zeros(*hidden.shape[:-1], self.memory_size)
         return self.combine(torch.cat((nothing, hidden), -1))

@@ -24,9 +24,9 @@ from nmt.model.encoder import EncoderOutput
 
 
 class TransformerState(NamedTuple):
-    """keys, values: what each layer's self-attention has made of the t words so far, (N, H, t, D) each.
+    """keys, values: those of each layer's self-attention for the t words so far, (N, H, t, D) each.
 
-    A step makes new ones, one position longer; those of before stay as they are.
+    A step returns new tensors, one position longer, and does not modify the old ones.
     """
 
     keys: tuple[Tensor, ...]
@@ -40,7 +40,7 @@ class TransformerState(NamedTuple):
 
 
 class LayerSource(NamedTuple):
-    """What one layer reads of the source: keys, values (B, H, S, D), mask (B, S)."""
+    """The source of one layer: keys, values (B, H, S, D), mask (B, S)."""
 
     keys: Tensor
     values: Tensor
@@ -48,7 +48,7 @@ class LayerSource(NamedTuple):
 
 
 class DecoderLayer(nn.Module):
-    """x + self-attention, x + attention to the source, x + feed-forward; dropout on what is added.
+    """x + self-attention, x + attention to the source, x + feed-forward; dropout on the added outputs.
 
     # Vaswani et al. (2017), 3.1 and 5.4
     """
@@ -80,9 +80,9 @@ class DecoderLayer(nn.Module):
 class TransformerDecoder(Decoder[TransformerState]):
     """A stack of `layers` layers, all as wide as the target embedding.  # Vaswani et al. (2017), 3
 
-    The weights are those of one layer's attention to the source, of the head or the mean of heads that the options
-    name: computed where they are asked for, for that layer alone.
-    In Source, keys and memory (B, S, layers * E) are the keys and values of all layers side by side.
+    The returned weights are those of one layer's attention to the source, of one head or the mean of the heads, as the
+    options specify. They are computed only for this layer, and only if requested.
+    In Source, keys and memory (B, S, layers * E) are the concatenated keys and values of all layers.
     """
 
     def __init__(self, sizes: DecoderSizes, *, options: TransformerOptions):
@@ -145,7 +145,7 @@ class TransformerDecoder(Decoder[TransformerState]):
         return cast("list[DecoderLayer]", list(self.layers))
 
     def _sources(self, source: Source) -> list[LayerSource]:
-        """What each layer reads."""
+        """The source of each layer."""
         keys, values = (part.chunk(len(self.layers), 2) for part in (source.keys, source.memory))
         return [
             LayerSource(split_heads(key, self.options.heads), split_heads(value, self.options.heads), source.mask)
