@@ -110,6 +110,11 @@ def _resolve_run(config: TrainConfig, overrides: list[str], stack: contextlib.Ex
     if place is None:
         return Launch(folder, now, overrides, True, None)
     snapshot = checkpoint.read(place, weights_only=False)
+    if not snapshot.training:  # neither an optimizer's state nor random states
+        raise ValueError(
+            f"resume={folder.path}: an average of checkpoints, which has a place in no corpus; try "
+            f"finetune_from={folder.path} for a new run from its weights"
+        )
     before = from_dict(TrainConfig, snapshot.config)
     check_same_run(before, now)
     saved = SavedRun(place, snapshot, before, Tokenizer.load(place / "tokenizer"))

@@ -10,7 +10,7 @@ import torch
 
 from nmt.data.symbols import BOS, EOS, PAD
 from nmt.decoding.constraints import constrain, repeating
-from nmt.decoding.options import LengthPenalty, SearchOptions
+from nmt.decoding.options import MOST_PENALTY, LengthPenalty, SearchOptions
 from nmt.decoding.past import coverage_penalty
 from nmt.decoding.sampling import BLOCK, draw_tokens, sample
 from nmt.decoding.search import beam_search, greedy_search
@@ -340,7 +340,7 @@ def test_the_coverage_penalty_by_hand():
 
 
 def test_words_without_any_attention_have_a_finite_penalty():
-    assert coverage_penalty(torch.zeros(1, 1, 3), torch.tensor([3]), beta=1.0).isfinite().all()
+    assert coverage_penalty(torch.zeros(1, 1, 3), torch.tensor([3]), beta=MOST_PENALTY).isfinite().all()
 
 
 def test_repeating_tokens_by_hand():
@@ -364,6 +364,7 @@ def test_a_model_without_attention_has_no_coverage_penalty(toy):
         ({"max_length_ratio": 0.0}, "decode.max_length_ratio=0.0"),
         ({"no_repeat_ngram_size": -1}, "decode.no_repeat_ngram_size=-1"),
         ({"coverage_penalty": -0.1}, "decode.coverage_penalty=-0.1"),
+        ({"coverage_penalty": 1e308}, "decode.coverage_penalty=1e[+]308 is impossible: the most is 1,000,000"),
         ({"diverse_beam_groups": 2}, "decode.diverse_beam_groups=2 does not divide the 5 .*decode.beam=4"),
         ({"diverse_beam_groups": 5, "diverse_beam_strength": 0.0}, "decode.diverse_beam_strength=0.0"),
         ({"diverse_beam_groups": 5, "sampling": True}, "decode.sampling=true .* leave decode.diverse_beam_groups out"),
