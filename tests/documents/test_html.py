@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 from bs4 import BeautifulSoup
-from bs4.element import Comment
+from bs4.element import Comment, Tag
 
 from nmt.documents.html import MAX_DEPTH, HtmlDocument, Translated
 
@@ -196,6 +196,15 @@ def test_random_documents_keep_their_tags_and_their_kept_text(seed):
         nesting.feed(found)
         nesting.close()
         assert not nesting.open, html
+
+
+def test_the_work_in_the_tree_grows_with_the_document_and_not_with_its_square(monkeypatch):
+    html = "word <b>two</b><br>\n" * 300
+    document = HtmlDocument(html, "en")
+    looked_at, index = [], Tag.index
+    monkeypatch.setattr(Tag, "index", lambda tag, child: looked_at.append(index(tag, child)) or looked_at[-1])
+    assert document.render([shout(each) for each in document.sentences]).count("WORD <b>TWO</b><br/>") == 300
+    assert sum(looked_at) < 10 * len(html)
 
 
 @pytest.mark.parametrize("seed", range(20))
