@@ -134,26 +134,29 @@ class HtmlLine:
         placed = place_tags(source, [HasMarks(bool(before), bool(after)) for before, _, after in target], links)
         for t, (word, tags) in enumerate(zip(target, placed, strict=True)):
             space = (placed[t - 1].after or placed[t - 1].core) & (tags.before or tags.core) if t else None
-            self._write_inside(writer, inside[t], space)
+            self._write_inside(writer, inside[t], space, between=True)
             for text, around in zip(word, (tags.before, tags.core, tags.after), strict=True):
                 writer.write(text, around or NO_TAGS)
-        self._write_inside(writer, inside[-1], NO_TAGS if target and inside[-1] else None)
+        self._write_inside(writer, inside[-1], NO_TAGS if target else None, between=False)
         for tags in () if target else source:
             for around in (tags.before, tags.core, tags.after):
                 writer.add(NavigableString(""), around or NO_TAGS)
 
-    def _write_inside(self, writer: "_Writer", atoms: list[_Atom], space: Tags | None) -> None:
-        """The space between two words and the atoms there, with space around them where it was; space: its tags."""
+    def _write_inside(self, writer: "_Writer", atoms: list[_Atom], space: Tags | None, *, between: bool) -> None:
+        """The space between two words and the atoms there, with space around them where it was; space: its tags.
+
+        between: else no word follows, and no space is at the end.
+        """
         close = [atom for atom in atoms if not self._is_space(atom.at - 1)] if space is not None else []
+        apart = [atom for atom in atoms if atom not in close]
         for atom in close:
             writer.add(atom.node, atom.tags)
-        if space is not None:
+        if space is not None and (between or apart):
             writer.write(" ", space)
-        for atom in atoms:
-            if atom not in close:
-                writer.add(atom.node, atom.tags)
-                if self._is_space(atom.at):
-                    writer.write(" ", space or NO_TAGS)
+        for number, atom in enumerate(apart, 1):
+            writer.add(atom.node, atom.tags)
+            if self._is_space(atom.at) and (between or number < len(apart)):
+                writer.write(" ", space or NO_TAGS)
 
     def _is_space(self, at: int) -> bool:
         return self._text[at : at + 1].isspace()
