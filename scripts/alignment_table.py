@@ -41,7 +41,9 @@ def run(*words: str) -> Ended:
         process = subprocess.Popen(words, stdout=out, stderr=errors, env=environment)
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-        printed, said = (file.seek(0) or file.read().decode() for file in (out, errors))
+        for file in (out, errors):
+            file.seek(0)
+        printed, said = out.read().decode(), errors.read().decode()
     if process.returncode:
         sys.exit(f"error: {' '.join(words)}\n{said}")
     return Ended(printed, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
@@ -130,11 +132,7 @@ def main() -> None:
     options = parser.parse_intermixed_args()
     options.out.mkdir(parents=True, exist_ok=True)
     cut(options.prepared, options.out, options.pairs, options.repeat)
-    print(
-        f"{'':<10}"
-        + "".join(f"{direction:>10}" for direction in DIRECTIONS)
-        + f"{'learning':>10}{'aligning':>10}{'MB':>10}"
-    )
+    print(f"{'':<10}" + "".join(f"{column:>10}" for column in (*DIRECTIONS, "learning", "aligning", "MB")))
     if shutil.which(options.eflomal):
         show("eflomal", eflomal(options.eflomal, options.prepared, options.out))
     found = []
