@@ -1,13 +1,13 @@
 """Alignment error rates of aligners on prepared text: each direction and both, over seeds; eflomal beside them.
 
-    python scripts/alignment_table.py PREPARED OUT [--seeds 1 2 3] [--pairs 50000] [--epochs 3] [--eflomal COMMAND]
+    python scripts/alignment_table.py PREPARED OUT [--seeds 1 2 3] [--pairs 50000] [--epochs 3] [-- KEY=VALUE ...]
 
 PREPARED is what scripts/prepare_hansards.py wrote: {train,valid,dev,test}.{en,fr} and {dev,test}.links. Of each seed an
 aligner is trained on the first --pairs pairs of `train`, in OUT/seed-N (one that is there is not trained again), and
 aligns these and `test`. eflomal, where its command is found, aligns the same pairs and `test` together; its joined
 links are the intersection. Printed: the error rates in per cent, then the CPU seconds of learning and of aligning all
 pairs in both directions, one thread each (eflomal does both at once), and the memory of aligning in MB.
-Words at the end that are KEY=VALUE go to nmt.train.
+What stands behind -- goes to nmt.train.
 """
 
 import argparse
@@ -120,16 +120,20 @@ def show(name: str, row: Row) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        usage="%(prog)s PREPARED OUT [options] [-- KEY=VALUE ...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("prepared", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("settings", nargs="*")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--pairs", type=int, default=50_000)
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--repeat", type=int, default=1, help="how often the pairs that are aligned are repeated")
     parser.add_argument("--eflomal", default="eflomal-align")
-    options = parser.parse_intermixed_args()
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options, overrides = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
     options.out.mkdir(parents=True, exist_ok=True)
     cut(options.prepared, options.out, options.pairs, options.repeat)
     print(f"{'':<10}" + "".join(f"{column:>10}" for column in (*DIRECTIONS, "learning", "aligning", "MB")))
@@ -137,7 +141,7 @@ def main() -> None:
         show("eflomal", eflomal(options.eflomal, options.prepared, options.out))
     found = []
     for seed in options.seeds:
-        settings = [f"trainer.max_epochs={options.epochs}", *options.settings]
+        settings = [f"trainer.max_epochs={options.epochs}", *overrides]
         found.append(aligner(options.prepared, options.out, seed, settings))
         show(f"seed {seed}", found[-1])
     rates = [statistics.fmean(rates) for rates in zip(*(row.rates for row in found), strict=True)]

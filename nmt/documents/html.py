@@ -15,10 +15,9 @@ from bs4.formatter import HTMLFormatter
 
 from nmt.documents.html_lines import HtmlLine, Run, Translated
 from nmt.documents.html_tags import BLOCKS, OPAQUE, is_translated
+from nmt.documents.optional_ends import MAX_DEPTH, write_optional_ends
 
 __all__ = ["MAX_DEPTH", "HtmlDocument", "Translated"]
-
-MAX_DEPTH = 200  # of tags in tags
 
 # XHTML is HTML here, and a text that looks like a path or an address is a text.
 for _warning in (XMLParsedAsHTMLWarning, MarkupResemblesLocatorWarning):
@@ -73,20 +72,13 @@ _FORMATTER = _Formatter(entity_substitution=EntitySubstitution.substitute_xml)
 
 def _parse(html: str) -> BeautifulSoup:
     # As browsers do: the first of two attributes of one name counts, and no value is split.
-    soup = BeautifulSoup(
-        html,
+    return BeautifulSoup(
+        write_optional_ends(html),
         "html.parser",
         element_classes={Declaration: _Declaration},
         multi_valued_attributes=None,
         on_duplicate_attribute="ignore",
     )
-    depth = {id(soup): 0}
-    for node in soup.descendants:
-        if isinstance(node, Tag):
-            depth[id(node)] = depth[id(node.parent)] + 1
-            if depth[id(node)] > MAX_DEPTH:
-                raise ValueError(f"tags are nested more than {MAX_DEPTH} deep")
-    return soup
 
 
 class _Container(NamedTuple):
