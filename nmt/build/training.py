@@ -1,4 +1,4 @@
-"""What training needs beside the model: optimizer, batches, gradients."""
+"""The objects that training needs besides the model: batches and gradients."""
 
 import torch
 
@@ -24,7 +24,7 @@ def build_optim(config: TrainConfig, model: torch.nn.Module) -> tuple[torch.opti
 def build_batches(
     config: TrainConfig, encoded: BinarizedCorpus, *, training: bool, tokenizer: Tokenizer | None = None
 ) -> Batches:
-    """tokenizer: of `encoded`; draws its pieces where the configuration asks for it, in training alone."""
+    """tokenizer: that of `encoded`; samples its segmentations if configured, only in training."""
     options, sampled = config.subword_regularization, None
     if training and tokenizer is not None and options.is_on:
         sampled = SampledCorpus(encoded, tokenizer, options, config.seed)
@@ -39,7 +39,7 @@ def build_gradients(
     device: Device,
     distributed: Distributed,
 ) -> Gradients:
-    """Raises ValueError where BLEU's tokenizer is needed and does not work here."""
+    """Raises ValueError if BLEU's tokenizer is needed and not available."""
     return Gradients(
         model,
         batches,
