@@ -1,12 +1,12 @@
-"""A rule of which settings can have an effect, and how a setting is written in a message."""
+"""A rule for settings with and without effect, and the format of a setting in a message."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 
 class Rule(NamedTuple):
-    """keys: settings, separated by blanks, * for any text; acts: whether they can have an effect in a configuration;
-    advice: why they cannot and what to do, printed after "KEY=VALUE has no effect: "."""
+    """keys: settings, separated by spaces, * for any text; acts: whether they have an effect in a configuration;
+    advice: the reason and what to do if not, printed after "KEY=VALUE has no effect: "."""
 
     keys: str
     acts: Callable[[Any], bool]
