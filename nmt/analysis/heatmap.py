@@ -22,7 +22,7 @@ from nmt.runtime.atomic import written_beside
 
 SUFFIXES = (".png", ".pdf", ".svg")
 LONGEST_SIDE = 200
-"""More words than this on a side are not drawn, and the title says so: the picture would be metres wide."""
+"""The maximum number of words drawn on a side; the title mentions the rest: an image of all would be meters wide."""
 
 _FONT_POINTS = 9
 _CELL = 0.25  # inches per word: two lines of 9 points, which separates slanted labels

@@ -6,10 +6,10 @@ from itertools import islice
 import regex
 
 TOKENIZERS = ("13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "flores200", "none")
-"""sacreBLEU's tokenizers, by the words of `data.bleu_tokenizer`."""
+"""sacreBLEU's tokenizers, the values of `data.bleu_tokenizer`."""
 
 BY_SPACES = ("13a", "intl", "none")
-"""Those of them that take for one token whatever has neither a space nor a punctuation mark inside."""
+"""The tokenizers that split only at spaces and punctuation."""
 
 # By ISO 15924 script. Japanese and Korean are split into characters and not by sacreBLEU's MeCab tokenizers, whose
 # packages are not installed everywhere: a score must not depend on that.

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 Series = list[tuple[int, float]]
-"""(update, value), updates rising."""
+"""(update, value) with increasing updates."""
 
 
 def read_series(metrics_jsonl: Path) -> dict[tuple[str, str], Series]:
