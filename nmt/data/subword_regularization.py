@@ -4,6 +4,7 @@ The text of a pair is decoded from its ids, so the original text need not be sto
 """
 
 import zlib
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -128,12 +129,13 @@ class SampledCorpus:
         return zlib.crc32(np.array([self.seed, epoch, row, side], dtype=np.int64).tobytes()) >> 1
 
     def _words(self, side: int, best: np.ndarray, row: int, epoch: int) -> tuple[list[int], dict[int, list[int]]]:
-        """The word of each piece of the best segmentation, and the pieces of each word in an epoch."""
+        """The word of each piece of the best segmentation, and the pieces of each word in an epoch; a word has none if
+        all of it is in a piece that belongs to the next word."""
         subwords, ids = self.sides[side], best[:-1].tolist()
         drawn = self._pieces(side, tuple(ids), row, epoch)
-        pieces: dict[int, list[int]] = {}
+        pieces = defaultdict(list)
         for piece, word in enumerate(subwords.decode_words(drawn).words):
-            pieces.setdefault(word, []).append(piece)
+            pieces[word].append(piece)
         return subwords.decode_words(ids).words, pieces
 
 
