@@ -18,6 +18,7 @@ from nmt.training.optim import Schedule, build_optimizer
 
 
 def build_optim(config: TrainConfig, model: torch.nn.Module) -> tuple[torch.optim.Optimizer, Schedule]:
+    """The optimizer and the learning rate schedule of a configuration."""
     return build_optimizer(model, config.optim), Schedule(config.optim.schedule)
 
 

@@ -80,6 +80,7 @@ def _explain_key(message: str, schema: type) -> str:
 
 
 def unknown_key(key: str, schema: type) -> str:
+    """The message for a key that is not in `schema`, with similar and valid keys."""
     parent, _, last = key.rpartition(".")
     if key.split(".")[0] in FROM_CHECKPOINT and not keys_under(schema, key.split(".")[0]):
         return f"{key} cannot be set here: model and tokenizer come from the checkpoint"

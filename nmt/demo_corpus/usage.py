@@ -19,6 +19,7 @@ def shown_tense(tense: Tense, verb: Verb, subject: Phrase) -> Tense:
 
 
 def choose_negation(choices: Choices, subject: Phrase, question: bool) -> Negation:
+    """A negation for a clause; questions have only "not"."""
     if subject.universal:  # "every baker does not sing": the scope of the negation is ambiguous
         return Negation.NONE
     if question:
@@ -35,6 +36,7 @@ def is_timeless(manner: Manner) -> bool:
 
 
 def take_modal(choices: Choices, manner: Manner, kind: str, subject: Phrase) -> None:
+    """Adds a modal, or a verb that takes an infinitive, to `manner`, and adapts tense and negation."""
     if choices.chance(0.5):
         manner.tense = Tense.PRESENT
         manner.modal = choices.pick(("can", "must"))

@@ -26,6 +26,7 @@ def last_gradient(d_states: Tensor | None, cell: FusedCell) -> Tensor:
 
 
 def bias_gradient(cell: FusedCell) -> Tensor | None:
+    """The gradient of the candidate's bias; None for cells without it."""
     return cell.bias_gradient() if isinstance(cell, FusedGRUResetAfter) else None
 
 

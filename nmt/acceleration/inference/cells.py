@@ -68,6 +68,8 @@ class InferenceCell(nn.Module):
 
 
 class InferenceGRU(InferenceCell):
+    """The steps of GRUCell and NormalizedGRUCell."""
+
     def __init__(self, cell: GRUCell, dtype: torch.dtype):
         super().__init__(cell, dtype)
         self.candidate = PackedLinear(cell.weight[2 * cell.size :], None, dtype)
@@ -87,6 +89,8 @@ class InferenceGRU(InferenceCell):
 
 
 class InferenceGRUResetAfter(InferenceCell):
+    """The steps of GRUResetAfterCell and NormalizedGRUResetAfterCell."""
+
     @staticmethod
     def recurrent_product(cell: Cell) -> FusedLinear:
         assert isinstance(cell, GRUResetAfterCell), cell
@@ -106,6 +110,8 @@ class InferenceGRUResetAfter(InferenceCell):
 
 
 class InferenceLSTM(InferenceCell):
+    """The steps of LSTMCell and NormalizedLSTMCell."""
+
     def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
         cell = state[..., self.size :]
         gates = projected.add_(self.normalize(0, recurrent))

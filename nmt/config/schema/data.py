@@ -21,6 +21,8 @@ class DataKind(Enum):
 
 @dataclass
 class DataConfig:
+    """The settings data.*"""
+
     kind: DataKind = DataKind.demo
     src: str | None = None
     tgt: str | None = None

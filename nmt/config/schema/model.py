@@ -35,6 +35,8 @@ class EncoderKind(Enum):
 
 @dataclass
 class EncoderConfig(StackOptions):
+    """The settings model.encoder.*"""
+
     kind: EncoderKind = EncoderKind.rnn
     cell: CellKind = CellKind.gru
     embedding: int = 256
@@ -61,6 +63,8 @@ class EncoderConfig(StackOptions):
 
 @dataclass
 class DecoderConfig(StackOptions):
+    """The settings model.decoder.*"""
+
     kind: DecoderKind = DecoderKind.bahdanau
     cell: CellKind = CellKind.gru
     embedding: int = 256
@@ -91,6 +95,8 @@ class DecoderConfig(StackOptions):
 
 @dataclass
 class AttentionConfig(AttentionOptions):
+    """The settings model.attention.*"""
+
     choice: AttentionChoice = AttentionChoice.soft
     hard: HardAttentionOptions = field(default_factory=HardAttentionOptions)
 
@@ -133,6 +139,8 @@ class AttentionConfig(AttentionOptions):
 
 @dataclass
 class ModelConfig:
+    """The settings model.*"""
+
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     attention: AttentionConfig = field(default_factory=lambda: AttentionConfig(size=512))

@@ -23,6 +23,8 @@ from nmt.training.options import EarlyStoppingMetric, TrainerOptions
 
 @dataclass
 class GuidedConfig:
+    """The settings guided_alignment.*"""
+
     links: Any = path_key(Use.input)  # a file or a list; checked below, because OmegaConf has no such union
     reversed: bool = False
     weight: float = 1.0
