@@ -1,12 +1,11 @@
-"""CUDA graphs: encoder and decoder recorded once for a shape of batch, forward and backward, and then replayed.
+"""CUDA graphs: encoder and decoder captured once for each shape of batch, forward and backward, and then replayed.
 
-A recurrent update is thousands of small kernels, which take a GPU less time than it takes to start them. A graph starts
-them all at once. It has its own memory: batches are copied into it, padded up to its shape, and it adds gradients where
-the parameters' gradients were when it was recorded, so those stay where they are.
+A recurrent update is thousands of small kernels; a GPU takes less time to run one than to launch it. A graph launches
+them all at once. It has its own memory: batches are copied into it and padded to its shape, and it adds gradients to
+the tensors of the parameters' gradients at capture, which must therefore not be replaced.
 
-A batch is padded to its shape whether there is a recording of it yet or not, and recording takes no random numbers. So
-what an update computes does not depend on what was recorded before it, and a run that is resumed goes on as it would
-have.
+A batch is always padded to its shape, captured or not, and capturing does not change the random state. So the result of
+an update does not depend on earlier captures, and a resumed run equals an uninterrupted one.
 """
 
 import logging
@@ -24,14 +23,14 @@ from nmt.runtime.device import Device, random_states, restore_random_states
 log = logging.getLogger("nmt")
 
 STEP = 8  # rows and lengths are rounded up to a multiple of it: more padding, fewer shapes
-MAX_GRAPHS = 128  # shapes that are recorded: each takes as long as tens of updates and keeps memory
-WARM_UP = 3  # runs before a recording: in the first, libraries choose their ways and Triton compiles
+MAX_GRAPHS = 128  # captured shapes: each takes as long as tens of updates, and its own memory
+WARM_UP = 3  # runs before a capture: in the first, libraries select algorithms and Triton compiles
 
 Work = Callable[[], None]
 
 
 class Shape(NamedTuple):
-    """Rows, source and target positions of a batch."""
+    """The numbers of rows, source positions and target positions of a batch."""
 
     rows: int
     src: int
@@ -39,19 +38,20 @@ class Shape(NamedTuple):
 
     @classmethod
     def of(cls, batch: Batch) -> "Shape":
-        """The smallest that is recorded and holds the batch."""
+        """The smallest shape that the batch fits into."""
         sizes = (*batch.src.shape, batch.tgt_in.shape[1])
         return cls(*(-(-size // STEP) * STEP for size in sizes))
 
 
 class CudaGraphs:
-    """The recordings of `model` in training. capture: turns work into a function that does it again, on the same
-    memory, without having done it."""
+    """The graphs of `model` in training. capture: turns work into a function that repeats it, on the same memory,
+    without running it."""
 
     def __init__(self, model, device: Device, capture: Callable[[Work], Work] | None = None):
         self.model, self.device = model, device
         self.capture = capture or cuda_capture()
-        # Gradients are added on the stream that records, whichever made them: torch orders the two, and would warn.
+        # Gradients are added on the capture's stream, wherever they were computed: torch synchronizes both, and would
+        # warn.
         if quiet := getattr(torch.autograd.graph, "set_warn_on_accumulate_grad_stream_mismatch", None):
             quiet(False)
         self.parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -61,20 +61,20 @@ class CudaGraphs:
         self.broken = False
 
     def zero(self) -> None:
-        """Gradients are 0, and where the recordings add to them, whoever put others in their place."""
+        """Sets gradients to 0, and restores the gradient tensors that the graphs add to."""
         torch._foreach_zero_(self.gradients)  # pyright: ignore[reportPrivateImportUsage]
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
             parameter.grad = gradient
 
     def passes(self, batch: Batch) -> "Passes":
-        """Forward and backward for the batch's shape: recorded when the shape comes for the second time."""
+        """Forward and backward for the batch's shape: captured when the shape occurs for the second time."""
         shape = Shape.of(batch)
         self.seen[shape] += 1
         if not self.broken and shape not in self.captured and self.seen[shape] > 1 and len(self.captured) < MAX_GRAPHS:
             states = random_states()
             try:
                 self.captured[shape] = CapturedGraph(self, shape)
-            except RuntimeError as error:  # also where memory runs out: without recordings there is more of it
+            except RuntimeError as error:  # also out of memory: without graphs more memory is free
                 self.broken = True
                 self.captured.clear()
                 log.warning(f"going on without CUDA graphs: {' '.join(str(error).split())[:200]}")
@@ -93,7 +93,8 @@ class Passes:
         self.tgt_in = torch.full((shape.rows, shape.tgt), PAD, **place)
 
     def forward(self, batch: Batch) -> Tensor:
-        """-> the batch's features (B, T, R), a leaf of its own. Rows beyond the batch have one word, and no loss."""
+        """-> the features (B, T, R) of the batch, a leaf tensor. Padded rows have one token, and do not enter the
+        loss."""
         (rows, positions), steps = batch.src.shape, batch.tgt_in.shape[1]
         self.src.fill_(PAD)[:rows, :positions] = batch.src
         self.src_lengths.fill_(1)[:rows] = batch.src_lengths
@@ -102,8 +103,8 @@ class Passes:
         return self.features.detach()[:rows, :steps].requires_grad_()
 
     def backward(self, grad_features: Tensor) -> None:
-        """grad_features (B, T, R): the gradient of the features -> added to the gradients of all parameters before
-        them."""
+        """grad_features (B, T, R): the gradient of the features; adds the gradients of the parameters of encoder and
+        decoder."""
         rows, steps, _ = grad_features.shape
         self.grad_features.zero_()[:rows, :steps] = grad_features
         self._run_backward()
@@ -125,7 +126,7 @@ class Passes:
 
 
 class CapturedGraph(Passes):
-    """The same, recorded once and replayed each time."""
+    """Passes that are captured once and replayed each time."""
 
     def __init__(self, graphs: CudaGraphs, shape: Shape):
         super().__init__(graphs, shape)
@@ -140,7 +141,7 @@ class CapturedGraph(Passes):
         self._replay_backward()
 
     def _warm_up(self, parameters: list[Tensor]) -> None:
-        """On a stream of its own, as CUDA asks, and not into .grad, where gradients may already be."""
+        """Runs on a separate stream, as CUDA requires, and does not add to .grad, which may already have gradients."""
         stream = _side_stream(self.device.device)
         with torch.cuda.stream(stream):
             for _ in range(WARM_UP):
@@ -149,7 +150,7 @@ class CapturedGraph(Passes):
                 torch.autograd.grad(self.features, parameters, self.grad_features, allow_unused=True)
         if stream is not None:
             torch.cuda.current_stream().wait_stream(stream)
-        del self.features  # with what autograd remembers of that stream, which a recording must not see
+        del self.features  # with its autograd graph, which refers to that stream and must not be used in a capture
 
 
 def _side_stream(device: torch.device) -> "torch.cuda.Stream | None":
@@ -161,8 +162,8 @@ def _side_stream(device: torch.device) -> "torch.cuda.Stream | None":
 
 
 def cuda_capture() -> Callable[[Work], Work]:
-    """All recordings share one pool of memory, as no two play at once: what one keeps from its forward to its backward,
-    the next may use."""
+    """All graphs share one memory pool, because they do not run concurrently: memory between the forward and the
+    backward of one graph may be used by the next."""
     pool = torch.cuda.graph_pool_handle()
 
     def capture(work: Work) -> Work:

@@ -1,4 +1,4 @@
-"""Which kernels of a GPU are enabled; ``nmt.runtime.device`` chooses."""
+"""The enabled kernels of a GPU; ``nmt.acceleration.selection`` selects them."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 class Kernel(Enum):
-    """What a CUDA GPU may have beyond the loops in torch's operations.
+    """Kernels of a CUDA GPU besides the loops in torch's operations.
 
-    triton: the additive score, a GRU between its products and the vocabulary's softmax; cudnn: cells that cuDNN knows,
-    over a whole sequence; fp32_accumulation: products of bf16 operands that are added to float32 sums as they are made.
+    triton: the additive score, the elementwise operations of a GRU and the softmax over the vocabulary; cudnn: cells
+    that cuDNN has, over a whole sequence; fp32_accumulation: products of bf16 operands that are accumulated in float32.
     """
 
     triton = "triton"
@@ -25,14 +25,14 @@ _kernels: frozenset[Kernel] = frozenset()
 
 
 def set_kernels(kernels: Iterable[Kernel]) -> None:
-    """From now on: these where they apply, and no others."""
+    """Enables these kernels, and disables all others."""
     global _kernels
     _kernels = frozenset(kernels)
 
 
 @contextmanager
 def kernels_enabled(*kernels: Kernel) -> Iterator[None]:
-    """Inside: these where they apply, and no others."""
+    """Within the block: enables these kernels, and disables all others."""
     before = _kernels
     set_kernels(kernels)
     try:
@@ -42,7 +42,7 @@ def kernels_enabled(*kernels: Kernel) -> Iterator[None]:
 
 
 def is_enabled(kernel: Kernel, like: Tensor, dtype: torch.dtype) -> bool:
-    """Whether `kernel` is used for products in `dtype` on the device of `like`. None takes float64."""
+    """Whether `kernel` is used for products in `dtype` on the device of `like`. No kernel supports float64."""
     if kernel not in _kernels or dtype is torch.float64:
         return False
     return like.is_cuda or (kernel is Kernel.triton and os.environ.get("TRITON_INTERPRET") == "1")

@@ -1,4 +1,4 @@
-"""Products in one type, everything around them in another: bf16 in, fp32 kept, where autocast asks for it."""
+"""Products in one type, everything else in another: with autocast, operands in bf16, results in fp32."""
 
 import math
 
@@ -12,7 +12,7 @@ tanh_backward = torch.ops.aten.tanh_backward.grad_input  # gradient * (1 - y * y
 
 
 def matmul_dtype(projected: Tensor, state: Tensor) -> torch.dtype:
-    """The type products run in: autocast's where it is on (but never for float64 states), else that of `projected`."""
+    """The type of products: autocast's if it is on (but never for float64 states), else that of `projected`."""
     kind = projected.device.type
     if torch.is_autocast_enabled(kind) and state.dtype is not torch.float64:
         return torch.get_autocast_dtype(kind)
@@ -25,7 +25,7 @@ def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def addmm_(out: Tensor, left: Tensor, right: Tensor) -> None:
-    """out += left @ right; the operands share a type, `out` may be wider. With a leading dimension all have it."""
+    """out += left @ right; the operands have one type, `out` may be wider. A leading dimension must be in all three."""
     if out.dtype != left.dtype and is_enabled(Kernel.fp32_accumulation, out, left.dtype):
         product = torch.baddbmm if left.dim() == 3 else torch.addmm
         product(out, left, right, out_dtype=out.dtype, out=out)
@@ -38,15 +38,15 @@ def addmm_(out: Tensor, left: Tensor, right: Tensor) -> None:
 
 
 def weight_gradient(gradients: Tensor, inputs: Tensor) -> Tensor:
-    """Sum over all rows of outer products, as one product: (..., X), (..., Y) -> (X, Y)."""
+    """The sum over all rows of outer products, as one product: (..., X), (..., Y) -> (X, Y)."""
     return gradients.flatten(0, -2).t() @ inputs.flatten(0, -2)
 
 
 def fast_tanh_(x: Tensor, dtype: torch.dtype) -> Tensor:
-    """tanh in place, among products in `dtype`.
+    """tanh in place, for products in `dtype`.
 
-    On CPU torch's tanh takes several times as long as its sigmoid, so where products are rounded to half precision
-    anyway it is 2 sigmoid(2x) - 1, whose error is absolute: for a small tanh the full precision would be lost.
+    On a CPU torch's tanh takes several times as long as its sigmoid, so with products in half precision it is computed
+    as 2 sigmoid(2x) - 1, which has an absolute error: the relative precision of a small tanh would be lost in float32.
     """
     if x.device.type == "cpu" and dtype != x.dtype:
         return x.mul_(2).sigmoid_().mul_(2).sub_(1)
@@ -54,6 +54,6 @@ def fast_tanh_(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def bounded_exp_(x: Tensor) -> Tensor:
-    """e^x in place, within the type's normal numbers."""
+    """e^x in place, clamped to the normal numbers of the type."""
     limit = math.floor(-math.log(torch.finfo(x.dtype).tiny))
     return x.clamp_(-limit, limit).exp_()

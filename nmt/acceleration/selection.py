@@ -1,4 +1,4 @@
-"""Which fused kernels and CUDA graphs are used on a device: those that compute what torch's own operations compute."""
+"""Selects the fused kernels and CUDA graphs for a device: those whose results are those of torch's operations."""
 
 from dataclasses import replace
 from enum import Enum
@@ -10,14 +10,14 @@ from nmt.runtime.distributed import Distributed
 
 
 class FusedKernels(Enum):
-    """The words of ``fused_kernels``: auto uses those that give, on this GPU, what torch's own operations give."""
+    """The values of ``fused_kernels``: auto uses those whose results, on this GPU, are those of torch's operations."""
 
     auto = "auto"
     off = "off"
 
 
 class CudaGraphsMode(Enum):
-    """The words of ``cuda_graphs``: CUDA graphs of encoder and decoder, one for each shape of batch; auto: on CUDA."""
+    """The values of ``cuda_graphs``: CUDA graphs of encoder and decoder, one for each shape of batch; auto: on CUDA."""
 
     auto = "auto"
     on = "on"
@@ -31,17 +31,16 @@ def prepare_device(
     fused_kernels: FusedKernels = FusedKernels.auto,
     cuda_graphs: CudaGraphsMode = CudaGraphsMode.off,
 ) -> Device:
-    """The device, the type of its products and, on CUDA, the kernels that the model uses from now on.
+    """Selects the device, the type of its products and, on CUDA, enables kernels for the model.
 
-    Raises ValueError where the machine does not have it.
+    Raises ValueError if the machine does not have the device.
     """
     return choose_kernels(choose_device(name, precision, distributed), fused_kernels, cuda_graphs)
 
 
 def choose_kernels(device: Device, fused_kernels: FusedKernels, cuda_graphs: CudaGraphsMode) -> Device:
-    """From now on the model uses the kernels that work on `device` -> the same with CUDA graphs on or off; its reason
-    then says which kernels, and why not others. On a CPU there are neither.
-    """
+    """Enables the kernels that work on `device` -> the device with CUDA graphs on or off, and a reason with the kernels
+    and why others are not used. On a CPU there are none."""
     set_kernels(())
     reasons = [device.reason]
     cuda = device.device.type == "cuda"

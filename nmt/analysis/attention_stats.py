@@ -1,6 +1,6 @@
 """Statistics of attention: entropy, coverage, and the weight on the end of sentence.
 
-They show repeated and untranslated words before BLEU does.
+They show repeated and untranslated words earlier than BLEU.
 """
 
 from collections.abc import Iterable
@@ -11,18 +11,17 @@ import numpy as np
 from nmt.analysis.alignment import MIN_WEIGHT, WordAttention
 
 MAX_COVERAGE = (
-    3.0  # target words' worth of attention beyond which a source word got too much: compounds rarely become more
+    3.0  # the sum of weights above which a source word is over-attended: compounds rarely become more target words
 )
 
 
 class AttentionStats(NamedTuple):
     """Means over a corpus.
 
-    entropy: of a target word's attention, in nats; max_weight: its largest weight; eos_mass: its mass on the end of
-    sentence;
-    uncovered: share of source words to which no target word gave `MIN_WEIGHT`; over_attended: share of those that got
-    more than `MAX_COVERAGE` words' worth; forward: share of steps from one target word to the next on which the source
-    word with the largest weight does not go back.
+    entropy: of a target word's attention, in nats; max_weight: its largest weight; eos_mass: its weight on the end of
+    sentence; uncovered: the share of source words without a weight of `MIN_WEIGHT` from any target word; over_attended:
+    the share of source words with a sum of weights above `MAX_COVERAGE`; forward: the share of steps from one target
+    word to the next in which the source word with the largest weight does not move back.
     """
 
     entropy: float
@@ -48,7 +47,7 @@ class AttentionSums(NamedTuple):
 
 
 def attention_sums(attentions: Iterable[WordAttention]) -> AttentionSums:
-    """The sums over sentences; one without words on a side is passed over."""
+    """The sums over sentences; sentences without words on a side are skipped."""
     sums = np.zeros(len(AttentionSums._fields))
     for weights, eos in attentions:
         if weights.size:
@@ -57,7 +56,7 @@ def attention_sums(attentions: Iterable[WordAttention]) -> AttentionSums:
 
 
 def attention_stats(sums: AttentionSums) -> AttentionStats:
-    """Divides once. Sentences of one target word alone are wholly forward."""
+    """Divides the sums. Sentences of one target word have a `forward` of 1."""
     tgt_words, src_words = max(sums.tgt_words, 1.0), max(sums.src_words, 1.0)
     return AttentionStats(
         entropy=sums.entropy / tgt_words,
@@ -72,7 +71,7 @@ def attention_stats(sums: AttentionSums) -> AttentionStats:
 def _of_sentence(weights: np.ndarray, eos: np.ndarray) -> AttentionSums:
     """weights (Tw, Sw), eos (Tw,): rows of both sum to one."""
     rows = np.column_stack((weights, eos))
-    # Where a weight is 0 its logarithm is never multiplied.
+    # A logarithm of 0 is never multiplied.
     entropy = -(rows * np.log(rows, out=np.zeros_like(rows), where=rows > 0)).sum()
     places = weights.argmax(axis=1)[weights.max(axis=1) >= eos]
     return AttentionSums(

@@ -8,8 +8,8 @@ from nmt.analysis.metrics import METRICS, Measured
 
 
 class LengthRow(NamedTuple):
-    """Scores, by metric, of the sentences whose source has a length of `low` to `high`, both included; None where the
-    metric left all of them out."""
+    """Scores, by metric, of the sentences with source lengths from `low` to `high`, both included; None if the metric
+    left out all of them."""
 
     low: int
     high: int
@@ -22,9 +22,9 @@ def by_length(
 ) -> list[LengthRow]:
     """The metrics on sentences of similar length, as in Figure 2 of Bahdanau et al. (2015).
 
-    src_lengths: of each sentence. edges: the longest length of each row but the last, rising; the last row reaches to
-    the longest sentence. Rows without a sentence are left out. Raises ValueError for another number of lengths than of
-    sentences, and for edges that do not rise.
+    src_lengths: of each sentence. edges: the maximum length of each row but the last, increasing; the last row ends at
+    the longest sentence. Rows without sentences are left out. Raises ValueError if the numbers of lengths and sentences
+    differ, and for edges that do not increase.
     """
     if list(edges) != sorted(set(edges)):
         raise ValueError(f"the edges of a table by length must rise, and {list(edges)} do not; try 10, 20, 30")
@@ -35,7 +35,7 @@ def by_length(
                 "one of each for a sentence"
             )
     longest = max(src_lengths, default=0)
-    # A row that starts at 0 would suggest empty sources where there are none.
+    # A row from 0 would suggest that there are empty sources.
     bounds = [min(0, min(src_lengths, default=1) - 1), *(edge for edge in edges if edge < longest), longest]
     rows = []
     for below, high in pairwise(bounds):
@@ -47,7 +47,7 @@ def by_length(
 
 
 def length_table(rows: Sequence[LengthRow], unit: str) -> str:
-    """Lay the rows of `by_length` out as lines of text for a terminal. unit: of the lengths."""
+    """The rows of `by_length` as lines of text for a terminal. unit: of the lengths."""
     heading = f"source {unit}"
     names = list(rows[0].scores) if rows else []
     lines = [f"{heading:>12}  {'sentences':>9}" + "".join(f"  {METRICS[name].label:>5}" for name in names)]

@@ -1,4 +1,4 @@
-"""Translations of one test set by several systems: how a score goes with length, and whether a difference is chance."""
+"""Comparison of systems on one test set: scores by sentence length, and tests of significance."""
 
 import math
 import statistics
@@ -9,15 +9,15 @@ import numpy as np
 
 from nmt.analysis.metrics import MAIN_METRIC, METRICS, measure
 
-SEED = 12345  # of all resampling, sacreBLEU's own default, so that equal translations give equal numbers
-MIN_SENTENCES = 20  # sentences in a point of a curve: BLEU of fewer is mostly noise
+SEED = 12345  # of all resampling, sacreBLEU's default, so that equal translations give equal numbers
+MIN_SENTENCES = 20  # minimum for a point of a curve: BLEU of fewer is mostly noise
 _POINTS = 10
-_CHUNK = 1000  # shuffles at a time: 3 MB for a test set of 3,000 sentences, 24 as numbers
+_CHUNK = 1000  # shuffles at a time: 3 MB for a test set of 3,000 sentences, 24 MB as float64
 
 
 class CurvePoint(NamedTuple):
     """The `score` (MAIN_METRIC) of the sentences of `low` to `high` source words, both included: their mean `length`,
-    how many they are, and between what `lower` and `upper` 95 % of the resamples lie."""
+    their number, and the `lower` and `upper` limits of 95 % of the resamples."""
 
     low: int
     high: int
@@ -39,15 +39,15 @@ def length_curves(
 ) -> list[list[CurvePoint]]:
     """A curve for each system, as in Figure 2 of Bahdanau et al. (2015), with a band by bootstrap.
 
-    systems: of each system the translations by each of its seeds, whose scores are averaged. src_lengths: of each
-    source sentence. A point spans `width` lengths (None: a tenth of all), and more where there are fewer than
-    MIN_SENTENCES sentences. Sentences are drawn with replacement, the same ones for all systems and seeds; their
-    statistics are summed, and never counted again.  # Koehn (2004)
+    systems: for each system the translations by each of its seeds, whose scores are averaged. src_lengths: of each
+    source sentence. A point spans `width` lengths (None: a tenth of all), and more if there are fewer than
+    MIN_SENTENCES sentences. Sentences are sampled with replacement, the same ones for all systems and seeds; the
+    statistics of each sentence are computed once.  # Koehn (2004)
     """
     scorer = METRICS[MAIN_METRIC].build(tokenizer)
 
     def score(counts: np.ndarray) -> float:
-        """counts (seeds, K), summed over sentences -> the mean of the seeds' scores."""
+        """counts (seeds, K), summed over sentences -> the mean score over seeds."""
         return float(np.mean([scorer.score(row) for row in counts]))
 
     counted = [np.array([scorer.statistics(lines, references) for lines in seeds]) for seeds in systems]
@@ -67,7 +67,7 @@ def length_curves(
 
 
 def _bins(lengths: np.ndarray, width: int | None) -> Iterator[np.ndarray]:
-    """The rows of the sentences of each point, from short to long; too few at the end go with those before."""
+    """The rows of the sentences of each point, from short to long; too few at the end are added to the last point."""
     shortest, longest = int(lengths.min()), int(lengths.max())
     width = width or -(-(longest - shortest + 1) // _POINTS)
     pending = np.empty(0, dtype=np.int64)
@@ -82,8 +82,9 @@ def _bins(lengths: np.ndarray, width: int | None) -> Iterator[np.ndarray]:
 
 
 class SystemScore(NamedTuple):
-    """One metric of one run: its score, half the interval in which 95 % of its resamples lie, and the chance `p` of so
-    large a difference from the first run, in either direction, under the null hypothesis; nan for the first run."""
+    """One metric of one run: its score, half the width of the 95 % interval of its resamples, and the probability `p`
+    of so large a difference from the first run, in either direction, under the null hypothesis; nan for the first run.
+    """
 
     score: float
     interval: float
@@ -91,7 +92,7 @@ class SystemScore(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """By metric, of METRICS: the verdicts in the order of the runs, and the signature of score and test."""
+    """For each metric, of METRICS: the results in the order of the runs, and the signature of score and test."""
 
     scores: dict[str, list[SystemScore]]
     signatures: dict[str, str]
@@ -100,7 +101,7 @@ class Comparison(NamedTuple):
 def compare(
     hypotheses: Sequence[Sequence[str]], references: Sequence[str], *, tokenizer: str = "13a", samples: int = 1000
 ) -> Comparison:
-    """Each run's translations against those of the first, by a two-sided paired approximate randomization test.
+    """Compares each run's translations with those of the first, by a two-sided paired approximate randomization test.
 
     tokenizer: BLEU's. samples: shuffles of the test, and resamples of the interval.
     """
@@ -123,18 +124,17 @@ def compare(
 def randomization_test(
     one: np.ndarray, other: np.ndarray, score: Callable[[np.ndarray], float], *, samples: int = 1000, seed: int = SEED
 ) -> float:
-    """The chance of at least so large a difference between the scores of two systems, in either direction, if in truth
-    there were none.
+    """The p-value of the difference between the scores of two systems, two-sided.
 
     Under the null hypothesis the two translations of a sentence are exchangeable.
 
     one, other (N, K): the systems' statistics of the same sentences. Each of `samples` shuffles exchanges the
-    translations of a random half of the sentences. p is the share of shuffles, the text as it is among them, whose
-    difference is at least the one found.  # Noreen (1989), Riezler and Maxwell (2005)
+    translations of a random half of the sentences. p is the share of shuffles, including the identity, whose difference
+    is at least the observed one.  # Noreen (1989), Riezler and Maxwell (2005)
     """
     rng = np.random.default_rng(seed)
     first, total = one.sum(axis=0), one.sum(axis=0) + other.sum(axis=0)
-    found = abs(score(first) - score(total - first)) - 1e-9  # equal sums must not differ by how they were rounded
+    found = abs(score(first) - score(total - first)) - 1e-9  # tolerance for the rounding of equal sums
     change = other - one
     as_large = 0
     for begin in range(0, samples, _CHUNK):
@@ -147,7 +147,7 @@ def randomization_test(
 def bootstrap_interval(
     statistics: np.ndarray, score: Callable[[np.ndarray], float], *, samples: int = 1000, seed: int = SEED
 ) -> float:
-    """Half the interval in which the scores of 95 % of the resamples lie: as many sentences, drawn with replacement.
+    """Half the width of the 95 % interval of the scores of resamples: as many sentences, sampled with replacement.
 
     statistics (N, K): of each sentence.  # Koehn (2004)
     """
@@ -159,8 +159,9 @@ def bootstrap_interval(
 
 
 class SeedStats(NamedTuple):
-    """The mean of a score over runs that differ by their seed, and its standard deviation (of a sample: n - 1; nan of
-    one run); p: the chance of so large a difference of the means from the baseline, nan for the baseline itself."""
+    """The mean of a score over runs that differ by their seed, and its standard deviation (of a sample: n - 1; nan for
+    one run); p: the probability of so large a difference of the means from the baseline, nan for the baseline itself.
+    """
 
     mean: float
     deviation: float
@@ -179,9 +180,9 @@ def compare_systems(
     tokenizer: str = "13a",
     samples: int = 1000,
 ) -> dict[str, list[SeedStats]]:
-    """By metric, each system's SeedStats; the first system is the baseline.
+    """For each metric, each system's SeedStats; the first system is the baseline.
 
-    systems: of each the translations by each of its seeds.
+    systems: for each the translations by each of its seeds.
     """
     found = {}
     for name in (name for name, metric in METRICS.items() if metric.compared):
@@ -197,22 +198,22 @@ def compare_systems(
 def seeds_randomization_test(
     one: np.ndarray, other: np.ndarray, score: Callable[[np.ndarray], float], *, samples: int = 1000, seed: int = SEED
 ) -> float:
-    """As `randomization_test`, of the difference between two systems' mean scores over their seeds.
+    """`randomization_test` of the difference between two systems' mean scores over their seeds.
 
-    Under the null hypothesis all translations of a sentence are exchangeable, whichever system and seed they are of.
+    Under the null hypothesis all translations of a sentence, of any system and seed, are exchangeable.
 
-    one (n, N, K), other (m, N, K): statistics by seed, of the same sentences. Each of `samples` shuffles deals the
-    n + m translations of each sentence out anew.  # Clark et al. (2011), section 4
+    one (n, N, K), other (m, N, K): statistics by seed, of the same sentences. Each of `samples` shuffles permutes the n
+    + m translations of each sentence.  # Clark et al. (2011), section 4
     """
     rng = np.random.default_rng(seed)
     pool, places = np.concatenate((one, other)), np.tile(np.arange(len(one) + len(other))[:, None], one.shape[1])
 
     def difference(counts: np.ndarray) -> float:
-        """counts (n + m, N, K) -> that of the means."""
+        """counts (n + m, N, K) -> the difference of the mean scores."""
         scores = [score(each) for each in counts.sum(1)]
         return abs(statistics.fmean(scores[: len(one)]) - statistics.fmean(scores[len(one) :]))
 
-    found = difference(pool) - 1e-9  # equal sums must not differ by how they were rounded
+    found = difference(pool) - 1e-9  # tolerance for the rounding of equal sums
     shuffles = (rng.permuted(places, axis=0) for _ in range(samples))
     as_large = sum(difference(np.take_along_axis(pool, places[:, :, None], 0)) >= found for places in shuffles)
     return (as_large + 1) / (samples + 1)

@@ -1,4 +1,4 @@
-"""The training curves of a run as one picture, from the lines of its metrics.jsonl."""
+"""The training curves of a run as one image, from the lines of its metrics.jsonl."""
 
 import io
 import math
@@ -20,9 +20,9 @@ _TRAIN, _VALID = "#8fa3b8", "#c1440e"
 def draw_curves(metrics_jsonl: Path, out: Path) -> bool:
     """Draw training loss and validation perplexity, validation metrics and learning rate over updates into a PNG.
 
-    Loss and perplexity share one axis (a training loss of x nats a token stands at e^x); empty panels are left out.
-    A line that was cut off is passed over, and what a resumed run wrote again replaces what it repeats.
-    Returns False, and writes nothing, where there is nothing to draw. `out` is replaced at once, never half written.
+    Loss and perplexity share one axis (a training loss of x nats per token is drawn at e^x); empty panels are left out.
+    Incomplete lines are skipped, and later lines of a resumed run replace earlier ones with the same updates. Returns
+    False, and writes nothing, if there is no data. `out` is replaced atomically.
     """
     series = read_series(Path(metrics_jsonl))
     losses = {"train, e^loss": ("train", "loss", math.exp), "valid perplexity": ("valid", "perplexity", float)}
@@ -32,7 +32,7 @@ def draw_curves(metrics_jsonl: Path, out: Path) -> bool:
     }
     scores = {name: points for name in METRICS if (points := series.get(("valid", name)))}
     rate = series.get(("train", "lr"), [])
-    # How high each panel is, in parts of the learning rate's.
+    # The height of each panel, relative to that of the learning rate.
     ratios = [3] * any(likelihood.values()) + [2] * len(scores) + [1] * bool(rate)
     if not ratios:
         return False
@@ -76,7 +76,7 @@ def _draw_likelihood(axis: Axes, likelihood: dict[str, Series]) -> None:
         if points:
             _line(axis, points, color, label=label, marker=marker)
     axis.set_ylabel("perplexity")
-    # Few ticks, in plain numbers: 10^1 is hard to read as a perplexity.
+    # Few ticks, as plain numbers: 10^1 is hard to read as a perplexity.
     axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.3g}" if value < 1000 else f"{value:,.0f}"))
     axis.yaxis.set_minor_locator(NullLocator())
@@ -89,7 +89,7 @@ def _draw_likelihood(axis: Axes, likelihood: dict[str, Series]) -> None:
 
 def _line(axis: Axes, points: Series, color: str, *, label: str = "", marker: str = "") -> None:
     updates, values = np.array(points).T
-    # A single point draws no line.
+    # A line of a single point is not visible.
     axis.plot(
         updates, values, color=color, label=label, marker=marker or ("." if len(points) == 1 else ""), linewidth=1.3
     )

@@ -1,4 +1,4 @@
-"""The evaluation of a test set: translations, scores, word alignments and pictures, in one folder."""
+"""The evaluation of a test set: translations, scores, word alignments and heatmaps, in one folder."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from nmt.analysis.by_length import LengthRow, by_length
 from nmt.analysis.metrics import Limits, MetricScore, measure_all
 from nmt.analysis.segmentation import TOKENIZERS, length_unit, lengths, without_spaces
 
-# The files of an evaluation. The last one is moved into place last, so where it is, the evaluation is complete.
+# The files of an evaluation. The last one is moved to its place last, so the evaluation is complete if it exists.
 EVALUATION_FILES = (
     "sources.txt",
     "references.txt",
@@ -34,11 +34,12 @@ EVALUATION_FILES = (
 
 
 def draw_translation(translation: TranslationLike, path: Path, *, pieces: bool | None = None) -> bool:
-    """The heatmap of one translation, by word or by piece. Returns whether it was drawn: not where a side is empty.
+    """Draws the heatmap of one translation, by word or by piece. Returns whether it was drawn; False if a side is
+    empty.
 
-    pieces=None: by piece where one of the two sides is written without spaces.
+    pieces=None: by piece if one of the two sides is written without spaces.
     """
-    from nmt.analysis.heatmap import draw  # matplotlib is slow to import, and a translation can do without
+    from nmt.analysis.heatmap import draw  # matplotlib is slow to import, and not always needed
 
     if pieces is None:
         pieces = any(without_spaces([" ".join(words)]) for words in (translation.src_words, translation.tgt_words))
@@ -54,11 +55,14 @@ def draw_translation(translation: TranslationLike, path: Path, *, pieces: bool |
 
 @dataclass
 class Report:
-    """scores, by metric, of `sentences` translations made in `seconds`; perplexity of the references; rows of scores by
-    source length, which is counted in `unit`; tokenizer: BLEU's; remarks: which scores are missing or leave something
-    out, and why; alignment where the test set has gold links; heatmaps: the files drawn, as named in the folder;
-    synthetic_long: where the test set is no real text, what it is; without_attention: translations whose source was too
-    long for it."""
+    """The results of an evaluation.
+
+    scores, by metric, of `sentences` translations made in `seconds`; perplexity of the references; rows of scores by
+    source length, in `unit`; tokenizer: BLEU's; remarks: scores that are missing or incomplete, and why; alignment if
+    the test set has gold links; heatmaps: the names of the drawn files in the folder; synthetic_long: a description of
+    the test set if it is synthetic; without_attention: the number of translations whose source was too long for
+    attention.
+    """
 
     scores: dict[str, MetricScore]
     perplexity: float
@@ -102,7 +106,7 @@ class ParallelText(NamedTuple):
 
 
 class Scoring(NamedTuple):
-    """How translations are scored: see `measure_all`."""
+    """The settings of the scores of translations: see `measure_all`."""
 
     tokenizer: str = "13a"
     metrics: Sequence[str] | None = None
@@ -112,7 +116,7 @@ class Scoring(NamedTuple):
 
 class Evaluation(NamedTuple):
     """A written evaluation, line by line: the test set and its translations; synthetic_long: see Report; tokenizer:
-    BLEU's, "" where it does not say."""
+    BLEU's, "" if unknown."""
 
     sources: list[str]
     references: list[str]
@@ -122,7 +126,7 @@ class Evaluation(NamedTuple):
 
 
 def read_evaluation(folder: Path) -> Evaluation:
-    """What `write_evaluation` wrote. Raises ValueError where something is missing, or is not of one evaluation."""
+    """Reads the result of `write_evaluation`. Raises ValueError if files are missing, or do not belong together."""
     sides = {name: folder / f"{name}.txt" for name in ("sources", "references", "hypotheses")}
     for path in (*sides.values(), folder / "scores.json"):
         if not path.is_file():
@@ -145,7 +149,7 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def is_free(folder: Path, text: ParallelText) -> bool:
-    """Whether no evaluation is there, or one of this text, which may be replaced."""
+    """Whether there is no evaluation, or one of this text, which may be replaced."""
     if not (folder / "scores.json").is_file():
         return True
     for name, side in (("sources.txt", text.sources), ("references.txt", text.references)):
@@ -172,9 +176,9 @@ def write_evaluation(
 ) -> Report:
     """Writes EVALUATION_FILES into `folder`, which has none of them yet: see `replacing`.
 
-    `translations` are read as they are made. Without `attention` (a model that has none) there are no alignments,
-    matrices or pictures; where one side of the text is written without spaces, the pictures are by piece. `perplexity`
-    and `alignment` go into the report.
+    `translations` are read one by one as they are computed. Without `attention` (a model that has none) there are no
+    alignments, matrices or heatmaps; if one side of the text is written without spaces, the heatmaps are by piece.
+    `perplexity` and `alignment` are written to the report.
     """
     begun = time.monotonic()
     for name, lines in (("sources.txt", text.sources), ("references.txt", text.references)):
@@ -210,7 +214,7 @@ def write_evaluation(
 
 
 class _Written(NamedTuple):
-    """The translations written; the pictures drawn of them, and how many were too long for attention."""
+    """The written translations; their heatmaps, and the number of translations that were too long for attention."""
 
     hypotheses: list[str]
     heatmaps: list[str]
@@ -220,7 +224,7 @@ class _Written(NamedTuple):
 def _write_translations(
     folder: Path, translations: Iterable[TranslationLike], attention: bool, heatmaps: int, *, pieces: bool
 ) -> _Written:
-    """Writes hypotheses.txt, and with `attention` alignments.txt, attention.npz and the first `heatmaps` pictures."""
+    """Writes hypotheses.txt, and with `attention` alignments.txt, attention.npz and the first `heatmaps` heatmaps."""
     hypotheses, drawn, without = [], [], 0
     pictures = folder / "heatmaps"
     with contextlib.ExitStack() as stack:

@@ -1,6 +1,6 @@
-"""Pictures of attention: source words along the top, target words down the side, darker cells for larger weights.
+"""Heatmaps of attention: source words at the top, target words at the left, darker cells for larger weights.
 
-The same picture of pieces is the same call with the pieces as labels.
+For a heatmap of pieces, the labels are the pieces.
 """
 
 import io
@@ -22,27 +22,27 @@ from nmt.runtime.atomic import written_beside
 
 SUFFIXES = (".png", ".pdf", ".svg")
 LONGEST_SIDE = 200
-"""More words than this on a side are not drawn, and the title says so: the picture would be metres wide."""
+"""The maximum number of words drawn on a side; the title mentions the rest: an image of all would be meters wide."""
 
 _FONT_POINTS = 9
-_CELL = 0.25  # inches a word: two lines of 9 points, which keeps slanted labels apart
+_CELL = 0.25  # inches per word: two lines of 9 points, which separates slanted labels
 _GAP = 0.4  # cells between the last word and the end of sentence
-_BETWEEN = 0.35  # inches between matrices side by side
-_EDGE = 0.12  # inches of white around everything
-_BAR_HEIGHT = 1.5  # inches: five words need a readable color bar too
+_BETWEEN = 0.35  # inches between adjacent matrices
+_EDGE = 0.12  # inches of white margin
+_BAR_HEIGHT = 1.5  # inches: a readable color bar, also for five words
 _LONGEST_TITLE = 120
-_LONGEST_LABEL = 30  # characters: a pasted address must not squeeze the matrix out of the picture
+_LONGEST_LABEL = 30  # characters: a long word such as an address must leave space for the matrix
 _EOS_LABEL = "⟨end⟩"
-# White is 0 and nearly black is 1, lightness falling evenly, so that it prints in grey; the hue sets cells off from the
-# grid.
+# White is 0 and nearly black is 1, with linear lightness, also when printed in grey; the hue distinguishes cells from
+# the grid.
 _COLORS = LinearSegmentedColormap.from_list("attention", ["#ffffff", "#b5d2ea", "#5a9bd0", "#1f5fa6", "#08254d"])
 
 
 class Panel(NamedTuple):
-    """One matrix of a picture.
+    """One matrix of an image.
 
-    weights: (T, S) from 0 to `largest`, where the color is darkest. eos: (T,), the mass on the end of sentence, drawn
-    as a last column apart; None where the labels already hold it. caption: what stands under the matrix.
+    weights: (T, S) from 0 to `largest`, which has the darkest color. eos: (T,), the weight on the end of sentence,
+    drawn as a separate last column; None if the labels include it. caption: the text under the matrix.
     """
 
     weights: np.ndarray
@@ -62,12 +62,12 @@ def draw(
     measure: str = "attention weight",
     largest: float = 1.0,
 ) -> None:
-    """Draw one sentence's heatmap into a PNG, PDF or SVG file, as the suffix of `path` says.
+    """Draw one sentence's heatmap into a PNG, PDF or SVG file, according to the suffix of `path`.
 
-    weights: (T, S), from 0 to `largest`. src_labels, tgt_labels: the S and T words (or pieces), any script; characters
-    that no installed font draws appear as code points. eos: (T,), the mass on the end of sentence, drawn as a last
-    column apart; None where the labels already hold it. measure: what the color bar is labelled with.
-    Raises ValueError for another suffix and for a matrix without a row or a column.
+    weights: (T, S), from 0 to `largest`. src_labels, tgt_labels: the S and T words (or pieces), in any script;
+    characters without an installed font appear as code points. eos: (T,), the weight on the end of sentence, drawn as a
+    separate last column; None if the labels include it. measure: the label of the color bar. Raises ValueError for
+    another suffix and for a matrix without rows or columns.
     """
     draw_panels([Panel(weights, eos, largest)], src_labels, tgt_labels, path, title=title, measure=measure)
 
@@ -81,16 +81,16 @@ def draw_panels(
     title: str = "",
     measure: str = "attention weight",
 ) -> None:
-    """The same for several matrices of one sentence, side by side.
+    """Draw several matrices of one sentence side by side; see `draw`.
 
-    Where they don't share one `largest`, the color bar runs from 0 to 1, as a part of the largest of each.
+    If their `largest` differ, the color bar ranges from 0 to 1, relative to the largest of each.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: heatmaps are {', '.join(SUFFIXES)}, not {suffix or 'a file without a suffix'}")
-    # Letters go into the file, so it is the same everywhere: as TrueType in PDF (Type 3, the default, loses
-    # the pictures of some symbol fonts), as outlines in SVG. No date goes in: equal pictures are equal files.
+    # Fonts are embedded, so the file looks the same everywhere: as TrueType in PDF (Type 3, the default, loses glyphs
+    # of some symbol fonts), as outlines in SVG. No date is written: equal images are equal files.
     settings = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "nmt"}
     metadata = {".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None}}[suffix]
     buffer = io.BytesIO()
@@ -109,7 +109,7 @@ def attention_image(
     title: str = "",
     eos: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The picture that `draw` makes as pixels (height, width, 3), uint8, for TensorBoard."""
+    """The image of `draw` as pixels (height, width, 3), uint8, for TensorBoard."""
     with matplotlib.style.context("default"):
         figure = _figure([Panel(weights, eos)], src_labels, tgt_labels, title, "attention weight")
         canvas = FigureCanvasAgg(figure)
@@ -120,7 +120,7 @@ def attention_image(
 def _figure(
     panels: Sequence[Panel], src_labels: Sequence[str], tgt_labels: Sequence[str], title: str, measure: str
 ) -> Figure:
-    """Lay the picture out in inches: labels are measured first, then everything gets exactly the room that it needs."""
+    """The layout of the image in inches: labels are measured first, then everything gets the space that it needs."""
     _check(panels, src_labels, tgt_labels)
     title = _titled(title, panels[0].weights)
     rows, columns = min(len(tgt_labels), LONGEST_SIDE), min(len(src_labels), LONGEST_SIDE)
@@ -138,7 +138,7 @@ def _figure(
         axes.set_xticks(places, tops, rotation=45, ha="left", va="baseline", rotation_mode="anchor", **style)
         axes.set_yticks(np.arange(rows) + 0.5, [] if number else sides, **style)
         axes.set(xlim=(0, width / _CELL), ylim=(rows, 0))
-    # Titles are set over the labels by hand: matplotlib's own place for them does not know slanted labels' true height.
+    # Titles are positioned above the labels manually: matplotlib ignores the true height of slanted labels.
     heading = figure.text(0, 0, title, fontweight="bold", ha="left", va="top", **style)
     captions = [figure.text(0, 0, panel.caption, ha="left", va="top", **style) for panel in panels]
     scales = {panel.largest for panel in panels}
@@ -161,14 +161,14 @@ def _figure(
     lefts = [left + number * (widest + _BETWEEN) for number in range(len(panels))]
     right = lefts[-1] + width
     bar_at, bar_room = lefts[-1] + widest + 0.25, 0.75
-    # The color bar stands below the labels that lean over it, or beside the matrix where that is taller.
+    # The color bar is below slanted labels that lean over it, or beside the matrix if that is taller.
     body = max(height + below, _BAR_HEIGHT)
     total = (
         max(bar_at + bar_room, right + overhang + _EDGE, _EDGE + heading_wide + _EDGE),
         _EDGE + heading_tall + _EDGE + above + body + _EDGE,
     )
     figure.set_size_inches(total)
-    floor = total[1] - (_EDGE + heading_tall + _EDGE + above)  # the matrices hang from here
+    floor = total[1] - (_EDGE + heading_tall + _EDGE + above)  # the top of the matrices
     for at, axes, text in zip(lefts, drawn, captions, strict=True):
         axes.set_position((at / total[0], (floor - height) / total[1], width / total[0], height / total[1]))
         text.set_position((at / total[0], (floor - height - _EDGE) / total[1]))
@@ -179,7 +179,7 @@ def _figure(
 
 
 def _check(panels: Sequence[Panel], src_labels: Sequence[str], tgt_labels: Sequence[str]) -> None:
-    """Raises ValueError where there is nothing to draw."""
+    """Raises ValueError if there is nothing to draw."""
     for weights, eos, *_ in panels:
         assert weights.shape == (len(tgt_labels), len(src_labels)), "one label for each row and each column"
         assert eos is None or eos.shape == (len(tgt_labels),), "the end of sentence has one mass a row"
@@ -191,7 +191,7 @@ def _check(panels: Sequence[Panel], src_labels: Sequence[str], tgt_labels: Seque
 
 
 def _add_matrix(figure: Figure, panel: Panel, size: tuple[int, int], number: int) -> Axes:
-    """Axes with the cells of a panel's first rows and columns."""
+    """Axes with the cells of the first rows and columns of a panel."""
     rows, columns = size
     axes = figure.add_axes((0, 0, 1, 1), label=f"panel {number}")
     axes.tick_params(length=0, pad=3, top=True, labeltop=True, bottom=False, labelbottom=False)

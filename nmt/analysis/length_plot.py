@@ -1,4 +1,4 @@
-"""The picture of MAIN_METRIC by source length: a line and a band for each system, its name beside it."""
+"""The plot of MAIN_METRIC by source length: a line and a band for each system, with its name beside it."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from nmt.analysis.comparison import CurvePoint
 from nmt.analysis.metrics import MAIN_METRIC, METRICS
 from nmt.runtime.atomic import written_beside
 
-# Distinguishable with color blindness too.  # Okabe and Ito (2008)
+# Distinguishable with color blindness.  # Okabe and Ito (2008)
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # and in grey print too
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")  # distinguishable in grey print
 _GREY = "0.45"
-_APART = 0.055  # of the height of the axes between two names
+_APART = 0.055  # minimum distance of two names, relative to the height of the axes
 
 
 def draw_length_curves(
@@ -32,7 +32,7 @@ def draw_length_curves(
 ) -> None:
     """Draw the curves, by the systems' names, into a PNG.
 
-    unit: of the lengths; synthetic_long: what the test set is where it is no real text.
+    unit: of the lengths; synthetic_long: a description of the test set if it is synthetic.
     """
     with matplotlib.style.context("default"):
         figure = Figure(figsize=(8, 4.8), dpi=120, layout="constrained")
@@ -43,7 +43,7 @@ def draw_length_curves(
             color, marker = (cycle[number % len(cycle)] for cycle in (_COLORS, _MARKERS))
             band = [point.lower for point in points], [point.upper for point in points]
             axes.fill_between(lengths, *band, color=color, alpha=0.15, linewidth=0)
-            axes.errorbar(  # a curve of one point has no band but this
+            axes.errorbar(  # instead of a band for a curve of one point
                 lengths,
                 [point.score for point in points],
                 yerr=None if len(points) > 1 else _errors(points[0]),
@@ -87,7 +87,7 @@ def _errors(point: CurvePoint) -> list[list[float]]:
 
 
 def _name(axes, ends: dict[str, tuple[float, str]], longest: float) -> None:
-    """Writes each system's name at the end of its line, those of near neighbors pushed apart."""
+    """Writes each system's name at the end of its line, with a minimum distance."""
     top = axes.get_ylim()[1]
     places = np.array([score for score, _ in ends.values()]) / top
     order = np.argsort(places)
@@ -99,7 +99,7 @@ def _name(axes, ends: dict[str, tuple[float, str]], longest: float) -> None:
 
 
 def _count(axes, points: Sequence[CurvePoint]) -> None:
-    """Writes the number of sentences over each point, where no curve is."""
+    """Writes the number of sentences over each point, outside of the curves."""
     for point in points:
         place = {"transform": axes.get_xaxis_transform(), "ha": "center", "va": "top"}
         axes.text(point.length, 0.985, f"{point.sentences}", color=_GREY, fontsize=7.5, **place)

@@ -1,7 +1,7 @@
-"""Scores of translations: METRICS, the table that evaluation, its page, validation and comparison go through.
+"""Scores of translations: METRICS, the table for evaluation, the report page, validation and comparison.
 
-A metric gives statistics of each sentence, which add up, and a score of their sum. So the text is read once for the
-scores of a corpus, of the sentences of one length, and of resampled sentences.
+A metric has statistics of each sentence, which are summed, and a score of the sums. So each text is processed once for
+the scores of a corpus, of the sentences of one length, and of resamples.
 """
 
 import time
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class MetricScore(NamedTuple):
-    """A corpus score and the signature that says how it was made; left_out: sentences too long for the metric."""
+    """A corpus score and its signature; left_out: the number of sentences too long for the metric."""
 
     score: float
     signature: str
@@ -27,24 +27,24 @@ class MetricScore(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What a slow metric may cost. tokens: a sentence with more of them on a side is left out; seconds: after these it
-    is given up."""
+    """Limits of a slow metric. tokens: sentences with more tokens on a side are left out; seconds: the time after which
+    it is aborted."""
 
     tokens: int = 200
     seconds: float = 60.0
 
 
 class OverLimit(Exception):
-    """A metric that is not computed, for the limit that its message names."""
+    """A metric was not computed because of the limit in the message."""
 
 
 class Scorer(Protocol):
-    """A metric that is ready to score, with one reference a sentence."""
+    """A metric for one reference per sentence."""
 
     def statistics(
         self, hypotheses: Sequence[str], references: Sequence[str], limits: Limits | None = None
     ) -> np.ndarray:
-        """(sentences, K) float64; the rows of sentences that a limit leaves out are nan. Raises OverLimit."""
+        """-> (sentences, K) float64; the rows of sentences that a limit leaves out are nan. Raises OverLimit."""
         ...
 
     def score(self, sums: np.ndarray) -> float:
@@ -52,14 +52,14 @@ class Scorer(Protocol):
         ...
 
     def signature(self) -> str:
-        """All that the score depends on beside the text."""
+        """The settings that the score depends on."""
         ...
 
 
 class Metric(NamedTuple):
-    """label: its name for people; note: its scale; build: from BLEU's tokenizer to a scorer, or where it goes
-    by_language from the target language; validated: it is computed at each validation; compared: its differences are
-    tested; limited: it is slow, and keeps to Limits; default: it is computed where no metric is named."""
+    """label: its name in output; note: its scale; build: from BLEU's tokenizer to a scorer, or with by_language from
+    the target language; validated: it is computed at each validation; compared: its differences are tested; limited: it
+    is slow, and has Limits; default: it is computed if no metric is given."""
 
     label: str
     note: str
@@ -72,10 +72,10 @@ class Metric(NamedTuple):
 
 
 class SacreBLEU:
-    """A metric of sacreBLEU. prepare: what is done to a line first."""
+    """A metric of sacreBLEU. prepare: applied to each line first."""
 
     def __init__(self, metric: "SacreBLEUMetric", prepare: Callable[[str], str] = str, for_inference: str = ""):
-        """for_inference: what the signature says of `prepare`."""
+        """for_inference: the description of `prepare` in the signature."""
         self.metric, self.prepare, self.for_inference = metric, prepare, for_inference
         self.metric.num_refs = 1  # type: ignore[attr-defined]  # its signature needs it, and asks for a score first
 
@@ -108,7 +108,7 @@ class SacreBLEU:
 
 
 def _bleu(tokenizer: str) -> Scorer:
-    """As the `sacrebleu` command computes it: mixed case, detokenized text in.  # Post (2018)"""
+    """The BLEU of the `sacrebleu` command: mixed case, for detokenized text.  # Post (2018)"""
     return SacreBLEU(_sacrebleu(tokenizer))
 
 
@@ -117,7 +117,7 @@ def _sacrebleu(tokenizer: str, *, effective_order: bool = False) -> "BLEU":
 
     try:
         return BLEU(tokenize=tokenizer, effective_order=effective_order)
-    except (RuntimeError, OSError) as error:  # a package that is not installed, a model that cannot be fetched
+    except (RuntimeError, OSError) as error:  # a package that is not installed, a model that cannot be downloaded
         said = " ".join(str(error).split())
         raise ValueError(
             f"sacreBLEU's tokenizer {tokenizer} does not work here ({said}): try data.bleu_tokenizer=char"
@@ -134,7 +134,7 @@ def _chrf(_tokenizer: str) -> Scorer:
 def _ter(tokenizer: str) -> Scorer:
     """Translation edit rate, sacreBLEU's defaults, which ignore case.  # Snover et al. (2006)
 
-    Tokens are what spaces divide, or those of BLEU where that needs another tokenizer.
+    Tokens are separated by spaces, or are those of BLEU if it needs another tokenizer.
     """
     from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.ter import TER
@@ -145,8 +145,8 @@ def _ter(tokenizer: str) -> Scorer:
 
 
 def _bleu_moses(language: str) -> Scorer:
-    """BLEU of lower-cased Moses tokens of both sides: the convention of much of the literature, not to be compared with
-    that of sacreBLEU's own tokens."""
+    """BLEU of lower-cased Moses tokens of both sides: common in the literature, not comparable with BLEU of sacreBLEU's
+    tokens."""
     from sacrebleu.metrics.bleu import BLEU
 
     prepare = moses_tokens(language)
@@ -168,18 +168,18 @@ METRICS: dict[str, Metric] = {
 }
 
 
-MAIN_METRIC = next(iter(METRICS))  # the one that is drawn by length
+MAIN_METRIC = next(iter(METRICS))  # the metric that is drawn by length
 
 
 class Measured(NamedTuple):
-    """A metric on a corpus: what it is made of, sentence by sentence, and its score."""
+    """A metric on a corpus: its statistics for each sentence, and its score."""
 
     scorer: Scorer
     statistics: np.ndarray
     score: MetricScore
 
     def score_of(self, rows: Sequence[int] | np.ndarray) -> float | None:
-        """The score of some sentences alone; None where all of them were left out."""
+        """The score of some sentences; None if all of them were left out."""
         return _sum_up(self.scorer, self.statistics[rows])
 
 
@@ -193,7 +193,7 @@ def measure(
     language: str = "en",
 ) -> Measured:
     """One metric of METRICS, with its statistics. tokenizer: BLEU's; limits: for a slow metric only; language: the
-    target's.
+    target language.
 
     Raises ValueError for unequal numbers of lines or none, and OverLimit.
     """
@@ -225,7 +225,7 @@ def measure_all(
     limits: Limits | None = None,
     language: str = "en",
 ) -> tuple[dict[str, Measured], list[str]]:
-    """The metrics of those names (None: METRICS' default ones), and remarks on what the limits left out of them."""
+    """The metrics with these names (None: METRICS' default ones), and remarks on what the limits left out."""
     measured, remarks = {}, []
     how = {"tokenizer": tokenizer, "limits": limits, "language": language}
     for name in [name for name, metric in METRICS.items() if metric.default] if names is None else names:
@@ -259,16 +259,16 @@ SentenceMetric = Callable[[str, str], float]  # hypothesis and reference -> a sc
 
 
 def sentence_bleu(tokenizer: str = "13a") -> SentenceMetric:
-    """BLEU of one sentence as sacreBLEU's sentence_bleu has it: smoothed, and of the n-grams that the lengths allow.
+    """BLEU of one sentence as in sacreBLEU's sentence_bleu: smoothed, with the n-grams that fit into the lengths.
 
-    Raises ValueError for a tokenizer that does not work here.
+    Raises ValueError for a tokenizer that is not available.
     """
     bleu = _sacrebleu(tokenizer, effective_order=True)
     return lambda hypothesis, reference: float(bleu.sentence_score(hypothesis, [reference]).score)
 
 
 def sentence_chrf(hypothesis: str, reference: str) -> float:
-    """chrF2 of one sentence, from 0 to 100, by the same settings; for sorting, not for reporting."""
+    """chrF2 of one sentence, from 0 to 100, with the same settings; for sorting, not for reporting."""
     from sacrebleu.metrics.chrf import CHRF
 
     return float(CHRF().sentence_score(hypothesis, [reference]).score)

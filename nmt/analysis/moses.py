@@ -1,14 +1,14 @@
-"""Lower-cased Moses tokens, of which much of the literature reports BLEU, of Multi30k above all."""
+"""Lower-cased Moses tokens, for the BLEU of much of the literature, especially for Multi30k."""
 
 from collections.abc import Callable
 
 
 def moses_tokens(language: str) -> Callable[[str], str]:
-    """What makes of a line its lower-cased tokens, with a space between two, by the rules of a language.
+    """A function from a line to its lower-cased tokens, separated by spaces, by the rules of a language.
 
-    As the scripts lowercase.perl, normalize-punctuation.perl and tokenizer.perl do, in this order; the last one escapes
-    (&apos;). language: a code of ISO 639-1 or -3, with script and region or without.
-    Raises ValueError where the package is not installed.
+    Equivalent to the scripts lowercase.perl, normalize-punctuation.perl and tokenizer.perl, in this order; the last one
+    escapes (&apos;). language: a code of ISO 639-1 or -3, with script and region or without. Raises ValueError if the
+    package is not installed.
     """
     try:
         from sacremoses import MosesPunctNormalizer, MosesTokenizer
@@ -20,8 +20,8 @@ def moses_tokens(language: str) -> Callable[[str], str]:
 
 
 def primary_language(language: str) -> str:
-    """The shortest code of a language alone: de of deu, de_DE and de-Latn; what is no code stays as it is."""
-    import langcodes  # reads its tables, and most commands can do without
+    """The shortest code of a language: de for deu, de_DE and de-Latn; an invalid code is returned unchanged."""
+    import langcodes  # reads its tables, and most commands do not need it
 
     try:
         return langcodes.Language.get(language).language or language

@@ -1,4 +1,4 @@
-"""Replacing the results in a folder together: the old ones stay until the new ones are complete."""
+"""Replacing the results in a folder together: the old ones remain until the new ones are complete."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,12 @@ from nmt.runtime.atomic import remove_abandoned, temporary
 
 @contextmanager
 def replacing(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Gives a hidden folder inside `folder` to write into. At the end the files written are moved to `folder`.
+    """A hidden folder inside `folder` to write into. At the end the written files are moved to `folder`.
 
-    names: of all that such results can consist of, files and folders of pictures. A name that was not written goes from
-    `folder`, and what has no such name stays there. The last name goes first and comes last: where it is, all is whole.
-    After an error or Ctrl-C `folder` is as before. What a killed process left behind is deleted by the next one.
-    Raises OSError where `folder` cannot be written.
+    names: of all possible results, files and folders of heatmaps. Those that were not written are deleted from
+    `folder`; files with other names are unchanged. The last name is deleted first and moved last: if it exists, the
+    results are complete. After an error or Ctrl-C `folder` is unchanged. The next process deletes the remains of a
+    killed one. Raises OSError if `folder` cannot be written.
     """
     missing = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
@@ -29,12 +29,12 @@ def replacing(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
 def _remove_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
-        with contextlib.suppress(OSError):  # it is not empty
+        with contextlib.suppress(OSError):  # not empty
             folder.rmdir()
 
 
 def _move(partial: Path, folder: Path, names: Sequence[str]) -> None:
-    """Puts what is in `partial` in the places of what is in `folder`."""
+    """Replaces the files in `folder` by those in `partial`."""
     (folder / names[-1]).unlink(missing_ok=True)
     for name in names:
         new, place = partial / name, folder / name
@@ -48,7 +48,7 @@ def _move(partial: Path, folder: Path, names: Sequence[str]) -> None:
         elif new.exists():
             new.replace(place)
         elif place.is_dir():
-            with contextlib.suppress(OSError):  # it holds something else
+            with contextlib.suppress(OSError):  # not empty
                 place.rmdir()
         else:
             place.unlink(missing_ok=True)

@@ -12,16 +12,16 @@ from torch import Tensor
 from nmt.analysis.alignment import WordAttention, merge
 from nmt.data.symbols import BOS, PAD
 
-# Pieces, of source and target, in the copies of one sentence that go through the model together: 32 copies of 128 and
-# 128. Training's memory for that is needed at once, 100 MB where layers are 128 wide.
+# The maximum number of pieces, of source and target, in the copies of one sentence in a batch: 32 copies of 128 and
+# 128. This needs the memory of a training batch, 100 MB for layers of width 128.
 _COPIED_PIECES = 8192
 
 
 class Saliency(NamedTuple):
     """One pair, T target pieces by S source pieces, EOS last on both sides; float32.
 
-    attention: the weights when piece t was to be predicted; (T, 0) for a model without attention.
-    jacobian: |d log p(y_t) / d x_j|, the length of the gradient, x_j being the embedding of source piece j.
+    attention: the weights when piece t is predicted; (T, 0) for a model without attention.
+    jacobian: |d log p(y_t) / d x_j|, the norm of the gradient, x_j being the embedding of source piece j.
     # Graves (2012), the sequential Jacobian, with the log-probability of the piece for the output
     input_gradient: x_j . d log p(y_t) / d x_j, input times gradient, with its sign.  # Shrikumar et al. (2017)
     """
@@ -36,11 +36,11 @@ def saliency(
 ) -> Saliency:
     """src: S ids; tgt: T ids; EOS last in both. The model, a Seq2Seq, is in eval mode.
 
-    progress: called with the number of rows, of T, that are ready.
+    progress: called with the number of rows, of T, that are computed.
 
     The sentence is in the batch T times; copy t contributes only the log-probability of piece t. One backward pass then
-    gives every row: the gradient at the embeddings of copy t. Long sentences are done a few copies at a time, so that
-    memory grows with S + T.
+    gives every row: the gradient at the embeddings of copy t. Long sentences are computed a few copies at a time, so
+    that memory grows with S + T.
     """
     assert not model.training, "dropout would change the gradients: call model.eval() first"
     copies = max(1, _COPIED_PIECES // (len(src) + len(tgt)))
@@ -71,7 +71,7 @@ def _rows(model, src: Sequence[int], tgt: Sequence[int], first: int) -> Saliency
 
 @contextmanager
 def _taken_from(module: torch.nn.Module) -> Iterator[list[Tensor]]:
-    """Within the block the module's output is a leaf tensor that receives gradients, and is kept in the list."""
+    """Within the block the module's outputs are leaf tensors that receive gradients, and are added to the list."""
     taken: list[Tensor] = []
 
     def replace(_module, _inputs, output: Tensor) -> Tensor:
@@ -88,9 +88,9 @@ def _taken_from(module: torch.nn.Module) -> Iterator[list[Tensor]]:
 def by_words(
     found: Saliency, tgt_word_of: Sequence[int], src_word_of: Sequence[int], n_tgt: int, n_src: int
 ) -> dict[str, WordAttention]:
-    """The matrices between words, by name; no attention where the model has none.
+    """The matrices between words, by name; no attention if the model has none.
 
-    As `merge` does it for attention: a weighted mean over target pieces, a sum over source pieces. For the Jacobian the
+    As in `merge` for attention: a weighted mean over target pieces, a sum over source pieces. For the Jacobian the
     squares are merged, which gives the norm of the gradient at all embeddings of the source word: a sum of norms would
     grow with the number of its pieces.
     """
@@ -102,9 +102,9 @@ def by_words(
 
 
 def shares(words: WordAttention) -> WordAttention:
-    """Of a merged matrix of either sign: how much of its row each size is, so that rows sum to one as attention's do.
+    """The absolute values of a merged matrix, normalized so that rows sum to one as for attention.
 
-    A row of zeros is all on the end of sentence, like a target word without pieces.
+    A row of zeros becomes all weight on the end of sentence, as for a target word without pieces.
     """
     weights, eos = np.abs(words.weights), np.abs(words.eos)
     total = weights.sum(1) + eos
@@ -116,7 +116,7 @@ def shares(words: WordAttention) -> WordAttention:
 def kendall(first: np.ndarray, second: np.ndarray) -> float:
     """Kendall's tau-b of two rows (S,): 1 for equal rankings, -1 for reversed ones, 0 for unrelated ones.
 
-    Ties count for neither; nan where a row is constant and so ranks nothing.  # Kendall (1945)
+    Ties count for neither; nan if a row is constant, without a ranking.  # Kendall (1945)
     """
     one, other = (np.sign(row[:, None] - row) for row in (first, second))
     pairs = np.sqrt(np.sum(one**2) * np.sum(other**2))
@@ -124,10 +124,10 @@ def kendall(first: np.ndarray, second: np.ndarray) -> float:
 
 
 class RankCorrelation(NamedTuple):
-    """How two matrices agree, on average over target words; nan where there is none.
+    """The agreement of two matrices, averaged over target words; nan if there are none.
 
-    tau: Kendall's tau-b between their rankings of the source words; top: how often they have the same word on top;
-    chance: how often they would by chance; words: the number of target words.
+    tau: Kendall's tau-b between their rankings of the source words; top: the share of target words whose largest value
+    is at the same source word; chance: this share by chance; words: the number of target words.
     """
 
     tau: float
@@ -137,10 +137,10 @@ class RankCorrelation(NamedTuple):
 
 
 def rank_correlation(sentences: Iterable[Mapping[str, np.ndarray]]) -> dict[tuple[str, str], RankCorrelation]:
-    """How every two of the matrices (Tw, Sw), which have names and are not negative, agree over all sentences.
+    """The agreement of every two of the named matrices (Tw, Sw), which are not negative, over all sentences.
 
-    A target word counts where both its rows rank the source words: where neither is constant.
-    # Jain and Wallace (2019), 4.1, whose comparison of attention and gradient this is
+    A target word counts if both its rows rank the source words: if neither is constant.
+    # Jain and Wallace (2019), 4.1, for this comparison of attention and gradients
     """
     sums: dict[tuple[str, str], np.ndarray] = {}
     for matrices in sentences:

@@ -1,4 +1,4 @@
-"""The tokenizer of BLEU and the unit of length for a language, also where text has no spaces."""
+"""The tokenizer of BLEU and the unit of length for a language, also for text without spaces."""
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -6,13 +6,13 @@ from itertools import islice
 import regex
 
 TOKENIZERS = ("13a", "intl", "zh", "char", "ja-mecab", "ko-mecab", "flores200", "none")
-"""sacreBLEU's tokenizers, by the words of `data.bleu_tokenizer`."""
+"""sacreBLEU's tokenizers, the values of `data.bleu_tokenizer`."""
 
 BY_SPACES = ("13a", "intl", "none")
-"""Those of them that take for one token whatever has neither a space nor a punctuation mark inside."""
+"""The tokenizers that split only at spaces and punctuation."""
 
-# By ISO 15924 script. Japanese and Korean are split into characters and not by sacreBLEU's MeCab tokenizers, which need
-# packages that are not everywhere: a score must not depend on that.
+# By ISO 15924 script. Japanese and Korean are split into characters and not by sacreBLEU's MeCab tokenizers, whose
+# packages are not installed everywhere: a score must not depend on that.
 _SCRIPTS = {
     "zh": ("Hani", "Hans", "Hant", "Hanb"),
     "char": (
@@ -21,8 +21,8 @@ _SCRIPTS = {
     ),
 }
 _BY_SCRIPT: dict[str, str] = {script: tokenizer for tokenizer, scripts in _SCRIPTS.items() for script in scripts}
-_SAMPLE = 1000  # lines that tell how a text is written
-_LONG = 8  # letters a token: more than the words of any of these languages have
+_SAMPLE = 1000  # lines from which the use of spaces is determined
+_LONG = 8  # letters per token: above the mean length of words in all of these languages
 _LETTER = regex.compile(r"[\p{L}\p{M}]")
 _HAN, _KANA = regex.compile(r"\p{Han}"), regex.compile(r"[\p{Hiragana}\p{Katakana}]")
 _UNSPACED = regex.compile(
@@ -32,12 +32,12 @@ _UNSPACED = regex.compile(
 
 
 def bleu_tokenizer(language: str) -> str:
-    """Name sacreBLEU's tokenizer for a language: 13a unless the language is written in a script without spaces.
+    """sacreBLEU's tokenizer for a language: 13a unless the language is written in a script without spaces.
 
     language: a code of ISO 639-1 or -3, with script and region or without: "zh", "zho", "cmn_Hant", "yue", "ja-JP",
-    "zho_Latn" (13a). Whatever is no such code gets 13a.
+    "zho_Latn" (13a). For any other text it is 13a.
     """
-    import langcodes  # reads its tables, and most commands can do without
+    import langcodes  # reads its tables, and most commands do not need it
 
     try:
         return _BY_SCRIPT.get(langcodes.Language.get(language).maximize().script or "", "13a")
@@ -46,10 +46,10 @@ def bleu_tokenizer(language: str) -> str:
 
 
 def without_spaces(lines: Iterable[str]) -> bool:
-    """Whether a text is written without spaces between words, by its first lines.
+    """Whether a text is written without spaces between words, from its first lines.
 
-    At least a third of its letters are of a script that is so written, and most of its lines have no space, or spaces
-    come after whole phrases only. Korean has spaces; Chinese that was divided into words has them too.
+    At least a third of its letters are of such a script, and most of its lines have no space, or spaces only between
+    whole phrases. Korean has spaces; so has Chinese that is segmented into words.
     """
     letters = unspaced = tokens = several = unbroken = 0
     for line in islice(lines, _SAMPLE):
@@ -64,7 +64,7 @@ def without_spaces(lines: Iterable[str]) -> bool:
 
 
 def length_unit(lines: Iterable[str]) -> str:
-    """What the lengths of a text's sentences are counted in: "words", or "characters" where it has no spaces."""
+    """The unit of the lengths of a text's sentences: "words", or "characters" if it has no spaces."""
     return "characters" if without_spaces(lines) else "words"
 
 
@@ -74,7 +74,8 @@ def lengths(lines: Iterable[str], unit: str) -> list[int]:
 
 
 def unfit_tokenizer(tokenizer: str, references: Sequence[str], key: str) -> str:
-    """A warning where the tokenizer needs spaces and the references have none, or "". key: what sets the tokenizer."""
+    """A warning if the tokenizer needs spaces and the references have none, or "". key: the setting of the
+    tokenizer."""
     if tokenizer not in BY_SPACES or not without_spaces(references):
         return ""
     text = "".join(references[:_SAMPLE])

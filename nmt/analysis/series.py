@@ -1,17 +1,17 @@
-"""What a run's metrics.jsonl holds: each number as a series over updates."""
+"""The numbers in a run's metrics.jsonl as series over updates."""
 
 import json
 import math
 from pathlib import Path
 
 Series = list[tuple[int, float]]
-"""(update, value), updates rising."""
+"""(update, value) with increasing updates."""
 
 
 def read_series(metrics_jsonl: Path) -> dict[tuple[str, str], Series]:
-    """Collect each finite number under the kind of its line ("train", "valid") and its name; nothing without a file.
+    """Each finite number by the kind of its line ("train", "valid") and its name; empty if there is no file.
 
-    A line that was cut off is passed over, and what a resumed run wrote again replaces what it repeats.
+    Incomplete lines are skipped, and later lines of a resumed run replace earlier ones with the same updates.
     """
     series: dict[tuple[str, str], Series] = {}
     if not metrics_jsonl.is_file():
@@ -21,7 +21,7 @@ def read_series(metrics_jsonl: Path) -> dict[tuple[str, str], Series]:
             entry = json.loads(line)
             update, kind = int(entry["update"]), str(entry["kind"])
         except (ValueError, TypeError, KeyError):
-            continue  # the line that was being written when the run was stopped
+            continue  # the incomplete last line of a run that was stopped
         for name, value in entry.items():
             if (
                 name == "update"
@@ -31,7 +31,7 @@ def read_series(metrics_jsonl: Path) -> dict[tuple[str, str], Series]:
             ):
                 continue
             points = series.setdefault((kind, name), [])
-            # A run resumed from an earlier update goes that stretch again; the old numbers are not its own.
+            # A run resumed from an earlier update repeats updates; the numbers of the first time are removed.
             while points and points[-1][0] >= update:
                 points.pop()
             points.append((update, float(value)))

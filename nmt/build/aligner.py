@@ -1,4 +1,4 @@
-"""An aligner from a configuration or a checkpoint."""
+"""The word aligner of a configuration or a checkpoint."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from nmt.data.tokenizer import Tokenizer
 
 
 class LoadedAligner(NamedTuple):
-    """A checkpoint, ready to align."""
+    """The aligner of a checkpoint, for alignment."""
 
     model: Aligner
     tokenizer: Tokenizer
@@ -26,13 +26,13 @@ class LoadedAligner(NamedTuple):
 
 
 def new_aligner(config: TrainConfig, tokenizer: Tokenizer, encoded: BinarizedCorpus, device: torch.device) -> Aligner:
-    """With weights drawn by `seed`, and the frequencies of pieces in the training corpus."""
+    """A new aligner: weights initialized with `seed`, piece frequencies from the training corpus."""
     return Aligner(*vocabularies(tokenizer, encoded), config.model.aligner).to(device)
 
 
 def load_aligner(place: str | list[str] | None, device: torch.device) -> LoadedAligner | None:
-    """The aligner of `checkpoint=place`, None where it is a translator. Raises ValueError as load does."""
-    if isinstance(place, list):  # an ensemble, of translators
+    """The aligner of `checkpoint=place`, or None if it is a translator. Raises ValueError as load does."""
+    if isinstance(place, list):  # an ensemble: translators
         return None
     folder, config, tokenizer = open_run(place)
     if config.model.kind is not ModelKind.aligner:
@@ -45,7 +45,7 @@ def load_aligner(place: str | list[str] | None, device: torch.device) -> LoadedA
 def load_aligner_for_finetuning(
     config: TrainConfig, folder: Path, overrides: list[str]
 ) -> tuple[TrainConfig, Tokenizer, dict[str, torch.Tensor]]:
-    """As runs.load_for_finetuning, for an aligner."""
+    """Like runs.load_for_finetuning, for an aligner."""
     own = from_dict(TrainConfig, checkpoint.read_config(folder))
     refuse_other_model(own, config, overrides)
     aligner = replace(own.model.aligner, dropout=config.model.aligner.dropout)
@@ -56,6 +56,6 @@ def load_aligner_for_finetuning(
 
 
 def _untrained(model: ModelConfig, tokenizer: Tokenizer) -> Aligner:
-    """Of the right shapes, on torch's meta device."""
+    """An aligner with the right shapes, on torch's meta device."""
     with torch.device("meta"):
         return Aligner(untrained_vocabulary(tokenizer.src), untrained_vocabulary(tokenizer.tgt), model.aligner)

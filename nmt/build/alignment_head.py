@@ -1,4 +1,4 @@
-"""A translator with an alignment head, from a configuration and from a checkpoint of either."""
+"""A translator with an alignment head, from a configuration or a checkpoint."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -16,26 +16,26 @@ from nmt.config.schema import ModelConfig, ModelKind, TrainConfig
 from nmt.config.unused import refuse_other_model
 from nmt.data.tokenizer import Tokenizer
 
-_TRANSLATOR = "translator."  # what the names of the translator's weights begin with
+_TRANSLATOR = "translator."  # the prefix of the names of the translator's weights
 
 
 def build_with_head(model: ModelConfig, src_size: int, tgt_size: int) -> TranslatorWithHead:
-    """For vocabularies of these sizes."""
+    """A translator with an alignment head for vocabularies of these sizes."""
     return TranslatorWithHead(build_model(model, src_size, tgt_size), model.alignment_head)
 
 
 def new_with_head(config: TrainConfig, tokenizer: Tokenizer, device: torch.device) -> TranslatorWithHead:
-    """With weights of the head drawn by `seed`."""
+    """A new model with the weights of the head initialized with `seed`."""
     return TranslatorWithHead(new_model(config, tokenizer, device), config.model.alignment_head).to(device)
 
 
 def load_for_head(
     config: TrainConfig, folder: Path, overrides: list[str]
 ) -> tuple[TrainConfig, Tokenizer, dict[str, Tensor]]:
-    """For a head on the translator in `folder`, or one more time on a translator with a head: the configuration, with
-    all that the translator had; its tokenizer; the weights that are there.
+    """For a new head on the translator in `folder`, or for more training of a translator with a head: the
+    configuration, with all settings of the translator; its tokenizer; the existing weights.
 
-    Raises ValueError where the command line `overrides` asks for another translator, and for one that has no attention.
+    Raises ValueError if the command line `overrides` specifies another translator, or if it has no attention.
     """
     own = from_dict(TrainConfig, checkpoint.read_config(folder))
     if own.model.kind is ModelKind.aligner:

@@ -22,13 +22,13 @@ from nmt.corpus import Pair
 from nmt.decoding.forced import force_decode
 from nmt.decoding.word_scores import word_log_probs
 
-# A temperature is one number, which some thousand words settle; each try costs a forced decoding.
+# A temperature is one number, for which some thousand words are enough; each evaluation is a forced decoding.
 TEMPERATURE_PAIRS = 200
-FLAGGED = 0.01  # the share of the words of the validation set that would be flagged
+FLAGGED = 0.01  # the share of the words of the validation set that is flagged
 
 
 def calibration_of(loaded: Loaded) -> Calibration | None:
-    """The calibration of an opened run; None where it has none, as an ensemble. Raises ValueError for a damaged one."""
+    """The calibration of an opened run; None if it has none, or is an ensemble. Raises ValueError if it is damaged."""
     if len(loaded.folders) > 1:
         return None
     found = checkpoint.read_calibration(loaded.folder)
@@ -39,7 +39,7 @@ def calibration_of(loaded: Loaded) -> Calibration | None:
 
 
 def why_uncalibrated(loaded: Loaded) -> str:
-    """What to say of a run without calibration."""
+    """The message for a run without calibration."""
     if len(loaded.folders) > 1:
         return "confidence is not calibrated: an ensemble has no calibration, so it is the probability of its words"
     return (
@@ -49,8 +49,8 @@ def why_uncalibrated(loaded: Loaded) -> str:
 
 
 def calibrate(place: str, device: torch.device, pairs: Sequence[Pair]) -> Calibration:
-    """Fits the calibration of the checkpoint of `checkpoint=place` and writes it there. Only for the holder of the
-    run's lock. Raises ValueError and OSError."""
+    """Fits the calibration of the checkpoint of `checkpoint=place` and writes it there. Only for the owner of the run's
+    lock. Raises ValueError and OSError."""
     loaded = load_translator(place, device)
     found = fit_calibration(loaded, pairs)
     checkpoint.write_calibration(loaded.folder, found.to_dict())
@@ -58,14 +58,14 @@ def calibrate(place: str, device: torch.device, pairs: Sequence[Pair]) -> Calibr
 
 
 def describe_calibration(calibration: Calibration) -> str:
-    """One line."""
+    """The calibration in one line."""
     return f"confidence calibrated on {calibration.words:,} words, temperature {calibration.temperature:.2f}"
 
 
 def fit_calibration(loaded: Loaded, pairs: Sequence[Pair]) -> Calibration:
-    """The calibration of a model by a validation set, searched as its validations search.
+    """The calibration of a model on a validation set, translated with the search options of its validations.
 
-    The temperature is that of the likelihood of the references. Raises ValueError where nothing is translated.
+    The temperature is fitted to the likelihood of the references. Raises ValueError if nothing is translated.
     """
     model, tokenizer, decode = loaded.model, loaded.tokenizer, loaded.config.decode
     options = {"batch_size": decode.batch_size}

@@ -1,4 +1,4 @@
-"""Text and ids from a configuration: corpus, tokenizer, binarized corpus, links."""
+"""Corpus, tokenizer, binarized corpus and links from a configuration."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -12,19 +12,19 @@ from nmt.data.cache import writing_cache
 from nmt.data.tokenizer import Tokenizer, train_tokenizer
 from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
 
-# Of the demo corpus, and of what a tokenizer is trained on, whatever the seed of the run: everybody's are the same.
+# The seeds of the demo corpus and of the tokenizer's training sample, which do not depend on the seed of the run.
 DEMO_SEED = TOKENIZER_SEED = 1
 
 
 class Languages(NamedTuple):
-    """Of the two sides: the suffixes of files, the keys of rows."""
+    """The two languages: suffixes of files, or keys of rows."""
 
     src: str
     tgt: str
 
 
 def languages(data: DataConfig | TestConfig) -> Languages:
-    """Raises ValueError where they are not set."""
+    """The languages of the data. Raises ValueError if they are not set."""
     if data.kind is DataKind.demo:
         other = {DEMO_SRC: DEMO_TGT, DEMO_TGT: DEMO_SRC}
         src = data.src or other.get(data.tgt or DEMO_TGT)
@@ -41,12 +41,12 @@ def languages(data: DataConfig | TestConfig) -> Languages:
 
 
 def metric_tokenizer(data: DataConfig) -> str:
-    """The tokenizer of BLEU: as set, or the one that fits the target language."""
+    """The tokenizer of BLEU: as configured, or the default for the target language."""
     return data.bleu_tokenizer or bleu_tokenizer(languages(data).tgt)
 
 
 def read_corpus(data: DataConfig, split: str) -> Corpus:
-    """The corpus data.SPLIT: train, valid or test. Raises ValueError where it is not set or cannot be read."""
+    """The corpus data.SPLIT: train, valid or test. Raises ValueError if it is not set or cannot be read."""
     src, tgt = languages(data)
     empty_lines = data.empty_lines if split != "test" else EmptyLines.keep
     if data.kind is DataKind.demo:
@@ -70,7 +70,7 @@ def read_corpus(data: DataConfig, split: str) -> Corpus:
 
 
 def build_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> Tokenizer:
-    """One's own models where they are named, else trained on `corpus`."""
+    """The user's models if they are configured, otherwise trained on `corpus`."""
     src_model, tgt_model = tokenizer.src_model or tokenizer.model, tokenizer.tgt_model or tokenizer.model
     if src_model and tgt_model:
         return Tokenizer.from_files(src_model, tgt_model)
@@ -79,7 +79,7 @@ def build_tokenizer(tokenizer: TokenizerConfig, corpus: Corpus, cache: Path) -> 
 
 
 def read_guided_links(guided_alignment: GuidedConfig) -> LinkFiles | None:
-    """The links that attention is to learn, or None."""
+    """The links for guided alignment, or None."""
     if not guided_alignment.links:
         return None
     return LinkFiles(
@@ -92,9 +92,9 @@ def read_guided_links(guided_alignment: GuidedConfig) -> LinkFiles | None:
 def encode(
     corpus: Corpus, tokenizer: Tokenizer, data: DataConfig, *, skip: bool, links: WordLinks | None = None
 ) -> BinarizedCorpus:
-    """The corpus in ids, and links between them; skip: leave out blank and over-long pairs, as training does.
+    """The corpus as ids, and links between them; skip: leave out blank and too long pairs, for training.
 
-    Raises ValueError where no pair has text on both sides.
+    Raises ValueError if no pair has text on both sides.
     """
     max_length, cache = data.max_length if skip else None, Path(data.cache)
     with writing_cache(cache):

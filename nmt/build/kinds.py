@@ -1,4 +1,4 @@
-"""What training builds for each kind of model."""
+"""The objects that training needs for each kind of model."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from nmt.model.seq2seq import Seq2Seq
 def new_of_kind(
     config: TrainConfig, tokenizer: Tokenizer, encoded: BinarizedCorpus, device: torch.device
 ) -> Seq2Seq | Aligner | TranslatorWithHead:
-    """With weights drawn by `seed`; encoded: the training corpus."""
+    """A new model with weights initialized with `seed`; encoded: the training corpus."""
     match config.model.kind:
         case ModelKind.translator:
             return new_model(config, tokenizer, device)
@@ -32,10 +32,10 @@ def new_of_kind(
 
 
 def load_of_kind(config: TrainConfig, overrides: list[str]) -> tuple[TrainConfig, Tokenizer, dict[str, Tensor]]:
-    """What `finetune_from=` names, for a new run: the configuration, with its model and tokenizer; that tokenizer; its
-    weights, which for an alignment head may be those of the translator alone.
+    """For a new run from `finetune_from=`: the configuration, with the model and tokenizer of that run; its tokenizer;
+    its weights, which for an alignment head may be those of the translator only.
 
-    Raises ValueError where the command line `overrides` asks for another model.
+    Raises ValueError if the command line `overrides` specifies another model.
     """
     assert config.finetune_from
     folder: Path = find_checkpoint(config.finetune_from)
@@ -49,7 +49,7 @@ def load_of_kind(config: TrainConfig, overrides: list[str]) -> tuple[TrainConfig
 
 
 def check_alignment_head(config: TrainConfig) -> None:
-    """Raises ValueError where an alignment head lacks its translator or its links."""
+    """Raises ValueError if an alignment head has no translator or no links."""
     if config.model.kind is not ModelKind.alignment_head:
         return
     if not config.finetune_from:

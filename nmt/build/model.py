@@ -16,7 +16,7 @@ from nmt.model.transformer_encoder import TransformerEncoder
 
 
 def build_model(model: ModelConfig, src_size: int, tgt_size: int) -> Seq2Seq:
-    """A model for vocabularies of these sizes. Raises ValueError where its parts don't fit together."""
+    """A model for vocabularies of these sizes. Raises ValueError if its parts do not fit together."""
     encoder = _build_encoder(model, src_size)
     decoder = _build_decoder(model, encoder.size, tgt_size)
     for side, options in ((encoder, model.encoder), (decoder, model.decoder)):
@@ -60,7 +60,7 @@ def _build_decoder(model: ModelConfig, memory: int, tgt_size: int) -> Decoder:
 
 
 def new_model(config: TrainConfig, tokenizer: Tokenizer, device: torch.device) -> Seq2Seq:
-    """With weights as configured: drawn by `seed`. Raises ValueError for one table of two vocabularies."""
+    """A new model with weights initialized with `seed`. Raises ValueError for one embedding of two vocabularies."""
     if config.model.tied_embeddings is TiedEmbeddings.all and not tokenizer.joint:
         raise ValueError(
             "model.tied_embeddings=all shares one table between the languages, but the source's and the target's "

@@ -1,4 +1,4 @@
-"""Opens runs: what `checkpoint=` and `finetune_from=` name."""
+"""Opens runs: the values of `checkpoint=` and `finetune_from=`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ class DeviceSettings(Protocol):
 
 
 def start(settings: DeviceSettings, distributed: Distributed | None = None) -> Device:
-    """Starts the log of a command that opens a run, limits its threads, and chooses its device."""
+    """Starts the log of a command that opens a run, limits its threads, and selects its device."""
     start_log(None, quiet=distributed is not None and not distributed.is_main)
     if settings.threads:
         torch.set_num_threads(settings.threads)
@@ -41,8 +41,8 @@ def start(settings: DeviceSettings, distributed: Distributed | None = None) -> D
 
 
 class Loaded(NamedTuple):
-    """A checkpoint, ready to translate; of an ensemble the configuration of the first, and all folders; head: `model`
-    with its alignment head, where it has one; others: of an ensemble the configurations of the other models."""
+    """The model of a checkpoint, for translation. For an ensemble: the configuration of the first, and all folders.
+    head: `model` with its alignment head, if it has one; others: the configurations of the other models."""
 
     model: Seq2Seq | Ensemble
     tokenizer: Tokenizer
@@ -56,12 +56,12 @@ class Loaded(NamedTuple):
         return self.folders[0]
 
     def require_attention(self, setting: str) -> None:
-        """Raises ValueError where a setting, KEY=VALUE, needs attention and the model has none."""
+        """Raises ValueError if a setting, KEY=VALUE, needs attention and the model has none."""
         if not self.model.has_attention:
             raise ValueError(f"{setting} needs attention, which this model ({self.config.name}) does not have")
 
     def require_links_from(self, links_from: LinksFrom | None) -> None:
-        """Raises ValueError where links are to come from an alignment head and the run has none."""
+        """Raises ValueError if links should come from an alignment head and the run has none."""
         if links_from is LinksFrom.head and not self.head:
             raise ValueError(
                 f"links_from=head: {self.folder} has no alignment head; train one with +experiment=alignment_head "
@@ -70,7 +70,7 @@ class Loaded(NamedTuple):
 
 
 def load_translator(place: str | None, device: torch.device) -> Loaded:
-    """The translator of `checkpoint=place`. Raises ValueError where there is none, it is damaged, or an aligner."""
+    """The translator of `checkpoint=place`. Raises ValueError if it is missing, damaged, or an aligner."""
     folder, config, tokenizer = open_run(place)
     if config.model.kind is ModelKind.aligner:
         raise ValueError(f"{place} is a word aligner, which does not translate: give it to python -m nmt.align")
@@ -85,7 +85,7 @@ def load_translator(place: str | None, device: torch.device) -> Loaded:
 
 
 def open_run(place: str | None) -> tuple[Path, TrainConfig, Tokenizer]:
-    """The folder, settings and tokenizer of `checkpoint=place`. Raises ValueError where there is none."""
+    """The folder, settings and tokenizer of `checkpoint=place`. Raises ValueError if there is no checkpoint."""
     if not place:
         raise ValueError("checkpoint= is not set: give a run folder, such as checkpoint=runs/bahdanau/...")
     folder = find_checkpoint(place)
@@ -93,7 +93,7 @@ def open_run(place: str | None) -> tuple[Path, TrainConfig, Tokenizer]:
 
 
 def load_weights(model: torch.nn.Module, folder: Path) -> None:
-    """Gives a model the weights of a checkpoint. Raises ValueError where they do not fit."""
+    """Loads the weights of a checkpoint into a model. Raises ValueError if they do not fit."""
     checkpoint.check_fit(folder, model.state_dict())
     model.load_state_dict(checkpoint.read(folder, weights_only=True).model, assign=True)
 
@@ -103,7 +103,7 @@ def load_for_finetuning(
 ) -> tuple[TrainConfig, Tokenizer, dict[str, torch.Tensor]]:
     """For `finetune_from=`: the configuration, with the model and tokenizer of `folder`; that tokenizer; the weights.
 
-    Dropout stays as configured. Raises ValueError where the command line `overrides` asks for another model.
+    Dropout is that of `config`. Raises ValueError if the command line `overrides` specifies another model.
     """
     own = from_dict(TrainConfig, checkpoint.read_config(folder))
     refuse_other_model(own, config, overrides)
@@ -117,7 +117,7 @@ def load_for_finetuning(
 def load(checkpoint: str | list[str] | None, device: torch.device, average: EnsembleAverage | None = None) -> Loaded:
     """The model of a run or checkpoint folder, or the ensemble of several; average: see Ensemble, None: probabilities.
 
-    Raises ValueError where one is missing or damaged, and where they do not read and write the same ids.
+    Raises ValueError if one is missing or damaged, or if their tokenizers or languages differ.
     """
     if not isinstance(checkpoint, list):
         return load_translator(checkpoint, device)

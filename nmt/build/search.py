@@ -1,4 +1,4 @@
-"""What translates, and what aligns given pairs, from an opened run and the options of a command."""
+"""Search and forced decoding from an opened run and the options of a command."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -16,9 +16,9 @@ from nmt.model.seq2seq import Seq2Seq
 
 
 def translator_of(loaded: Loaded, overrides: DecodeOverrides) -> Translator:
-    """The translator of an opened run; what `overrides` leaves null is as the run's validations have it.
+    """The translator of an opened run; values that are null in `overrides` are those of the run's validations.
 
-    Raises ValueError for what can have no effect.
+    Raises ValueError for an option that has no effect.
     """
     translator = build_translator(loaded.model, loaded.tokenizer, decoding_of(loaded, overrides))
     translator.head = loaded.head
@@ -35,8 +35,8 @@ def force_decode(
 ) -> Iterator[Translation]:
     """Translations of given pairs by an opened run; see `nmt.decoding.forced.force_decode`.
 
-    links_from: what their weights are; None: those of the alignment head where the run has one, else attention.
-    Raises ValueError where the run lacks it.
+    links_from: the source of their weights; None: the alignment head if the run has one, otherwise attention. Raises
+    ValueError if the run does not have it.
     """
     loaded.require_links_from(links_from)
     return forced.force_decode(
@@ -51,9 +51,9 @@ def force_decode(
 
 
 def decoding_of(loaded: Loaded, overrides: DecodeOverrides) -> DecodeConfig:
-    """How an opened run decodes; what `overrides` leaves null is as its validations have it.
+    """The decoding options of an opened run; values that are null in `overrides` are those of the run's validations.
 
-    Raises ValueError for what can have no effect.
+    Raises ValueError for an option that has no effect.
     """
     decode, configs = overrides.over(loaded.config.decode), (loaded.config, *loaded.others)
     hard = [each.model for each in configs if each.model.attention.choice is AttentionChoice.hard]
@@ -68,7 +68,7 @@ def decoding_of(loaded: Loaded, overrides: DecodeOverrides) -> DecodeConfig:
 def build_translator(
     model: Seq2Seq | Ensemble, tokenizer: Tokenizer, decode: DecodeConfig, *, beam: int | None = None
 ) -> Translator:
-    """beam: in place of decode.beam, for the best translation alone."""
+    """beam: replaces decode.beam, for the best translation only."""
     search = decode
     if beam is not None:
         search = replace(decode, beam=beam, nbest=1, sampling=False, diverse_beam_groups=1)

@@ -1,4 +1,4 @@
-"""What training needs beside the model: optimizer, batches, gradients."""
+"""The objects that training needs besides the model: batches and gradients."""
 
 import torch
 
@@ -18,13 +18,14 @@ from nmt.training.optim import Schedule, build_optimizer
 
 
 def build_optim(config: TrainConfig, model: torch.nn.Module) -> tuple[torch.optim.Optimizer, Schedule]:
+    """The optimizer and the learning rate schedule of a configuration."""
     return build_optimizer(model, config.optim), Schedule(config.optim.schedule)
 
 
 def build_batches(
     config: TrainConfig, encoded: BinarizedCorpus, *, training: bool, tokenizer: Tokenizer | None = None
 ) -> Batches:
-    """tokenizer: of `encoded`; draws its pieces where the configuration asks for it, in training alone."""
+    """tokenizer: that of `encoded`; samples its segmentations if configured, only in training."""
     options, sampled = config.subword_regularization, None
     if training and tokenizer is not None and options.is_on:
         sampled = SampledCorpus(encoded, tokenizer, options, config.seed)
@@ -39,7 +40,7 @@ def build_gradients(
     device: Device,
     distributed: Distributed,
 ) -> Gradients:
-    """Raises ValueError where BLEU's tokenizer is needed and does not work here."""
+    """Raises ValueError if BLEU's tokenizer is needed and not available."""
     return Gradients(
         model,
         batches,

@@ -1,4 +1,4 @@
-"""Validations from a configuration: of a translator, of an aligner, and of an alignment head."""
+"""Validators from a configuration: of a translator, of an aligner, and of an alignment head."""
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -28,7 +28,7 @@ AnyValidator = Validator | AlignmentValidator | HeadValidator
 
 
 class SureLinks:
-    """The sure ones of gold links, as a corpus is encoded with them."""
+    """The sure links of gold links, in the form for encoding a corpus."""
 
     def __init__(self, gold: Gold):
         self.gold, self.name = gold, gold.name
@@ -39,13 +39,13 @@ class SureLinks:
         return (each.sure for each in self.gold.links)
 
     def digest(self) -> str:
-        """A hash, in hexadecimal, that is equal only where the links are."""
+        """A hash, in hexadecimal, that differs for different links."""
         return self.gold.digest()
 
 
 def read_validation_links(config: TrainConfig, valid: Corpus) -> SureLinks | None:
-    """The links of the validation set, which an alignment head is validated with; None for other models. Raises
-    ValueError where they are missing or misfit."""
+    """The links of the validation set for the validation of an alignment head; None for other models. Raises ValueError
+    if they are missing or do not fit the set."""
     if config.model.kind is not ModelKind.alignment_head:
         return None
     return SureLinks(_gold(config, valid, list(valid), "model.kind=alignment_head"))
@@ -58,8 +58,8 @@ def build_validator(
     valid: Corpus,
     encoded: BinarizedCorpus,
 ) -> AnyValidator:
-    """encoded: the validation set, for an alignment head with `read_validation_links`. Raises ValueError where BLEU's
-    tokenizer does not work here, and for gold links that are missing or misfit."""
+    """encoded: the validation set, for an alignment head with `read_validation_links`. Raises ValueError if BLEU's
+    tokenizer is not available, or if gold links are missing or do not fit the set."""
     batches = build_batches(config, encoded, training=False)
     if isinstance(model, Aligner):
         return _alignment_validator(config, tokenizer, valid, batches)
@@ -79,7 +79,7 @@ def build_validator(
 def validation_settings(
     config: TrainConfig, valid: Corpus, validator: AnyValidator
 ) -> dict[str, str | int | float | None]:
-    """The settings, beside the model, on which the scores of a validation depend."""
+    """The settings, besides the model, that determine the scores of a validation."""
     found: dict[str, str | int | float | None] = {DATA_VALID: valid.digest()}
     if config.model.kind is ModelKind.translator:
         hard = config.model.attention.choice is AttentionChoice.hard
@@ -95,7 +95,7 @@ def validation_settings(
             found["decode.length_penalty_alpha"] = (
                 decode.length_penalty_alpha if decode.length_penalty is LengthPenalty.gnmt else None
             )
-            # None where they change nothing, as in a checkpoint that does not know them.
+            # None if they have no effect, as in checkpoints without these settings.
             for key in (
                 *("max_length_ratio", "min_length", "min_length_ratio"),
                 *("coverage_penalty", "no_repeat_ngram_size"),
@@ -126,8 +126,8 @@ def _alignment_validator(
 
 
 def _gold(config: TrainConfig, valid: Corpus, pairs: list[Pair], asked: str) -> Gold:
-    """The gold links of the validation set. asked: the setting that needs them. Raises ValueError where there are
-    none."""
+    """The gold links of the validation set. asked: the setting that needs them. Raises ValueError if they are
+    missing."""
     path = _gold_file(config)
     if not path:
         raise ValueError(
@@ -141,7 +141,7 @@ def _gold(config: TrainConfig, valid: Corpus, pairs: list[Pair], asked: str) -> 
 
 
 def _gold_file(config: TrainConfig) -> Path | None:
-    """The gold links that are named, or that lie beside the validation set."""
+    """The configured file of gold links, or the one beside the validation set."""
     if config.valid_alignment.links:
         return Path(config.valid_alignment.links)
     match config.data.kind:

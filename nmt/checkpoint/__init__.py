@@ -1,4 +1,4 @@
-"""Checkpoints on disk: a folder that is complete or absent; reading it executes no code."""
+"""Checkpoints on disk: a folder is complete or absent; reading a checkpoint executes no code."""
 
 from nmt.checkpoint.optimizer import pack_optimizer, unpack_optimizer
 from nmt.checkpoint.reading import check_fit, read, read_calibration, read_config, read_update, verify

@@ -10,13 +10,13 @@ from nmt.checkpoint.snapshot import Snapshot
 
 
 def average(folders: Sequence[Path]) -> Snapshot:
-    """A snapshot to translate with, not to train on from: weights are means, all else is the last folder's.
+    """The average of checkpoints, for translation only: the weights are means, all else is from the last folder.
 
-    Two checkpoints at a time are in memory, and sums in float64. Raises ValueError for a damaged checkpoint, and for
+    At most two checkpoints are in memory; sums are in float64. Raises ValueError for a damaged checkpoint, and for
     weights that differ in name, shape or type.
     """
     last = read(folders[-1], weights_only=True)
-    # Tied matrices are one tensor under several names, and stay so.
+    # Tied matrices are one tensor under several names, also in the result.
     tensors = {id(tensor): tensor for tensor in last.model.values()}
     names = {id(tensor): name for name, tensor in last.model.items()}
     sums = {key: tensor.double() for key, tensor in tensors.items() if tensor.is_floating_point()}

@@ -9,9 +9,9 @@ PREFIX = "optimizer."
 
 
 def pack_optimizer(state_dict: Mapping) -> tuple[dict[str, Tensor], dict]:
-    """Splits optimizer.state_dict() into its tensors, by names that start with "optimizer.", and JSON for the rest.
+    """Splits optimizer.state_dict() into its tensors, with names that start with "optimizer.", and JSON for the rest.
 
-    The tensors are the optimizer's own, not copies.
+    The tensors are those of the optimizer, not copies.
     """
     tensors: dict[str, Tensor] = {}
 
@@ -41,9 +41,9 @@ def pack_optimizer(state_dict: Mapping) -> tuple[dict[str, Tensor], dict]:
 
 
 def unpack_optimizer(tensors: Mapping[str, Tensor], packed: object, optimizer: torch.optim.Optimizer) -> dict:
-    """The state_dict to give to `optimizer`.load_state_dict, once it is known to fit that optimizer.
+    """The state_dict for `optimizer`.load_state_dict, after a check that it fits the optimizer.
 
-    Raises ValueError for what pack_optimizer did not make, or made from another kind of optimizer or other parameters.
+    Raises ValueError if it is not a result of pack_optimizer, or of another kind of optimizer or other parameters.
     """
 
     def get(value):
@@ -82,7 +82,7 @@ def _index(key: str) -> int:
 
 
 def _refuse_other(found: dict, optimizer: torch.optim.Optimizer) -> None:
-    """torch compares only the sizes of the groups, and would fail, or go wrong silently, many lines later."""
+    """Raises ValueError for another optimizer: torch compares only the sizes of the groups, and would fail later."""
     name = type(optimizer).__name__
     own = optimizer.state_dict()["param_groups"]
     if len(found["param_groups"]) != len(own):
@@ -113,7 +113,7 @@ def _refuse_other(found: dict, optimizer: torch.optim.Optimizer) -> None:
 
 
 def _needed(optimizer: torch.optim.Optimizer, group: Mapping) -> set[str]:
-    """The tensors without which torch fails on loading or at the next step; SGD makes its momentum anew."""
+    """The names of the tensors that torch needs for loading and for the next step; SGD recreates its momentum."""
     match optimizer:
         case torch.optim.Adam() | torch.optim.AdamW():
             return {"step", "exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else [])}
@@ -124,7 +124,7 @@ def _needed(optimizer: torch.optim.Optimizer, group: Mapping) -> set[str]:
 
 
 def _kind(value: object) -> object:
-    """The kinds of values that may replace each other: any number a number, any boolean a boolean."""
+    """The kind of a value: values of one kind may replace each other, such as any two numbers or any two booleans."""
     match value:
         case None | bool():
             return "switch"

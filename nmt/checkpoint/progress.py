@@ -1,4 +1,4 @@
-"""Where a run is: everything about it that is neither a tensor nor a setting."""
+"""The progress of a run: its state that is neither a tensor nor a setting."""
 
 from dataclasses import asdict, dataclass, field, fields
 
@@ -17,7 +17,8 @@ class LogWindow:
     sentences: int = 0
 
     def add(self, nll: float, tokens: int, norm: float, kl: float = 0.0, cost: float = 0.0, sentences: int = 0) -> None:
-        """Counts one update. nll, kl: summed, in nats; cost: summed over sentences; norm: of its gradient."""
+        """Adds the values of an update. nll, kl: summed, in nats; cost: summed over sentences; norm: of the
+        gradient."""
         self.nll, self.tokens, self.norm = self.nll + nll, self.tokens + tokens, self.norm + norm
         self.kl, self.cost, self.sentences = self.kl + kl, self.cost + cost, self.sentences + sentences
         self.updates += 1
@@ -25,12 +26,14 @@ class LogWindow:
 
 @dataclass
 class Progress:
-    """update: updates done; epoch, batch: the place in the data (batches of this epoch that are used up); skipped:
-    updates left out because a number was not finite, skipped_in_row: the last of them; split: batches that did not fit
-    into memory whole; best: the best validation so far, best_loss its loss and best_update when; best_scheduled and
-    best_scheduled_loss: those of the best that was due by `validate_every`, waited: how many of these came since;
-    validated: the update of the last validation; finished: the setting that ended the run, or ""; seconds: how long it
-    took so far; reserve: seconds that its end will take.
+    """The counters and the best validations of a run.
+
+    update: updates done; epoch, batch: the position in the data (batch: batches of this epoch that are used); skipped:
+    updates skipped because a number was not finite, skipped_in_row: the last consecutive ones; split: batches split
+    because they did not fit into memory; best: the best score of a validation, best_loss, best_update: its loss and
+    update; best_scheduled, best_scheduled_loss: the best of the validations due by `validate_every`, waited: the number
+    of these since then; validated: the update of the last validation; finished: the setting that ended the run, or "";
+    seconds: the time trained; reserve: seconds reserved for the end of the run.
     """
 
     update: int = 0
@@ -52,11 +55,10 @@ class Progress:
     window: LogWindow = field(default_factory=LogWindow)
 
     def record_validation(self, score: float, loss: float, *, counts: bool) -> bool:
-        """Notes the validation of this update -> whether it is the best yet. score: larger is better; loss: in nats a
-        token. counts: for early stopping too, which has a best of its own.
-        """
+        """Records the validation of this update -> whether it is the best. score: larger is better; loss: in nats per
+        token. counts: whether it counts for early stopping, which has a separate best score."""
         self.validated = self.update
-        # BLEU can be 0 for long while the loss falls: of equal ones the smaller loss is better.
+        # BLEU can stay at 0 while the loss falls: of equal scores the smaller loss is better.
         rank = score, -loss
         better = self.best is None or rank > (self.best, -self.best_loss)
         if better:
@@ -69,16 +71,16 @@ class Progress:
         return better
 
     def state_dict(self) -> dict:
-        """For a checkpoint."""
+        """The state as plain data, for a checkpoint."""
         return asdict(self)
 
     @classmethod
     def from_state_dict(cls, state: dict) -> "Progress":
-        """What plain() gave; other keys are passed over. Raises ValueError for what it cannot have given."""
+        """The inverse of `state_dict`; other keys are ignored. Raises ValueError for invalid values."""
         window = state.get("window")
         if not isinstance(window, dict):
             raise ValueError("state.json: damaged: no `window`")
-        window = {"kl": 0.0, "cost": 0.0, "sentences": 0, **window}  # which older checkpoints do not have
+        window = {"kl": 0.0, "cost": 0.0, "sentences": 0, **window}  # missing in older checkpoints
         return cls(**_checked(cls, state, without="window"), window=LogWindow(**_checked(LogWindow, window)))
 
 

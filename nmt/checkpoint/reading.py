@@ -1,4 +1,4 @@
-"""Reading a checkpoint that may be damaged, of another version, or hostile: correctly, or with a ValueError."""
+"""Reading a checkpoint that may be damaged, of another version, or malicious: correctly, or with a ValueError."""
 
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -29,19 +29,17 @@ Result = TypeVar("Result")
 
 
 def read(folder: Path, *, weights_only: bool) -> Snapshot:
-    """The snapshot in checkpoint `folder`, every byte of it checked; tensors on the CPU.
+    """The snapshot in checkpoint `folder`, with all checksums verified; tensors on the CPU.
 
-    weights_only: for translating. `training` is left empty, and its file is neither read nor missed.
-    Memory: the tensors, and for a hostile JSON file at most about 25 times MAX_JSON_BYTES. Raises ValueError naming the
+    weights_only: for translation. `training` is empty, and its file is not read and may be missing. Memory: the
+    tensors, and for a malicious JSON file at most about 25 times MAX_JSON_BYTES. Raises ValueError with the name of the
     file.
     """
 
     def attempt(place: Path) -> Snapshot:
         listed = _listed(place, without=(TRAINING,) if weights_only else ())
         for name in (MODEL,) if weights_only else (MODEL, TRAINING):
-            read_shapes(
-                place / name
-            )  # a small header before an endless file: a file with a hole of terabytes would take hours
+            read_shapes(place / name)  # a small header before a huge file: a sparse file of terabytes would take hours
         _check(place, listed)
         state = _json(place / STATE)
         _update(place, state)
@@ -52,12 +50,12 @@ def read(folder: Path, *, weights_only: bool) -> Snapshot:
 
 
 def verify(folder: Path) -> None:
-    """Reads every file and compares it with its checksum. Raises ValueError naming the damaged file."""
+    """Reads every file and compares it with its checksum. Raises ValueError with the name of the damaged file."""
     _read_stable(folder, lambda place: _check(place, _listed(place)))
 
 
 def read_config(folder: Path) -> dict:
-    """The configuration alone, checked, from which to build the model for check_fit. Raises ValueError."""
+    """The configuration, verified, from which to build the model for check_fit. Raises ValueError."""
 
     def attempt(place: Path) -> dict:
         _check(place, _listed(place, without=(TRAINING,)), only=(CONFIG,))
@@ -67,7 +65,7 @@ def read_config(folder: Path) -> dict:
 
 
 def read_calibration(folder: Path) -> dict | None:
-    """The calibration of the checkpoint, checked; None where it has none. Raises ValueError."""
+    """The calibration of the checkpoint, verified; None if it has none. Raises ValueError."""
 
     def attempt(place: Path) -> dict | None:
         listed = _listed(place, without=(TRAINING,))
@@ -80,7 +78,7 @@ def read_calibration(folder: Path) -> dict | None:
 
 
 def read_update(folder: Path) -> int:
-    """How many updates were done at the checkpoint. Raises ValueError."""
+    """The number of updates done at the checkpoint. Raises ValueError."""
 
     def attempt(place: Path) -> int:
         _check(place, _listed(place), only=(STATE,))
@@ -90,10 +88,10 @@ def read_update(folder: Path) -> int:
 
 
 def check_fit(folder: Path, expected: Mapping[str, Tensor]) -> None:
-    """Refuses, by name, weights that are not those of a model, from the file's header and before memory is spent.
+    """Raises ValueError, with the names, for weights that do not fit a model; reads only the file's header.
 
-    expected: the model's state_dict(); only names, shapes and types are compared, so that of a model on torch's meta
-    device does. Raises ValueError.
+    expected: the model's state_dict(); only names, shapes and types are compared, so the model may be on torch's meta
+    device.
     """
 
     def attempt(place: Path) -> None:
@@ -119,7 +117,7 @@ def check_fit(folder: Path, expected: Mapping[str, Tensor]) -> None:
 
 
 def _read_stable(folder: Path, attempt: Callable[[Path], Result]) -> Result:
-    """Reads again when a running training replaced the folder during the read."""
+    """Reads again if a running training replaced the folder during the read."""
     for attempts_left in reversed(range(10)):
         place = resolve(folder)
         before = _identity(place)
@@ -146,7 +144,7 @@ def _identity(place: Path) -> tuple[Path, int, int]:
 
 
 def _listed(place: Path, without: Collection[str] = ()) -> dict[str, str]:
-    """The checksums by file name, once the folder is known to hold exactly these files, in these sizes."""
+    """The checksums by file name, after a check that the folder has exactly these files, in these sizes."""
     if not place.is_dir():
         raise ValueError(f"{place}: no such checkpoint folder")
     sizes = files_in(place)
@@ -189,14 +187,14 @@ def _check(place: Path, checksums: Mapping[str, str], only: Collection[str] = ()
 
 
 def _json(path: Path) -> dict:
-    """A JSON object from a file of bounded size; ValueError for anything else."""
+    """A JSON object from a file of limited size; raises ValueError for any other content."""
     with path.open("rb") as file:
         raw = file.read(MAX_JSON_BYTES + 1)
     if len(raw) > MAX_JSON_BYTES:
         raise ValueError(f"{path}: larger than {MAX_JSON_BYTES:,} bytes, so it is not ours")
     try:
         data = json.loads(raw.decode("utf-8"))
-    except (ValueError, RecursionError):  # not UTF-8, not JSON, a number of 5,000 digits, nested without end
+    except (ValueError, RecursionError):  # not UTF-8, not JSON, a number of 5,000 digits, nested too deeply
         raise ValueError(f"{path}: damaged: it is not JSON; try another checkpoint of the run") from None
     if not isinstance(data, dict):
         raise ValueError(f"{path}: damaged: it is not a JSON object; try another checkpoint of the run")

@@ -1,4 +1,4 @@
-"""The run folder: its files, which checkpoint of it to use, and its lock for one writer at a time."""
+"""The run folder: its files, the choice of a checkpoint, and the lock for one writer at a time."""
 
 import datetime
 import errno
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 _STEP = re.compile(r"step-([0-9]{1,15})")
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
-_locks: set[int] = set()  # open files by which this process holds locks
+_locks: set[int] = set()  # file descriptors of the locks of this process
 
 
 class RunFolder:
@@ -38,7 +38,7 @@ class RunFolder:
         self.checkpoints = self.path / "checkpoints"
         self.best = self.checkpoints / "best"
         self.last = self.checkpoints / "last"
-        self.previous = self.checkpoints / "previous"  # what was last before, for when a file of last is damaged
+        self.previous = self.checkpoints / "previous"  # the previous `last`, in case a file of last is damaged
 
     @property
     def dry_run(self) -> "RunFolder":
@@ -46,30 +46,30 @@ class RunFolder:
         return RunFolder(self.path / ".dry-run")
 
     def step(self, update: int) -> Path:
-        """The checkpoint of one update, kept beside best and last."""
+        """The checkpoint of an update, kept besides best and last."""
         return self.checkpoints / f"step-{update}"
 
     def evaluation(self, name: str) -> Path:
-        """The folder of the evaluation on test set `name`. Raises ValueError for a name that leads out of the run
+        """The folder of the evaluation on test set `name`. Raises ValueError for a name with a path outside of the run
         folder."""
         if not name or name.startswith(".") or "/" in name or "\0" in name:
             raise ValueError(f"{name[:80]!r}: no name for a folder under {self.path / 'evaluation'}")
         return self.path / "evaluation" / name
 
     def exists(self) -> bool:
-        """Whether the folder holds a run, finished or not."""
+        """Whether the folder has a run, finished or not."""
         return any(place.exists() for place in (self.config, self.log, self.metrics, self.checkpoints))
 
     def check_free(self) -> None:
-        """Raises ValueError where a new run cannot be written."""
+        """Raises ValueError if a new run cannot be written."""
         self._refuse_file()
         if self.exists():
             raise ValueError(f"run={self.path}: already holds a run; try resume={self.path}, or another run=")
 
     def create(self, config: str) -> None:
-        """Makes a new run of the YAML text `config`; call it under lock(). Raises ValueError if a run is there already.
+        """Creates a new run with the YAML text `config`; call it under lock(). Raises ValueError if a run exists.
 
-        The configuration comes first: from then on, and not before, there is a run to resume.
+        The configuration is written first: a run can be resumed as soon as it exists, and not before.
         """
         self.check_free()
         self.write_config(config)
@@ -77,16 +77,16 @@ class RunFolder:
         self.tensorboard.mkdir(exist_ok=True)
 
     def write_config(self, config: str) -> None:
-        """Replaces the configuration by the YAML text, completely or not at all."""
+        """Replaces the configuration by the YAML text, atomically."""
         self.path.mkdir(parents=True, exist_ok=True)
         with written_beside(self.config) as beside:
             beside.write_text(config, encoding="utf-8")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Locks the folder (created if missing) for this process, and recovers from a writer that was killed.
+        """Locks the folder (created if missing) for this process, and cleans up after a writer that was killed.
 
-        The kernel releases the lock when the process ends, however it ends. Raises ValueError naming the holder.
+        The kernel releases the lock when the process ends. Raises ValueError with the process that has the lock.
         """
         self._refuse_file()
         self.path.mkdir(parents=True, exist_ok=True)
@@ -99,7 +99,7 @@ class RunFolder:
                 checkpoint.recover(self.checkpoints)
             yield
         finally:
-            if handle in _locks:  # not in a forked child, which has closed it
+            if handle in _locks:  # not in a forked child, which has closed the file
                 _locks.discard(handle)
                 os.close(handle)
 
@@ -137,12 +137,13 @@ class RunFolder:
             checkpoint.delete(place)
 
     def has_checkpoint(self) -> bool:
-        """Whether there is one to go on from, damaged or not."""
+        """Whether there is a checkpoint to resume from, damaged or not."""
         return any(checkpoint.resolve(place).is_dir() for place in (self.last, self.previous))
 
     @contextmanager
     def explaining_unwritable(self) -> Iterator[None]:
-        """The block whose OSErrors, where a file could not be written, say what is kept and what to do."""
+        """Adds to an OSError of the block, if a file could not be written, that checkpoints are kept, and what to
+        do."""
         try:
             yield
         except OSError as error:
@@ -155,11 +156,11 @@ class RunFolder:
             ) from None
 
     def latest_valid(self) -> Path | None:
-        """The undamaged checkpoint of the most updates; None if none was ever written.
+        """The undamaged checkpoint of the most updates; None if none was written.
 
-        Damaged ones are passed over with a warning. Raises ValueError if there are checkpoints and all are damaged.
+        Skips damaged ones with a warning. Raises ValueError if there are checkpoints and all are damaged.
         """
-        # Of equal updates, the first here is taken.
+        # Of equal updates, the first in this order is returned.
         names = (self.last, *reversed(self.steps()), self.best, self.previous)
         places = [place for place in names if checkpoint.resolve(place).is_dir()]
         updates: dict[Path, int] = {}
@@ -189,7 +190,7 @@ class RunFolder:
 
 @contextmanager
 def new_run_folder(parent: Path) -> Iterator[RunFolder]:
-    """A folder of this process's own, `parent`/DATE-TIME or, of the same second, DATE-TIME-2, -3 and so on.
+    """A new folder of this process, `parent`/DATE-TIME or, in the same second, DATE-TIME-2, -3 and so on.
 
     It is deleted at the end if it is empty, so that an error on the command line leaves no folder.
     """
@@ -203,16 +204,16 @@ def new_run_folder(parent: Path) -> Iterator[RunFolder]:
         yield RunFolder(path)
     finally:
         with suppress(OSError):
-            if os.listdir(path) == [".lock"]:  # nobody else knows of this folder
+            if os.listdir(path) == [".lock"]:  # no other process uses this folder
                 path.joinpath(".lock").unlink()
             path.rmdir()
             parent.rmdir()
 
 
 def find_checkpoint(path: Path | str) -> Path:
-    """The checkpoint folder that `checkpoint=` means: itself, or the best (else the last) of a run folder.
+    """The checkpoint folder for the setting `checkpoint=`: itself, or the best (else the last) of a run folder.
 
-    Raises ValueError saying what is missing.
+    Raises ValueError with what is missing.
     """
     given = Path(path)
     place = checkpoint.resolve(given)
@@ -236,13 +237,13 @@ def find_checkpoint(path: Path | str) -> Path:
 
 
 def run_folder_of(place: Path) -> RunFolder:
-    """The run folder of a checkpoint, where its evaluation is written; for a single checkpoint, its parent folder."""
+    """The run folder of a checkpoint, for its evaluation; for a single checkpoint, its parent folder."""
     parent = place.absolute().parent
     return RunFolder(parent.parent if parent.name == "checkpoints" else parent)
 
 
 def _close_inherited_locks() -> None:
-    """A forked child (a worker that outlives a killed run for a while) must not keep its parent's lock alive."""
+    """In a forked child (a worker that may outlive a killed run): closes the locks, which it would otherwise keep."""
     while _locks:
         os.close(_locks.pop())
 

@@ -1,4 +1,4 @@
-"""The content of a checkpoint, in memory and as files: names, limits and the format's version."""
+"""The content of a checkpoint, in memory and as files: names, limits and the version of the format."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-FORMAT = 2  # raise it when a reader of the old files would misread the new ones
+FORMAT = 2  # increase it if readers of the old format would misread the new one
 
 MODEL = "model.safetensors"
 TRAINING = "training.safetensors"
@@ -15,9 +15,9 @@ STATE = "state.json"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer"
 CHECKSUMS = "checksums.json"
-CALIBRATION = "calibration.json"  # of its confidence; not in every checkpoint
+CALIBRATION = "calibration.json"  # the calibration of confidence; not in every checkpoint
 
-# Parsed JSON takes up to some 25 times its bytes: a hostile file costs at most about 100 MB. Ours are a few 100 kB.
+# Parsed JSON takes about 25 times its bytes: a malicious file costs at most about 100 MB. Valid ones have a few 100 kB.
 MAX_JSON_BYTES = 4 << 20
 # A SentencePiece model of 250,000 pieces is about 5 MB.
 MAX_TOKENIZER_BYTES = 64 << 20
@@ -25,11 +25,11 @@ MAX_FILES = 64
 
 
 class Snapshot(NamedTuple):
-    """A run at one moment.
+    """The state of a run.
 
-    model: the weights and buffers of the model by name; tensors that are one tensor (tied) come back as one.
+    model: the weights and buffers of the model by name; tied tensors are one tensor after reading.
     training: every other tensor (optimizer moments, random states) by name.
-    state: plain JSON data, `update` (int, updates done so far) among it.
+    state: plain JSON data, with `update` (int, updates done so far).
     config: plain JSON data, the resolved configuration.
     """
 
@@ -45,10 +45,10 @@ def one_line(error: object) -> str:
 
 
 def files_in(folder: Path) -> dict[str, int]:
-    """Sizes in bytes of the files of a checkpoint folder by name, the tokenizer's as "tokenizer/NAME".
+    """The sizes in bytes of the files of a checkpoint folder by name, the tokenizer's as "tokenizer/NAME".
 
-    Hidden files (.DS_Store, .nfs0001) are passed over, as nothing reads them. Raises ValueError for what cannot be part
-    of a checkpoint: links, which could point anywhere; pipes, which would never end; folders within folders.
+    Hidden files (.DS_Store, .nfs0001) are ignored. Raises ValueError for files that cannot be part of a checkpoint:
+    links, which could lead anywhere; pipes, which would never end; nested folders.
     """
     sizes: dict[str, int] = {}
     for place, prefix in ((folder, ""), (folder / TOKENIZER, f"{TOKENIZER}/")):

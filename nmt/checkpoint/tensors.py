@@ -28,8 +28,8 @@ DTYPES = {
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """Writes the tensors to `path`.
 
-    A tensor that goes by several names (tied embeddings) is written once, its other names in the file's metadata, as
-    safetensors' own save_model does. Raises OSError (full disk).
+    A tensor with several names (tied embeddings) is written once, its other names in the file's metadata, as in
+    safetensors' save_model. Raises OSError (full disk).
     """
     kept: dict[str, Tensor] = {}
     names: dict[tuple, str] = {}
@@ -45,17 +45,17 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
             continue
         names[same] = name
         own = tensor.detach().contiguous()
-        # Views of one storage (cuDNN's flattened GRU weights) are refused by safetensors; each gets a copy of its own.
+        # safetensors refuses views of one storage (cuDNN's flattened GRU weights): each is copied.
         kept[name] = own.clone() if storage in storages and own.data_ptr() == tensor.data_ptr() else own
         storages.add(storage)
     try:
         save_file(kept, path, metadata=also)
-    except SafetensorError as error:  # it wraps the operating system's error in a type of its own
+    except SafetensorError as error:  # wraps the error of the operating system
         raise OSError(one_line(error)) from None
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, on the CPU, in memory of their own (the file may go). Raises ValueError."""
+    """The tensors of a file, copied to CPU memory (the file may be deleted). Raises ValueError."""
     with _opened(path) as file:
         tensors: dict[str, Tensor] = {}
         ties = _ties(path, file)
@@ -69,7 +69,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def read_shapes(path: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-    """Shape and type of each tensor, from the file's header alone. Raises ValueError."""
+    """The shape and type of each tensor, from the header of the file only. Raises ValueError."""
     with _opened(path) as file:
         found = {
             name: (tuple(file.get_slice(name).get_shape()), _dtype(path, name, file))
@@ -80,7 +80,7 @@ def read_shapes(path: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator:
-    """The open file, once safetensors has found that the header describes exactly the bytes that follow it."""
+    """The open file, after safetensors has checked that the header describes exactly the bytes that follow."""
     try:
         with path.open("rb") as plain:
             length = int.from_bytes(plain.read(8), "little")
@@ -97,7 +97,7 @@ def _opened(path: Path) -> Iterator:
 
 
 def _ties(path: Path, file) -> dict[str, str]:
-    """Further names of tensors: {name: the name it is kept under}."""
+    """Additional names of tensors: {name: the name it is stored under}."""
     held = set(file.keys())
     ties = {name: kept for name, kept in (file.metadata() or {}).items() if name != "format"}
     for name, kept in ties.items():

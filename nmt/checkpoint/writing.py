@@ -1,8 +1,8 @@
-"""Putting a checkpoint folder in its place so that a kill, at any moment, leaves a whole one there.
+"""Atomic replacement of a checkpoint folder: a kill at any moment leaves a complete checkpoint.
 
-A folder is made beside its place under a hidden name, synced, and renamed. Where one stands already, that one is first
-renamed to NAME.old, and deleted last. So at any moment either NAME is whole, or NAME is absent and NAME.old is whole.
-Readers fall back to NAME.old and change nothing; only the one writer (who holds the run's lock) recovers and deletes.
+A new folder is written beside the old one under a hidden name, synced, and renamed. An existing folder is first renamed
+to NAME.old, and deleted last. So at any moment either NAME is complete, or NAME is absent and NAME.old is complete.
+Readers fall back to NAME.old and change nothing; only the writer (which has the run's lock) recovers and deletes.
 """
 
 import json
@@ -32,18 +32,18 @@ from nmt.runtime.hashing import file_sha256
 
 
 class SavableTokenizer(Protocol):
-    """A tokenizer, as far as a checkpoint cares."""
+    """The interface of a tokenizer that is saved in checkpoints."""
 
     def save(self, folder: Path, /) -> object: ...
 
 
 def write(folder: Path, snapshot: Snapshot, tokenizer: SavableTokenizer, previous: Path | None = None) -> None:
-    """Writes the snapshot as checkpoint `folder`, in place of what stands there; on disk for good when it returns.
+    """Writes the snapshot as checkpoint `folder`, and replaces an existing one; synced to disk on return.
 
-    previous: where what stood at `folder` goes on standing, or a copy where nothing stood: then there are always two
-    checkpoints with no file in common, and damage to one file loses neither. The tensors are written from where they
-    are: about no memory beyond them on a CPU, one copy of them from a GPU. Raises OSError (disk full or over quota),
-    naming the file; what stood at `folder` is then still there.
+    previous: the new name of the checkpoint that was at `folder`, or of a copy if there was none: there are then always
+    two checkpoints with no file in common, and damage to one file loses only one of them. The tensors are written
+    without copies in memory on a CPU, with one copy from a GPU. Raises OSError (disk full or over quota) with the name
+    of the file; `folder` is then unchanged.
     """
     assert isinstance(snapshot.state["update"], int), "state needs `update`, the number of updates done"
     with _made_beside(folder, previous) as partial:
@@ -57,7 +57,7 @@ def write(folder: Path, snapshot: Snapshot, tokenizer: SavableTokenizer, previou
             (partial / TOKENIZER).mkdir()
             tokenizer.save(partial / TOKENIZER)
         sizes = files_in(partial)
-        # Re-read from the page cache: 0.07 s per 100 MB, nearly all of it SHA-256 itself.
+        # Read again from the page cache: 0.07 s per 100 MB, nearly all of it SHA-256 itself.
         files = {name: _entry(partial / name) for name in sizes}
         _write_json(partial / CHECKSUMS, {"format": FORMAT, "files": files})
         for name in (*sizes, CHECKSUMS, TOKENIZER):
@@ -68,21 +68,21 @@ def write(folder: Path, snapshot: Snapshot, tokenizer: SavableTokenizer, previou
 
 
 def hard_link(source: Path, folder: Path, *, copy: bool = False) -> None:
-    """Makes checkpoint `folder` another name of the checkpoint `source`, in place of what stands there.
+    """Makes checkpoint `folder` another name of the checkpoint `source`, and replaces an existing one.
 
-    Hard links where the file system has them (no further space; files are never changed in place, so each folder stays
-    what it is), copies elsewhere, or with `copy` in any case: damage to a file of one is then none to the other. Raises
-    OSError; what stood at `folder` is then still there.
+    Hard links if the file system has them (no additional space; files are never changed in place, so each folder keeps
+    its content), otherwise copies; with `copy` always copies, so that damage to a file does not affect both. Raises
+    OSError; `folder` is then unchanged.
     """
     with _made_beside(folder) as partial:
         _link_files(source, partial, list(files_in(source)), copy=copy)
 
 
 def write_calibration(folder: Path, calibration: dict) -> None:
-    """Gives the whole checkpoint `folder` a calibration, plain JSON data, in place of the one that it may have.
+    """Writes the calibration, plain JSON data, into the complete checkpoint `folder`; replaces an existing one.
 
-    Every other name of the checkpoint stays without. Only for the holder of the run's lock. Raises OSError; what stood
-    at `folder` is then still there.
+    Other names of the checkpoint are unchanged. Only for the owner of the run's lock. Raises OSError; `folder` is then
+    unchanged.
     """
     with _made_beside(folder) as partial:
         _link_files(folder, partial, [name for name in files_in(folder) if name not in (CALIBRATION, CHECKSUMS)])
@@ -103,7 +103,7 @@ def _write_json(path: Path, data: dict) -> None:
 
 
 def _entry(path: Path) -> dict:
-    """What the list of files says of one."""
+    """The entry of a file in the list of files."""
     return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
 
@@ -127,7 +127,7 @@ def _linked(source: Path, name: Path) -> bool:
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Names `path` in an OSError of the block: an error from writing to an open file does not."""
+    """Adds `path` to an OSError of the block: errors of writing to an open file have no name."""
     try:
         yield
     except OSError as error:
@@ -137,13 +137,13 @@ def named(path: Path) -> Iterator[None]:
 
 
 def resolve(folder: Path) -> Path:
-    """The folder to read for checkpoint `folder`: itself, or its old version while it is being replaced."""
+    """The folder to read for checkpoint `folder`: itself, or the old version while it is being replaced."""
     old = _old(folder)
     return old if not folder.is_dir() and old.is_dir() else folder
 
 
 def delete(folder: Path) -> None:
-    """Deletes a checkpoint; a kill meanwhile leaves nothing that resembles one."""
+    """Deletes a checkpoint; a kill during it leaves nothing that looks like one."""
     hidden = _partial(folder)
     shutil.rmtree(hidden, ignore_errors=True)
     folder.rename(hidden)
@@ -151,7 +151,7 @@ def delete(folder: Path) -> None:
 
 
 def recover(parent: Path) -> None:
-    """Removes or restores under `parent` what a killed writer left. Only for the holder of the run's lock."""
+    """Removes or restores under `parent` what a killed writer left. Only for the owner of the run's lock."""
     for folder in parent.iterdir():
         if folder.name.startswith(".") and ".partial-" in folder.name:
             shutil.rmtree(folder, ignore_errors=True)
@@ -169,9 +169,8 @@ class NotWritten(OSError):
 
 @contextmanager
 def _made_beside(folder: Path, previous: Path | None = None) -> Iterator[Path]:
-    """A new hidden folder to fill; renamed to `folder` at the end, removed after an error. What stood at `folder` gets
-    the name `previous` too.
-    """
+    """A new hidden folder to fill; renamed to `folder` at the end, removed after an error. An existing `folder` is
+    renamed to `previous`."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = _partial(folder)
     shutil.rmtree(partial, ignore_errors=True)

@@ -28,34 +28,34 @@ _UNREADABLE = re.compile(r"[~!#&;<>^`]|[^\x00-\x7f]")
 def run_command(name: str, main: Callable[..., float | None], schema: type) -> None:
     """Reads the command line with configs/NAME.yaml and calls main(config, overrides), once for each job of --multirun.
 
-    What main returns goes to Hydra, whose sweeper may look for the best of it; a job that was refused returns None.
-    A person's mistake (ValueError, OSError, anything Hydra refuses) is one line on standard error and exit code 2;
-    Ctrl-C is exit code 130. NMT_TRACEBACK=1 shows where it came from.
+    The result of main is returned to Hydra, whose sweeper may optimize it; it is None for a job with an error. A user
+    error (ValueError, OSError, any error of Hydra) is one line on standard error and exit code 2; Ctrl-C is exit code
+    130. NMT_TRACEBACK=1 prints the traceback.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
 
     warnings.filterwarnings("ignore", category=UserWarning, module="hydra")
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that its errors reach the handlers below
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # so that Hydra's errors reach the handlers below
     refused = 0
     config: typing.Any = None
     settle_closed_streams()
 
-    # An error is reported here, inside Hydra: it would add its own lines, and drop the rest of a sweep.
+    # Errors are reported here, inside Hydra, which would otherwise add lines, and drop the rest of a sweep.
     @hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)
     def enter(composed: DictConfig) -> float | None:
         nonlocal refused, config
         config, found = None, None
         try:
-            overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)  # as written: a=${b} stays so
+            overrides = OmegaConf.to_container(HydraConfig.get().overrides.task)  # as typed: a=${b} is not resolved
             assert isinstance(overrides, list)
             _check_keys(composed, schema)
             config = OmegaConf.to_object(composed)
-            if not getattr(config, "resume", None):  # what a run goes on with is known once it is opened
+            if not getattr(config, "resume", None):  # the settings of a resumed run are known once it is opened
                 refuse_unused(config, overrides)
             prepare_paths(config)
             found = main(config, overrides)
-            flush_output()  # here, and not at exit, where a full disk or a reader that has gone could not be answered
+            flush_output()  # at exit, an error for a full disk or a closed pipe could not be handled
         except BrokenPipeError:
             drop_output()
             sys.exit(0)
@@ -85,7 +85,7 @@ def run_command(name: str, main: Callable[..., float | None], schema: type) -> N
 
 
 def _check_keys(composed: DictConfig, schema: type) -> None:
-    """Raises ValueError for a key that `+key=value` added or `~key` took away: Hydra lets both through."""
+    """Raises ValueError for a key that `+key=value` added or `~key` removed: Hydra accepts both."""
     for key, section in _sections(composed):
         legal = keys_under(schema, key)
         for name in map(str, section):
@@ -104,7 +104,7 @@ def _sections(composed: DictConfig, key: str = "") -> Iterator[tuple[str, DictCo
 
 
 def _report(error: Exception, schema: type, config: typing.Any = None) -> None:
-    """The line that says what went wrong, if it is a person's mistake; ours is raised."""
+    """Prints the message of a user error; raises all other errors."""
     mistake = isinstance(error, (HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError))
     if not (mistake or out_of_memory(error)) or os.environ.get("NMT_TRACEBACK"):
         raise error
@@ -113,10 +113,10 @@ def _report(error: Exception, schema: type, config: typing.Any = None) -> None:
 
 @contextlib.contextmanager
 def _read_flags(schema: type) -> Iterator[None]:
-    """Refuses, in one line, unknown flags and settings that a checkpoint determines; moves Hydra's files of a sweep.
+    """Raises an error for unknown flags and for settings that a checkpoint determines; moves Hydra's files of a sweep.
 
-    The configuration of each job of a sweep is in its run folder; Hydra's folders would only repeat it. A sweeper's
-    own results stay where hydra.sweep.dir= names a folder.
+    The configuration of each job of a sweep is in its run folder, so Hydra's folders are redundant. A sweeper's own
+    results are kept if hydra.sweep.dir= gives a folder.
     """
     from hydra._internal.utils import get_args_parser
 
@@ -136,14 +136,14 @@ def _read_flags(schema: type) -> Iterator[None]:
         if flags.multirun and not any(each.startswith("hydra.sweep.dir=") for each in flags.overrides):
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="nmt-"))
             words = [each in flags.overrides or each in quoted.values() for each in sys.argv]
-            # Beside another setting: argparse takes those that stand together, before or after --multirun.
+            # Next to another override: argparse accepts only consecutive ones, before or after --multirun.
             at = words.index(True) if True in words else len(sys.argv)
             sys.argv = [*sys.argv[:at], f"hydra.sweep.dir={scratch}", *sys.argv[at:]]
         yield
 
 
 def _quote_path(override: str) -> str:
-    """key=~/x as key='~/x', in a list too: Hydra can read neither a tilde nor a letter beyond ASCII without quotes."""
+    """Turns key=~/x into key='~/x', also in a list: Hydra requires quotes for tildes and letters outside of ASCII."""
     key, _, value = override.partition("=")
     if not _UNREADABLE.search(value) or re.search("^{|['\"]", value):
         return override

@@ -1,4 +1,4 @@
-"""An error as one line for the person at the prompt: what is wrong, where, and what to try."""
+"""An error as one line for the user: what is wrong, where, and what to try."""
 
 import difflib
 import re
@@ -13,7 +13,7 @@ from nmt.runtime.memory import out_of_memory
 
 
 def explain(error: BaseException, schema: type, config: typing.Any = None) -> str:
-    """What went wrong, in one line, with the legal words, or the key that gave a path, where they are known."""
+    """The message of an error in one line, with the valid values, or the key of a path, if they are known."""
     if out_of_memory(error):
         return f"not enough memory for this: try smaller sizes, batch.size or decode.batch_size ({_one_line(error)})"
     if isinstance(error, OSError) and error.strerror:
@@ -36,7 +36,7 @@ def explain(error: BaseException, schema: type, config: typing.Any = None) -> st
 
 
 def _outputs(config: typing.Any) -> str:
-    """The places that a command writes to, for an error that names no file."""
+    """The output paths of a command, for an error without a file name."""
     outputs = [str(path) for path in named_paths(config) if path.written] if config is not None else []
     return f": cannot write in {' or '.join(outputs)}" if outputs else ""
 
@@ -50,7 +50,7 @@ def _explain_syntax(error: OverrideParseException) -> str:
 
 
 def _explain_choice(message: str, schema: type) -> str:
-    """For a group option that does not exist, and a group chosen in the wrong way."""
+    """The message for a group option that does not exist, or a group with invalid syntax."""
     if missing := re.search(
         r"Could not find '([^']+?)'\s+Available options in '([^']+)':(.*?)\n(?:Config|$)", message, re.S
     ):
@@ -73,20 +73,21 @@ def _explain_choice(message: str, schema: type) -> str:
 
 
 def _explain_key(message: str, schema: type) -> str:
-    """For a key that is in no schema, at any depth."""
+    """The message for a key that is in no schema, at any depth."""
     found = re.search(r"Key '[^']*' (?:is )?not in .*?full_key: (\S+)", message, re.S)
     found = found or re.search(r"Could not (?:override|append|delete)[^']*'([^']+)'", message)
     return unknown_key(found[1], schema) if found else ""
 
 
 def unknown_key(key: str, schema: type) -> str:
+    """The message for a key that is not in `schema`, with similar and valid keys."""
     parent, _, last = key.rpartition(".")
     if key.split(".")[0] in FROM_CHECKPOINT and not keys_under(schema, key.split(".")[0]):
         return f"{key} cannot be set here: model and tokenizer come from the checkpoint"
     legal = keys_under(schema, parent)
     if last in legal:
         return f"{key}: cannot be replaced or taken away whole; set its keys: {', '.join(full_keys_under(schema, key))}"
-    while parent and not legal:  # the parent may be the word that is wrong
+    while parent and not legal:  # the parent may be the invalid key
         key = parent
         parent, _, last = key.rpartition(".")
         legal = keys_under(schema, parent)
@@ -100,7 +101,7 @@ def unknown_key(key: str, schema: type) -> str:
 
 
 def _explain_value(message: str, schema: type) -> str:
-    """For a word, a number or a section that does not fit its key."""
+    """The message for a value or a section that does not fit its key."""
     merged = r"In '([^']+)'.*?Merge error: \w+ is not a subclass of (\w+)\. value: ([^\n]*)"
     if merged := re.search(merged, message, re.S):
         section = section_of(schema, merged[2]) or merged[2]

@@ -1,4 +1,4 @@
-"""The paths of a command: each key declared once, `~` expanded, and no output over an input or another output."""
+"""The paths of a command: each key is declared once, `~` is expanded, no output is an input or another output."""
 
 import fnmatch
 import glob
@@ -25,7 +25,7 @@ CACHE_FILES = ("encoded-*", "tokenizer-*/*")
 
 
 class Use(Enum):
-    """What a path is for. A prefix stands for the files PREFIX.SRC and PREFIX.TGT; a run for it or its checkpoint."""
+    """The use of a path. A prefix means the files PREFIX.SRC and PREFIX.TGT; a run means its folder or a checkpoint."""
 
     input = "input"
     prefix = "prefix"
@@ -35,11 +35,11 @@ class Use(Enum):
 
 
 class PathKey(NamedTuple):
-    """What the schema says of a key that holds a path.
+    """The properties of a key whose value is a path, for the schema.
 
-    contents: the files that are written in an output folder, or read in a run, as patterns, `*` for any text.
-    dash: `-` means standard output. stream: so does null (of an input: standard input). words: values that are no path.
-    read_only: an output folder that need not be written to, where all is there.
+    contents: the files that are written in an output folder, or read in a run, as patterns with `*` for any text. dash:
+    `-` means standard output. stream: null means it too (for an input: standard input). words: values that are not
+    paths. read_only: an output folder that may be read-only if all its files exist.
     """
 
     use: Use
@@ -51,7 +51,7 @@ class PathKey(NamedTuple):
 
 
 def path_key(use: Use, default: Any = None, **about: Any) -> Any:
-    """A dataclass field that holds a path, or with `default=list` a list of paths."""
+    """A dataclass field whose value is a path, or with `default=list` a list of paths."""
     metadata = {"path": PathKey(use, **about)}
     return (
         field(default_factory=list, metadata=metadata) if default is list else field(default=default, metadata=metadata)
@@ -59,7 +59,7 @@ def path_key(use: Use, default: Any = None, **about: Any) -> Any:
 
 
 class NamedPath(NamedTuple):
-    """A path under the key that gave it. files: of a prefix, the files that it stands for."""
+    """A path with its key. files: for a prefix, the files that it means."""
 
     key: str
     value: str
@@ -75,7 +75,7 @@ class NamedPath(NamedTuple):
 
 
 def prepare_paths(config: Any) -> None:
-    """Expands `~` in every path of a configuration, in place, and checks them all. Raises ValueError in one line."""
+    """Expands `~` in every path of a configuration, in place, and checks all paths. Raises ValueError in one line."""
     for section, name, key, about in _declared(config):
         value = getattr(section, name)
         if isinstance(value, str) and value not in about.words:
@@ -88,10 +88,10 @@ def prepare_paths(config: Any) -> None:
 
 
 def check_paths(config: Any, more: Sequence[NamedPath] = ()) -> None:
-    """Raises ValueError where a path of `config`, or one of `more` that the command found, cannot be used.
+    """Raises ValueError if a path of `config`, or one of `more` from the command, is not usable.
 
-    That is an output that is also an input or another output, by whatever name; one that cannot be written; a path of
-    bytes that are not UTF-8 under a key whose value is kept in files.
+    These are: an output that is also an input or another output, under any name; an output that cannot be written; a
+    path that is not UTF-8 under a key whose value is saved in files.
     """
     paths = [*named_paths(config), *more]
     if len(dashed := [path for path in paths if path.value == STREAM and path.about.use is Use.input]) > 1:
@@ -108,7 +108,7 @@ def check_paths(config: Any, more: Sequence[NamedPath] = ()) -> None:
 
 
 def named_paths(config: Any) -> list[NamedPath]:
-    """Every path that is set in a configuration, standard input and output among them where they are used."""
+    """Every path that is set in a configuration, including standard input and output if they are used."""
     found = []
     for section, name, key, about in _declared(config):
         value = getattr(section, name)
@@ -123,7 +123,7 @@ def named_paths(config: Any) -> list[NamedPath]:
 
 
 def path_of_error(error: OSError, config: Any) -> str:
-    """The file of an error with the key that gave it; "" where the error names none."""
+    """The file of an error with the key of its path; "" if the error has no file name."""
     if error.filename is None:
         return ""
     name = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else str(error.filename)
@@ -137,17 +137,17 @@ def path_of_error(error: OSError, config: Any) -> str:
 
 
 def reads(key: str, *files: Path) -> NamedPath:
-    """Files that a command reads beside those of its configuration, under the key to name in a message."""
+    """Files that a command reads besides those of its configuration, with the key for messages."""
     return NamedPath(key, str(files[0]), PathKey(Use.input), tuple(map(str, files)))
 
 
 def writes(key: str, folder: Path, contents: tuple[str, ...]) -> NamedPath:
-    """What a command writes in a folder of its own choice, under the key that would choose another."""
+    """The files that a command writes in a folder of its own choice, with the key that changes the folder."""
     return NamedPath(key, str(folder), PathKey(Use.folder, contents))
 
 
 def _declared(config: Any, prefix: str = "") -> Iterator[tuple[Any, str, str, PathKey]]:
-    """Of each key that holds a path: its section, its name there, its dotted key, what is declared of it."""
+    """For each key whose value is a path: its section, its name there, its dotted key, and its PathKey."""
     for each in fields(config):
         value = getattr(config, each.name)
         if is_dataclass(value):
@@ -157,7 +157,7 @@ def _declared(config: Any, prefix: str = "") -> Iterator[tuple[Any, str, str, Pa
 
 
 def path_keys(schema: type, prefix: str = "") -> Iterator[str]:
-    """The dotted keys of a schema that hold paths."""
+    """The dotted keys of a schema whose values are paths."""
     for each in fields(schema):
         if isinstance(each.type, type) and is_dataclass(each.type):
             yield from path_keys(each.type, f"{prefix}{each.name}.")
@@ -181,7 +181,7 @@ def _check_name(path: NamedPath) -> None:
 
 
 def check_text(config: Any, prefix: str = "") -> None:
-    """Raises ValueError for a text under any key that a saved configuration could not hold, or be read again with."""
+    """Raises ValueError for a string under any key that cannot be saved in a configuration, or not be read again."""
     for each in fields(config):
         value, key = getattr(config, each.name), f"{prefix}{each.name}"
         if is_dataclass(value):
@@ -194,7 +194,7 @@ def check_text(config: Any, prefix: str = "") -> None:
 
 
 def check_utf8(key: str, value: str) -> None:
-    """Raises ValueError for text of bytes that are not UTF-8, which no file of a run could hold."""
+    """Raises ValueError for a string that is not valid UTF-8, which cannot be saved in a file."""
     try:
         value.encode("utf-8")
     except UnicodeEncodeError:
@@ -206,7 +206,7 @@ def check_utf8(key: str, value: str) -> None:
 
 
 def _check_writable(path: NamedPath) -> None:
-    """Raises ValueError where a file or folder cannot be made, as far as one can know without making it."""
+    """Raises ValueError if a file or folder cannot be created, as far as a check without creating it can tell."""
     place = path.value
     if path.about.use is Use.folder:
         while not os.path.lexists(place) and place not in ("", os.sep):
@@ -226,11 +226,11 @@ def _check_writable(path: NamedPath) -> None:
 
 
 def _check_apart(path: NamedPath, other: NamedPath) -> None:
-    """Raises ValueError where writing the output `path` would touch what `other` names."""
+    """Raises ValueError if writing the output `path` would change a file of `other`."""
     if path.value == other.value == STREAM and other.written:
         raise ValueError(f"{path} and {other} both write standard output: give one of them a file")
     if path.about.contents and path.about.contents == other.about.contents and other.written:
-        return  # two keys of one folder, such as run= and resume=
+        return  # two keys for one folder, such as run= and resume=
     if not any(_meet(one, two) for one in _regions(path) for two in _regions(other)):
         return
     if other.about.use is Use.run:
@@ -242,7 +242,7 @@ def _check_apart(path: NamedPath, other: NamedPath) -> None:
 
 
 class _Region(NamedTuple):
-    """A file; or, with contents, those files of a folder."""
+    """A file; with contents: these files of a folder."""
 
     path: str
     contents: tuple[str, ...] = ()
@@ -282,7 +282,7 @@ def _holds(region: _Region, file: str) -> bool:
 
 
 def _same(one: str, two: str) -> bool:
-    """Whether two names are of one file, there or not; what is no plain file (/dev/null, a pipe) loses nothing."""
+    """Whether two paths name one file, existing or not; False for special files (/dev/null, a pipe)."""
     try:
         first, second = os.stat(one), os.stat(two)
     except OSError:

@@ -1,4 +1,4 @@
-"""Saved configurations: to plain data and back, and what may change when a run is resumed."""
+"""Saved configurations: conversion to plain data and back, and the settings that may change when a run is resumed."""
 
 from pathlib import Path
 from typing import Any
@@ -10,22 +10,22 @@ from omegaconf.errors import OmegaConfBaseException
 from nmt.config.schema import TrainConfig
 from nmt.config.unused import given, refuse_unused
 
-MOST_YAML = 256 << 10  # bytes; ours are about 3,000
-MOST_DEPTH = 32  # ours is 4
+MOST_YAML = 256 << 10  # bytes; real ones have about 3,000
+MOST_DEPTH = 32  # real ones have 4
 _OPENING = (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken)
 _OPENING += (yaml.BlockMappingStartToken,)
 _CLOSING = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 
 
 def to_dict(config) -> dict:
-    """A configuration as dictionaries, lists, numbers and words, fit for YAML and JSON."""
+    """A configuration as dictionaries, lists, numbers and strings, for YAML and JSON."""
     plain = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
 
 def to_yaml(plain: dict) -> str:
-    """What to_dict gave as the text of config.yaml. Raises ValueError where that could not be read again."""
+    """A result of to_dict as the text of config.yaml. Raises ValueError if it could not be read again."""
     for name in _leaves(plain):
         value = str(value_at(plain, name))
         if "${" in value or not _is_unicode(value):
@@ -36,9 +36,9 @@ def to_yaml(plain: dict) -> str:
 
 
 def from_dict(schema: type, plain: dict) -> Any:
-    """The configuration that to_dict gave. Raises ValueError for what is not one (another version's, say).
+    """The inverse of to_dict. Raises ValueError for invalid data (for example of another version).
 
-    ${...} is refused: a file must not read the environment, or ask the program to compute.
+    ${...} is refused: a file must not read environment variables or run resolvers.
     """
     try:
         if "${" in repr(plain):
@@ -51,7 +51,7 @@ def from_dict(schema: type, plain: dict) -> Any:
 
 
 def read_saved(path: Path) -> dict:
-    """The configuration that a run keeps in its config.yaml, checked. Raises ValueError for what is none."""
+    """The configuration in a run's config.yaml, checked. Raises ValueError if it is invalid."""
     try:
         with path.open("rb") as file:
             raw = file.read(MOST_YAML + 1)
@@ -66,7 +66,7 @@ def read_saved(path: Path) -> dict:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it can be written as UTF-8: bytes of a path that are none come as half characters."""
+    """Whether a string can be encoded as UTF-8: invalid bytes of a path become lone surrogates."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -94,7 +94,7 @@ def value_at(plain: dict, key: str):
     return plain
 
 
-# What may change when a run is resumed: its budget, what it writes and when, where it runs and how it decodes.
+# May change when a run is resumed: the budget, outputs and their times, the device, and decoding.
 RESUMABLE_KEYS = (
     "device",
     "fused_kernels",
@@ -118,7 +118,7 @@ RESUMABLE_KEYS = (
     "trainer.valid_sentences",
     "trainer.tensorboard",
 )
-# Paths of input files: may change, since their content is checked by digests.
+# Paths of input files: may change, because their content is checked by digests.
 MOVABLE = (
     "data.name",
     "data.train",
@@ -129,8 +129,8 @@ MOVABLE = (
     "tokenizer.src_model",
     "tokenizer.tgt_model",
 )
-LOCATION_KEYS = ("run", "resume")  # where the run is, not what it is
-# Settings, beside the paths, by which repetitions of one experiment may differ.
+LOCATION_KEYS = ("run", "resume")  # the location of the run
+# Settings, besides the paths, that may differ between repetitions of one experiment.
 NUISANCE_KEYS = (
     "seed",
     "device",
@@ -143,23 +143,22 @@ NUISANCE_KEYS = (
 
 
 def comparable(plain: dict) -> dict:
-    """What runs have in common that differ by chance alone: every setting but NUISANCE_KEYS and LOCATION_KEYS, by
-    dotted key."""
+    """The settings that repetitions of an experiment share: all but NUISANCE_KEYS and LOCATION_KEYS, by dotted key."""
     return {name: value_at(plain, name) for name in _leaves(plain) if name not in (*NUISANCE_KEYS, *LOCATION_KEYS)}
 
 
 def resumed(saved: dict, asked: TrainConfig, overrides: list[str]) -> TrainConfig:
-    """The configuration to resume with: the run's own, `saved`, with what the command line `overrides` asks for.
+    """The configuration to resume with: that of the run, `saved`, with the settings of the command line `overrides`.
 
-    A command that composes anew (+experiment=..., data=files, ...) gives all of `asked`, any other only the keys
-    that it names. Raises ValueError, with both values, for a change that would make it another run, and for
-    what can have no effect.
+    A command line that composes anew (+experiment=..., data=files, ...) gives all values of `asked`, any other only the
+    keys in it. Raises ValueError, with both values, for a change that would make it another run, and for a setting that
+    has no effect.
     """
     new = to_dict(asked)
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
     names = set(_leaves(new)) - set(LOCATION_KEYS)
     composed = any(key in GROUPS or not any(_within(name, key) for name in (*names, *LOCATION_KEYS)) for key in keys)
-    if saved.get("finetune_from"):  # whose model and tokenizer these are
+    if saved.get("finetune_from"):  # the model and tokenizer of that run
         inherited = {n for n in names if n.startswith(("model.", "tokenizer.")) and not n.endswith("dropout")}
         names -= inherited - set(given(overrides))
     wanted = {name: value_at(new, name) for name in names if composed or any(_within(name, key) for key in keys)}
@@ -174,7 +173,7 @@ def resumed(saved: dict, asked: TrainConfig, overrides: list[str]) -> TrainConfi
 
 
 def check_same_run(before: TrainConfig, now: TrainConfig) -> None:
-    """Raises ValueError, with both values, where a run with the settings `before` cannot resume with `now`."""
+    """Raises ValueError, with both values, if a run with the settings `before` cannot resume with `now`."""
     new = to_dict(now)
     wanted = {name: value_at(new, name) for name in _leaves(new) if name not in LOCATION_KEYS}
     _changed(to_dict(before), wanted, "in the checkpoint", "in the run's config.yaml")

@@ -6,21 +6,21 @@ import sys
 
 
 def settle_closed_streams() -> None:
-    """Opens /dev/null where a standard stream is closed; sys.stdin and sys.stdout stay None there.
+    """Opens /dev/null for each closed standard stream; sys.stdin and sys.stdout remain None.
 
-    Else the next file that is opened would take the stream's number, and what is printed would go into it.
+    Otherwise the next opened file would get the number of the stream, and printed text would be written to it.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  (it lasts as long as the process)
 
 
 def flush_output() -> None:
-    """Writes what is left of standard output. Raises OSError, BrokenPipeError among them, and drops it then."""
+    """Writes buffered text of standard output. If this fails, drops the text and raises OSError or BrokenPipeError."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -31,6 +31,6 @@ def flush_output() -> None:
 
 
 def drop_output() -> None:
-    """Drops unwritten output, since its reader is gone: at exit Python would report an error."""
-    with contextlib.suppress(OSError):  # of a stream that is no file of the system
+    """Drops buffered output after its reader has closed the pipe: at exit Python would report an error."""
+    with contextlib.suppress(OSError):  # for a stream without a file descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,4 +1,4 @@
-"""Parallel corpora: pairs of sentences, read strictly and as a stream, from files or from the `datasets` library."""
+"""Parallel corpora: pairs of sentences, read in a stream and checked, from files or from the `datasets` library."""
 
 from nmt.corpus.concatenated import ConcatenatedCorpus
 from nmt.corpus.files import FileCorpus, read_files, read_pair

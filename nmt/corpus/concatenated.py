@@ -1,4 +1,4 @@
-"""A synthetic set of long sentences: neighboring sentences of a test set, concatenated."""
+"""A test set of long sentences: neighboring sentences of a test set, concatenated."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,10 +8,10 @@ from nmt.corpus.pairs import Corpus, Pair
 
 
 class ConcatenatedCorpus(Corpus):
-    """Each sentence alone, then every two neighbors as one sentence, every three, and so on up to `max_size`.
+    """Every single sentence, then every two neighbors as one sentence, every three, and so on up to `max_size`.
 
-    Test sets have few long sentences, so this shows how quality depends on length. But it is not natural text, and a
-    score on it does not measure translation quality. Fewer neighbors that remain at the end are left out.
+    Test sets have few long sentences, so this shows how quality depends on length. It is not natural text, so a score
+    on it does not measure translation quality. An incomplete group at the end is left out.
     """
 
     def __init__(self, corpus: Corpus, max_size: int):
@@ -22,7 +22,7 @@ class ConcatenatedCorpus(Corpus):
 
     @property
     def about(self) -> str:
-        """A description, to be printed beside every score on it."""
+        """A description, to be printed with every score."""
         return f"synthetic set, 1 to {self._max_size} neighboring sentences joined into one"
 
     def __iter__(self) -> Iterator[Pair]:

@@ -1,4 +1,4 @@
-"""A corpus in files: PREFIX.src beside PREFIX.tgt, one sentence a line, or a table of two tab-separated columns."""
+"""A corpus in files: PREFIX.src and PREFIX.tgt, one sentence per line, or a table of two tab-separated columns."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from nmt.corpus.spooled import Spooled, can_be_reread
 from nmt.runtime.hashing import file_sha256
 from nmt.runtime.text_files import STREAM, read_lines
 
-_digests: dict[tuple[str, int, int], str] = {}  # by real path, size and time of change: a file is hashed once a process
+_digests: dict[tuple[str, int, int], str] = {}  # by real path, size and mtime: each file is hashed once per process
 
 
 def read_files(
@@ -24,17 +24,17 @@ def read_files(
     empty_lines: EmptyLines = EmptyLines.error,
     key: str = "data.train",
 ) -> "FileCorpus":
-    """The corpus of one or more prefixes, one after the other.
+    """The corpus of one or more prefixes, concatenated.
 
-    A prefix `p` means the files `p.SRC` and `p.TGT`, plain or with `.gz` (plain wins where both exist). A prefix that
-    ends in `.tsv` or `.tsv.gz` is one file of two columns, source first, unless its first line names the languages (see
-    `find_columns`).
-    Lines end at a line feed only (one carriage return before it and a byte order mark at the start are dropped), so
-    U+2028, form feeds and, outside of .tsv, tabs stay inside their line. `key` is the setting that errors name.
+    A prefix `p` means the files `p.SRC` and `p.TGT`, plain or with `.gz` (plain is preferred if both exist). A prefix
+    that ends in `.tsv` or `.tsv.gz` is one file of two columns, source first, unless its first line names the languages
+    (see `find_columns`). Lines end only at a line feed (one carriage return before it and a byte order mark at the
+    start are removed), so U+2028, form feeds and, except in .tsv, tabs do not end a line. `key` is the setting that
+    errors name.
 
-    Raises ValueError for files that are missing or empty, or whose lines end in carriage returns alone; iterating
-    raises it, with file and line, for bytes that are not UTF-8, damaged gzip, unequal counts, wrong numbers of columns
-    and, under EmptyLines.error, lines blank on one side.
+    Raises ValueError if files are missing or empty, or if their lines end only in carriage returns; iterating raises
+    it, with file and line, for invalid UTF-8, damaged gzip, unequal line counts, wrong numbers of columns and, with
+    EmptyLines.error, lines blank on one side.
     """
     if not prefixes:
         raise ValueError(f"{key} names no corpus: give a path without the language suffix, or a list of such paths")
@@ -54,10 +54,10 @@ def read_files(
 
 
 def read_pair(src: str | Path, tgt: str | Path) -> Corpus:
-    """The corpus of two files by their own names, plain or gzipped (`-`: standard input); files and lines may be empty.
+    """The corpus of two files with given names, plain or gzipped (`-`: standard input); files and lines may be empty.
 
-    A pipe can be read only once, so its content is copied here, as `Spooled` does it; such a corpus is read at once.
-    Iterating raises ValueError as it does for `read_files`; OSError where there is no such file.
+    A pipe can be read only once, so its content is copied as in `Spooled`; such a corpus is read immediately. Iterating
+    raises ValueError as for `read_files`; OSError if a file does not exist.
     """
     corpus = FileCorpus(Path(src).name, [_Part(Path(src), Path(tgt))], "src", "tgt", EmptyLines.keep)
     if all(map(can_be_reread, (Path(src), Path(tgt)))):
@@ -68,14 +68,14 @@ def read_pair(src: str | Path, tgt: str | Path) -> Corpus:
 
 
 class _Part(NamedTuple):
-    """Two files of lines; or, where `tgt` is None, `src` is a table of two columns."""
+    """Two files of lines; if `tgt` is None, `src` is a table of two columns."""
 
     src: Path
     tgt: Path | None
 
 
 class FileCorpus(Corpus):
-    """Pairs from files; made by `read_files`."""
+    """Pairs from files; created by `read_files`."""
 
     def __init__(self, name: str, parts: Sequence[_Part], src: str, tgt: str, empty_lines: EmptyLines):
         self.name = name
@@ -129,7 +129,7 @@ class FileCorpus(Corpus):
 
 
 def _find(prefix: str, language: str, languages: tuple[str, str], key: str) -> Path:
-    """PREFIX.LANGUAGE or, failing that, PREFIX.LANGUAGE.gz."""
+    """PREFIX.LANGUAGE or, if it does not exist, PREFIX.LANGUAGE.gz."""
     for path in (Path(f"{prefix}.{language}"), Path(f"{prefix}.{language}.gz")):
         if path.is_file():
             return path
@@ -143,7 +143,7 @@ def _find(prefix: str, language: str, languages: tuple[str, str], key: str) -> P
 def lines_of(path: Path) -> Iterator[str]:
     """The lines of a plain or gzipped file.
 
-    Raises ValueError as `read_lines` does, and for a file whose lines end in carriage returns alone: here it is one
+    Raises ValueError as `read_lines` does, and for a file whose lines end only in carriage returns, which would be one
     line.
     """
     lines = read_lines(path)
@@ -154,7 +154,7 @@ def lines_of(path: Path) -> Iterator[str]:
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 of the bytes of a file."""
+    """The SHA-256 of the bytes of a file."""
     stat = path.stat()
     key = (str(path.resolve()), stat.st_size, stat.st_mtime_ns)
     if key not in _digests:

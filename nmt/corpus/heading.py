@@ -1,18 +1,19 @@
-"""Which columns of a table hold the two languages, by the names in its first line."""
+"""The columns of a table for the two languages, from the names in its first line."""
 
 import re
 from collections.abc import Sequence
 
 _SIDES = ({"source", "src"}, {"target", "tgt", "trg"})
 _WORDS = set().union(*_SIDES, {"text", "sentence", "translation", "reference"})
-_NAME = re.compile(r"[^\W\d_]{4,}( \([\w ]+\))?")  # one word, or such as: Chinese (simplified)
+_NAME = re.compile(r"[^\W\d_]{4,}( \([\w ]+\))?")  # one word, or a form like: Chinese (simplified)
 
 
 def find_columns(columns: Sequence[str], src: str, tgt: str) -> tuple[int, int] | None:
-    """The indices of the source and the target column, or None where the names do not tell.
+    """The indices of the source and the target column, or None if the names do not determine them.
 
-    A column is a language's if it is called so (`de`), failing that in other case (`DE`), by another tag of the same
-    language (`deu`, `de-AT`) or by its name (`German`, `Deutsch`), and failing that by its side (`source`, `target`).
+    In order of preference, a column matches a language by its name in the configuration (`de`); in other case (`DE`),
+    by another tag of the language (`deu`, `de-AT`) or by the name of the language (`German`, `Deutsch`); by its side
+    (`source`, `target`).
     """
     found = []
     for language, side in zip((src, tgt), _SIDES, strict=True):
@@ -25,13 +26,13 @@ def find_columns(columns: Sequence[str], src: str, tgt: str) -> tuple[int, int] 
 
 
 def is_heading_of_others(columns: Sequence[str], src: str, tgt: str) -> bool:
-    """Whether a row that `find_columns` can't use is a heading all the same: `German` beside `text`, say."""
+    """Whether a row without result from `find_columns` is nevertheless a heading, such as `German` with `text`."""
     named = any(_rank(c, language, side) is not None for c in columns for language, side in zip((src, tgt), _SIDES))  # noqa: B905
     return named and all(c.strip().lower() in _WORDS or _language(c) or _language_by_name(c) for c in columns)
 
 
 def _rank(column: str, language: str, side: set[str]) -> int | None:
-    """How well a column's name fits, 0 best."""
+    """The rank of the match of a column's name, 0 is best; None without a match."""
     if column == language:
         return 0
     name = column.strip().strip('"').lower()
@@ -46,8 +47,8 @@ def _rank(column: str, language: str, side: set[str]) -> int | None:
 
 
 def _language(tag: str) -> str | None:
-    """The language of a tag such as `de`, `deu`, `de-AT` or `zho_Hans`; None for what is none."""
-    import langcodes  # here, as most corpora never need it
+    """The language of a tag such as `de`, `deu`, `de-AT` or `zho_Hans`; None for an invalid tag."""
+    import langcodes  # here, because most corpora do not need it
 
     tag = tag.strip()
     if not re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]{2,8})*", tag) or not langcodes.tag_is_valid(tag):

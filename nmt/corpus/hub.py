@@ -12,13 +12,13 @@ from nmt.corpus.heading import find_columns
 from nmt.corpus.pairs import Corpus, EmptyLines, Pair
 from nmt.corpus.rows import SUFFIXES, TextFile, as_text, digests, no_columns, read_rows, suffix_of, text_file
 
-if TYPE_CHECKING:  # the library takes seconds to import, and reading plain files does not need it
+if TYPE_CHECKING:  # importing the library takes seconds, and plain files do not need it
     import pyarrow
     from datasets import Dataset
 
-_ROWS = 4096  # rows fetched at once: enough to make the library's cost a row vanish, a few MB at most
+_ROWS = 4096  # rows per access: the library's overhead per row becomes negligible, with a few MB at most
 
-_ROWS_VERSION = 1  # of what `read_rows` makes of a file
+_ROWS_VERSION = 1  # of the result of `read_rows`
 
 
 def read_hub(
@@ -32,19 +32,19 @@ def read_hub(
     key: str = "data.train",
     cache: Path | None = None,
 ) -> "HubCorpus":
-    """The pairs of one split (`train`, or a slice of it: `train[:1000]`), memory-mapped by the library.
+    """The pairs of one split (`train`, or a slice like `train[:1000]`), memory-mapped by the library.
 
-    `path` is a dataset's name, a folder of data files, a folder written by `save_to_disk`, or one data file (whose only
-    split has whatever name is asked for). Rows are `{"translation": {SRC: ..., TGT: ...}}` or have flat columns SRC and
-    TGT. Values are read as text: see `read_rows`. `key` is the setting that gave the split, for
-    messages; `cache` the folder of the library's copies (default: its own).
+    `path` is a dataset's name, a folder of data files, a folder written by `save_to_disk`, or one data file (its only
+    split has any name). Rows are `{"translation": {SRC: ..., TGT: ...}}` or have flat columns SRC and TGT. Values are
+    read as text: see `read_rows`. `key` is the setting of the split, for messages; `cache` the folder of the library's
+    copies (default: its own).
 
     Raises ValueError, in one line, for any error of the library: no network, no such dataset, config, split or column.
     """
     split = split.strip()
     try:
         dataset = _Loader(path, config, split, src, tgt, cache).load()
-    except Exception as error:  # the library raises whatever its storage, network and parsers raise
+    except Exception as error:  # the library raises any error of its storage, network and parsers
         if (ours := _ours(error)) is not None:
             raise ValueError(f"{ours} ({key})") from error
         said = " ".join(f"{error}".split()) or "no reason given"
@@ -56,7 +56,7 @@ def read_hub(
 
 
 class HubCorpus(Corpus):
-    """Pairs from a loaded split; made by `read_hub`."""
+    """Pairs from a loaded split; created by `read_hub`."""
 
     def __init__(self, name: str, dataset: "Dataset", src: str, tgt: str, empty_lines: EmptyLines, place: str):
         self.name = name
@@ -105,7 +105,7 @@ class HubCorpus(Corpus):
 
 
 def _fields(feature: object) -> list[str]:
-    """The languages of a `translation` column, however its feature is declared."""
+    """The languages of a `translation` column, for all types of its feature."""
     languages = getattr(feature, "languages", None)
     if languages:
         return list(languages)
@@ -113,12 +113,12 @@ def _fields(feature: object) -> list[str]:
 
 
 def _one_line(text: str | None) -> str:
-    """A pair is one line a side: line ends inside a text become spaces, and nothing at all is a blank line."""
+    """The text as one line: line ends become spaces, and None a blank line."""
     return "" if text is None else text.replace("\r\n", " ").replace("\n", " ").replace("\r", " ")
 
 
 def _ours(error: BaseException | None) -> "_Refused | None":
-    """This module's error, which the library may have wrapped in its own."""
+    """The error of this module in the chain of causes: the library may have wrapped it."""
     while error is not None and not isinstance(error, _Refused):
         error = error.__cause__
     return error
@@ -130,7 +130,7 @@ class _Refused(ValueError):
 
 @dataclass
 class _Loader:
-    """How to get at a split."""
+    """Loads a split."""
 
     path: str
     config: str | None
@@ -167,7 +167,7 @@ class _Loader:
         return None if self.cache is None else str(self.cache)
 
     def _names(self) -> list[str]:
-        """The splits that are asked for: `train[:9]+valid` is about train and valid."""
+        """The names of the splits: `train` and `valid` for `train[:9]+valid`."""
         return [part.partition("[")[0].strip() for part in self.split.split("+")]
 
     def _load_file(self) -> "Dataset":
@@ -189,7 +189,7 @@ class _Loader:
         import datasets
 
         text = datasets.Value("string")
-        # The library knows by these arguments whether it has them already: so the content is among them.
+        # The library recognizes existing results by these arguments: the content must be among them.
         content = (_ROWS_VERSION, *digests(files))
         known = {"files": tuple(files), "src": self.src, "tgt": self.tgt, "content": content}
         loaded = datasets.Dataset.from_generator(
@@ -203,7 +203,7 @@ class _Loader:
         return loaded.rename_columns({"src": self.src, "tgt": self.tgt}) if self.src != self.tgt else loaded
 
     def _slices(self, parts: "dict[str, Dataset]") -> "Dataset":
-        """The split, a slice of one or a sum of such, out of all."""
+        """The rows of the split, of a slice, or of a sum of these."""
         import datasets
 
         sizes = {name: len(part) for name, part in parts.items()}
@@ -231,7 +231,7 @@ def _rows(files: Sequence[TextFile], src: str, tgt: str, content: Sequence) -> I
 
 
 def _text_files(builder: Any, cache: str | None) -> dict[str, list[TextFile]] | None:
-    """The files of each split, fetched, where a dataset consists of CSV, TSV or JSON files read in the plain way."""
+    """The downloaded files of each split, if a dataset consists of CSV, TSV or JSON files read with default options."""
     import datasets
 
     config = builder.config

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class EmptyLines(Enum):
-    """What to do with a pair that is blank on one side only."""
+    """The handling of a pair that is blank on one side only."""
 
     error = "error"
     skip = "skip"
@@ -16,7 +16,7 @@ class EmptyLines(Enum):
 
 
 class Pair(NamedTuple):
-    """One line of each language; neither holds a line feed."""
+    """One line of each language, without line feeds."""
 
     src: str
     tgt: str
@@ -25,24 +25,25 @@ class Pair(NamedTuple):
 class Corpus(ABC):
     """A stream of pairs that can be iterated any number of times, in one fixed order, in bounded memory.
 
-    A corpus drops nothing: evaluation needs every line. `blank` says whether iterating raises at a pair that is blank
-    on one side only (error); encoding for training leaves such pairs out (skip) or keeps them (keep).
+    A corpus keeps all pairs, because evaluation needs every line. `empty_lines` for a pair that is blank on one side
+    only: iterating raises ValueError (error), or encoding for training leaves such pairs out (skip) or keeps them
+    (keep).
     """
 
     name: str
     empty_lines: EmptyLines = EmptyLines.error
-    paths: Sequence[Path] = ()  # the files that it is read from, where it knows them
+    paths: Sequence[Path] = ()  # its files, if known
 
     @abstractmethod
     def __iter__(self) -> Iterator[Pair]:
-        """Yields every pair; raises ValueError naming the place of what cannot be read."""
+        """Yields every pair; raises ValueError, with the place, if a pair cannot be read."""
 
     @abstractmethod
     def digest(self) -> str:
-        """A hash, in hexadecimal, that is equal only where the pairs are."""
+        """A hash, in hexadecimal, that differs for different pairs."""
 
     def _check_blank(self, pair: Pair, src_place: str, tgt_place: str) -> Pair:
-        """The pair itself; raises ValueError where one side only is blank and the corpus does not allow it."""
+        """Returns the pair; raises ValueError if only one side is blank and the corpus does not allow it."""
         if self.empty_lines is EmptyLines.error and bool(pair.src.strip()) != bool(pair.tgt.strip()):
             blank, other = (tgt_place, src_place) if pair.src.strip() else (src_place, tgt_place)
             raise ValueError(

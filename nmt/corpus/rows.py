@@ -1,6 +1,6 @@
 """Rows of CSV, TSV and JSON files with every value read as text, never converted to a number, a date or null.
 
-The `datasets` library guesses what values mean: it reads NA as nothing, 007 as 7.0 and 2020-01-01 as a time.
+The `datasets` library infers types: it reads NA as null, 007 as 7.0 and 2020-01-01 as a time.
 """
 
 import csv
@@ -19,19 +19,19 @@ SUFFIXES = (*_SEPARATORS, *_JSON)
 
 
 class TextFile(NamedTuple):
-    """A file of rows; separator: of columns, or None for JSON."""
+    """A file of rows; separator: the character between columns, or None for JSON."""
 
     path: Path
     separator: str | None
 
 
 def suffix_of(path: str | Path) -> str:
-    """The ending of a file's name, `.gz` apart."""
+    """The suffix of a file's name without `.gz`."""
     return Path(str(path).removesuffix(".gz")).suffix.lower()
 
 
 def text_file(path: Path) -> TextFile:
-    """A file whose ending, one of SUFFIXES, says how to read it."""
+    """A file in the format of its suffix, one of SUFFIXES."""
     return TextFile(path, _SEPARATORS.get(suffix_of(path)))
 
 
@@ -41,11 +41,11 @@ def digests(files: Sequence[TextFile]) -> list[str]:
 
 
 def read_rows(file: TextFile, src: str, tgt: str) -> Iterator[dict[str, str | None]]:
-    """The rows of a file as {"src": text, "tgt": text}; None for a null or a key that a row of JSON lacks.
+    """The rows of a file as {"src": text, "tgt": text}; None for a null or a key missing in a row of JSON.
 
-    Rows of JSON, a line each or a list of them, are `{"translation": {SRC: ..., TGT: ...}}` or have keys SRC and TGT; a
-    table's heading names the columns. Raises ValueError with file, row (counted from 0), line and column for what is no
-    text.
+    Rows of JSON, one per line or in a list, are `{"translation": {SRC: ..., TGT: ...}}` or have keys SRC and TGT; a
+    table's heading names the columns. Raises ValueError with file, row (counted from 0), line and column for a value
+    that is not text.
     """
     rows = _read_json(file.path, src, tgt) if file.separator is None else _read_table(file, src, tgt)
     for place, values in rows:
@@ -54,7 +54,7 @@ def read_rows(file: TextFile, src: str, tgt: str) -> Iterator[dict[str, str | No
 
 
 def as_text(value: object, place: str) -> str | None:
-    """The value itself. Raises ValueError, naming `place`, where it is neither text nor None."""
+    """Returns the value. Raises ValueError, with `place`, if it is neither text nor None."""
     if value is None:
         return None
     if not isinstance(value, str):
@@ -93,8 +93,8 @@ def _read_table(file: TextFile, src: str, tgt: str) -> Iterator[tuple[str, tuple
 
 
 def _cells(file: TextFile) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a table, each with the line where it begins; an empty line is no row."""
-    if file.separator == "\t":  # where quotes are text like any other
+    """The rows of a table, each with the number of its first line; empty lines are skipped."""
+    if file.separator == "\t":  # quotes are ordinary characters
         yield from ((number, line.split("\t")) for number, line in enumerate(lines_of(file.path), 1) if line)
         return
     assert file.separator is not None
@@ -111,7 +111,7 @@ def _cells(file: TextFile) -> Iterator[tuple[int, list[str]]]:
 
 
 def _read_json(path: Path, src: str, tgt: str) -> Iterator[tuple[str, tuple[object, object]]]:
-    names: dict[str, tuple[str, str] | None] = {}  # of each set of keys that came, those of the languages
+    names: dict[str, tuple[str, str] | None] = {}  # from the keys of a row to those of the languages
     seen = [False, False]
     number = -1
     for number, (line, row) in enumerate(_json_rows(path)):
@@ -135,14 +135,14 @@ def _read_json(path: Path, src: str, tgt: str) -> Iterator[tuple[str, tuple[obje
 
 
 def _names(keys: list[str], src: str, tgt: str) -> tuple[str, str] | None:
-    """What a row calls the two languages. One of the two may be missing."""
+    """The keys of the two languages in a row. One of the two may be missing."""
     if found := find_columns(keys, src, tgt):
         return keys[found[0]], keys[found[1]]
     return (src, tgt) if src in keys or tgt in keys else None
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, object]]:
-    """Each row with its line, 0 where the file is one list of rows."""
+    """Each row with its line; the line is 0 if the file is a list of rows."""
     lines = enumerate(lines_of(path), 1)
     for number, line in lines:
         if number == 1 and line.lstrip().startswith("["):

@@ -10,18 +10,18 @@ from nmt.corpus.pairs import Corpus, Pair
 
 
 def can_be_reread(path: Path) -> bool:
-    """Whether `path` gives the same content each time it is opened: False for pipes, terminals and what is not there.
+    """Whether `path` gives the same content each time it is opened: False for pipes, terminals and missing files.
 
-    /dev/stdin and /dev/fd/N are False whatever they are: on some systems reading continues where the last reader ended.
+    Always False for /dev/stdin and /dev/fd/N: on some systems reading continues where the last reader ended.
     """
     return path.is_file() and path.absolute().parts[1] != "dev"
 
 
 class Spooled(Corpus):
-    """Reads a corpus once, and copies it to a file without a name that ends with this process.
+    """Reads a corpus once, and copies it to an unnamed temporary file that is deleted when the process ends.
 
-    It can then be iterated any number of times, also by several iterators at once. Memory holds a few pairs. Raises
-    what iterating the corpus raises; OSError naming the folder for temporary files if there is no room in it.
+    It can be iterated any number of times, also by several iterators at once. Memory has only a few pairs. Raises the
+    errors of iterating the corpus; OSError with the folder for temporary files if it is full.
     """
 
     def __init__(self, corpus: Corpus):
@@ -32,10 +32,10 @@ class Spooled(Corpus):
                 for pair in corpus:
                     copy.write(f"{pair.src}\n{pair.tgt}\n".encode())
                 copy.flush()
-                # The map outlives the handle. An empty file cannot be mapped.
+                # The map remains valid after the file is closed. An empty file cannot be mapped.
                 self._bytes = mmap.mmap(copy.fileno(), 0, access=mmap.ACCESS_READ) if copy.tell() else b""
         except OSError as error:
-            if error.filename:  # of the corpus: the copy has no name
+            if error.filename:  # an error of the corpus: the copy has no name
                 raise
             raise OSError(
                 f"{tempfile.gettempdir()}: {error.strerror}; {corpus.name} is a pipe, which is copied there since it "

@@ -1,1 +1,1 @@
-"""Parallel text becomes batches of ids: symbols, tokenizer, binarized corpus, batches."""
+"""From parallel text to batches of ids: symbols, tokenizer, binarized corpus, batches."""

@@ -1,4 +1,4 @@
-"""Batches: a budget for each, pairs of similar lengths together, one order for each epoch."""
+"""Batches of pairs of similar lengths, with a maximum size, in a shuffled order in each epoch."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -13,13 +13,14 @@ from nmt.data.binarized import BinarizedCorpus
 from nmt.data.subword_regularization import SampledCorpus
 from nmt.data.symbols import BOS, PAD
 
-# Target tokens that count as one length when sorting. Of 1 to 24, on captions and on debates, with budgets of 1,024 to
-# 8,192 tokens, 3 padded least or nearly so; 1 fills the target side to 99 % but leaves the source side at 92.
+# For sorting, target lengths are divided into intervals of this many tokens. Of 1 to 24, on captions and on debates,
+# with sizes of 1,024 to 8,192 tokens, 3 padded least or nearly so; 1 fills the target side to 99 %, but the source side
+# only to 92 %.
 _STEP = 3
 
 
 class BatchType(Enum):
-    """What a batch's budget counts: tokens, padding included, of its longer side, or sentences (pairs)."""
+    """The unit of the size of a batch: tokens of the longer side, padding included, or sentences (pairs)."""
 
     tokens = "tokens"
     sentences = "sentences"
@@ -27,10 +28,10 @@ class BatchType(Enum):
 
 @dataclass
 class BatchOptions:
-    """The settings batch.*: how much a batch holds.
+    """The settings batch.*
 
-    size: what `type` counts of a batch, at most. bucket_batches: batches a pool, inside which pairs are sorted by
-    length; 0: one pool of everything.
+    size: the maximum size of a batch, in units of `type`. bucket_batches: the number of batches in a bucket, within
+    which pairs are sorted by length; 0: one bucket with all pairs.
     """
 
     size: int = 4096
@@ -43,7 +44,7 @@ class BatchOptions:
 
 
 class Fill(NamedTuple):
-    """Real tokens over padded tokens, from 0 to 1, of each side and of both together."""
+    """The ratio of real tokens to padded tokens, from 0 to 1, of each side and of both together."""
 
     src: float
     tgt: float
@@ -54,9 +55,10 @@ class Batch(NamedTuple):
     """B pairs, padded with PAD; lengths count EOS on both sides.
 
     src (B,S); src_lengths (B,); tgt_in (B,T): BOS y1 ...; tgt_out (B,T): y1 ... EOS; tgt_lengths (B,); token_positions
-    (tokens,): where in tgt_out, flattened, real tokens are; all int64. rows (B,), numbers of pairs, stay on the CPU.
-    links (L,3): pair of the batch, target piece, source piece; none where the corpus has none; (L,4) with weights, in
-    parts of `nmt.data.binarized.WEIGHT_ONE`. tokens: real target tokens, the sum of tgt_lengths, on the CPU.
+    (tokens,): the positions of real tokens in the flattened tgt_out; all int64. rows (B,): the indices of the pairs, on
+    the CPU. links (L,3): pair of the batch, target piece, source piece; L is 0 if the corpus has no links; (L,4) with
+    weights, in units of 1 / `nmt.data.binarized.WEIGHT_ONE`. tokens: the number of real target tokens, the sum of
+    tgt_lengths, on the CPU.
     """
 
     src: Tensor
@@ -73,7 +75,7 @@ class Batch(NamedTuple):
     def of(
         cls, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor, links: Tensor | None = None
     ) -> "Batch":
-        """Of pairs that are padded already; what is not given is found out, which waits for the device."""
+        """A batch of pairs that are already padded; computing the other fields waits for the device."""
         real = tgt_out != PAD
         return cls(
             src,
@@ -88,7 +90,7 @@ class Batch(NamedTuple):
         )
 
     def to(self, device: torch.device | str) -> "Batch":
-        """The same on a device; towards CUDA without waiting for it."""
+        """The batch on a device; copies to CUDA are asynchronous."""
         device = torch.device(device)
 
         def move(x: Tensor) -> Tensor:
@@ -108,14 +110,14 @@ class Batch(NamedTuple):
 class Batches:
     """Divides encoded pairs into batches, epoch by epoch.
 
-    An epoch shuffles all pairs, sorts them by length inside pools of about `bucket_batches` batches (0: one pool of
-    everything), cuts each pool to `size` and shuffles the batches. BatchType.tokens: the longer side's padded
-    tokens of a batch, B * max(S, T), are at most `size`, but a pair that is longer makes a batch of its own.
-    BatchType.sentences: every batch has `size` pairs, but for what remains at the end of a pool; with size 80 and
-    pool 20 this is the recipe of Bahdanau et al. (2015), appendix B.2: 1600 pairs at a time, sorted and split into 20.
+    An epoch shuffles all pairs, sorts them by length within buckets of about `bucket_batches` batches (0: one bucket
+    with all pairs), splits each bucket into batches of `size`, and shuffles the batches. BatchType.tokens: the padded
+    tokens of a batch's longer side, B * max(S, T), are at most `size`; a longer pair is a batch of its own.
+    BatchType.sentences: every batch has `size` pairs, except the last of a bucket; with size 80 and bucket_batches 20
+    this is the method of Bahdanau et al. (2015), appendix B.2: 1600 pairs at a time, sorted and split into 20.
 
-    shuffle=False takes the pairs as they come, the same in every epoch; sort=True then still sorts within pools, for
-    less padding where the order of pairs does not matter.
+    shuffle=False keeps the order of the pairs, the same in every epoch; sort=True then still sorts within buckets, for
+    less padding if the order of pairs does not matter.
     """
 
     def __init__(
@@ -128,15 +130,15 @@ class Batches:
         sort: bool | None = None,
         sampled: SampledCorpus | None = None,
     ):
-        """`sort` is, unless told, as `shuffle`. sampled: the same pairs in pieces that are drawn anew in each epoch; a
-        batch has as many pairs as with the best pieces."""
+        """sort: by default the value of `shuffle`. sampled: the same pairs with segmentations sampled in each epoch;
+        the size of a batch is computed from the best segmentations."""
         self.encoded, self.sampled = encoded, sampled
         self._size, self._type, self._bucket_batches = options.size, options.type, options.bucket_batches
         self._seed, self._shuffle = seed, shuffle
         self._sort = shuffle if sort is None else sort
 
     def epoch(self, number: int) -> list[np.ndarray]:
-        """The rows of each batch of an epoch, each row once; the same for the same seed and number."""
+        """The rows of each batch of an epoch, each row once; deterministic given the seed and `number`."""
         rng = np.random.default_rng([self._seed, number])
         rows = rng.permutation(len(self.encoded)) if self._shuffle else np.arange(len(self.encoded))
         edges = self._bucket_edges(len(rows))
@@ -149,7 +151,7 @@ class Batches:
         return batches
 
     def tgt_tokens(self, rows: np.ndarray, epoch: int = 0) -> int:
-        """Real target tokens of these pairs in an epoch."""
+        """The number of real target tokens of these pairs in an epoch."""
         sampled = self.sampled
         return int((sampled.tgt_lengths(rows, epoch) if sampled else self.encoded.tgt_lengths[rows]).sum())
 
@@ -161,17 +163,17 @@ class Batches:
         tgt_in = np.empty_like(tgt)
         tgt_in[:, 0] = BOS
         last = np.arange(1, tgt.shape[1]) >= tgt_lengths[:, None]
-        tgt_in[:, 1:] = np.where(last, PAD, tgt[:, :-1])  # all but EOS, which nothing follows
+        tgt_in[:, 1:] = np.where(last, PAD, tgt[:, :-1])  # all tokens but EOS, which is never an input
         token_positions = np.flatnonzero(np.arange(tgt.shape[1]) < tgt_lengths[:, None])
         arrays = (src, src_lengths, tgt_in, tgt, tgt_lengths, token_positions, rows, links)
         return Batch(*(torch.from_numpy(array.astype(np.int64)) for array in arrays), tokens=int(tgt_lengths.sum()))
 
     def fill(self, number: int) -> float:
-        """Real tokens over padded tokens of an epoch, both sides together."""
+        """The ratio of real tokens to padded tokens of an epoch, both sides together."""
         return self.fills(number).both
 
     def fills(self, number: int) -> Fill:
-        """Real tokens over padded tokens of an epoch, side by side."""
+        """The ratios of real tokens to padded tokens of an epoch, of each side and together."""
         batches = self.epoch(number)
         rows = np.concatenate(batches)
         starts = np.cumsum([0, *(len(batch) for batch in batches[:-1])])
@@ -187,7 +189,7 @@ class Batches:
         )
 
     def _bucket_edges(self, pairs: int) -> np.ndarray:
-        """Where pools begin, and the end."""
+        """The indices at which buckets begin, and the number of pairs."""
         size = pairs
         if self._bucket_batches:
             match self._type:
@@ -201,11 +203,11 @@ class Batches:
         return np.append(np.arange(0, pairs, max(1, min(size, pairs))), pairs)
 
     def _sorted(self, rows: np.ndarray, edges: np.ndarray) -> np.ndarray:
-        """The order that puts rows of like lengths together inside each pool.
+        """The order (N,) that places rows of similar lengths next to each other within each bucket.
 
-        Targets in steps of a few tokens, inside a step sources, inside a source length targets; each runs up and down
-        in turn, so that neighbors are alike on both sides wherever a batch ends. Pairs of the same lengths stay in the
-        order they have.
+        The keys of the sort are: the interval of the target length, the source length, the target length. The direction
+        of a key alternates between neighboring groups, so that neighbors are similar on both sides wherever a batch
+        ends. The sort is stable.
         """
         src = self.encoded.src_lengths[rows].astype(np.int64)
         tgt = self.encoded.tgt_lengths[rows].astype(np.int64)
@@ -217,7 +219,8 @@ class Batches:
         return np.argsort(key, kind="stable")
 
     def _cut(self, longer: np.ndarray, edges: np.ndarray) -> np.ndarray:
-        """Where batches end, but for the last; `longer`: each pair's longer side in order; no batch crosses `edges`."""
+        """The ends of all batches but the last; longer: the longer side of each pair, in order; no batch crosses
+        `edges`."""
         cuts: list[int] = []
         for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
             match self._type:
@@ -235,7 +238,7 @@ class Batches:
         return np.array(cuts[:-1], dtype=np.int64)
 
     def _fitting(self, longer: np.ndarray) -> int:
-        """How many pairs, from the first, fit into a batch; at least one."""
+        """The number of pairs, from the first, that fit into a batch; at least one."""
         padded = np.maximum.accumulate(longer).astype(np.int64) * np.arange(1, len(longer) + 1)
         return max(1, int(np.searchsorted(padded, self._size, side="right")))
 

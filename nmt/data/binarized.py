@@ -1,4 +1,4 @@
-"""A corpus as ids in a memory-mapped Arrow file, written once as a stream and cached by its content.
+"""A corpus as ids in a memory-mapped Arrow file, written once in a stream and cached by its content.
 
 Word links of the corpus, if given, are stored as links between pieces.
 """
@@ -19,20 +19,20 @@ from nmt.data.symbols import EOS, PAD
 from nmt.data.tokenizer import Tokenizer
 from nmt.runtime.atomic import remove_abandoned, written_beside
 
-WEIGHT_ONE = 10_000  # a link's weight of 1, in what is stored
+WEIGHT_ONE = 10_000  # the stored integer for a link weight of 1
 _VERSION = 1
 _SCHEMA = pa.schema([("src", pa.list_(pa.int32())), ("tgt", pa.list_(pa.int32()))])
-# What is held in memory at once while encoding; Python's lists of ids take about 30 bytes a character.
+# The maximum chunk that is in memory while encoding; Python's lists of ids take about 30 bytes a character.
 _PAIRS, _CHARACTERS = 10_000, 1_000_000
 
 
 class WordLinks(Protocol):
-    """For each pair of a corpus in turn, the source and target words, counted from 0, that translate each other; where
-    `weighted`, a dictionary with the weight of each, from 0 to 1."""
+    """For each pair of a corpus in order, its links (source word, target word), counted from 0; if `weighted`, a
+    dictionary from each link to its weight, from 0 to 1."""
 
     @property
     def name(self) -> str:
-        """What to call them in a message."""
+        """The name of the links in messages."""
         ...
 
     @property
@@ -41,19 +41,19 @@ class WordLinks(Protocol):
     def __iter__(self) -> Iterator[Collection[tuple[int, int]]]: ...
 
     def digest(self) -> str:
-        """A hash, in hexadecimal, that is equal only where the links are."""
+        """A hash, in hexadecimal, that differs for different links."""
         ...
 
 
 class Skipped(NamedTuple):
-    """Pairs left out of training: `blank` on a side, or `long`er than the limit on a side."""
+    """The numbers of pairs left out of training: `blank` on a side, or `long`er than the limit on a side."""
 
     blank: int
     long: int
 
 
 class Rows(NamedTuple):
-    """Pairs side by side, EOS last, padded with PAD: ids (B,S) and (B,T) int32, lengths (B,) int32."""
+    """Padded pairs, EOS last, padded with PAD: ids (B,S) and (B,T) int32, lengths (B,) int32."""
 
     src: np.ndarray
     src_lengths: np.ndarray
@@ -62,19 +62,19 @@ class Rows(NamedTuple):
 
 
 class BinarizedCorpus:
-    """Pairs of ids, each with its EOS, on disk; only the lengths (8 bytes a pair) are in memory.
+    """Pairs of ids, each with EOS, on disk; only the lengths (8 bytes a pair) are in memory.
 
     `src_lengths` and `tgt_lengths`, int32 (N,), count pieces and EOS.
     """
 
     def __init__(self, path: str | Path):
-        """Opens what `binarize_corpus` wrote; raises ArrowException, OSError, KeyError or ValueError if it is
+        """Opens a file of `binarize_corpus`; raises ArrowException, OSError, KeyError or ValueError if it is
         damaged."""
         self.path = Path(path)
         self._file = pa.memory_map(str(path))
         whole = self._file.read_buffer()
         reader = pa.ipc.open_file(whole)
-        # Every array of the file as a part of one: where a row begins is then arithmetic, for many rows at once.
+        # All arrays of the file are parts of one array: the starts of many rows are then computed at once.
         self._ids = np.frombuffer(whole, dtype=np.int32, count=whole.size // 4)
         first, src, tgt, links = [0], [], [], []
         for chunk in range(reader.num_record_batches - 1):
@@ -89,7 +89,7 @@ class BinarizedCorpus:
             raise ValueError(f"{path} is not whole")
         self.skipped = Skipped(int(about[b"blank"]), int(about[b"long"]))
         self.weighted = b"weighted" in about  # whether links have weights
-        self._first = np.array(first)  # (chunks + 1,) the row each chunk begins with
+        self._first = np.array(first)  # (chunks + 1,) the first row of each chunk
         self._src, self._tgt, self._links = (
             np.array(places, dtype=np.int64).reshape(-1, 2) for places in (src, tgt, links)
         )
@@ -104,7 +104,7 @@ class BinarizedCorpus:
         return rows.src[0], rows.tgt[0]
 
     def rows(self, rows: np.ndarray) -> Rows:
-        """Many pairs, padded to the longest of them; `rows` (B,) are numbers of pairs, in any order."""
+        """The pairs with the indices `rows` (B,), in any order, padded to the longest of them."""
         src_lengths, tgt_lengths = self.src_lengths[rows], self.tgt_lengths[rows]
         return Rows(
             self._padded(self._src, rows, src_lengths),
@@ -114,8 +114,8 @@ class BinarizedCorpus:
         )
 
     def links(self, rows: np.ndarray) -> np.ndarray:
-        """Links between pieces, int64 (L, 3): the place in `rows`, the target piece, the source piece; L is 0 where the
-        corpus has none. Where they are `weighted` (L, 4), with the weight in parts of WEIGHT_ONE."""
+        """Links between pieces, int64 (L, 3): the index in `rows`, the target piece, the source piece; L is 0 if the
+        corpus has no links. If `weighted`, (L, 4), with the weight in units of 1 / WEIGHT_ONE."""
         if not len(self._links):
             return np.zeros((0, 3), dtype=np.int64)
         begin, end = self._spans(self._links, rows)
@@ -125,7 +125,7 @@ class BinarizedCorpus:
         return np.column_stack((place, np.concatenate(found).astype(np.int64)))
 
     def _spans(self, places: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where in the file each row's values begin and end."""
+        """The begin and end of each row's values in the file, in int32 units."""
         chunk = np.searchsorted(self._first, rows, side="right") - 1
         offset, values = places[chunk, 0] + rows - self._first[chunk], places[chunk, 1]
         return values + self._ids[offset], values + self._ids[offset + 1]
@@ -153,14 +153,15 @@ def binarize_corpus(
     cache: str | Path,
     links: WordLinks | None = None,
 ) -> BinarizedCorpus:
-    """The ids of every pair of a corpus, from the folder `cache` if they were ever made, else made in bounded memory.
+    """The ids of every pair of a corpus, read from the folder `cache` if they are there, otherwise computed in bounded
+    memory.
 
-    skip=True, for training, leaves out and counts pairs that are blank on both sides or, but for EmptyLines.keep, on
-    one (a side without a single piece is blank) and those with more than `max_length` pieces on a side, EOS apart.
-    skip=False,
-    for scoring, keeps all: row n is line n. A link between words links each piece of the one with each of the other.
+    skip=True, for training, leaves out and counts pairs that are blank on both sides or, except with EmptyLines.keep,
+    on one (a side without pieces is blank), and pairs with more than `max_length` pieces on a side, EOS not counted.
+    skip=False, for scoring, keeps all pairs: row n is line n. A link between words becomes links between all their
+    pieces.
 
-    Raises ValueError for what the corpus cannot read, if no pair is left, and for links of another corpus.
+    Raises ValueError if the corpus cannot be read, if no pair is left, or if the links are those of another corpus.
     """
     if max_length is not None and max_length < 1:
         raise ValueError(f"data.max_length={max_length}: it must be at least 1, or null for no limit")
@@ -174,7 +175,7 @@ def binarize_corpus(
         try:
             return BinarizedCorpus(path)
         except (pa.ArrowException, OSError, KeyError, ValueError):
-            pass  # cut short, by a full disk perhaps: it is made anew
+            pass  # truncated, for example by a full disk: written again
     with written_beside(path) as beside:
         _write(beside, corpus, tokenizer, limit, skip, links)
     return BinarizedCorpus(path)
@@ -207,7 +208,7 @@ def _write(
             writer.write_batch(pa.record_batch([_column(each) for each in columns], schema=schema))
             pairs += len(columns[0])
         if linked is not None:
-            next(linked, None)  # links beyond the last pair are found here
+            next(linked, None)  # raises ValueError if there are links after the last pair
         if pairs == 0:
             why = f"{blank:,} are blank"
             if long:
@@ -219,8 +220,8 @@ def _write(
 
 
 def _linked(corpus: Corpus, tokenizer: Tokenizer, links: WordLinks) -> Iterator[list[int]]:
-    """Of each pair in turn the links between its pieces: target, source, target, source, ...; with the weight behind
-    each two where links are weighted, which the pieces of a source word share."""
+    """The links between the pieces of each pair in order: target, source, target, source, ...; with weighted links,
+    target, source, weight, ...: the weight is divided by the number of pieces of the source word."""
     all_links, number = iter(links), 0
     for number, pair in enumerate(corpus, 1):
         found = next(all_links, None)
@@ -248,7 +249,7 @@ def _linked(corpus: Corpus, tokenizer: Tokenizer, links: WordLinks) -> Iterator[
 
 
 def _pieces_of(words: Iterable[int]) -> dict[int, list[int]]:
-    """For each word the numbers of its pieces."""
+    """The indices of the pieces of each word."""
     pieces = defaultdict(list)
     for piece, word in enumerate(words):
         pieces[word].append(piece)
@@ -268,7 +269,7 @@ def _chunks(corpus: Corpus) -> Iterator[list[Pair]]:
 
 
 def _column(sentences: list[list[int]]) -> pa.ListArray:
-    """Lists of numbers as one Arrow column."""
+    """Lists of integers as one Arrow column."""
     offsets = np.zeros(len(sentences) + 1, dtype=np.int32)
     np.cumsum([len(ids) for ids in sentences], out=offsets[1:])
     values = np.fromiter(chain.from_iterable(sentences), dtype=np.int32, count=int(offsets[-1]))
@@ -276,7 +277,7 @@ def _column(sentences: list[list[int]]) -> pa.ListArray:
 
 
 def _places(column: pa.Array, whole: pa.Buffer) -> tuple[int, int]:
-    """Where in the file, counted in int32, the offsets and the values of a column begin."""
+    """The starts of the offsets and of the values of a column in the file, in int32 units."""
     _, offsets, _, values = column.buffers()
     places = [
         buffer.address - whole.address if buffer is not None and buffer.size else 0 for buffer in (offsets, values)

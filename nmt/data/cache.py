@@ -1,4 +1,4 @@
-"""The folder that caches tokenizers and encoded corpora: its name, and its setting, in errors."""
+"""The folder that caches tokenizers and encoded corpora: error messages that name the folder and its setting."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,7 +7,7 @@ from pathlib import Path
 
 @contextmanager
 def writing_cache(cache: Path) -> Iterator[None]:
-    """Names the folder and its setting where the block cannot write there: libraries name neither. Raises OSError."""
+    """Raises OSError with the name of the folder and its setting if the block cannot write: libraries name neither."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Subword regularization: in every epoch training text is cut into other pieces, drawn by a SentencePiece model.
+"""Subword regularization: a SentencePiece model samples other segmentations of the training text in every epoch.
 
-The text of a pair is decoded from its ids, so that nothing but these is kept, whatever the corpus is read from.
+The text of a pair is decoded from its ids, so the original text need not be stored.
 """
 
 import zlib
@@ -15,16 +15,17 @@ from nmt.data.binarized import BinarizedCorpus, Rows
 from nmt.data.symbols import EOS, PAD, UNK
 from nmt.data.tokenizer import Subwords, Tokenizer
 
-_CACHED = 20_000  # sentences whose pieces are kept: those of an update are asked for twice
+_CACHED = 20_000  # sentences in the cache of segmentations: each update needs its sentences twice
 
 
 @dataclass
 class SubwordRegularizationOptions:
     """The settings subword_regularization.*
 
-    src_alpha, tgt_alpha: of a BPE model the share of merges that are left out, BPE-dropout (Provilkov et al., 2020);
-    of a unigram model the exponent of a segmentation's probability, the smaller the more even (Kudo, 2018, 3.2).
-    null: the best segmentation, always. nbest: a unigram model draws among so many best ones; -1: all.
+    src_alpha, tgt_alpha: for a BPE model the probability of leaving out a merge, BPE-dropout (Provilkov et al., 2020);
+    for a unigram model the exponent of a segmentation's probability; a smaller one is closer to uniform (Kudo, 2018,
+    3.2). null: always the best segmentation. nbest: the number of best segmentations that a unigram model samples from;
+    -1: all.
     """
 
     src_alpha: float | None = None
@@ -42,16 +43,16 @@ class SubwordRegularizationOptions:
 
     @property
     def is_on(self) -> bool:
-        """Whether a side is drawn."""
+        """Whether segmentations of a side are sampled."""
         return self.src_alpha is not None or self.tgt_alpha is not None
 
 
 class SampledCorpus:
-    """The pairs of `encoded` in pieces that depend on the epoch, the pair and `seed` alone, so every rank, and a run
-    that is resumed, sees the same.
+    """The pairs of `encoded` with segmentations that depend only on the epoch, the pair and `seed`, so that they are
+    the same on every rank and after resuming.
 
-    A sentence with an unknown piece, whose text the ids do not tell, keeps its pieces. Raises ValueError for a model
-    that cannot draw segmentations, and for an alpha that is none of its kind.
+    A sentence with an unknown piece keeps its pieces, because its ids do not determine its text. Raises ValueError for
+    a model that cannot sample segmentations, and for an invalid alpha.
     """
 
     def __init__(
@@ -71,20 +72,20 @@ class SampledCorpus:
         self._pieces = lru_cache(maxsize=_CACHED)(self._draw)
 
     def rows(self, rows: np.ndarray, epoch: int) -> Rows:
-        """As `BinarizedCorpus.rows`, in the pieces of an epoch."""
+        """Like `BinarizedCorpus.rows`, with the segmentations of an epoch."""
         best = self.encoded.rows(rows)
         src = self._side(0, best.src, best.src_lengths, rows, epoch)
         return Rows(*src, *self._side(1, best.tgt, best.tgt_lengths, rows, epoch))
 
     def tgt_lengths(self, rows: np.ndarray, epoch: int) -> np.ndarray:
-        """(B,): pieces of the targets in an epoch, EOS included."""
+        """The lengths (B,) of the targets in an epoch, in pieces, EOS included."""
         if self.alphas[1] is None:
             return self.encoded.tgt_lengths[rows]
         best = self.encoded.rows(rows)
         return self._side(1, best.tgt, best.tgt_lengths, rows, epoch)[1]
 
     def links(self, rows: np.ndarray, epoch: int) -> np.ndarray:
-        """As `BinarizedCorpus.links`, between the pieces of an epoch: words are linked as they are there."""
+        """Like `BinarizedCorpus.links`, between the pieces of an epoch, from the same links between words."""
         best, links = self.encoded.rows(rows), self.encoded.links(rows)
         found = []
         for place, row in enumerate(rows.tolist()):
@@ -117,7 +118,7 @@ class SampledCorpus:
         return padded, drawn_lengths
 
     def _draw(self, side: int, best: tuple[int, ...], row: int, epoch: int) -> list[int]:
-        """The pieces of a sentence in an epoch, without EOS. best: those of its best segmentation."""
+        """The pieces of a sentence in an epoch, without EOS. best: the pieces of the best segmentation."""
         alpha = self.alphas[side]
         if alpha is None or UNK in best:
             return list(best)
@@ -128,8 +129,8 @@ class SampledCorpus:
         return zlib.crc32(np.array([self.seed, epoch, row, side], dtype=np.int64).tobytes()) >> 1
 
     def _words(self, side: int, best: np.ndarray, row: int, epoch: int) -> tuple[list[int], dict[int, list[int]]]:
-        """For each best piece of a sentence its word, and for each word the pieces it has in an epoch: none where one
-        that goes on into the next word has all of it."""
+        """The word of each piece of the best segmentation, and the pieces of each word in an epoch; a word has none if
+        all of it is in a piece that belongs to the next word."""
         subwords, ids = self.sides[side], best[:-1].tolist()
         drawn = self._pieces(side, tuple(ids), row, epoch)
         pieces = defaultdict(list)
@@ -139,7 +140,7 @@ class SampledCorpus:
 
 
 def _check(subwords: Subwords, alpha: float, given: str) -> None:
-    """Raises ValueError where the model of a side cannot draw with this alpha."""
+    """Raises ValueError if the model of a side cannot sample with this alpha."""
     if not subwords.can_sample:
         raise ValueError(
             f"{given}: SentencePiece draws segmentations of unigram and bpe models, and this one is of another kind; "

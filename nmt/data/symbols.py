@@ -1,6 +1,6 @@
-"""The four ids that are not pieces of text, the mark of a hidden one, and what an unknown piece prints."""
+"""The four special ids, the mark of a token that is cut in training, and the text of an unknown piece."""
 
 PAD, UNK, BOS, EOS = 0, 1, 2, 3
-CUT = -1  # in training, in place of a token whose embedding is left out; no id
+CUT = -1  # in training, in place of a token whose embedding is zero; not an id
 NAMES = ("<pad>", "<unk>", "<s>", "</s>")
 UNK_SURFACE = "⁇"

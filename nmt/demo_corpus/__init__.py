@@ -1,9 +1,10 @@
-"""The corpus that comes with the program: our own English-to-French grammar, with the gold word links of every pair.
+"""The demo corpus: an English-to-French grammar that generates sentence pairs with their gold word links.
 
-Words are whitespace words of the raw lines: "house." is one word, and so is "l'homme", linked to both "the" and "man".
-The French question mark stands apart and is linked to the last English word, which carries the English one. A French
-word without English source (the article of "likes music", the de of "drinks water") has no link, nor has an English one
-without French ("does"). One English sentence has one French: you is vous, they are ils, each word has one sense.
+Words are separated by whitespace: "house." is one word, and so is "l'homme", linked to both "the" and "man". The French
+question mark is a separate word, linked to the last English word, which includes the English one. A French word without
+English source (the article of "likes music", the de of "drinks water") has no link, and neither has an English word
+without French ("does"). Each English sentence has one French translation: you is vous, they is ils, each word has one
+sense.
 
     lexicon, verbs   the words        inflection   their regular forms
     phrases, verbals, usage, clauses, sentences           the grammar, from small to large
@@ -24,7 +25,7 @@ from nmt.runtime.hashing import file_sha256
 
 DEMO_SRC = "en"
 DEMO_TGT = "fr"
-# Raised whenever the grammar changes what it says, so that a folder written by an older one is written again.
+# Increase it when the grammar generates other sentences: folders of older versions are then written again.
 VERSION = 1
 SHORTEST, LONGEST = 3, 50
 MANIFEST = "manifest.json"
@@ -33,7 +34,7 @@ __all__ = ["DEMO_SRC", "DEMO_TGT", "Example", "Splits", "generate", "splits", "w
 
 
 class Splits(NamedTuple):
-    """Three sets without a sentence in common, in either language."""
+    """Three sets that have no sentence in common, in either language."""
 
     train: list[Example]
     valid: list[Example]
@@ -41,7 +42,7 @@ class Splits(NamedTuple):
 
 
 def _stream(seed: int) -> Iterator[Example]:
-    """Pairs of 3 to 50 words a side, no sentence of either language twice."""
+    """Pairs of 3 to 50 words on each side, without repeated sentences in either language."""
     choices = Choices(seed)
     seen_src: set[str] = set()
     seen_tgt: set[str] = set()
@@ -56,7 +57,7 @@ def _stream(seed: int) -> Iterator[Example]:
 
 
 def generate(count: int, seed: int) -> list[Example]:
-    """The first `count` pairs of this seed: the same on every machine and Python."""
+    """The first `count` pairs for this seed, deterministic on all machines and versions of Python."""
     if count < 0:
         raise ValueError(f"the demo corpus cannot have {count} pairs; try 0 or more")
     stream = _stream(seed)
@@ -64,17 +65,18 @@ def generate(count: int, seed: int) -> list[Example]:
 
 
 def splits(*, train: int, valid: int, test: int, seed: int) -> Splits:
-    """Test, valid and train, in this order from one stream: a smaller training set is scored on the same test set."""
+    """Test, valid and train, in this order from one stream, so that the test set does not depend on the size of
+    train."""
     examples = generate(test + valid + train, seed)
     return Splits(examples[test + valid :], examples[test : test + valid], examples[:test])
 
 
 def write_demo(folder: Path, *, train: int, valid: int, test: int, seed: int) -> None:
-    """Writes {train,valid,test}.{en,fr,links} into `folder`, unless these very files are there already.
+    """Writes {train,valid,test}.{en,fr,links} into `folder`, unless it already has these files.
 
-    A .links line holds "i-j" pairs (Pharaoh): English word i, French word j, from 0. Every file is written beside and
-    renamed; the manifest, with each file's SHA-256, comes last, and a folder without a true one is written again.
-    Raises ValueError for negative counts, OSError where the folder cannot be written.
+    A .links line has "i-j" pairs (Pharaoh): English word i, French word j, from 0. Every file is written under another
+    name and renamed; the manifest, with each file's SHA-256, is written last; a folder without a valid one is written
+    again. Raises ValueError for negative counts, OSError if the folder cannot be written.
     """
     wanted = {"version": VERSION, "train": train, "valid": valid, "test": test, "seed": seed}
     for name, count in (("train", train), ("valid", valid), ("test", test)):
@@ -85,7 +87,7 @@ def write_demo(folder: Path, *, train: int, valid: int, test: int, seed: int) ->
     if _complete(folder, wanted):
         return
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).unlink(missing_ok=True)  # from here until the end the folder says that it is unfinished
+    (folder / MANIFEST).unlink(missing_ok=True)  # until the end the folder is marked as incomplete
     sums: dict[str, str] = {}
     for name, examples in zip(Splits._fields, splits(train=train, valid=valid, test=test, seed=seed), strict=True):
         for suffix, lines in (
@@ -104,13 +106,13 @@ def _pharaoh(links: Sequence[tuple[int, int]]) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Writes beside and renames; leaves nothing behind where it fails."""
+    """Writes under another name and renames; removes the file after an error."""
     with written_beside(path) as beside:
         beside.write_bytes(content)
 
 
 def _complete(folder: Path, wanted: dict[str, int]) -> bool:
-    """True where the manifest is of this corpus and every file is what it says."""
+    """Whether the manifest is of this corpus and every file has its checksum."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         sums = manifest.pop("sha256")

@@ -1,4 +1,4 @@
-"""Clauses: a subject, a verb and what it takes; relative clauses, places, people, comparisons."""
+"""Clauses: a subject, a verb and its complements; relative clauses, places, people, comparisons."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -38,7 +38,7 @@ FRAMES = (
     (Frame.OBJECT, 46.0), (Frame.ALONE, 16.0), (Frame.PLACE, 12.0), (Frame.GIVE, 9.0), (Frame.TO_PERSON, 5.0),
     (Frame.MASS, 7.0), (Frame.GENERIC, 5.0),
 )  # fmt: skip
-# Where anything can happen: English, French, kinds.
+# Locations for all actions: English, French, kinds.
 LOCATIONS = (
     (Place("in", "dans", "i"), 30.0),
     (Place("at", "à", "o"), 18.0),
@@ -51,7 +51,7 @@ SPOTS = ((Place("on", "sur", "s"), 20.0), (Place("under", "sous", "s"), 12.0), *
 
 
 def located(choices: Choices, place: Place, rich: float) -> Fragment:
-    """A preposition and its noun; where the English verb needs none (enters), the French one is left to the caller."""
+    """A preposition and its noun; if the English verb needs no preposition (enters), the caller adds the French one."""
     head = gloss(place.en, place.fr)
     if place.kinds == "city":
         return head + city(choices)
@@ -64,7 +64,7 @@ def located(choices: Choices, place: Place, rich: float) -> Fragment:
 
 
 def subject_phrase(choices: Choices, rich: float, *, kinds: str = "ppppa", depth: int = 0) -> Phrase:
-    """A person, an animal, a pronoun, a name, or two of them, perhaps with a relative clause."""
+    """A person, an animal, a pronoun, a name, or two of them, optionally with a relative clause."""
     roll = choices.weigh((("noun", 62.0), ("name", 12.0), ("pronoun", 20.0 - 12.0 * rich), ("list", 4.0 + 10.0 * rich)))
     if roll == "pronoun":
         return pronoun(choices.pick(("I", "we", "you", "he", "he", "she", "she", "they", "they")))
@@ -85,7 +85,7 @@ def subject_phrase(choices: Choices, rich: float, *, kinds: str = "ppppa", depth
 def object_phrase(
     choices: Choices, kinds: str, rich: float, negation: Negation = Negation.NONE, *, depth: int = 0
 ) -> Phrase:
-    """A direct object; a negated verb turns its indefinite into de."""
+    """A direct object; after a negated verb the indefinite article is de."""
     if negation is not Negation.NONE:
         return noun_phrase(choices, kinds, 0.5 * rich, NEGATED, owners=False)
     if "p" in kinds and choices.chance(0.12):
@@ -101,7 +101,7 @@ def object_phrase(
 
 
 def with_relative(choices: Choices, head: Phrase, rich: float, depth: int) -> Phrase:
-    """The phrase, perhaps with a clause that says which: who, that (qui, que), where (où)."""
+    """The phrase, optionally with a relative clause: who, that (qui, que), where (où)."""
     if head.closed or depth > 1 or not choices.chance(0.42 * rich):
         return head
     if head.kind in "io":
@@ -150,7 +150,7 @@ def _relative_where(choices: Choices) -> Fragment:
 
 
 class Clause(NamedTuple):
-    """A clause with the tense it took; `timeless`: a time ("every day") would not suit it."""
+    """A clause with its tense; `timeless`: a time ("every day") would not be idiomatic."""
 
     pair: Fragment
     tense: Tense
@@ -167,7 +167,7 @@ def clause(
     depth: int = 0,
     being: float = 0.16,
 ) -> Clause:
-    """Subject, verb and complements; `being`: how often the verb is "be". For the tense see shown_tense."""
+    """Subject, verb and complements; `being`: the probability of the verb "be". For the tense see shown_tense."""
     if choices.chance(being):
         return _being(choices, subject, tense, rich, question)
     return _doing(choices, subject, tense, rich, question, depth)
@@ -199,7 +199,7 @@ def _doing(choices: Choices, subject: Phrase, tense: Tense, rich: float, questio
     kind = subject.kind
     frame = choices.weigh(FRAMES)
     fitting = [verb for verb in VERBS if verb.frame is frame and kind in verb.who]
-    if not fitting:  # an animal does not lend, so it does something else
+    if not fitting:  # for example, an animal does not lend: choose another verb
         fitting = [verb for verb in VERBS if verb.frame is Frame.OBJECT and kind in verb.who]
     verb = choices.pick(fitting)
     tense = shown_tense(tense, verb, subject)
@@ -222,7 +222,7 @@ def _doing(choices: Choices, subject: Phrase, tense: Tense, rich: float, questio
 
 
 def _complete(choices: Choices, subject: Phrase, verb: Verb, manner: Manner, rich: float, depth: int) -> Fragment:
-    """The verb with its complements, by its frame."""
+    """The verb with the complements of its frame."""
     match verb.frame:
         case Frame.ALONE:
             pair = with_adverb(choices, verb, manner, verbal(subject, verb, manner), Fragment())
@@ -245,7 +245,7 @@ def _complete(choices: Choices, subject: Phrase, verb: Verb, manner: Manner, ric
             if choices.chance(0.35):
                 return with_clitic(choices, subject, verb, manner, INDIRECT)
             pair = verbal(subject, verb, manner)
-            # "talks to the man": parle à; "answers the man": répond à, whose à is in the verb.
+            # "talks to the man": parle à; "answers the man": répond à, where the source of à is the verb.
             source = pair.en[-1]
             receiver = noun_phrase(choices, verb.objects, 0.5 * rich, PEOPLE)
             return pair + Fragment([], [Fr("à", (source,))]) + receiver.pair

@@ -1,11 +1,11 @@
-"""Regular inflection of both languages; what is irregular is written out in the lexicon."""
+"""Regular inflection of both languages; irregular forms are in the lexicon."""
 
 from enum import IntEnum
 from typing import NamedTuple
 
 
 class Person(IntEnum):
-    """A subject's person and number, in the order of the conjugation tables. "you" is always polite: vous."""
+    """The person and number of a subject, in the order of the conjugation tables. "you" is always polite: vous."""
 
     I = 0  # noqa: E741
     WE = 1

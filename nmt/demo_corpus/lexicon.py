@@ -1,8 +1,8 @@
-"""Nouns, adjectives and small words of the demo corpus: one sense and one translation a word.
+"""Nouns, adjectives and function words of the demo corpus: each word has one sense and one translation.
 
-Nouns and adjectives say what kind of thing they are about, one letter a kind, so that sentences keep some sense:
-p person, a animal, f food, t thing, c clothes, r reading, i inside place, o public place, s surface, l landmark.
-Left out on purpose: English words whose number or tense cannot be seen (sheep, fish, cut), and words of two senses.
+Nouns have a kind, adjectives the kinds they describe, one letter for each kind, so that sentences are plausible: p
+person, a animal, f food, t thing, c clothes, r reading, i inside place, o public place, s surface, l landmark. The
+lexicon excludes English words with ambiguous number or tense (sheep, fish, cut), and words of two senses.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from nmt.demo_corpus.inflection import english_s, feminine, french_plural
 
 
 class Noun(NamedTuple):
-    """`en`, `fr`: singular and plural; `sources`: for each French word, the places of its English words."""
+    """`en`, `fr`: singular and plural; `sources`: for each French word, the indices of its English words."""
 
     en: tuple[str, str]
     fr: tuple[str, str]
@@ -35,7 +35,8 @@ def _noun(row: str, kind: str) -> Noun:
     english, french, gender, *sources = row.split()
     en, _, en_plural = english.replace("_", " ").partition("/")
     fr, _, fr_plural = french.replace("_", " ").partition("/")
-    # "dining_room salle_à_manger f 1,0,0": salle comes from room, à manger from dining; without it each comes from all.
+    # "dining_room salle_à_manger f 1,0,0": salle is linked to room, à manger to dining; without it each is linked to
+    # all.
     everything = tuple(range(len(en.split())))
     places = [(int(k),) for k in sources[0].split(",")] if sources else [everything] * len(fr.split())
     *front, last = en.split()
@@ -83,7 +84,7 @@ def _adjective(row: str) -> Adjective:
     en, _, comparative = english.partition("/")
     forms = french.replace("_", " ").split("/")
     masculine = forms[0]
-    if " " in masculine:  # a phrase, "en bois", never agrees
+    if " " in masculine:  # a phrase such as "en bois" does not agree
         fr = (masculine, masculine, masculine, masculine)
     else:
         woman = forms[1] if len(forms) > 1 else feminine(masculine)
@@ -92,7 +93,7 @@ def _adjective(row: str) -> Adjective:
     return Adjective(en, comparative, fr, liaison, "before" in rest, kinds)
 
 
-# English/comparative ("more": more X; none: not compared), French masculine/feminine/before a vowel, kinds, place.
+# English/comparative ("more": more X; none: not compared), French masculine/feminine/before a vowel, kinds, position.
 _ADJECTIVES = """small/smaller petit paftcrisol before; big/bigger grand aticsol before;
     old/older vieux/vieille/vieil patcisol before; beautiful/more beau/belle/bel patcrisol before;
     new nouveau/nouvelle/nouvel tcriol before; young/younger jeune pa before; good bon/bonne fr before;
@@ -122,7 +123,7 @@ NUMBERS = {
     "two": "deux", "three": "trois", "four": "quatre", "five": "cinq", "six": "six", "seven": "sept",
     "eight": "huit", "nine": "neuf", "ten": "dix", "eleven": "onze", "twelve": "douze",
 }  # fmt: skip
-# Masculine, feminine, plural. Before a vowel the feminine is the masculine: mon école.
+# Masculine, feminine, plural. Before a vowel the masculine replaces the feminine: mon école.
 POSSESSIVES = {
     "my": ("mon", "ma", "mes"),
     "his": ("son", "sa", "ses"),
@@ -132,8 +133,8 @@ POSSESSIVES = {
     "their": ("leur", "leur", "leurs"),
 }
 
-# What has no plural: English, French, gender ("fp": feminine plural), sources, and what is done with it:
-# d drunk, e eaten, s studied, l only liked or hated.
+# Words without plural: English, French, gender ("fp": feminine plural), sources, and their use: d drunk, e eaten, s
+# studied, l only liked or hated.
 _MASS = """music musique f sl; history histoire f s; mathematics mathématiques fp s;
     computer_science informatique f s; physics physique f s; football football m l; snow neige f l;
     chocolate chocolat m e; cheese fromage m e; bread pain m e; rice riz m e; meat viande f e; soup soupe f e;
@@ -142,7 +143,7 @@ _MASS = """music musique f sl; history histoire f s; mathematics mathématiques 
 
 
 class Mass(NamedTuple):
-    """A noun without plural; `noun.kind` says what is done with it. "fp" nouns are plural in French only."""
+    """A noun without plural; `noun.kind` is its use. "fp" nouns are plural only in French."""
 
     noun: Noun
     plural: bool
@@ -156,9 +157,9 @@ def _mass(row: str) -> Mass:
 
 MASS = tuple(_mass(row) for row in _MASS.split(";"))
 
-# English before the verb, French after the conjugated one.
+# In English before the verb, in French after the finite verb.
 FREQUENCY = {"often": "souvent", "always": "toujours", "rarely": "rarement", "sometimes": "parfois"}
-# English after the objects, French before them.
+# In English after the objects, in French before them.
 MANNER = {
     "quickly": "rapidement",
     "slowly": "lentement",
@@ -166,5 +167,5 @@ MANNER = {
     "carefully": "soigneusement",
     "patiently": "patiemment",
 }
-# Predicates that are "to have" in French.
+# Predicates with "avoir" in French.
 FEELINGS = {"hungry": "faim", "thirsty": "soif", "sleepy": "sommeil", "right": "raison", "wrong": "tort"}

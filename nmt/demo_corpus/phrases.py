@@ -1,4 +1,5 @@
-"""Noun phrases: determiners, adjectives and nouns in agreement, names, pronouns, owners, each in its order."""
+"""Noun phrases: determiners, adjectives and nouns with agreement, names, pronouns, possessors, in the order of each
+language."""
 
 import random
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 class Choices:
-    """Choices that are the same on every machine: all from random.random(), whose sequence Python promises to keep."""
+    """Choices that are the same on every machine: all use random.random(), whose sequence Python guarantees."""
 
     def __init__(self, seed: int):
         self._random = random.Random(seed).random
@@ -38,7 +39,7 @@ class Choices:
         return choices[int(self._random() * len(choices))]
 
     def weigh(self, choices: Sequence[tuple[T, float]]) -> T:
-        """One of the choices, each (choice, weight)."""
+        """Returns one of the choices (choice, weight), with a probability proportional to its weight."""
         left = self._random() * sum(weight for _, weight in choices)
         for choice, weight in choices:
             left -= weight
@@ -48,7 +49,7 @@ class Choices:
 
 
 class Determiner(Enum):
-    """What stands before the noun. NO_MORE is the indefinite object of a negated verb: pas de."""
+    """The determiner of a noun. NO_MORE is the indefinite object of a negated verb: pas de."""
 
     THE = "the"
     INDEFINITE = "a, some"
@@ -76,15 +77,15 @@ OBJECTS = (
 )  # fmt: skip
 NEGATED = ((Determiner.THE, 55.0), (Determiner.NO_MORE, 25.0), (Determiner.POSSESSIVE, 12.0), (Determiner.THIS, 8.0))
 PEOPLE = ((Determiner.THE, 60.0), (Determiner.POSSESSIVE, 20.0), (Determiner.INDEFINITE, 12.0), (Determiner.THIS, 8.0))
-# After a preposition, where "de des" and "à beaucoup de" are kept out.
+# After a preposition, without "de des" and "à beaucoup de".
 PLACED = ((Determiner.THE, 68.0), (Determiner.POSSESSIVE, 12.0), (Determiner.THIS, 10.0))
 
 
 @dataclass(slots=True)
 class Phrase:
-    """A noun phrase with what the verb must know of it.
+    """A noun phrase with the properties that the verb needs.
 
-    `kind`: the lexicon's letter of its head; `clitic`: a subject pronoun, which inverts itself in a question; `closed`:
+    `kind`: the lexicon's letter of its head; `clitic`: a subject pronoun, which is inverted in a question; `closed`:
     takes no relative clause; `universal`: every, all.
     """
 
@@ -108,14 +109,15 @@ def _form(adjective: Adjective, feminine: bool, plural: bool, source: tuple[En, 
 
 
 def noun_words(noun: Noun, plural: bool) -> Fragment:
-    """A noun, or a compound with its inner links."""
+    """A noun, or a compound with the links of its words."""
     en = [En(word) for word in noun.en[plural].split()]
     fr = noun.fr[plural].split()
     return Fragment(en, [Fr(word, tuple(en[k] for k in of)) for word, of in zip(fr, noun.sources, strict=True)])
 
 
 def described(noun: Noun, plural: bool, adjectives: Sequence[Adjective] = (), very: bool = False) -> Fragment:
-    """Adjectives and noun: all before it in English, most after it in French. `very` is for the last adjective."""
+    """Adjectives and noun: in English all adjectives precede the noun, in French most follow it. `very` modifies the
+    last adjective."""
     head = noun_words(noun, plural)
     en, before, after = [], [], []
     for adjective in adjectives:
@@ -130,7 +132,7 @@ def described(noun: Noun, plural: bool, adjectives: Sequence[Adjective] = (), ve
 
 
 def determined(determiner: Determiner, noun: Noun, plural: bool, inner: Fragment, word: str = "") -> Fragment:
-    """A determiner before a described noun. `word`: which possessive or number."""
+    """A determiner before a noun with adjectives. `word`: the possessive or number."""
     woman = noun.feminine
     # "de petits chats": des becomes de before an adjective.
     adjective_first = inner.fr[0].text != noun.fr[plural].split()[0]
@@ -190,7 +192,7 @@ def name_phrase(name: str) -> Phrase:
 
 
 def pronoun(english: str) -> Phrase:
-    """A subject pronoun; they is always ils, you always vous."""
+    """A subject pronoun; they is always ils, you is always vous."""
     french, person = {
         "I": ("je", Person.I), "we": ("nous", Person.WE), "you": ("vous", Person.YOU), "he": ("il", Person.HE),
         "she": ("elle", Person.HE), "they": ("ils", Person.THEY),
@@ -200,7 +202,7 @@ def pronoun(english: str) -> Phrase:
 
 
 def belonging(owner: Phrase, noun: Noun, plural: bool, inner: Fragment) -> Fragment:
-    """The girl's black cat: le chat noir de la fille. The French article of the thing has no source."""
+    """The girl's black cat: le chat noir de la fille. The French article of the possessed noun has no source."""
     last = owner.pair.en[-1]
     last.text += "'" if owner.plural and last.text.endswith("s") else "'s"
     return Fragment(
@@ -217,7 +219,7 @@ def noun_phrase(
     singular: float = 0.7,
     owners: bool = True,
 ) -> Phrase:
-    """A noun of one of these kinds with its determiner and adjectives; `rich` (0 to 1): how much it carries."""
+    """A noun of one of these kinds with its determiner and adjectives; `rich` (0 to 1): the amount of modifiers."""
     noun = choices.pick(tuple(noun for noun in NOUNS if noun.kind in kinds))
     determiner = choices.weigh(determiners)
     plural = determiner in PLURAL_ONLY or (determiner not in SINGULAR_ONLY and not choices.chance(singular))
@@ -243,7 +245,7 @@ def noun_phrase(
         word = choices.pick(tuple(NUMBERS))
     pair = determined(determiner, noun, plural, inner, word)
     parted = owners and noun.kind in "ls" and determiner is Determiner.THE and choices.chance(0.2)
-    if parted:  # closed: in "the roof of the house that he sees" the agreement would be a guess
+    if parted:  # closed: in "the roof of the house that he sees" the agreement would be ambiguous
         of = En("of")
         whole = noun_phrase(choices, "io", 0.0, PLACED, singular=0.9, owners=False)
         pair = pair + Fragment([of], [Fr("de", (of,))]) + whole.pair
@@ -266,7 +268,7 @@ def _owner(choices: Choices) -> Phrase:
 
 
 def listed(phrases: Sequence[Phrase]) -> Phrase:
-    """Two or three phrases with "and"; feminine only if all of them are."""
+    """Two or three phrases with "and"; feminine only if all are feminine."""
     *front, last = phrases
     conjunction = En("and")
     pair = Fragment()
@@ -277,7 +279,8 @@ def listed(phrases: Sequence[Phrase]) -> Phrase:
 
 
 def mass_noun(mass: Mass, partitive: bool, negated: bool) -> Fragment:
-    """Music: la musique; with `partitive`, water: de l'eau; negated, d'eau. Article and de have no English source."""
+    """Music: la musique; with `partitive`, water: de l'eau; negated, d'eau. The article and de have no English
+    source."""
     inner = noun_words(mass.noun, False)
     article = _article(mass.noun.feminine, mass.plural)
     if not partitive:
@@ -291,7 +294,7 @@ def any_mass(choices: Choices, uses: str) -> Mass:
 
 
 def city(choices: Choices) -> Fragment:
-    """A city, without article."""
+    """A city, without an article."""
     name = choices.pick(tuple(CITIES))
     source = En(name)
     return Fragment([source], [Fr(CITIES[name], (source,))])

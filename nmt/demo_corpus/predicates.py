@@ -1,4 +1,4 @@
-"""What a subject is said to be: an adjective in agreement, plain, very, too, more than another, as another."""
+"""Predicates after "be": an adjective with agreement, plain, with very or too, or compared with another noun phrase."""
 
 from nmt.demo_corpus.inflection import Person
 from nmt.demo_corpus.lexicon import ADJECTIVES
@@ -7,7 +7,7 @@ from nmt.demo_corpus.surface import Fragment, gloss
 
 
 def predicate(choices: Choices, subject: Phrase) -> Fragment:
-    """What follows "be"; a subject of unknown gender (I, we, you) is only asked for what the caller allows it."""
+    """The predicate after "be"; for a subject of unknown gender (I, we, you) the caller must allow the predicates."""
     adjective = choices.pick(
         tuple(adjective for adjective in ADJECTIVES if subject.kind in adjective.kinds and adjective.en != "new")
     )

@@ -1,4 +1,4 @@
-"""Whole sentences: statements with a time, questions, "there is", clauses joined by and, but, because, when, that."""
+"""Sentences: statements with a time, questions, "there is", clauses joined by and, but, because, when, that."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from nmt.demo_corpus.usage import TENSES, shown_tense
 from nmt.demo_corpus.verbals import Manner, Tense, verbal
 from nmt.demo_corpus.verbs import VERBS, Frame, Verb
 
-# English, French, and for each French word the place of its English word ("-": none).
+# English, French, and for each French word the index of its English word ("-": none).
 TIMES = {
     Tense.PRESENT: """today=aujourd'hui=0; every day=tous les jours=001; every morning=chaque matin=01;
         every evening=chaque soir=01; in winter=en hiver=01; in summer=en été=01; in spring=au printemps=01;
@@ -37,7 +37,7 @@ _TIMES = {tense: tuple(tuple(row.strip().split("=")) for row in rows.split(";"))
 
 
 def time_phrase(english: str, french: str, sources: str) -> Fragment:
-    """A time, from a row of TIMES."""
+    """A time phrase, from a row of TIMES."""
     en = [En(word) for word in english.split()]
     fr = zip(french.split(), sources, strict=True)
     return Fragment(en, [Fr(word, () if place == "-" else (en[int(place)],)) for word, place in fr])
@@ -50,7 +50,7 @@ def _time(choices: Choices, tense: Tense) -> Fragment:
 
 
 def _timed(choices: Choices, taken: Clause, often: float, *, first: bool = True) -> Fragment:
-    """The clause, perhaps with a time after it, or before it with a comma."""
+    """The clause, optionally with a time after it, or before it with a comma."""
     if taken.timeless or not choices.chance(often):
         return taken.pair
     when = _time(choices, taken.tense)
@@ -64,8 +64,8 @@ def _statement(choices: Choices, rich: float, tense: Tense) -> Clause:
     subject = subject_phrase(choices, rich)
     if tense is Tense.PROGRESSIVE or not choices.chance(0.08 + 0.14 * rich):
         return clause(choices, subject, tense, rich)
-    # The same subject does two things, in one tense if both verbs have it. The first is plain: in "sees the dog that
-    # the girls will call and will sing" it could not be told who sings.
+    # Two verbs with one subject, in one tense if both verbs have it. The first clause is simple: in "sees the dog that
+    # the girls will call and will sing" the subject of "sing" would be ambiguous.
     first = clause(choices, subject, tense, 0.0)
     second = clause(choices, replace(subject, pair=Fragment()), tense, 0.5 * rich, being=0.0)
     if second.tense is not first.tense:
@@ -91,7 +91,7 @@ def _there_is(choices: Choices, rich: float) -> Fragment:
 
 
 def _opinion(choices: Choices, rich: float) -> Fragment:
-    """Thinks that: in the present and never negated, so that the indicative is right."""
+    """Thinks that: in the present and not negated, so that the indicative is correct."""
     subject = subject_phrase(choices, 0.4 * rich, kinds="p")
     verb = choices.pick(tuple(verb for verb in VERBS if verb.frame is Frame.THAT))
     said = _timed(choices, _statement(choices, rich, choices.weigh(TENSES)), 0.2, first=False)
@@ -115,7 +115,7 @@ def _joined(choices: Choices, rich: float, clauses: int) -> Fragment:
     if english == "if" or (english in ("when", "while") and choices.chance(0.5)):
         pair = joint + first.pair.comma() + _timed(choices, second, 0.2, first=False)
     else:
-        # The comma before and: in "sees the king and the queen and the boy will sing" it could not be told who sings.
+        # The comma before "and": in "sees the king and the queen and the boy will sing" the subject would be ambiguous.
         left = _timed(choices, first, 0.25)
         pair = (
             (left.comma() if english in ("and", "but") else left) + joint + _timed(choices, second, 0.25, first=False)
@@ -131,7 +131,7 @@ def _joined(choices: Choices, rich: float, clauses: int) -> Fragment:
 
 
 def _asker(choices: Choices, rich: float) -> Phrase:
-    """A subject that can invert: "mange-je" nobody says."""
+    """A subject that can be inverted: "mange-je" is not used."""
     while (subject := subject_phrase(choices, rich)).person is Person.I:
         pass
     return subject

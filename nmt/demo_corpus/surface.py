@@ -1,15 +1,14 @@
-"""English words, French words that remember their English sources, and the raw lines and links they join into.
+"""English words, French words with their English sources, and the raw lines and links that they form.
 
-A grammar rule lays French words down in their full forms (de, le, homme); only here do they meet their neighbors:
+Grammar rules give French words in their full forms (de, le, homme); this module combines neighboring words:
 
     contraction   de + le -> du, de + les -> des, à + le -> au, à + les -> aux (articles only)
     elision       le + homme -> l'homme: one whitespace word, with the links of both; but le hibou, le onze
     liaison       ce + arbre -> cet arbre, beau + oiseau -> bel oiseau, ma + école -> mon école
     inversion     mange + -il -> mange-t-il: one whitespace word
 
-A whitespace word carries the links of everything that was joined into it. Final punctuation stays on the last word,
-except the French question mark, which has its space, and is therefore a word of its own, linked to the English word
-that carries the mark.
+A whitespace word has the links of all its parts. Final punctuation is part of the last word, except the French question
+mark, which follows a space: it is a separate word, linked to the English word with the mark.
 """
 
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ AN_EXCEPTIONS = ("university", "universities", "useful")
 
 
 class Example(NamedTuple):
-    """A sentence pair and its sure links (i, j): English word i is French word j, from 0, words by str.split()."""
+    """A sentence pair and its sure links (i, j): English word i, French word j, from 0, words by str.split()."""
 
     src: str
     tgt: str
@@ -33,7 +32,7 @@ class Example(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class En:
-    """An English word; `at` is its place in the finished line, -1 until then."""
+    """An English word; `at` is its index in the rendered line, -1 before."""
 
     text: str
     at: int = -1
@@ -41,11 +40,10 @@ class En:
 
 @dataclass(eq=False, slots=True)
 class Fr:
-    """A French word before it meets its neighbors.
+    """A French word before it is combined with its neighbors.
 
-    `of`: the English words it stands for (none for an expletive); `liaison`: its form before a vowel; `article`:
-    contracts with de and à, which a pronoun does not ("de le voir"); `enclitic`: hangs by a hyphen on the word before
-    it.
+    `of`: its English source words (none for an expletive); `liaison`: its form before a vowel; `article`: contracts
+    with de and à, unlike a pronoun ("de le voir"); `enclitic`: is joined by a hyphen to the previous word.
     """
 
     text: str
@@ -57,7 +55,7 @@ class Fr:
 
 @dataclass(slots=True)
 class Fragment:
-    """A stretch of English and the French that stands for it."""
+    """English words and their French translation."""
 
     en: list[En] = field(default_factory=list)
     fr: list[Fr] = field(default_factory=list)
@@ -66,20 +64,20 @@ class Fragment:
         return Fragment(self.en + other.en, self.fr + other.fr)
 
     def comma(self) -> "Fragment":
-        """Itself, with a comma after the last word of either side."""
+        """The fragment with a comma after the last word of each side."""
         self.en[-1].text += ","
         self.fr[-1].text += ","
         return self
 
 
 def gloss(english: str, french: str) -> Fragment:
-    """English words for French words, each linked to each: gloss("near", "près de")."""
+    """English and French words, each linked to each: gloss("near", "près de")."""
     en = [En(word) for word in english.split()]
     return Fragment(en, [Fr(word, tuple(en)) for word in french.split()])
 
 
 def begins_with_vowel(french: str) -> bool:
-    """True where a French word takes elision before it: a vowel or a mute h."""
+    """Whether a French word requires elision before it: it begins with a vowel or a mute h."""
     word = french.rstrip(",")
     return word not in ASPIRATE and (word[0].lower() in VOWELS or word[0].lower() == "h")
 

@@ -1,4 +1,4 @@
-"""How a verb is used in a clause: its tense, negation, modal, adverb and object pronoun."""
+"""The use of a verb in a clause: tense, negation, modal, adverb and object pronoun."""
 
 from nmt.demo_corpus.inflection import Person
 from nmt.demo_corpus.lexicon import MANNER
@@ -11,7 +11,7 @@ TENSES = ((Tense.PRESENT, 48.0), (Tense.PROGRESSIVE, 8.0), (Tense.PAST, 28.0), (
 
 
 def shown_tense(tense: Tense, verb: Verb, subject: Phrase) -> Tense:
-    """The tense, or the present where English would not show it, or French agreement would need a guess."""
+    """The tense, or the present if the English form would be ambiguous or the French agreement unknown."""
     guess = verb.etre and subject.person in (Person.I, Person.WE, Person.YOU)
     if tense is Tense.PAST and (verb.stative or verb.past == "-" or guess):
         return Tense.PRESENT
@@ -19,7 +19,8 @@ def shown_tense(tense: Tense, verb: Verb, subject: Phrase) -> Tense:
 
 
 def choose_negation(choices: Choices, subject: Phrase, question: bool) -> Negation:
-    if subject.universal:  # "every baker does not sing" leaves open what is denied
+    """A negation for a clause; questions have only "not"."""
+    if subject.universal:  # "every baker does not sing": the scope of the negation is ambiguous
         return Negation.NONE
     if question:
         return Negation.NOT if choices.chance(0.1) else Negation.NONE
@@ -29,12 +30,13 @@ def choose_negation(choices: Choices, subject: Phrase, question: bool) -> Negati
 
 
 def is_timeless(manner: Manner) -> bool:
-    """True where "every day" or "yesterday" would sit ill beside the negation."""
+    """Whether "every day" or "yesterday" would not be idiomatic with the negation."""
     never = manner.negation in (Negation.NEVER, Negation.NO_LONGER)
     return never or (manner.negation is Negation.NOT and manner.tense is Tense.PRESENT)
 
 
 def take_modal(choices: Choices, manner: Manner, kind: str, subject: Phrase) -> None:
+    """Adds a modal, or a verb that takes an infinitive, to `manner`, and adapts tense and negation."""
     if choices.chance(0.5):
         manner.tense = Tense.PRESENT
         manner.modal = choices.pick(("can", "must"))
@@ -46,7 +48,8 @@ def take_modal(choices: Choices, manner: Manner, kind: str, subject: Phrase) -> 
 
 
 def with_adverb(choices: Choices, verb: Verb, manner: Manner, core: Fragment, thing: Fragment) -> Fragment:
-    """After the object in English, before it in French: eats the apple quickly, mange rapidement la pomme."""
+    """In English the adverb follows the object, in French it precedes it: eats the apple quickly, mange rapidement la
+    pomme."""
     usual = verb.manner and not manner.frequency and manner.negation is Negation.NONE and len(thing.en) < 6
     if not usual or manner.question or not choices.chance(0.3):
         return core + thing
@@ -55,11 +58,11 @@ def with_adverb(choices: Choices, verb: Verb, manner: Manner, core: Fragment, th
 
 
 def with_clitic(choices: Choices, subject: Phrase, verb: Verb, manner: Manner, table: dict[str, str]) -> Fragment:
-    """An object pronoun: after the verb in English, before it in French; "to him" is lui."""
+    """An object pronoun: in English after the verb, in French before it; "to him" is lui."""
     kinds = verb.objects
     words = ["it", "them", "it"] if not set(kinds) & set("pa") else ["him", "her", "them"]
     if kinds in ("p", "pa") and (manner.tense is not Tense.PAST or table is INDIRECT):
-        # No participle can agree with me, us or you without a guess; and "I see me" is something else.
+        # The gender of me, us and you is unknown, so a participle could not agree; and "I see me" would be reflexive.
         words += {Person.I: ["you"], Person.WE: ["you"], Person.YOU: ["me", "us"]}.get(
             subject.person, ["me", "us", "you"]
         )

@@ -1,4 +1,4 @@
-"""The verb and all that moves around it: do-support, negation in two parts, object pronouns, compound past, inversion.
+"""The verb with its auxiliaries: do-support, negation in two parts, object pronouns, compound past, inversion.
 
 does not see him    ne le voit pas        did not see him   ne l'a pas vu
 does he see         voit-il               does the cat see  le chat voit-il
@@ -18,7 +18,7 @@ from nmt.demo_corpus.verbs import AVOIR, ETRE, IMPERFECT_ETRE, MODALS, Frame, Ve
 
 
 class Tense(Enum):
-    """Simple past is the passé composé, or the imperfect for "was"."""
+    """The simple past is the passé composé, or the imperfect for "was"."""
 
     PRESENT = "eats"
     PROGRESSIVE = "is eating"
@@ -27,7 +27,7 @@ class Tense(Enum):
 
 
 class Negation(Enum):
-    """English, and the second part of the French; the first is ne."""
+    """English, and the second part of the French negation; the first is ne."""
 
     NONE = ""
     NOT = "not"
@@ -37,17 +37,17 @@ class Negation(Enum):
 
 SECOND_PART = {Negation.NOT: "pas", Negation.NEVER: "jamais", Negation.NO_LONGER: "plus"}
 REFLEXIVES = {Person.I: "me", Person.WE: "nous", Person.YOU: "vous", Person.HE: "se", Person.THEY: "se"}
-# English object pronouns: direct and indirect French.
+# English object pronouns: the direct and indirect French forms.
 DIRECT = {"me": "me", "him": "le", "her": "la", "it": "le", "us": "nous", "you": "vous", "them": "les"}
 INDIRECT = {"me": "me", "him": "lui", "her": "lui", "us": "nous", "you": "vous", "them": "leur"}
 
 
 @dataclass(slots=True)
 class Manner:
-    """How a verb is used in one clause.
+    """The use of a verb in one clause.
 
     `question`: inverted in both languages; `frequency`: an English word of FREQUENCY; `modal`: can, must, or a verb
-    that takes an infinitive; `agrees`: (feminine, plural) of an object before a participle; `que`: asked with que.
+    that takes an infinitive; `agrees`: (feminine, plural) of an object before a participle; `que`: a question with que.
     """
 
     tense: Tense = Tense.PRESENT
@@ -66,7 +66,8 @@ def _be(person: Person, past: bool = False) -> str:
 
 
 def _negated(negation: Negation) -> tuple[list[En], list[Fr], list[Fr]]:
-    """The English words, French before and French after the finite verb; "no longer" is ne and plus, word for word."""
+    """The English words, and the French words before and after the finite verb; "no longer" is ne and plus, word for
+    word."""
     en = [En(word) for word in negation.value.split()]
     if not en:
         return [], [], []
@@ -85,18 +86,18 @@ def _inverted(subject: Phrase) -> Fr:
 def _ordered(
     subject: Phrase, auxiliary: list[En], rest: list[En], before: list[Fr], finite: Fr, after: list[Fr], manner: Manner
 ) -> Fragment:
-    """Subject and verb in either order; the finite French verb stands between `before` (ne, clitics) and `after`."""
+    """Subject and verb in either order; the finite French verb is between `before` (ne, clitics) and `after`."""
     if not manner.question:
         return Fragment(subject.pair.en + auxiliary + rest, [*subject.pair.fr, *before, finite, *after])
     en = auxiliary + subject.pair.en + rest
-    if manner.que and not subject.clitic:  # "Que mange le chat ?": after que the noun simply follows
+    if manner.que and not subject.clitic:  # "Que mange le chat ?": after que the noun follows the verb
         return Fragment(en, [*before, finite, *after, *subject.pair.fr])
     noun = [] if subject.clitic else subject.pair.fr
     return Fragment(en, [*noun, *before, finite, _inverted(subject), *after])
 
 
 class _Finite(NamedTuple):
-    """The English verb; `of`: what the finite French verb stands for, its particle apart."""
+    """The English verb; `of`: the sources of the finite French verb, without the particle."""
 
     auxiliary: list[En]
     main: En
@@ -104,7 +105,7 @@ class _Finite(NamedTuple):
 
 
 def _finite(verb: Verb, manner: Manner, person: Person) -> _Finite:
-    """The modal, auxiliary or do-support of a verb, and its form."""
+    """The modal, auxiliary or do-support of a verb, and the form of the verb."""
     head = manner.modal if isinstance(manner.modal, Verb) else verb
     third, past = person is Person.HE, manner.tense is Tense.PAST
     if isinstance(manner.modal, str) and manner.modal:
@@ -124,9 +125,9 @@ def _finite(verb: Verb, manner: Manner, person: Person) -> _Finite:
 
 
 def verbal(subject: Phrase, verb: Verb, manner: Manner, clitics: Sequence[Fr] = ()) -> Fragment:
-    """Subject and verb, without what follows: "the cat does not see", "le chat ne le voit pas" with a clitic le.
+    """Subject and verb, without complements: "the cat does not see", "le chat ne le voit pas" with a clitic le.
 
-    `clitics`: French object pronouns in their order; their English stands after the verb and is the caller's.
+    `clitics`: French object pronouns in order; the caller adds the English ones after the verb.
     """
     person, tense = subject.person, manner.tense
     head = manner.modal if isinstance(manner.modal, Verb) else verb
@@ -138,7 +139,7 @@ def verbal(subject: Phrase, verb: Verb, manner: Manner, clitics: Sequence[Fr] = 
     if auxiliary and auxiliary[0].text == "cannot":
         negation, ne, second = [], [Fr("ne", (auxiliary[0],))], [Fr("pas", (auxiliary[0],))]
 
-    lexical = main  # the English word that carries the verb itself
+    lexical = main  # the English word of the verb itself
     english = [*negation, *often, main]
     if head is not verb:
         to, lexical = En("to"), En(verb.base)
@@ -147,7 +148,7 @@ def verbal(subject: Phrase, verb: Verb, manner: Manner, clitics: Sequence[Fr] = 
     else:
         link = []
     english += particle
-    # "looks at" is regarde; the "to" of "talks to" is a word of its own, à or lui.
+    # "looks at" is regarde; the "to" of "talks to" is linked separately, to à or lui.
     absorbed = [] if verb.frame is Frame.TO_PERSON else particle
     of = (lexical, *absorbed)
 
@@ -159,7 +160,7 @@ def verbal(subject: Phrase, verb: Verb, manner: Manner, clitics: Sequence[Fr] = 
     if tense is Tense.PAST:
         etre = head.etre
         finite = Fr((ETRE if etre else AVOIR).present[person], finite_of)
-        # With être the participle agrees with the subject, with avoir with its own object before it.
+        # With être the participle agrees with the subject, with avoir with a direct object before it.
         gender, number = (subject.feminine, subject.plural) if etre else (False, False) if chained else manner.agrees
         participle = [Fr(agree(head.fr.participle, gender, number), (main,) if chained else of)]
     else:

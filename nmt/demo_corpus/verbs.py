@@ -1,4 +1,4 @@
-"""The verbs of the demo corpus, with what they take in either language."""
+"""The verbs of the demo corpus, with their complements in both languages."""
 
 from enum import Enum
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from nmt.demo_corpus.inflection import Conjugation, conjugate, english_ing, engl
 
 
 class Frame(Enum):
-    """What follows a verb."""
+    """The complements of a verb."""
 
     ALONE = "sleeps"
     OBJECT = "eats the apple"
@@ -21,7 +21,7 @@ class Frame(Enum):
 
 
 class Place(NamedTuple):
-    """A preposition of place: English ("" where the verb says it), French, the kinds of noun it takes (or "city")."""
+    """A preposition of place: English ("" if the verb includes it), French, the kinds of its noun (or "city")."""
 
     en: str
     fr: str
@@ -32,9 +32,9 @@ class Verb(NamedTuple):
     """A verb and its use.
 
     `particle`: an English word that belongs to the verb ("look at"); `objects`, `who`: kinds of its object and subject;
-    `tail`: French words after the verb ("avoir besoin de"); `joint`: what stands before a French infinitive;
-    `past` "-": none, since English would not show it; `stative`: no progressive and no past; `manner`: takes an adverb
-    of manner; `etre`: past with être.
+    `tail`: French words after the verb ("avoir besoin de"); `joint`: the word before a French infinitive; `past` "-":
+    none, because the English form is ambiguous; `stative`: no progressive and no past; `manner`: takes an adverb of
+    manner; `etre`: past with être.
     """
 
     base: str
@@ -58,7 +58,7 @@ class Verb(NamedTuple):
 def _verb(
     english: str, french: str, frame: Frame, objects: str = "", *, past: str = "", irregular: str = "", **usage: Any
 ) -> Verb:
-    """past, irregular: where the forms are not regular. usage: the fields of Verb from `who` on."""
+    """past, irregular: irregular forms. usage: the fields of Verb from `who` on."""
     base, _, particle = english.partition(" ")
     third = "has" if base == "have" else english_s(base)
     fr = conjugate(french, irregular)
@@ -281,7 +281,7 @@ _VERB = (
 )
 VERBS = _ALONE + _PLACE + _OBJECT + _PERSON + _BARE_NOUN + _CLAUSE + _VERB
 
-# English modals: no "do", no "to", and only in the present.
+# English modals: without "do" and "to", and only in the present.
 MODALS = {
     "can": conjugate("pouvoir", "peux pouvons pouvez peut peuvent pu pourr"),
     "must": conjugate("devoir", "dois devons devez doit doivent dû devr"),

@@ -1,4 +1,4 @@
-"""The loops over steps, fused: what ``nmt.layers.loops`` computes step by step, with a hand-written backward."""
+"""The loops over steps, fused: the results of ``nmt.layers.loops`` with a hand-written backward."""
 
 from nmt.acceleration.fused.loops import FusedLoops
 

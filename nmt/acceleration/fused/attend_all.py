@@ -1,4 +1,4 @@
-"""The additive score for all steps as one autograd function, with a backward by hand."""
+"""The additive score for all steps as one autograd function, with a hand-written backward."""
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -10,9 +10,10 @@ from nmt.attention.scores import Source
 
 
 class AttendAll(torch.autograd.Function):
-    """The additive score where no state recurs through it: states (T, B, H) -> contexts (T, B, M), weights (T, B, S).
+    """The additive score if the states do not depend on it: states (T, B, H) -> contexts (T, B, M), weights (T, B, S).
 
-    In torch's operations still a loop over steps, so that the (B, T, S, A) tensor of all energies' terms never exists.
+    In torch's operations it remains a loop over steps, so that the (B, T, S, A) tensor of the terms of all energies is
+    never allocated.
     """
 
     @staticmethod

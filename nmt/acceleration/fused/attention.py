@@ -1,7 +1,7 @@
-"""Fused attention, forward and backward by hand: the equations of ``nmt.attention.scores`` and their derivatives.
+"""Fused attention, with a hand-written backward: the equations of ``nmt.attention.scores`` and their derivatives.
 
 ``forward_step(t, query)`` fills contexts[t] and weights[t]; ``backward_step(t, ...)`` adds to the query's gradient.
-Energies are not stored but recomputed, so memory grows with B T S and never with B T S A.
+Energies are recomputed instead of stored, so memory grows with B T S and not with B T S A.
 """
 
 from typing import NamedTuple
@@ -14,15 +14,15 @@ from nmt.attention.normalizers import Normalizer, entmax, entmax_backward, spars
 
 
 class Query(NamedTuple):
-    """A query, (B, H): in the state's type and in that of products."""
+    """A query (B, H), in the type of states and in the type of products."""
 
     state: Tensor
     matmul_input: Tensor
 
 
 class ScoreGradients(NamedTuple):
-    """Of keys (B, S, A); of an additive score's weights query (A, H) and v (A,); of coverage_weight (A,) if it has
-    one."""
+    """The gradients of keys (B, S, A); of an additive score's weights query (A, H) and v (A,); of coverage_weight (A,)
+    with coverage."""
 
     keys: Tensor
     query: Tensor | None = None
@@ -31,11 +31,11 @@ class ScoreGradients(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """What attention reads and fills, whatever the score. All in float32 or wider, but for `low_precision`.
+    """The inputs and outputs of attention for all scores. All in float32 or wider, except `low_precision`.
 
     memory (B, S, M); bias (B, S): 0 on real tokens and -inf on padding
     contexts (T, B, M), weights (T, B, S): filled step by step, the weights by `normalizer`
-    low_precision (T, B, M): the contexts in the products' type where that is narrower, else None
+    low_precision (T, B, M): the contexts in the type of products if that is narrower, else None
     """
 
     memory: Tensor
@@ -46,8 +46,8 @@ class Workspace(NamedTuple):
 
 
 class FusedAttention:
-    """Attention over one batch. score_buffers: the tensors of the score. As with cells, `buffers` are all its state,
-    but for the normalizer."""
+    """Attention over one batch. score_buffers: the tensors of the score. As in cells, `buffers` are the whole state,
+    except for the normalizer."""
 
     normalizer = Normalizer.softmax
 
@@ -61,60 +61,60 @@ class FusedAttention:
 
     @classmethod
     def from_buffers(cls, normalizer: Normalizer, *buffers) -> "FusedAttention":
-        """The attention whose `buffers` these are: how the backward gets it from what autograd saved."""
+        """The attention with these `buffers`, which autograd saves for the backward."""
         fields = len(Workspace._fields)
         attention = cls(Workspace(*buffers[:fields]), *buffers[fields:])
         attention.normalizer = normalizer
         return attention
 
     def forward_step(self, t: int, query: Query) -> None:
-        """contexts[t] and weights[t], for this query."""
+        """Computes contexts[t] and weights[t] for this query."""
         _normalize(self.normalizer, self.energies(t, query), self.weight[t].squeeze(1))
         torch.bmm(self.weight[t], self.memory, out=self.context[t])
         if self.low_precision is not None:
             self.matmul_input[t].copy_(self.context[t].squeeze(1))
 
     def forward_steps(self, all_queries: Query) -> None:
-        """The same for all steps: all_queries (T, B, H)."""
+        """`forward_step` for all steps: all_queries (T, B, H)."""
         for t in range(len(all_queries.state)):
             self.forward_step(t, Query(all_queries.state[t], all_queries.matmul_input[t]))
 
     def energies(self, t: int, query: Query) -> Tensor:
-        """-> energies (B, S) of step t, -inf on padding, up to a constant of each row."""
+        """The energies (B, S) of step t, -inf on padding, up to a constant for each row."""
         raise NotImplementedError
 
     def start_backward(self, all_queries: Query, d_contexts: Tensor, d_weights: Tensor | None) -> None:
-        """all_queries: the queries of all steps, (T, B, H); d_contexts (T, B, M): what reaches the contexts from
-        outside, to which the loop adds the rest."""
+        """all_queries: the queries of all steps, (T, B, H); d_contexts (T, B, M): the gradient of the contexts as
+        outputs, to which the loop adds the rest."""
         self.all_queries = all_queries
         self.d_contexts = d_contexts
         self.d_context = d_contexts.unbind(0)
         self.d_weights = d_weights
 
     def backward_step(self, t: int, query: Query, d_state: Tensor) -> None:
-        """With d_contexts[t] complete: adds this step's part to d_state (B, H), the query's gradient."""
+        """Adds the part of step t to d_state (B, H), the gradient of the query; d_contexts[t] must be complete."""
         weight = self.weight[t].squeeze(1)
-        # Row times matrix, not matrix times column: torch takes ten times as long for the second on CPU.
+        # A row times a matrix, not a matrix times a column, which takes torch ten times as long on a CPU.
         d_weight = torch.bmm(self.d_context[t].unsqueeze(1), self.memory.mT).squeeze(1)
         if self.d_weights is not None:
             d_weight += self.d_weights[t]
         self.backward_energies(t, _normalize_backward(self.normalizer, weight, d_weight), query, d_state)
 
     def backward_steps(self, d_states: Tensor) -> None:
-        """The same for all steps: d_states (T, B, H)."""
+        """`backward_step` for all steps: d_states (T, B, H)."""
         for t in reversed(range(len(d_states))):
             self.backward_step(t, Query(self.all_queries.state[t], self.all_queries.matmul_input[t]), d_states[t])
 
     def backward_energies(self, t: int, d_energies: Tensor, query: Query, d_state: Tensor) -> None:
-        """d_energies (B, S) -> d_state, and whatever the keys' gradient needs."""
+        """d_energies (B, S): adds to d_state, and stores what the gradient of the keys needs."""
         raise NotImplementedError
 
     def score_gradients(self) -> ScoreGradients:
-        """Once the loop has gone all the way back."""
+        """The gradients of the score, after the backward loop."""
         raise NotImplementedError
 
     def memory_gradient(self) -> Tensor:
-        """(B, S, M): for every sentence the product of its weights with its contexts' gradients."""
+        """The gradient (B, S, M): for each sentence the product of its weights and the gradients of its contexts."""
         return torch.bmm(self.weights.permute(1, 2, 0), self.d_contexts.transpose(0, 1))
 
 
@@ -135,8 +135,8 @@ def _normalize_backward(normalizer: Normalizer, weights: Tensor, d_weights: Tens
     """weights, d_weights (B, S) -> d_energies (B, S), whose rows sum to zero; may overwrite d_weights."""
     match normalizer:
         case Normalizer.softmax:
-            # alpha * (d - sum alpha d), in this order: the d have much in common, and what is left after subtracting it
-            # should not be the rounding of alpha * d. Padding has alpha 0, and so gradient 0.
+            # alpha * (d - sum alpha d), in this order: the d have a large common part, and the difference should not be
+            # lost in the rounding of alpha * d. On padding alpha is 0, and so is the gradient.
             return d_weights.sub_((weights * d_weights).sum(1, keepdim=True)).mul_(weights)
         case Normalizer.sparsemax:
             return sparsemax_backward(weights, d_weights)
@@ -149,10 +149,11 @@ def _normalize_backward(normalizer: Normalizer, weights: Tensor, d_weights: Tens
 class FusedAdditive(FusedAttention):
     """e = v . tanh(q + k), with q = W_a s.
 
-    Exp form: tanh(q + k) = 1 - 2 r with r = 1 / (1 + e^2q e^2k). The exponentials are made once per key and once per
-    query, which leaves one multiply-add and one reciprocal per (b, t, s, a); tanh takes ten times as long on a CPU.
-    The sum of v drops out of the softmax. |q| and |k| are clamped where e^2x would leave the type's normal numbers
-    (43 in float32); tanh of their sum is 1 to the last digit long before, unless the two are so large and cancel.
+    With exponentials: tanh(q + k) = 1 - 2 r with r = 1 / (1 + e^2q e^2k). The exponentials are computed once for each
+    key and once for each query; what remains is one multiply-add and one reciprocal per (b, t, s, a); tanh takes ten
+    times as long on a CPU. The sum of v cancels in the softmax. |q| and |k| are clamped where e^2x would leave the
+    normal numbers of the type (43 in float32); tanh of their sum is then 1 to the last digit, unless both are that
+    large and cancel.
     """
 
     def __init__(self, workspace: Workspace, exp_keys: Tensor, query: Tensor, v: Tensor):
@@ -193,7 +194,7 @@ class FusedAdditive(FusedAttention):
         addmm_(d_state, self.d_query[t], self.query)
 
     def score_gradients(self) -> ScoreGradients:
-        # d e / d v = tanh = 1 - 2 r, and the 1 drops out: a row's d_energies sum to zero.
+        # d e / d v = tanh = 1 - 2 r, and the 1 cancels: the d_energies of a row sum to zero.
         return ScoreGradients(
             self.d_keys.mul_(self.steep),
             weight_gradient(self.d_queries, self.all_queries.matmul_input),
@@ -202,9 +203,9 @@ class FusedAdditive(FusedAttention):
 
 
 class FusedCoverage(FusedAdditive):
-    """e = v . tanh(q + k + c w), where c is the sum of the weights of the steps before.
+    """e = v . tanh(q + k + c w), where c is the sum of the weights of earlier steps.
 
-    What is added to the keys changes at every step, so r = sigmoid(-2 (q + k + c w)) has no exponentials to share.
+    The term c w changes at every step, so r = sigmoid(-2 (q + k + c w)) has no exponentials to reuse.
     """
 
     def __init__(self, workspace: Workspace, keys_twice: Tensor, query: Tensor, v: Tensor, coverage_weight: Tensor):
@@ -225,7 +226,7 @@ class FusedCoverage(FusedAdditive):
         return self.terms.addcmul_(self.coverage.unsqueeze(2), self.coverage_weight_twice).neg_().sigmoid_()
 
     def start_backward(self, all_queries: Query, d_contexts: Tensor, d_weights: Tensor | None) -> None:
-        # Coverage passes every weight to all later steps; their gradients are added as the loop goes.
+        # Through coverage every weight affects all later steps; the loop adds their gradients.
         d_weights = torch.zeros_like(self.weights) if d_weights is None else d_weights.clone()
         super().start_backward(all_queries, d_contexts, d_weights)
         self.d_coverage = torch.zeros_like(self.coverage)
@@ -249,7 +250,7 @@ class FusedCoverage(FusedAdditive):
 
 
 class FusedDot(FusedAttention):
-    """e = h . k: dot and, with keys W_a h_s, general; scaled dot comes with its keys scaled."""
+    """e = h . k: dot, general with keys W_a h_s, and scaled dot with scaled keys."""
 
     def __init__(self, workspace: Workspace, keys: Tensor):
         super().__init__(workspace, keys)

@@ -1,4 +1,4 @@
-"""The loop of Bahdanau's decoder as one autograd function, with a backward by hand: see ``run_cell``."""
+"""The loop of Bahdanau's decoder as one autograd function, with a hand-written backward: see ``run_cell``."""
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -12,9 +12,9 @@ from nmt.attention.scores import Source
 
 
 class BahdanauLoop(torch.autograd.Function):
-    """Bahdanau's loop: attention asks with the state, the context enters the gates.
+    """Bahdanau's loop: the state is the query, and the context is an input of the gates.
 
-    projected (T, B, gates * H): the words' part of the gates; start (B, state_size)
+    projected (T, B, gates * H): the input of the gates from the words; start (B, state_size)
     memory (B, S, M), keys (B, S, A), mask (B, S)
     context_weight (gates * H, M); query (A, H) and v (A,) of the additive score, coverage_weight (A,) of coverage, or
     None -> states (T + 1, B, state_size), contexts (T, B, M), weights (T, B, S).

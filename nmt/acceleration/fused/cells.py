@@ -1,11 +1,12 @@
-"""A cell's steps forward and backward by hand: the equations of ``nmt.layers.cells`` and their derivatives.
+"""The steps of a cell, with a hand-written backward: the equations of ``nmt.layers.cells`` and their derivatives.
 
-A FusedCell is made for one batch. ``advance(t)`` goes from state t to t + 1; ``retreat(t, gradient)`` turns the
-gradient of state t + 1 into that of state t, in place, and leaves the gradient of step t's gates in ``d_gates``. What
-doesn't recur waits for ``weight_gradients``, one product over all steps.
+A FusedCell is created for one batch. ``forward_step(t)`` computes state t + 1 from state t; ``backward_step(t,
+gradient)`` replaces the gradient of state t + 1 by that of state t, and stores the gradient of step t's gates in
+``d_gates``. Gradients that are not needed in the loop are computed by ``weight_gradients``, in one product over all
+steps.
 
-Everything is time first. A leading dimension D (the two directions of an encoder) runs as many cells side by side: the
-time dimension is always the third from the end. Products run in `dtype`, states and gates in float32 (or wider).
+All tensors are time-major. With a leading dimension D (the two directions of an encoder) as many cells run side by
+side: time is always the third dimension from the end. Products run in `dtype`, states and gates in float32 (or wider).
 """
 
 import torch
@@ -18,12 +19,12 @@ from nmt.acceleration.matmul import addmm_, fast_tanh_, sigmoid_backward, tanh_b
 class FusedCell:
     """One cell over one batch.
 
-    weight (..., gates * H, H): in the products' type
-    gates (..., T, B, gates * H): what reaches the gates from outside; step by step it becomes what the gates are
-    states (..., T + 1, B, state_size): the first is given, the others are made
-    narrow (..., T + 1, B, H): h in the products' type where that is narrower than the state's, else None
+    weight (..., gates * H, H): in the type of products
+    gates (..., T, B, gates * H): the input of the gates, replaced step by step by their activations
+    states (..., T + 1, B, state_size): the first is given, the others are computed
+    low_precision (..., T + 1, B, H): h in the type of products if that is narrower than the state's, else None
 
-    Autograd keeps `buffers` between forward and backward; ``type(cell)(*buffers)`` is the cell again.
+    Autograd saves `buffers` between forward and backward; ``type(cell)(*buffers)`` is the same cell.
     """
 
     def __init__(self, weight: Tensor, gates: Tensor, states: Tensor, low_precision: Tensor | None, *more: Tensor):
@@ -44,7 +45,8 @@ class FusedCell:
         return Query(self.state[t][..., : self.size], self.matmul_input[t])
 
     def all_queries(self, first: int) -> Query:
-        """The queries of all T steps, (T, B, H): `first` is 0 if a step attends first, 1 if it attends last."""
+        """The queries of all T steps, (T, B, H): `first` is 0 if attention precedes the update of the state, 1 if it
+        follows."""
         steps = slice(first, first + self.steps)
         return Query(self.states[steps, :, : self.size], self.hidden[steps])
 
@@ -52,7 +54,7 @@ class FusedCell:
     def create(
         cls, weight: Tensor, bias: Tensor | None, gates: Tensor, start: Tensor, dtype: torch.dtype
     ) -> "FusedCell":
-        """A new FusedCell at state `start` (..., B, state_size); `bias` (..., H) is FusedGRUResetAfter's."""
+        """A new FusedCell with the state `start` (..., B, state_size); `bias` (..., H) is for FusedGRUResetAfter."""
         size = weight.shape[-1]
         states = gates.new_empty(*gates.shape[:-3], gates.shape[-3] + 1, *start.shape[-2:])
         states.select(-3, 0).copy_(start)
@@ -64,32 +66,32 @@ class FusedCell:
 
     @staticmethod
     def workspace(bias: Tensor | None, like: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
-        """What a cell keeps beside gates and states; like (..., T, B, H)."""
+        """The buffers of a cell besides gates and states; like (..., T, B, H)."""
         return ()
 
     def forward_step(self, t: int) -> None:
-        """states[t + 1] from states[t] and gates[t]."""
+        """Computes states[t + 1] from states[t] and gates[t]."""
         raise NotImplementedError
 
     def forward_step_masked(self, t: int, step_mask: Tensor) -> None:
-        """The same with the new state times step_mask (..., B, 1): 0 where the step is padding, else 1."""
+        """`forward_step` with the new state times step_mask (..., B, 1): 0 if the step is padding, else 1."""
         self.forward_step(t)
         self.state[t + 1].mul_(step_mask)
         if self.low_precision is not None:
             self.matmul_input[t + 1].mul_(step_mask)
 
     def start_backward(self) -> None:
-        """Room for the gradients of the gates."""
+        """Allocates the gradients of the gates."""
         self.d_gates = torch.empty_like(self.gates, dtype=self.weight.dtype)
         self.d_gate = self.d_gates.unbind(-3)
 
     def backward_step(self, t: int, gradient: Tensor) -> None:
-        """gradient (..., B, state_size) of states[t + 1] -> of states[t], in place; fills d_gates[t]."""
+        """Replaces gradient (..., B, state_size) of states[t + 1] by that of states[t]; fills d_gates[t]."""
         raise NotImplementedError
 
     def backward_step_masked(self, t: int, gradient: Tensor, step_mask: Tensor | None, outside: Tensor | None) -> None:
-        """retreat, with `gradient` times step_mask (..., B, 1) before it and outside (..., B, state_size), what else
-        reaches states[t], added after it."""
+        """`backward_step`, before it `gradient` times step_mask (..., B, 1), after it plus outside (..., B,
+        state_size), the gradient of states[t] as an output."""
         if step_mask is not None:
             gradient.mul_(step_mask)
         self.backward_step(t, gradient)
@@ -97,7 +99,7 @@ class FusedCell:
             gradient.add_(outside)
 
     def weight_gradients(self) -> Tensor:
-        """The gradient of the recurrent weight, in the products' type."""
+        """The gradient of the recurrent weight, in the type of products."""
         raise NotImplementedError
 
     def _keep(self, t: int) -> None:
@@ -118,7 +120,7 @@ class FusedGRU(FusedCell):
         self, weight: Tensor, gates: Tensor, states: Tensor, low_precision: Tensor | None, reset_states: Tensor
     ):
         super().__init__(weight, gates, states, low_precision, reset_states)
-        # Contiguous, because side by side they would be copied by every product.
+        # Contiguous, because otherwise every product would copy them.
         parts = weight.split((2 * self.size, self.size), -2)
         self.gate_weight, self.candidate_weight = (part.contiguous() for part in parts)
         self.sigmoids = gates[..., : 2 * self.size].unbind(-3)
@@ -199,7 +201,7 @@ class FusedGRUResetAfter(FusedCell):
     def start_backward(self) -> None:
         super().start_backward()
         self.d_update, self.d_reset, self.d_candidate = (part.unbind(-3) for part in self.d_gates.split(self.size, -1))
-        # The recurrent product's own gradient: that of the gates, but r times it for the candidate.
+        # The gradient of the recurrent product: that of the gates, times r for the candidate.
         self.d_products = torch.empty_like(self.d_gates)
         self.d_product = self.d_products.unbind(-3)
         self.d_recurrent = self.d_products[..., 2 * self.size :].unbind(-3)

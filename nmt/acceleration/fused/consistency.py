@@ -1,4 +1,4 @@
-"""Cross-entropy of two passes over the same pairs and their divergence, in chunks: no (B, T, V) tensor ever exists."""
+"""The cross-entropy of two passes over the same pairs and their divergence, in chunks, without a (B, T, V) tensor."""
 
 import math
 
@@ -12,13 +12,13 @@ from nmt.layers.loss import ConsistentLoss, PassWeights, real_tokens
 
 
 class _ChunkedConsistency(torch.autograd.Function):
-    """Forward makes the gradients too, chunk by chunk; backward only scales them.
+    """Forward computes the gradients too, chunk by chunk; backward only scales them.
 
     first, second (N, R) are the features of the passes. With p and q their softmax over V words, d = log p - log q and
     smoothing e, the gradient of the first pass's logits is
       w1 (p - (1 - e) onehot - e / V) + f p (d - KL(p || q)) + r (p - q)
-    for weights w1 of its cross-entropy, f of KL(p || q) and r of KL(q || p). For the second, p and q change places, f
-    and r do, d is negated, and w1 is w2.
+    for weights w1 of its cross-entropy, f of KL(p || q) and r of KL(q || p). For the second pass, exchange p and q, f
+    and r, negate d, and replace w1 by w2.
     """
 
     @staticmethod
@@ -46,7 +46,8 @@ class _ChunkedConsistency(torch.autograd.Function):
             for part, share in enumerate(shares):
                 product = torch.addmm(low_bias, inputs[part][rows], low_weight.t(), out=low_logits[: len(gold)])
                 torch.softmax(logits[part].copy_(product), 1, out=probs[part])
-                # As in the cross-entropy: the normalizer is read off the likeliest word, whose p is at least 1 / V.
+                # As in the cross-entropy: the normalizer is computed from the most probable word, whose p is at least 1
+                # / V.
                 normalizers.append(logits[part].amax(1) - probs[part].amax(1).log_())
                 lse_sum += share * normalizers[part].sum()
                 gold_sum += share * logits[part].gather(1, gold).sum()
@@ -107,9 +108,9 @@ def consistent_cross_entropy(
     token_positions: Tensor | None = None,
     chunk: int | None = None,
 ) -> ConsistentLoss:
-    """As `nmt.layers.loss.consistent_cross_entropy`; chunk: tokens of a pass whose logits exist at once.
+    """Computes `nmt.layers.loss.consistent_cross_entropy`; chunk: tokens of a pass whose logits are in memory at once.
 
-    Products run in the autocast type where autocast is on, everything else in float32 or wider.
+    Products run in the autocast type if autocast is on, everything else in float32 or wider.
     """
     halves = features.chunk(2)
     first, targets = real_tokens(halves[0], tgt_out, token_positions)

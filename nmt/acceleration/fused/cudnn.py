@@ -1,7 +1,7 @@
-"""Cells that cuDNN knows, over a whole sequence in one call, on our own weights: a checkpoint depends on no device.
+"""Cells that cuDNN has, over a whole sequence in one call, with the weights of our cells: checkpoints fit any device.
 
-cuDNN knows the LSTM and the GRU whose reset gate acts after the recurrent product. It does not know the GRU as
-published, whose reset gate acts before it. The state between steps is kept in the type of products.
+cuDNN has the LSTM and the GRU whose reset gate is applied after the recurrent product. It does not have the published
+GRU, whose reset gate is applied before it. The state between steps is in the type of products.
 """
 
 import torch
@@ -12,7 +12,7 @@ from nmt.layers.cells import Cell, GRUResetAfterCell, LSTMCell
 
 
 def is_supported(cell: Cell, inputs: Tensor, dtype: torch.dtype) -> bool:
-    """Whether cuDNN runs this cell over `inputs`, in `dtype`."""
+    """Whether cuDNN can run this cell over `inputs`, in `dtype`."""
     known = type(cell) in (LSTMCell, GRUResetAfterCell) and not cell.transitions
     return known and is_enabled(Kernel.cudnn, inputs, dtype)
 
@@ -29,8 +29,8 @@ def run(cell: Cell, inputs: Tensor, start: Tensor, dtype: torch.dtype) -> Tensor
 
 
 def _weights(cell: Cell, dtype: torch.dtype) -> list[Tensor]:
-    """Input and recurrent weights and their biases in the order of torch's gates, one after the other in one memory,
-    which is how cuDNN takes them without another copy."""
+    """Input and recurrent weights and their biases with torch's order of gates, contiguous in memory, so that cuDNN
+    needs no copy."""
     assert isinstance(cell.project, nn.Linear), cell.project
     parts = (cell.project.weight, cell.weight, cell.project.bias, _recurrent_bias(cell))
     ordered = [_reordered(cell, part) for part in parts]
@@ -47,8 +47,8 @@ def _recurrent_bias(cell: Cell) -> Tensor:
 
 
 def _reordered(cell: Cell, part: Tensor) -> Tensor:
-    """Rows by our gates -> by torch's: i, f, o, g -> i, f, g, o; z, r, n -> r, 1 - z, n, as its update gate keeps the
-    old state where ours takes the new one."""
+    """Reorders rows from the order of our gates to torch's: i, f, o, g -> i, f, g, o; z, r, n -> r, 1 - z, n, because z
+    weights the new state here and the old state in torch."""
     if isinstance(cell, LSTMCell):
         input_gate, forget_gate, output_gate, candidate = part.chunk(4)
         return torch.cat((input_gate, forget_gate, candidate, output_gate))

@@ -1,8 +1,8 @@
-"""A linear layer whose inner width may be any number and still be fast on a GPU.
+"""A linear layer that is fast on a GPU for any inner width.
 
 cuBLAS's kernels for Hopper need rows of a multiple of 16 bytes, eight numbers in half precision. A width of 620 or 500,
 as published, falls back to kernels that take three times as long. Here the copies in half precision, which autocast
-makes anyway, are as wide as the next multiple of eight, with zeros.
+makes anyway, are padded with zeros to the next multiple of eight.
 """
 
 import torch
@@ -18,8 +18,8 @@ def pays(x: Tensor, dtype: torch.dtype) -> bool:
 
 
 def padded(x: Tensor, dtype: torch.dtype, *, one: bool = False) -> Tensor:
-    """x (N, X) -> a copy in `dtype`, (N, X up to a multiple of eight), zeros behind x; if `one` and there is room, the
-    first number behind x is 1: its column in the weight's gradient is the gradient of a bias."""
+    """x (N, X) -> a copy in `dtype`, (N, X rounded up to a multiple of eight), padded with zeros; if `one` and there is
+    padding, its first number is 1: its column in the weight's gradient is the gradient of a bias."""
     width = -(-x.shape[1] // WIDTH) * WIDTH
     copy = torch.empty(x.shape[0], width, dtype=dtype, device=x.device)
     copy[:, : x.shape[1]] = x
@@ -31,7 +31,7 @@ def padded(x: Tensor, dtype: torch.dtype, *, one: bool = False) -> Tensor:
 
 class PaddedLinear(torch.autograd.Function):
     """inputs (N, X), weight (Y, X), bias (Y,) or None -> (N, Y) in `dtype`: inputs times the transpose of weight, plus
-    bias. X is no multiple of eight."""
+    bias. X is not a multiple of eight."""
 
     @staticmethod
     def forward(ctx, inputs, weight, bias, dtype):
@@ -47,13 +47,13 @@ class PaddedLinear(torch.autograd.Function):
     def backward(ctx, gradient):
         inputs, weight = ctx.saved_tensors
         d_inputs = (gradient @ weight)[:, : ctx.width].to(ctx.types[0])
-        d_weight = (gradient.t() @ inputs).to(ctx.types[1])  # and of the bias, behind it
+        d_weight = (gradient.t() @ inputs).to(ctx.types[1])  # and of the bias, in the column after it
         d_bias = d_weight[:, ctx.width] if ctx.biased else None
         return d_inputs, d_weight[:, : ctx.width], d_bias, None
 
 
 def linear(layer: nn.Linear, inputs: Tensor) -> Tensor:
-    """The numbers of layer(inputs)."""
+    """The result of layer(inputs)."""
     kind = inputs.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else inputs.dtype
     if layer.in_features % WIDTH == 0 or not pays(inputs, dtype):

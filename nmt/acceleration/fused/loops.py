@@ -1,4 +1,4 @@
-"""The loops of ``nmt.layers.loops``, fused: the same numbers from hand-written backward passes and kernels."""
+"""The loops of ``nmt.layers.loops``, fused: the same results from hand-written backward passes and kernels."""
 
 from collections.abc import Sequence
 
@@ -44,7 +44,7 @@ _FUSED_SCORES = (*_ADDITIVE_SCORES, DotAttention, ScaledDotAttention, GeneralAtt
 
 
 class FusedLoops(ReferenceLoops):
-    """One autograd function for each loop. A cell or score that is not known here runs on the reference loops.
+    """One autograd function for each loop. Cells and scores without a fused version run on the reference loops.
 
     On a GPU the enabled kernels are used: see ``nmt.acceleration.kernels``.
     """
@@ -73,8 +73,8 @@ class FusedLoops(ReferenceLoops):
     def run_directions(
         self, cells: Sequence[Cell], inputs: Tensor, lengths: Tensor, mask: Tensor
     ) -> tuple[Tensor, ...]:
-        """All directions in one loop: time is flipped for the backward one, whose state stays zero on the padding it
-        meets first, so no sentence has to be turned round. cuDNN runs one direction at a time."""
+        """All directions in one loop: the backward direction has flipped time; its state stays zero on the padding at
+        its begin, so sentences need not be reversed one by one. cuDNN runs one direction at a time."""
         if not is_fused(cells[0]) or cudnn.is_supported(cells[0], inputs, matmul_dtype(inputs, inputs)):
             return super().run_directions(cells, inputs, lengths, mask)
         projected = [self.linear(cell.project, inputs).transpose(0, 1) for cell in cells]
@@ -128,7 +128,8 @@ class FusedLoops(ReferenceLoops):
         return LuongOutputs(outputs[1:].to(attentional.dtype), weights, hidden)
 
     def attend_all(self, attention: Attention, hidden: Tensor, source: Source) -> AttentionOutput:
-        """Without the (B, T, S, A) tensor of an additive score's terms. A dot product is one product anyway."""
+        """Computes additive scores without the (B, T, S, A) tensor of terms. A dot product is a single product
+        anyway."""
         if type(attention) not in _ADDITIVE_SCORES:
             return super().attend_all(attention, hidden, source)
         dtype = matmul_dtype(source.keys, hidden)
@@ -142,8 +143,8 @@ class FusedLoops(ReferenceLoops):
     def attend_heads(
         self, query: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None = None, *, causal: bool = False
     ) -> Tensor:
-        """In half precision on a CPU as two products and a softmax in float32, as the backward of torch's own then
-        takes five times as long; else as the reference."""
+        """In half precision on a CPU, two products and a softmax in float32, because the backward of torch's function
+        takes five times as long; otherwise as the reference."""
         if query.device.type != "cpu" or query.dtype.itemsize > 2:
             return super().attend_heads(query, keys, values, mask, causal=causal)
         energies = ((query * query.shape[3] ** -0.5) @ keys.transpose(2, 3)).float()
@@ -202,10 +203,10 @@ def is_fused(cell: Cell, attention: Attention | None = None) -> bool:
 
 
 def run_side_by_side(cells: Sequence[Cell], projected: Tensor, step_mask: Tensor) -> Tensor:
-    """Cells of one type side by side, each on its own sequence, from states of zeros.
+    """Runs cells of one type side by side, each on its own sequence, from states of zeros.
 
-    projected (D, T, B, gates * H); step_mask (D, T, B, 1): 0 where a cell's step is padding, else 1 -> outputs (D, T,
-    B, H).
+    projected (D, T, B, gates * H); step_mask (D, T, B, 1): 0 if a cell's step is padding, else 1 -> outputs (D, T, B,
+    H).
     """
     cell = cells[0]
     dtype = matmul_dtype(projected, step_mask)
@@ -221,7 +222,7 @@ def run_side_by_side(cells: Sequence[Cell], projected: Tensor, step_mask: Tensor
 def _fused_cell(cell: Cell, like: Tensor, dtype: torch.dtype) -> type[FusedCell]:
     """The fused cell for products in `dtype` on the device of `like`."""
     if type(cell) is GRUCell and is_enabled(Kernel.triton, like, dtype):
-        from nmt.acceleration.fused.triton_cells import TritonGRU  # triton is not everywhere
+        from nmt.acceleration.fused.triton_cells import TritonGRU  # triton is not installed everywhere
 
         return TritonGRU
     return _FUSED_CELLS[type(cell)]
@@ -232,7 +233,7 @@ def _bias(cell: Cell) -> Tensor | None:
 
 
 def _keys(attention: Attention, source: Source) -> Tensor:
-    """The keys of a plain dot product: a scale may as well stand on this side, once a sentence."""
+    """The keys of a plain dot product, with a score's scale applied once for each sentence."""
     if isinstance(attention, ScaledDotAttention):
         return source.keys * attention.size**-0.5
     return source.keys

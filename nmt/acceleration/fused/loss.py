@@ -1,4 +1,4 @@
-"""Cross-entropy of the vocabulary in chunks: a (B T, V) tensor never exists at once."""
+"""The cross-entropy over the vocabulary in chunks, without a (B T, V) tensor."""
 
 import math
 
@@ -13,22 +13,22 @@ from nmt.layers.loss import Loss, real_tokens
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Forward makes the gradients too, chunk by chunk, while the logits are at hand; backward only scales them.
+    """Forward computes the gradients too, chunk by chunk, from the same logits; backward only scales them.
 
-    With p = softmax(logits) and smoothing e over V words the objective of a token is
-    (1 - e) (lse - logit_y) + e (lse - mean logit), its gradient p - (1 - e) onehot - e / V.
+    With p = softmax(logits) and smoothing e over V words the loss of a token is (1 - e) (lse - logit_y) + e (lse - mean
+    logit), its gradient p - (1 - e) onehot - e / V.
     """
 
     @staticmethod
     def forward(ctx, features, weight, bias, targets, smoothing: float, chunk: int, dtype):
         accumulation = torch.promote_types(features.dtype, torch.float32)
         need = any(ctx.needs_input_grad[:3])
-        # In half precision on a GPU the rows of operands are as wide as its kernels want them: see `padded`.
+        # In half precision on a GPU the rows of operands are padded to the width that its kernels need: see `padded`.
         align = pays(features, dtype)
         matmul_inputs = padded(features, dtype, one=True) if align else features.to(dtype)
         low_weight = padded(weight, dtype) if align else weight.to(dtype)
         low_bias, width = bias.to(dtype), features.shape[1]
-        with_bias = matmul_inputs.shape[1] > width  # the bias's gradient comes behind that of the weights
+        with_bias = matmul_inputs.shape[1] > width  # the gradient of the bias is in the column after the weights
         lse_sum = torch.zeros((), dtype=accumulation, device=features.device)
         gold_sum = torch.zeros((), dtype=accumulation, device=features.device)
         if need:
@@ -36,7 +36,8 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             grad_features = torch.empty(features.shape, dtype=accumulation, device=features.device)
             grad_weight = torch.zeros_like(low_weight, dtype=accumulation)
             grad_bias = torch.zeros_like(bias, dtype=accumulation)
-        # Equal chunks, in one room: for a CPU fresh pages cost more than what is computed in them.
+        # Chunks of equal size, in the same memory: on a CPU allocating new pages takes longer than the computation in
+        # them.
         chunk = math.ceil(len(targets) / max(1, math.ceil(len(targets) / chunk)))
         vocab_size = len(weight)
         columns = -(-vocab_size // WIDTH) * WIDTH if align else vocab_size
@@ -51,15 +52,16 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             logits, grad = logits_buffer[: len(gold)], grad_buffer[: len(gold)]
             torch.addmm(low_bias, matmul_input, low_weight.t(), out=logits)
             if fused:
-                from nmt.acceleration.fused.triton_loss import softmax_less_gold_  # triton is not everywhere
+                from nmt.acceleration.fused.triton_loss import softmax_less_gold_  # triton is not installed everywhere
 
                 normalizers, gold_logits = softmax_less_gold_(logits, gold, 1.0 - smoothing, need)
                 lse_sum += normalizers.sum()
                 gold_sum += gold_logits.sum()
             else:
                 gold_sum += logits.gather(1, gold).sum(dtype=accumulation)
-                # torch's softmax is several times as fast as its exp and logsumexp on CPU, so the normalizer is read
-                # off the likeliest word: lse = logit - log p. Its p is at least 1 / V, so the logarithm is safe.
+                # torch's softmax is several times as fast as its exp and logsumexp on a CPU, so the normalizer is
+                # computed from the most probable word: lse = logit - log p. Its p is at least 1 / V, so the logarithm
+                # is safe.
                 highest = logits.amax(1).to(accumulation)
                 torch.softmax(grad.copy_(logits), 1, out=grad)
                 lse_sum += (highest - grad.amax(1).log_()).sum()
@@ -111,9 +113,9 @@ def cross_entropy(
     token_positions: Tensor | None = None,
     chunk: int | None = None,
 ) -> Loss:
-    """As `nmt.layers.loss.cross_entropy`; chunk: tokens whose logits exist at once.
+    """Computes `nmt.layers.loss.cross_entropy`; chunk: tokens whose logits are in memory at once.
 
-    Products run in the autocast type where autocast is on, everything else in float32 or wider.
+    Products run in the autocast type if autocast is on, everything else in float32 or wider.
     """
     tokens, targets = real_tokens(features, tgt_out, token_positions)
     kind = features.device.type
@@ -125,7 +127,7 @@ def cross_entropy(
             bias,
             targets,
             smoothing,
-            chunk or (512 if kind == "cpu" else 4096),  # tokens: as many as fill the machine
+            chunk or (512 if kind == "cpu" else 4096),  # tokens: enough for full utilization
             dtype,
         )
     return Loss(objective, nll, len(targets))

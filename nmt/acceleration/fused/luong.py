@@ -1,4 +1,4 @@
-"""The loop of Luong's decoder as one autograd function, with a backward by hand: see ``run_cell``."""
+"""The loop of Luong's decoder as one autograd function, with a hand-written backward: see ``run_cell``."""
 
 import torch
 from torch import Tensor
@@ -13,14 +13,15 @@ from nmt.attention.scores import Source
 
 
 class LuongLoop(torch.autograd.Function):
-    """Luong's loop with input feeding: h~_{t-1} enters the bottom cell, the top asks, h~_t = tanh(W_c [c_t; h_t]).
+    """Luong's loop with input feeding: h~_{t-1} is an input of the bottom cell, the top state is the query, and h~_t =
+    tanh(W_c [c_t; h_t]).
 
-    projected (T, B, gates * H): the words' part of the bottom gates; attentional (B, H): the h~ before the first step
+    projected (T, B, gates * H): the input of the bottom gates from words; attentional (B, H): h~ before the first step
     memory (B, S, M), keys (B, S, A), mask (B, S)
-    fed_weight (gates * H, H), combine_weight (H, M + H); query (A, H), v (A,), coverage_weight (A,): as above
-    drops (L - 1, T, B, H): what each upper layer's input is multiplied by, or None
-    layers: of every layer weight, bias, start; then of every upper one the weight and bias of its input
-    -> h~ (T + 1, B, H), the first included, weights (T, B, S), and the top's states (T + 1, B, state_size).
+    input_feed_weight (gates * H, H), combine_weight (H, M + H); query, v, coverage_weight: as in BahdanauLoop
+    drops (L - 1, T, B, H): the factors of each upper layer's input, or None
+    layers: of every layer weight, bias, start; then of every upper layer the weight and bias of its input
+    -> h~ (T + 1, B, H), the first included, weights (T, B, S), and the top states (T + 1, B, state_size).
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The marginal likelihood of hard attention in chunks: the (N, S, V) logits never exist at once."""
+"""The marginal likelihood of hard attention in chunks, without the (N, S, V) logits."""
 
 import torch
 from torch import Tensor
@@ -9,10 +9,10 @@ from nmt.attention.hard import MAX_EXPONENT, Marginal, Positions
 
 
 class _ChunkedMarginal(torch.autograd.Function):
-    """Forward makes the gradients too, chunk by chunk, while the logits are at hand; backward only scales them.
+    """Forward computes the gradients too, chunk by chunk, from the same logits; backward only scales them.
 
-    With the posterior r_j = alpha_j p(y | j) / p(y) the gradient of -log p(y) is -r_j / alpha_j for alpha_j, and
-    r_j (softmax - onehot) for the logits of position j.  # Deng et al. (2018), 3
+    With the posterior r_j = alpha_j p(y | j) / p(y) the gradient of -log p(y) is -r_j / alpha_j for alpha_j, and r_j
+    (softmax - onehot) for the logits of position j.  # Deng et al. (2018), 3
     """
 
     @staticmethod
@@ -34,7 +34,7 @@ class _ChunkedMarginal(torch.autograd.Function):
             logits = torch.addmm(low_bias, operand, low_weight.t()).to(accumulation)
             gold = targets[words].repeat_interleave(size).unsqueeze(1)
             gold_logits, highest = logits.gather(1, gold), logits.amax(1, keepdim=True)
-            # The normalizer is read off the likeliest word, whose probability is at least 1 / V.
+            # The normalizer is computed from the most probable word, whose probability is at least 1 / V.
             probabilities = torch.softmax(logits, 1, out=logits)
             normalizer = highest - probabilities.amax(1, keepdim=True).log()
             each = (gold_logits - normalizer).view(-1, size)
@@ -47,7 +47,7 @@ class _ChunkedMarginal(torch.autograd.Function):
                 continue
             d_weights[words] = likelihood.div_(total).neg()
             posterior = (prior * likelihood).view(-1, 1)
-            # What a position so improbable adds is less than what its word's gradient is rounded by.
+            # The contribution of a less probable position is below the rounding error of its word's gradient.
             (kept,) = torch.where(posterior.squeeze(1) > torch.finfo(accumulation).eps)
             d_logits = probabilities.index_select(0, kept)
             d_logits.scatter_add_(1, gold[kept], d_logits.new_full((len(kept), 1), -1.0)).mul_(posterior[kept])
@@ -74,9 +74,10 @@ class _ChunkedMarginal(torch.autograd.Function):
 def marginal_nll(
     positions: Positions, weight: Tensor, bias: Tensor, targets: Tensor, *, chunk: int | None = None
 ) -> Marginal:
-    """As `nmt.attention.hard.marginal_nll`; chunk: rows, words times positions, whose logits exist at once.
+    """Computes `nmt.attention.hard.marginal_nll`; chunk: rows, words times positions, whose logits are in memory at
+    once.
 
-    Products run in the autocast type where autocast is on, everything else in float32 or wider.
+    Products run in the autocast type if autocast is on, everything else in float32 or wider.
     """
     kind = positions.decoder.device.type
     dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype

@@ -1,7 +1,7 @@
 """A cell over a sequence as one autograd function.
 
-In the loop of the backward stands only what recurs; whatever can wait is one product over all steps after it. Tensors
-are time-major.
+The backward loop computes only what the next step needs; the rest is one product over all steps afterwards. Tensors are
+time-major.
 """
 
 import torch
@@ -20,21 +20,22 @@ def copy_gates(projected: Tensor) -> Tensor:
 
 
 def last_gradient(d_states: Tensor | None, cell: FusedCell) -> Tensor:
-    """The gradient that enters at the last state, and is then carried back."""
+    """The gradient of the last state as an output, from which the backward loop starts."""
     last = torch.zeros_like(cell.state[-1], memory_format=torch.contiguous_format)
     return last if d_states is None else last.copy_(d_states.select(-3, cell.steps))
 
 
 def bias_gradient(cell: FusedCell) -> Tensor | None:
+    """The gradient of the candidate's bias; None for cells without it."""
     return cell.bias_gradient() if isinstance(cell, FusedGRUResetAfter) else None
 
 
 class RunCell(torch.autograd.Function):
     """A cell over a sequence.
 
-    projected (..., T, B, gates * H), start (..., B, state_size) -> states (..., T + 1, B, state_size).
-    step_mask (..., T, B, 1): a state is multiplied by it; 0 where the step is padding. Before a sentence the state so
-    stays zero, which is how the backward direction reads it from its end.
+    projected (..., T, B, gates * H), start (..., B, state_size) -> states (..., T + 1, B, state_size). step_mask (...,
+    T, B, 1): the factor of a state; 0 if the step is padding. So the state is zero before the begin of a sentence,
+    which for the backward direction is its end.
     """
 
     @staticmethod

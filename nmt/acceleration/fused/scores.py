@@ -1,4 +1,4 @@
-"""Chooses the fused attention for a score, a device and a type of products."""
+"""Selects the fused attention for a score, a device and a type of products."""
 
 import math
 from typing import NamedTuple
@@ -14,8 +14,8 @@ from nmt.attention.scores import Source
 
 
 class ScoreWeights(NamedTuple):
-    """The weights of a score: none of dot products; query (A, H) and v (A,) of an additive score, and coverage_weight
-    (A,) of one with coverage."""
+    """The weights of a score: none for dot products; query (A, H) and v (A,) of an additive score, and coverage_weight
+    (A,) with coverage."""
 
     query: Tensor | None = None
     v: Tensor | None = None
@@ -49,13 +49,13 @@ def create_attention(
 def _create_score(
     source: Source, score: ScoreWeights, workspace: Workspace, dtype: torch.dtype, *, triton: bool
 ) -> FusedAttention:
-    """triton: whether its kernels, which have softmax alone, may be used."""
+    """triton: whether its kernels, which have only softmax, may be used."""
     memory, keys, _ = source
     accumulation = workspace.contexts.dtype
     query, v, coverage_weight = score
     triton = triton and coverage_weight is None and is_enabled(Kernel.triton, memory, dtype)
     if triton and query is not None and v is not None:
-        from nmt.acceleration.fused import triton_attention  # triton is not everywhere
+        from nmt.acceleration.fused import triton_attention  # triton is not installed everywhere
 
         if memory.shape[1] <= triton_attention.MAX_POSITIONS:
             workspace = workspace._replace(memory=memory.to(dtype).contiguous())

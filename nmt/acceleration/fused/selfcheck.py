@@ -1,4 +1,4 @@
-"""Whether a kernel works on this machine: each is tried against torch's own operations before anything relies on it."""
+"""Checks of kernels on this machine: each is compared with torch's operations before it is used."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -14,29 +14,29 @@ from nmt.acceleration.matmul import addmm_
 from nmt.attention.scores import AdditiveAttention, Source
 from nmt.layers.cells import GRUCell, GRUResetAfterCell, LSTMCell
 
-# How far a number may be from the one it should be, as a part of the largest of its tensor.
+# The tolerated error of a number, relative to the largest number of its tensor.
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 2e-2}
-# Source lengths that are tried: a kernel is compiled for each power of two. One of usual length and the longest.
+# The source lengths of a check: a kernel is compiled for each power of two. A usual length and the longest.
 POSITIONS = (50, 512)
 
 
 def check_kernel(kernel: Kernel, device: torch.device, dtype: torch.dtype, positions: Sequence[int] = POSITIONS) -> str:
-    """Why `kernel` can't be used on `device` for products in `dtype`, in a line; "" where it gives what torch gives,
-    forward and backward. positions: the source lengths that are tried."""
+    """The reason, in one line, why `kernel` cannot be used on `device` for products in `dtype`; "" if its results,
+    forward and backward, are those of torch. positions: the source lengths of the check."""
     if kernel is Kernel.triton and importlib.util.find_spec("triton") is None:
         return "triton is not installed"
     state = torch.get_rng_state()
     try:
         found: list[list[Tensor]] = []
         for kernels in ((), (kernel,)):
-            torch.manual_seed(0)  # of the CPU, where all that is drawn is drawn
+            torch.manual_seed(0)  # of the CPU, where all random numbers are drawn
             with kernels_enabled(*kernels):
                 found.append(_tried(kernel, device, dtype, positions))
         for expected, got in zip(*found, strict=True):
             error = float((got - expected).abs().max() / expected.abs().max())
-            if not error < TOLERANCE[dtype]:  # in this form it holds for nan too
+            if not error < TOLERANCE[dtype]:  # this form refuses nan too
                 return f"it is {error:.1g} away from what torch computes"
-    except Exception as error:  # whatever it is: what does not work here is not used here
+    except Exception as error:  # any error: the kernel is not used
         return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
     finally:
         torch.set_rng_state(state)
@@ -44,7 +44,7 @@ def check_kernel(kernel: Kernel, device: torch.device, dtype: torch.dtype, posit
 
 
 def _tried(kernel: Kernel, device: torch.device, dtype: torch.dtype, positions: Sequence[int]) -> list[Tensor]:
-    """Everything that the kernel has a part in: outputs and gradients."""
+    """The results that involve the kernel: outputs and gradients."""
     match kernel:
         case Kernel.triton:
             parts = [_looks(device, dtype, longest) for longest in positions]
@@ -103,6 +103,6 @@ def _sums(device: torch.device, dtype: torch.dtype) -> list[Tensor]:
     for shapes in (((9, 24), (9, 16), (16, 24)), ((2, 9, 24), (2, 9, 16), (2, 16, 24))):
         out, left, right = (torch.randn(*shape).to(device) for shape in shapes)
         addmm_(out, left.to(dtype), right.to(dtype))
-        addmm_(out[..., :8], left.to(dtype), right[..., :8].to(dtype))  # a part of a row, as gates are
+        addmm_(out[..., :8], left.to(dtype), right[..., :8].to(dtype))  # a part of each row, as for gates
         found.append(out)
     return found

@@ -1,11 +1,11 @@
-"""The additive score in Triton: energies, masked softmax and context in two kernels a step, two more back, and one for
-the keys' gradient over all steps.
+"""The additive score in Triton: energies, masked softmax and context in two kernels per step, two more for the
+backward, and one for the gradient of the keys over all steps.
 
-To import this module takes triton, which comes with torch's packages for CUDA.
+Importing this module requires triton, which is installed with torch's packages for CUDA.
 """
 
 # pyright: reportMissingImports=false, reportIndexIssue=false
-# Where triton is installed, the launches of its kernels don't fit its types:
+# If triton is installed, the launches of its kernels do not fit its types:
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
 
 from typing import NamedTuple
@@ -26,14 +26,14 @@ from nmt.acceleration.matmul import addmm_, weight_gradient
 
 
 class Tile(NamedTuple):
-    """What a program reads at a time: so many source positions and units, in so many warps."""
+    """The tile of a program: source positions and units that it reads at a time, and its warps."""
 
     rows: int
     columns: int
     warps: int
 
 
-# A step is two kernels forward and two backward, each with several programs a sentence: one reads the keys, one the
+# A step is two kernels forward and two backward, each with several programs per sentence: one reads the keys, one the
 # memory.
 TILES = {
     "energies_forward": Tile(8, 512, 4),
@@ -41,20 +41,20 @@ TILES = {
     "context_backward": Tile(8, 256, 2),
     "energies_backward": Tile(8, 256, 4),
 }
-KEYS_TILE = 4096  # numbers of a program of keys_backward, which holds all positions of a sentence, 32 in each thread
+KEYS_TILE = 4096  # numbers in a program of keys_backward, which has all positions of a sentence, 32 in each thread
 LIMIT = 43.0  # of queries and keys in keys_backward: e^2x is a normal float32
 MAX_POSITIONS = 512  # source positions; with more, the rows of a tile would be too short to be read at full speed
 
 
 def block_of_positions(positions: int) -> int:
-    """How many positions a program holds: a power of two."""
+    """The number of positions in a program: a power of two."""
     return max(16, triton.next_power_of_2(positions))
 
 
 class TritonAdditive(FusedAttention):
-    """e = v . tanh(q + k), with q = W_a s: FusedAdditive's numbers, with keys and memory kept in the products' type.
+    """e = v . tanh(q + k), with q = W_a s: the results of FusedAdditive, with keys and memory in the type of products.
 
-    keys (B, S, A), query (A, H): in the products' type; v (A,): float32
+    keys (B, S, A), query (A, H): in the type of products; v (A,): float32
     """
 
     def __init__(self, workspace: Workspace, keys: Tensor, query: Tensor, v: Tensor):
@@ -72,7 +72,7 @@ class TritonAdditive(FusedAttention):
         self._forward(torch.matmul(all_queries.matmul_input, self.query.t()), 0, len(all_queries.matmul_input))
 
     def _forward(self, queries: Tensor, first: int, steps: int) -> None:
-        """queries (steps, B, A), of the steps from `first` on."""
+        """queries (steps, B, A): of the steps from `first` on."""
         batch, positions, size = self.keys.shape
         width = self.memory.shape[2]
         of_energies, of_context = TILES["energies_forward"], TILES["context_forward"]
@@ -106,7 +106,7 @@ class TritonAdditive(FusedAttention):
     def backward_steps(self, d_states: Tensor) -> None:
         self._backward(0, len(d_states))
         width = d_states.shape[2]
-        addmm_(d_states.view(-1, width), self.d_queries.flatten(0, 1), self.query)  # view: never into a copy
+        addmm_(d_states.view(-1, width), self.d_queries.flatten(0, 1), self.query)  # view: never copies
 
     def _backward(self, first: int, steps: int) -> None:
         batch, positions, size = self.keys.shape

@@ -1,7 +1,7 @@
-"""The kernels of ``triton_attention``: bf16 in, float32 inside. To import this module takes triton."""
+"""The kernels of ``triton_attention``: inputs in bf16, computation in float32. Importing requires triton."""
 
 # pyright: reportMissingImports=false, reportIndexIssue=false
-# Where triton is installed, its types don't fit what a kernel does:
+# If triton is installed, the code of kernels does not fit its types:
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
 
 import triton
@@ -12,13 +12,13 @@ LOG_E_SQUARED = tl.constexpr(2.8853900817779268)  # log2 e^2: e^2x = 2^(LOG_E_SQ
 
 @triton.jit
 def reciprocal(x):
-    """1 / x of x >= 1, to some units in the last place: one instruction and a product, where a division takes nine."""
+    """1 / x for x >= 1, to some units in the last place: one instruction and a product; a division takes nine."""
     root = tl.rsqrt(x)
     return root * root
 
 
-# One program for any number of positions, wherever a step's rows begin: sentences differ, and the numbers of their
-# positions are the small part of what is read.
+# One compiled kernel for all numbers of positions and all alignments of a step's rows: the number of positions varies,
+# and its tensors are a small part of the reads.
 @triton.jit(do_not_specialize=["positions"], do_not_specialize_on_alignment=["energies"])
 def energies_forward(
     queries,
@@ -32,7 +32,7 @@ def energies_forward(
     BLOCK_A: tl.constexpr,
 ):
     """Program (b, block of positions, t): queries (T, B, A), keys (B, S, A), v (A,), bias (B, S)
-    -> energies (T, B, S), less the sum of v; -inf on padding."""
+    -> energies (T, B, S), minus the sum of v; -inf on padding."""
     row = tl.program_id(0).to(tl.int64)
     step_row = tl.program_id(2) * tl.num_programs(0) + row
     s = tl.program_id(1) * BLOCK_S + tl.arange(0, BLOCK_S)
@@ -66,8 +66,8 @@ def context_forward(
     BLOCK_M: tl.constexpr,
 ):
     """Program (b, block of columns, t): energies (T, B, S), memory (B, S, M)
-    -> weights (T, B, S), contexts (T, B, M) and, if LOW_PRECISION, the same in the type of products. BLOCK: holds all
-    positions."""
+    -> weights (T, B, S), contexts (T, B, M) and, with LOW_PRECISION, the contexts in the type of products. BLOCK: at
+    least the number of positions."""
     row = tl.program_id(0).to(tl.int64)
     step_row = tl.program_id(2) * tl.num_programs(0) + row
     every = tl.arange(0, BLOCK)
@@ -106,14 +106,14 @@ def context_backward(
     BLOCK_S: tl.constexpr,
     BLOCK_M: tl.constexpr,
 ):
-    """Program (b, block of positions, t): the gradient d_contexts (T, B, M) and, if WEIGHED, d_weights (T, B, S)
+    """Program (b, block of positions, t): the gradient d_contexts (T, B, M) and, with WEIGHED, d_weights (T, B, S)
     -> d_alphas (T, B, S), the whole gradient of the weights."""
     row = tl.program_id(0).to(tl.int64)
     step_row = tl.program_id(2) * tl.num_programs(0) + row
     s = tl.program_id(1) * BLOCK_S + tl.arange(0, BLOCK_S)
     is_token = (
         tl.load(weights + step_row * positions + s, mask=s < positions, other=0.0) > 0.0
-    )  # else gradients are 0 as well
+    )  # otherwise gradients are 0 too
     source = (row * positions + s)[:, None]
     total = tl.zeros([BLOCK_S], tl.float32)
     for start in range(0, width, BLOCK_M):
@@ -142,8 +142,8 @@ def energies_backward(
     BLOCK_S: tl.constexpr,
     BLOCK_A: tl.constexpr,
 ):
-    """Program (b, block of columns, t): d_alphas (T, B, S) -> d_energies (T, B, S), d_queries (T, B, A). The energies'
-    terms are made again. BLOCK: holds all positions."""
+    """Program (b, block of columns, t): d_alphas (T, B, S) -> d_energies (T, B, S), d_queries (T, B, A). The terms of
+    the energies are recomputed. BLOCK: at least the number of positions."""
     row = tl.program_id(0).to(tl.int64)
     step_row = tl.program_id(2) * tl.num_programs(0) + row
     every = tl.arange(0, BLOCK)
@@ -186,7 +186,8 @@ def keys_backward(
     BLOCK_A: tl.constexpr,
 ):
     """Program (b, units): queries (T, B, A), d_energies (T, B, S)
-    -> d_keys (B, S, A) and, of each sentence, d_v (B, A): all steps at once, nothing kept of any."""
+    -> d_keys (B, S, A) and, for each sentence, d_v (B, A): all steps at once, without intermediate results in memory.
+    """
     row = tl.program_id(0).to(tl.int64)
     batch = tl.num_programs(0)
     s = tl.arange(0, BLOCK_S)
@@ -195,8 +196,8 @@ def keys_backward(
     source = (row * positions + s)[:, None]
     tile = (s < positions)[:, None] & inside[None, :]
     key = tl.load(keys + source * size + a[None, :], mask=tile, other=0.0).to(tl.float32)
-    # e^2(q + k) as a product: the exponential of a key is made once for all steps, that of a query once for all keys.
-    # Beyond LIMIT tanh is 1 to the last digit, unless q and k are both so large and cancel.
+    # e^2(q + k) as a product: the exponential of a key is computed once for all steps, that of a query once for all
+    # keys. Beyond LIMIT tanh is 1 to the last digit, unless both q and k are that large and cancel.
     exp_key = tl.exp(2.0 * tl.minimum(tl.maximum(key, -LIMIT), LIMIT))
     slope = tl.load(v + a, mask=inside, other=0.0).to(tl.float32)
     sum_r = tl.zeros([BLOCK_S, BLOCK_A], tl.float32)

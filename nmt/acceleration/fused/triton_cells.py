@@ -1,10 +1,10 @@
-"""What a GRU does between its products, in Triton: two kernels a step forward and two backward, instead of fifteen.
+"""The elementwise operations of a GRU in Triton: two kernels per step forward and two backward, instead of fifteen.
 
-To import this module takes triton, which comes with torch's packages for CUDA.
+Importing this module requires triton, which is installed with torch's packages for CUDA.
 """
 
 # pyright: reportMissingImports=false, reportIndexIssue=false
-# Where triton is installed, the launches of its kernels don't fit its types:
+# If triton is installed, the launches of its kernels do not fit its types:
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
 
 import torch
@@ -15,18 +15,18 @@ from torch import Tensor
 from nmt.acceleration.fused.cells import FusedGRU
 from nmt.acceleration.matmul import addmm_
 
-BLOCK = 1024  # units of one row that a program takes
+BLOCK = 1024  # units of one row in a program
 WARPS = 4
 
-# Program (b, d, units): row b of cell d of those side by side. A tensor is a pointer and its step from cell to cell;
-# its rows lie one after the other: gates and their gradients 3 * size wide (update, reset, candidate), others size.
+# Program (b, d, units): row b of cell d of those side by side. A tensor is a pointer and its stride between cells; its
+# rows are contiguous: gates and their gradients 3 * size wide (update, reset, candidate), others size.
 
 
 @triton.jit
 def reset_forward(
     gates, gates_step, state, state_step, reset_state, reset_state_step, size: tl.constexpr, BLOCK: tl.constexpr
 ):
-    """Update and reset gates become their sigmoids; kept = r * s."""
+    """Replaces the inputs of update and reset gates by their sigmoids; reset_state = r * s."""
     row, cell = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     unit = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
     inside = unit < size
@@ -59,8 +59,8 @@ def update_forward(
     size: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """The candidate becomes its tanh; following = s + z * (s~ - s), if MASKED times keep (D, B, 1), and, if NARROW, the
-    same in the products' type."""
+    """Replaces the input of the candidate by its tanh; following = s + z * (s~ - s), with MASKED times keep (D, B, 1),
+    and, with LOW_PRECISION, the same in the type of products."""
     row, cell = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     unit = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
     inside = unit < size
@@ -97,8 +97,8 @@ def update_backward(
     size: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """gradient of the following state, if MASKED times keep -> d_gates of update and candidate; what goes past the
-    gates stays in it."""
+    """gradient of the following state, with MASKED times keep -> d_gates of update and candidate; gradient is replaced
+    by (1 - z) * gradient."""
     row, cell = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     unit = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
     inside = unit < size
@@ -134,8 +134,8 @@ def reset_backward(
     size: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """d_kept, the gradient of r * s -> d_gates of the reset gate, and its part of the state's gradient, to which, if
-    MORE, outside (D, B, H) is added as well."""
+    """d_reset_state, the gradient of r * s -> d_gates of the reset gate; adds its part of the gradient of the state to
+    gradient and, with MORE, outside (D, B, H)."""
     row, cell = tl.program_id(0).to(tl.int64), tl.program_id(1).to(tl.int64)
     unit = tl.program_id(2) * BLOCK + tl.arange(0, BLOCK)
     inside = unit < size
@@ -152,12 +152,12 @@ def reset_backward(
 
 
 def step_between_cells(x: Tensor) -> int:
-    """x (D, B, .) or, of a cell alone, (B, .)."""
+    """The stride between cells of x (D, B, .); 0 for a single cell, x (B, .)."""
     return x.stride(0) if x.dim() == 3 else 0
 
 
 class TritonGRU(FusedGRU):
-    """FusedGRU's numbers."""
+    """FusedGRU with Triton kernels for the elementwise operations."""
 
     def __init__(
         self, weight: Tensor, gates: Tensor, states: Tensor, low_precision: Tensor | None, reset_states: Tensor

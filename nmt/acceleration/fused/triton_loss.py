@@ -1,10 +1,10 @@
-"""The softmax of the vocabulary and its gradient in Triton: two passes over bf16 logits instead of eight in float32.
+"""The softmax over the vocabulary and its gradient in Triton: two passes over bf16 logits instead of eight in float32.
 
-To import this module takes triton, which comes with torch's packages for CUDA.
+Importing this module requires triton, which is installed with torch's packages for CUDA.
 """
 
 # pyright: reportMissingImports=false, reportIndexIssue=false
-# Where triton is installed, the launches of its kernels don't fit its types:
+# If triton is installed, the launches of its kernels do not fit its types:
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
 
 import torch
@@ -28,13 +28,13 @@ def softmax_rows(
     GRADIENT: tl.constexpr,
     BLOCK: tl.constexpr,
 ):
-    """Program n: row n of logits (N, V), whose rows are `step` apart, gold (N,) -> normalizer (N,), gold_logits (N,);
-    see softmax_less_gold_."""
+    """Program n: row n of logits (N, V), with the stride `step`, gold (N,) -> normalizer (N,), gold_logits (N,); see
+    softmax_less_gold_."""
     row = tl.program_id(0).to(tl.int64)
     columns = tl.arange(0, BLOCK)
     answer = tl.load(gold + row)
     tl.store(gold_logits + row, tl.load(logits + row * step + answer).to(tl.float32))
-    highest = tl.full([BLOCK], -3.0e38, tl.float32)  # not -inf, which less -inf would be no number
+    highest = tl.full([BLOCK], -3.0e38, tl.float32)  # not -inf: -inf minus -inf is nan
     total = tl.zeros([BLOCK], tl.float32)
     for start in range(0, vocab_size, BLOCK):
         here = start + columns
@@ -45,7 +45,7 @@ def softmax_rows(
     top = tl.max(highest, 0)
     lse = top + tl.log(tl.sum(total * tl.exp(highest - top), 0))
     tl.store(normalizer + row, lse)
-    if GRADIENT:  # the reductions above waited for every thread, so the gold logit has been read
+    if GRADIENT:  # the reductions above synchronized all threads, so the gold logit has been read
         for start in range(0, vocab_size, BLOCK):
             here = start + columns
             x = tl.load(logits + row * step + here, mask=here < vocab_size, other=0.0).to(tl.float32)
@@ -54,9 +54,9 @@ def softmax_rows(
 
 
 def softmax_less_gold_(logits: Tensor, gold: Tensor, gold_share: float, gradient: bool) -> tuple[Tensor, Tensor]:
-    """logits (N, V), gold (N,) -> normalizers (N,), log-sum-exp of each row, and the gold logits (N,), both float32.
+    """logits (N, V), gold (N,) -> normalizers (N,), the log-sum-exp of each row, and gold logits (N,), both float32.
 
-    gradient: the logits become softmax(logits), less `gold_share` at the gold word.
+    gradient: the logits are replaced by softmax(logits), minus `gold_share` at the gold word.
     """
     normalizer, gold_logits = torch.empty(2, len(logits), dtype=torch.float32, device=logits.device).unbind(0)
     softmax_rows[(len(logits),)](

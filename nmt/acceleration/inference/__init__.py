@@ -1,9 +1,9 @@
-"""A model made ready for search: the same equations, with all done beforehand that depends on the weights alone.
+"""A model prepared for search: the same equations, with everything precomputed that depends only on the weights.
 
-The plain `encode` and `step` are what runs, and stay the reference: their parts are replaced by equal ones that are
-faster. Weights are cast and laid out once. Embedding projections are precomputed in a table. With several hypotheses
-per sentence the memory is projected once. Energies take the exponential form. A part whose type is not known here stays
-as it is.
+The plain `encode` and `step` run, and remain the reference: their parts are replaced by faster parts with equal
+results. Weights are cast and packed once. Products with embeddings are precomputed in a table. With several hypotheses
+per sentence the memory is projected once. Energies are computed with exponentials. Parts of other types are not
+replaced.
 """
 
 import copy
@@ -35,23 +35,23 @@ from nmt.model.decoder import (
 from nmt.model.encoder import Encoder
 from nmt.model.transformer_encoder import TransformerEncoder
 
-# Tables of words beyond this size are not made. For 6,000 words and 256 and 512 units both sides take 86 MB in float32.
+# Larger embedding tables are not precomputed. For 6,000 words and 256 and 512 units both sides take 86 MB in float32.
 MAX_TABLE_BYTES = 2**28
 
-# Their contexts are multiplied by weights alone before anything else happens to them.
+# Decoders whose contexts are only used in products with weights.
 _FOLDED = (BahdanauDecoder, FixedVectorDecoder)
 
 Part = TypeVar("Part", bound=nn.Module)
 
 
 class InferenceModel:
-    """`encode` and `step` of a model in eval mode; of no use any more when its weights change.
+    """`encode` and `step` of a model in eval mode; invalid after its weights change.
 
-    Products run in the type that autocast asks for now; states, energies, softmax and sums in float32 (or wider).
-    fold_memory: a step has several rows for a sentence. With one hypothesis per sentence, folding costs as much as it
+    Products run in the current autocast type; states, energies, softmax and sums in float32 (or wider).
+    fold_memory: for steps with several rows per sentence. With one hypothesis per sentence, folding costs as much as it
     saves.
-    rescore_top_k: as many of a row's largest logits are in float32 whatever the products run in.
-    predict: the model's, which makes logits of a step of the decoder and the output layer.
+    rescore_top_k: the number of largest logits of a row that are computed in float32 in any case.
+    predict: the function of the model that computes logits from a step of the decoder and the output layer.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class InferenceModel:
         self._kind = output.weight.device.type
         with self._inference_mode():
             self._encoder = encoder
-            if self._kind == "cpu":  # elsewhere launches count, and a whole layer is one call of cuDNN or few kernels
+            if self._kind == "cpu":  # on a GPU launches take the time, and a layer is one call of cuDNN or few kernels
                 self._encoder = _copy(encoder)
                 if isinstance(self._encoder, Encoder):
                     self._encoder.loops = InferenceLoops()
@@ -84,7 +84,7 @@ class InferenceModel:
             self._predict = predict
 
     def encode(self, src: Tensor, src_lengths: Tensor) -> tuple[Source, State]:
-        """As Seq2Seq.encode; the memory (B, S, .) may be of another width."""
+        """Computes Seq2Seq.encode; the memory (B, S, .) may have another width."""
         with torch.inference_mode():
             encoded = self._encoder(src, src_lengths)
         with self._inference_mode():
@@ -92,14 +92,14 @@ class InferenceModel:
             return source._replace(memory=self._fold_memory(source.memory)), self._decoder.init_state(encoded)
 
     def step(self, tokens: Tensor, state: State, source: Source) -> tuple[Tensor, State, Tensor]:
-        """As Seq2Seq.step."""
+        """Computes Seq2Seq.step."""
         with self._inference_mode():
             step = self._decoder_step(tokens, state, source)
             return self._predict(self._decoder, self._output, step, source), step.state, step.weights
 
     def _inference_mode(self) -> AbstractContextManager:
         if torch.is_inference_mode_enabled() and not torch.is_autocast_enabled(self._kind):
-            return nullcontext()  # at each step the other takes longer than a small product
+            return nullcontext()  # the other context takes longer at each step than a small product
         return _exact_inference_mode(self._kind)
 
 
@@ -110,13 +110,13 @@ def _exact_inference_mode(kind: str):
 
 
 def _copy(module: Part) -> Part:
-    """All parts anew, with the same weights."""
+    """A copy of all parts that shares the weights."""
     return copy.deepcopy(module, {id(weight): weight for weight in module.parameters()})
 
 
 class _OfMemory(NamedTuple):
-    """What is made of the memory (B, S, M) once a sentence, and of a step's context (N, .) before the decoder takes its
-    parts of it; both for a step of `InferenceBahdanau`, the first alone for any other."""
+    """The projections of the memory (B, S, M), once for each sentence, and of a step's context (N, .) before the
+    decoder splits it; `InferenceBahdanau` uses both, other decoders only the first."""
 
     memory: nn.Module = nn.Identity()
     context: nn.Module = nn.Identity()
@@ -124,13 +124,13 @@ class _OfMemory(NamedTuple):
 
 def _prepare_decoder(decoder: Decoder, dtype: torch.dtype, fold_memory: bool) -> _OfMemory:
     if isinstance(decoder, RecurrentDecoder) and not isinstance(decoder.cell.project, nn.Linear):
-        return _OfMemory()  # a normalized product has no table, and no part in another
-    one_product = can_be_fused(decoder)  # asked before the parts are replaced
+        return _OfMemory()  # a normalized product has no table, and is not folded into another part
+    one_product = can_be_fused(decoder)  # before the parts are replaced
     if type(decoder) is LuongDecoder:
         _project_embedding(decoder, [(decoder.cell, "project")], dtype)
     elif isinstance(decoder, BahdanauDecoder | FixedVectorDecoder) and type(decoder) in _FOLDED:
         _project_embedding(decoder, [(decoder.cell, "project"), (decoder.readout, "word")], dtype)
-        whole = not decoder.context_width  # the context is multiplied by weights of the readout and the bottom cell
+        whole = not decoder.context_width  # the context is used only in products of the readout and the bottom cell
         fold_memory &= whole and (isinstance(decoder, FixedVectorDecoder) or decoder.attention.heads == 1)
         if fold_memory or one_product:
             fused = fuse_linears([(decoder, "context"), (decoder.readout, "context")])
@@ -140,7 +140,7 @@ def _prepare_decoder(decoder: Decoder, dtype: torch.dtype, fold_memory: bool) ->
 
 
 def _project_embedding(decoder: Decoder, users: list[tuple[nn.Module, str]], dtype: torch.dtype) -> None:
-    """Makes the embedding a table of what `users`, products by module and name, make of each word."""
+    """Replaces the embedding by a table of the products `users`, by module and name, for each word."""
     embeddings = decoder.embedding.weight
     if _fits(embeddings, users, dtype):
         fused = fuse_linears(users)
@@ -148,7 +148,7 @@ def _project_embedding(decoder: Decoder, users: list[tuple[nn.Module, str]], dty
 
 
 def _project_source_embedding(encoder: Encoder, dtype: torch.dtype) -> None:
-    """Lets the lowest cells take words by their ids, each from a table of its own: to read backwards only ids turn."""
+    """Replaces the input products of the bottom cells by tables indexed by ids; backward, only the ids are reversed."""
     embeddings, cells = encoder.embedding.weight, encoder.cells[0]
     if all(isinstance(cell.project, nn.Linear) for cell in cells) and _fits(
         embeddings, [(cell, "project") for cell in cells], dtype
@@ -165,7 +165,7 @@ def _fits(embeddings: Tensor, users: list[tuple[nn.Module, str]], dtype: torch.d
 
 
 def _replace(module: nn.Module, dtype: torch.dtype) -> None:
-    """Replaces every part within that is known."""
+    """Replaces all parts of known types, recursively."""
     for name, part in module.named_children():
         if isinstance(part, nn.Linear):
             part = PackedLinear(part.weight, part.bias, dtype)

@@ -1,4 +1,4 @@
-"""Additive scores with little more than a multiply-add and a reciprocal, or a sigmoid, where there was a tanh."""
+"""Additive scores with a multiply-add and a reciprocal, or a sigmoid, instead of a tanh."""
 
 import torch
 from torch import Tensor
@@ -9,9 +9,9 @@ from nmt.attention.scores import AdditiveAttention, Attention, AttentionState, C
 
 
 class InferenceAdditive(Attention):
-    """Keys e^2k (once a sentence) and queries e^2q: tanh(q + k) = 1 - 2 / (1 + e^2q e^2k).
+    """Keys e^2k (once per sentence) and queries e^2q: tanh(q + k) = 1 - 2 / (1 + e^2q e^2k).
 
-    The energies lack the sum of v, which is the same for all positions; see nmt.acceleration.fused.attention.
+    The energies omit the sum of v, which is the same for all positions; see nmt.acceleration.fused.attention.
     """
 
     def __init__(self, attention: AdditiveAttention, dtype: torch.dtype):
@@ -30,7 +30,7 @@ class InferenceAdditive(Attention):
         return self.activate_query(self.query(hidden))
 
     def activate_query(self, query: Tensor) -> Tensor:
-        """What `query` made of the hidden state, overwritten -> what energies are made of."""
+        """The query for `energies` from the product of `query` with the hidden state, which is overwritten."""
         return bounded_exp_(query)
 
     def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
@@ -38,7 +38,7 @@ class InferenceAdditive(Attention):
 
 
 class InferenceCoverage(InferenceAdditive):
-    """With coverage the exponentials have nothing to share: tanh(z) = 1 - 2 sigmoid(-2 z)."""
+    """With coverage no exponentials can be reused: tanh(z) = 1 - 2 sigmoid(-2 z)."""
 
     uses_coverage = True
 

@@ -1,4 +1,4 @@
-"""A step of Bahdanau's decoder in few operations: what the state is multiplied by is one product."""
+"""A step of Bahdanau's decoder in few operations: all products with the state are one product."""
 
 from collections.abc import Sequence
 from typing import TypeGuard
@@ -16,10 +16,10 @@ from nmt.model.decoder.bahdanau import BahdanauState
 
 
 class InferenceBahdanau:
-    """`BahdanauDecoder.step`: the same numbers, to the last bit, as its prepared parts one by one.
+    """`BahdanauDecoder.step`, with the same results, to the last bit, as its prepared parts one by one.
 
-    prepared: the decoder whose parts were replaced, of the weights of `decoder`. context: what makes of a context its
-    part of the gates and of the readout, side by side.
+    prepared: the decoder with replaced parts and the weights of `decoder`. context: projects a context to its parts of
+    the gates and of the readout, side by side.
     """
 
     def __init__(self, decoder: BahdanauDecoder, prepared: Decoder, context: nn.Module, dtype: torch.dtype):
@@ -38,7 +38,7 @@ class InferenceBahdanau:
         self._widths = [get_linear(decoder, "context").out_features, decoder.readout.context.out_features]
 
     def step(self, tokens: Tensor, state: BahdanauState, source: Source) -> Step:
-        """As BahdanauDecoder.step."""
+        """Computes BahdanauDecoder.step."""
         cell, old = self._cell, state.layers[0]
         query, of_state, recurrent = self._state(cell.output(old)).split_with_sizes(self._state_widths, 1)
         context, weights, attention = self._attend(query, state.attention, source)
@@ -49,7 +49,7 @@ class InferenceBahdanau:
         return Step(features, BahdanauState((new,), attention), weights)
 
     def _attend(self, query: Tensor, state: AttentionState, source: Source) -> AttentionStep:
-        """As Attention.step, of what the query's weights made of the hidden state."""
+        """Computes Attention.step from the product of the query's weights with the hidden state."""
         attention, batch = self._attention, len(source.mask)
         query = attention.activate_query(query).view(batch, -1, query.shape[1])
         here = state.unflatten(batch) if attention.uses_coverage else state
@@ -61,7 +61,7 @@ class InferenceBahdanau:
         return AttentionStep(context, weights, state)
 
     def _of_words(self, tokens: Tensor) -> Sequence[Tensor]:
-        """What the gates and the readout get of the words."""
+        """The inputs of the gates and of the readout from the words."""
         embedded = self._embedding(tokens)
         if isinstance(self._embedding, ProjectedEmbedding):
             return embedded.split_with_sizes(self._widths, 1)
@@ -69,14 +69,14 @@ class InferenceBahdanau:
 
 
 def can_be_fused(decoder: Decoder) -> TypeGuard[BahdanauDecoder]:
-    """Whether `InferenceBahdanau` computes what this decoder does."""
+    """Whether `InferenceBahdanau` can replace this decoder."""
     return (
         type(decoder) is BahdanauDecoder
         and not decoder.hard
         and len(decoder.cells) == 1
         and not decoder.context_width
         and type(decoder.cell) in INFERENCE_CELLS
-        and isinstance(decoder.cell.project, nn.Linear)  # and is not normalized
+        and isinstance(decoder.cell.project, nn.Linear)  # not normalized
         and not decoder.cell.transitions
         and type(decoder.attention) in INFERENCE_SCORES
         and decoder.attention.heads == 1

@@ -17,9 +17,9 @@ from nmt.layers.normalized_cells import (
 
 
 class InferenceCell(nn.Module):
-    """A cell's step, normalized where the cell is.
+    """The step of a cell, normalized if the cell is.
 
-    As with Cell, projected (N, gates * H), state (N, state_size) -> the next state; but `projected` is overwritten.
+    As for Cell, projected (N, gates * H), state (N, state_size) -> the next state; but `projected` is overwritten.
     """
 
     def __init__(self, cell: Cell, dtype: torch.dtype):
@@ -29,22 +29,22 @@ class InferenceCell(nn.Module):
         self.state_size = cell.state_size
         self.project = cell.project
         self.transitions = cell.transitions
-        self.weight = cell.weight.detach()  # of which type a state is
+        self.weight = cell.weight.detach()  # its type is the type of states
         self.recurrent = PackedLinear(*self.recurrent_product(cell), dtype)
         self.norm = cell.norm if isinstance(cell, NormalizedCell) else None
 
     @property
     def is_plain(self) -> bool:
-        """Whether a step is one transition, and nothing is normalized."""
+        """Whether a step is one transition without normalization."""
         return self.norm is None and not self.transitions
 
     @staticmethod
     def recurrent_product(cell: Cell) -> FusedLinear:
-        """The product with the state's output (N, H) by which a step begins."""
+        """The first product of a step, with the state's output (N, H)."""
         return FusedLinear(cell.weight, None)
 
     def drawn(self) -> Self:
-        """The cell itself: nothing is dropped here."""
+        """Returns the cell itself: there is no dropout."""
         return self
 
     def output(self, state: Tensor) -> Tensor:
@@ -63,11 +63,13 @@ class InferenceCell(nn.Module):
         return self.update(projected, state, self.recurrent(self.output(state)))
 
     def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
-        """The rest of the first transition. recurrent: what `recurrent_product` makes of the state's output."""
+        """The remaining computation of the first transition. recurrent: the result of `recurrent_product`."""
         raise NotImplementedError
 
 
 class InferenceGRU(InferenceCell):
+    """The steps of GRUCell and NormalizedGRUCell."""
+
     def __init__(self, cell: GRUCell, dtype: torch.dtype):
         super().__init__(cell, dtype)
         self.candidate = PackedLinear(cell.weight[2 * cell.size :], None, dtype)
@@ -87,6 +89,8 @@ class InferenceGRU(InferenceCell):
 
 
 class InferenceGRUResetAfter(InferenceCell):
+    """The steps of GRUResetAfterCell and NormalizedGRUResetAfterCell."""
+
     @staticmethod
     def recurrent_product(cell: Cell) -> FusedLinear:
         assert isinstance(cell, GRUResetAfterCell), cell
@@ -106,6 +110,8 @@ class InferenceGRUResetAfter(InferenceCell):
 
 
 class InferenceLSTM(InferenceCell):
+    """The steps of LSTMCell and NormalizedLSTMCell."""
+
     def update(self, projected: Tensor, state: Tensor, recurrent: Tensor) -> Tensor:
         cell = state[..., self.size :]
         gates = projected.add_(self.normalize(0, recurrent))

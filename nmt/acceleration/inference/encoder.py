@@ -12,7 +12,7 @@ from nmt.layers.loops import ReferenceLoops, gather_positions, reversed_position
 
 
 class InferenceLoops(ReferenceLoops):
-    """The loops of an encoder whose cells were made ready for search. Cells other than plain GRUs run one by one."""
+    """The loops of an encoder with prepared cells. Cells other than plain GRUs run one by one."""
 
     def run_directions(
         self, cells: Sequence[Cell], inputs: Tensor, lengths: Tensor, mask: Tensor
@@ -29,10 +29,10 @@ class InferenceLoops(ReferenceLoops):
 
 
 def run_grus(cells: Sequence[InferenceGRU], projected: Tensor) -> Tensor:
-    """D cells side by side, each on its own sequence, from states of zeros: projected (S, D, B, gates * H), which is
-    overwritten -> states (S, D, B, H).
+    """Runs D cells side by side, each on its own sequence, from states of zeros: projected (S, D, B, gates * H), which
+    is overwritten -> states (S, D, B, H).
 
-    The views of all steps are made before the loop, many at once.
+    The views of all steps are created before the loop, many at once.
     """
     steps, directions, batch, _ = projected.shape
     size, dtype = cells[0].size, cells[0].dtype
@@ -43,7 +43,7 @@ def run_grus(cells: Sequence[InferenceGRU], projected: Tensor) -> Tensor:
     state, gate, candidate, update, reset = (each.unbind(0) for each in (states, gates, candidates, updates, resets))
     own_state, own_gate, own_candidate = (each.flatten(0, 1).unbind(0) for each in (states, gates, candidates))
     own_kept = kept.unbind(0)
-    products = [(cell.recurrent.forward, cell.candidate.forward) for cell in cells]  # without what a module's call adds
+    products = [(cell.recurrent.forward, cell.candidate.forward) for cell in cells]  # without the overhead of a Module
     for step in range(steps):
         first = step * directions
         for number, (recurrent, _) in enumerate(products, first):

@@ -1,4 +1,4 @@
-"""Products whose weights were cast and laid out for this machine beforehand, once for all steps of all sentences."""
+"""Products with weights that are cast and packed for this machine, once for all steps of all sentences."""
 
 from functools import cache
 from typing import NamedTuple
@@ -13,8 +13,8 @@ from nmt.acceleration.matmul import accumulation_dtype
 class PackedLinear(nn.Module):
     """(..., X) -> (..., Y): inputs times the transpose of weight (Y, X), plus bias (Y,), in `dtype`; at least float32.
 
-    On a CPU the weights lie as oneDNN wants them, which spares each call the rearranging: with few rows that takes
-    longer than the product. It also makes a row's result independent of how many rows there are.
+    On a CPU the weights have oneDNN's layout, so calls need not reorder them, which with few rows takes longer than the
+    product. It also makes a row's result independent of the number of rows.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype):
@@ -30,7 +30,7 @@ class PackedLinear(nn.Module):
         return self.forward_low_precision(inputs).to(self.accumulated)
 
     def forward_low_precision(self, inputs: Tensor) -> Tensor:
-        """The same in `dtype`, as it was multiplied."""
+        """`forward` in `dtype`, without a cast of the result."""
         inputs = inputs.to(self.dtype)
         if self.packed:
             return torch.ops.mkldnn._linear_pointwise.default(inputs, self.weight, self.bias, "none", [], "")
@@ -38,7 +38,7 @@ class PackedLinear(nn.Module):
 
 
 class ProjectedEmbedding(nn.Module):
-    """ids (...) -> (..., Y): what the product makes of each word's embedding, of embeddings (V, X)."""
+    """ids (...) -> (..., Y): the product with each word's embedding, for embeddings (V, X)."""
 
     def __init__(self, packed: PackedLinear, embeddings: Tensor):
         super().__init__()
@@ -50,7 +50,7 @@ class ProjectedEmbedding(nn.Module):
 
 
 class OutputSlice(nn.Module):
-    """(..., X) -> (..., last - first): one's part of what was multiplied for several."""
+    """(..., X) -> (..., last - first): the part of one user in a product for several."""
 
     def __init__(self, first: int, last: int):
         super().__init__()
@@ -68,14 +68,14 @@ class FusedLinear(NamedTuple):
 
 
 def get_linear(module: nn.Module, name: str) -> nn.Linear:
-    """The product that a module has under that name."""
+    """The product of a module with that name."""
     packed = module.get_submodule(name)
     assert isinstance(packed, nn.Linear), packed
     return packed
 
 
 def fuse_linears(users: list[tuple[nn.Module, str]]) -> FusedLinear:
-    """One product for all `users`, nn.Linear by module and name, which become columns of its result."""
+    """One product for all `users`, nn.Linear by module and name, whose results are side by side."""
     products, first = [], 0
     for module, name in users:
         packed = get_linear(module, name)
@@ -87,14 +87,14 @@ def fuse_linears(users: list[tuple[nn.Module, str]]) -> FusedLinear:
 
 
 def join_linears(products: list[FusedLinear]) -> FusedLinear:
-    """One product whose result has theirs side by side."""
+    """One product whose result is the results of `products` side by side."""
     biases = [weight.new_zeros(len(weight)) if bias is None else bias for weight, bias in products]
     return FusedLinear(torch.cat([weight for weight, _ in products]), torch.cat(biases))
 
 
 @cache
 def _can_pack(dtype: torch.dtype) -> bool:
-    """Whether torch's compiler has its packed products here: they are not part of its public face."""
+    """Whether torch has its packed products here: they are not part of its public interface."""
     try:
         weight = torch.ops.mkldnn._reorder_linear_weight(torch.eye(2, dtype=dtype))
         ones = torch.ops.mkldnn._linear_pointwise(torch.ones(3, 2, dtype=dtype), weight, None, "none", [], "")

@@ -1,4 +1,4 @@
-"""Word alignments out of attention: pieces merged to words, links, link files, error rate, matrices on disk.
+"""Word alignments from attention: pieces merged to words, links, link files, error rate, matrices on disk.
 
 A link joins a source word and a target word, both counted from 0, source first, as in Pharaoh's `i-j`.
 """

@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 
 class AlignmentScores(NamedTuple):
-    """Scores of links against gold links, each from 0 to 1. A low `aer` is good, and high precision and recall."""
+    """Scores of links against gold links, each from 0 to 1: a lower `aer`, higher `precision` and `recall` are
+    better."""
 
     aer: float
     precision: float
@@ -20,8 +21,8 @@ def alignment_error_rate(
     """Compare links A with sure links S and possible links P, counted over the whole corpus.
 
     AER = 1 - (|A & S| + |A & P|) / (|A| + |S|), precision = |A & P| / |A|, recall = |A & S| / |S| (Och & Ney, 2003).
-    Sure links count as possible whether `possible` repeats them or not. A ratio of nothing to nothing is perfect.
-    Each argument holds one collection of links a sentence; raises ValueError where their numbers differ.
+    Sure links count as possible, also if they are not in `possible`. A ratio 0 / 0 is a perfect score. Each argument
+    has one collection of links per sentence; raises ValueError if their numbers differ.
     """
     if not len(hypothesis) == len(sure) == len(possible):
         raise ValueError(

@@ -11,9 +11,10 @@ from nmt.data.symbols import EOS, NAMES
 
 
 class Alignment(NamedTuple):
-    """Links; weights (Tw, Sw) and eos (Tw,) as in WordAttention, but for two directions, which have no common eos.
+    """Links; weights (Tw, Sw) and eos (Tw,) as in WordAttention; eos is None for two directions, which have no common
+    one.
 
-    weights are (Tw, 0) and there are no links where the pair was too long for attention to be kept.
+    Without links and with weights (Tw, 0) if the pair was too long for stored attention.
     """
 
     links: list[Link]
@@ -22,7 +23,7 @@ class Alignment(NamedTuple):
 
 
 class TranslationLike(Protocol):
-    """A translation with the attention that made it; see nmt.decoding.translator.Translation."""
+    """A translation with its attention; see nmt.decoding.translator.Translation."""
 
     @property
     def text(self) -> str: ...
@@ -62,7 +63,7 @@ class _Pieces(NamedTuple):
 
 
 def by_piece(translation: TranslationLike) -> TranslationLike:
-    """The same translation with its pieces for words, the end of sentence left out: for text without spaces."""
+    """The translation with its pieces as words, without the end of sentence: for text without spaces."""
     src_words, src_word_of = _as_words(translation.src_pieces)
     tgt_words, tgt_word_of = _as_words(translation.tgt_pieces)
     return _Pieces(
@@ -80,7 +81,7 @@ def by_piece(translation: TranslationLike) -> TranslationLike:
 
 
 def _as_words(pieces: list[str]) -> tuple[list[str], list[int]]:
-    """The pieces without the end of sentence, and of all of them which of these each is, or -1."""
+    """The pieces without the end of sentence, and the index of each piece among them, or -1."""
     words = pieces[:-1] if pieces[-1:] == [NAMES[EOS]] else pieces
     return words, [*range(len(words)), -1][: len(pieces)]
 
@@ -88,9 +89,9 @@ def _as_words(pieces: list[str]) -> tuple[list[str], list[int]]:
 def word_attention(translation: TranslationLike) -> WordAttention:
     """Attention of target words over source words, pieces merged on both sides.
 
-    Punctuation attached to a target word is ignored when its subwords are merged. A source word gets the weight of all
-    its pieces. Where no attention was kept (the model has none, or the line is too long) the weights are (Tw, 0), and
-    all mass is on no word.
+    Punctuation attached to a target word is ignored when its subwords are merged. A source word has the sum of the
+    weights of its pieces. Without stored attention (the model has none, or the line is too long) the weights are (Tw,
+    0), and eos is 1.
     """
     return _by_word(translation, translation.weights)
 
@@ -108,17 +109,17 @@ def _by_word(translation: TranslationLike, weights: np.ndarray) -> WordAttention
 
 
 def no_attention(n_tgt: int) -> WordAttention:
-    """The attention of `n_tgt` words where none was kept: weights (Tw, 0), however long the source is."""
+    """The attention of `n_tgt` words without stored attention: weights (Tw, 0) for any length of the source."""
     return WordAttention(np.zeros((n_tgt, 0), np.float32), np.ones(n_tgt, np.float32))
 
 
 def word_links(translation: TranslationLike) -> list[Link]:
-    """Hard links of a translation's words; none for an empty one."""
+    """The links of a translation's words; none for an empty translation."""
     return align(translation).links
 
 
 def align(translation: TranslationLike, *, threshold: float | None = None) -> Alignment:
-    """The alignment by one model, by its alignment head where there is one; threshold: see `links`."""
+    """The alignment by one model, by its alignment head if it has one; threshold: see `links`."""
     of_links = translation.weights if translation.link_weights is None else translation.link_weights
     weights, eos = _by_word(translation, of_links)
     return Alignment(links(weights, threshold=threshold) if weights.size else [], weights, eos)
@@ -129,9 +130,9 @@ def align_both(
 ) -> Alignment:
     """The alignment by two models, the second of which translates in the other direction.
 
-    Each direction makes its links, by that threshold, and `how` joins them; joint and mean make links from both
-    matrices, by that threshold. Where one translation has no attention, since the pair is too long, there are neither
-    links nor weights.
+    Each direction gives links, with `threshold`, and `how` combines them; joint and mean give links from both matrices,
+    with `threshold`. If one translation has no attention, because the pair is too long, there are neither links nor
+    weights.
     """
     if not (forward.weights.size and backward.weights.size):
         return Alignment([], no_attention(len(forward.tgt_words)).weights, None)

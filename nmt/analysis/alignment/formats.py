@@ -16,18 +16,18 @@ from nmt.runtime.text_files import read_lines
 
 
 class GoldLinks(NamedTuple):
-    """A line of links: those that are sure, and those that are at least possible (the sure ones among them)."""
+    """The links of a line: the sure links, and the possible links, which include the sure ones."""
 
     sure: frozenset[Link]
     possible: frozenset[Link]
 
     def reversed(self) -> "GoldLinks":
-        """The same with the sides the other way round."""
+        """The links with source and target exchanged."""
         return GoldLinks(*(frozenset(Link(tgt, src) for src, tgt in links) for links in self))
 
 
 def pharaoh(links: Iterable[tuple[int, int]]) -> str:
-    """Write links as a Pharaoh line, `0-0 1-2`: sorted, each once; the empty string where there is none."""
+    """Write links as a Pharaoh line, `0-0 1-2`: sorted, without repetitions; "" if there are none."""
     return " ".join(f"{i}-{j}" for i, j in sorted(set(links)))
 
 
@@ -40,7 +40,7 @@ _LINK = re.compile(r"([0-9]{1,9})([-p])([0-9]{1,9})")
 
 
 def parse_pharaoh(line: str) -> GoldLinks:
-    """Read a line of links: `i-j` is sure, `ipj` only possible. Raises ValueError naming what is neither."""
+    """Read a line of links: `i-j` is sure, `ipj` only possible. Raises ValueError with an invalid link."""
     sure, possible = set(), set()
     for word in line.split():
         match = _LINK.fullmatch(word)
@@ -57,8 +57,8 @@ _WEIGHTED = re.compile(r"([0-9]{1,9})-([0-9]{1,9}):([01](?:\.[0-9]{1,9})?)")
 
 
 def parse_weighted(line: str) -> dict[Link, float]:
-    """Read what `pharaoh_with_weights` wrote, `i-j:WEIGHT` with weights from 0 to 1. Raises ValueError naming what is
-    none."""
+    """Read a line of `pharaoh_with_weights`, `i-j:WEIGHT` with weights from 0 to 1. Raises ValueError with an invalid
+    link."""
     found = {}
     for word in line.split():
         match = _WEIGHTED.fullmatch(word)
@@ -69,18 +69,17 @@ def parse_weighted(line: str) -> dict[Link, float]:
 
 
 def read_links(path: Path, sentences: int | None = None) -> Iterator[GoldLinks]:
-    """Read Pharaoh lines, one sentence pair a line, one line in memory at a time; or a whole .wa file; gzip too.
+    """Read Pharaoh lines, one sentence pair per line, one line in memory at a time; or a whole .wa file.
 
-    The file may be gzipped, and is opened once. A .wa file is known by its first line; its sentences end at
-    `sentences`, or at the last that has a link. Raises ValueError naming file and line where a line holds something
-    that is not a link.
+    The file may be gzipped, and is opened once. A .wa file is recognized by its first line; its sentences end at
+    `sentences`, or at the last with a link. Raises ValueError with file and line for an invalid link.
     """
     lines, wa = _open(path)
     yield from _read_wa(path, lines, sentences) if wa else _read_pharaoh(path, lines)
 
 
 class LoadedLinks(NamedTuple):
-    """All links of a file; open_end: it does not say how many sentences without a link follow (.wa)."""
+    """All links of a file; open_end: the number of sentences without a link at its end is unknown (.wa)."""
 
     links: list[GoldLinks]
     open_end: bool
@@ -93,7 +92,7 @@ def load_links(path: Path) -> LoadedLinks:
 
 
 def _open(path: Path) -> tuple[Iterator[str], bool]:
-    """The lines of a file, and whether they are those of a .wa file."""
+    """The lines of a file, and whether it is a .wa file."""
     lines = read_lines(path)
     first = list(islice(lines, 1))
     return chain(first, lines), bool(first and _WA.fullmatch(first[0].strip()))
@@ -108,13 +107,13 @@ def _read_pharaoh(path: Path, lines: Iterable[str]) -> Iterator[GoldLinks]:
 
 
 class LinkFiles:
-    """The sure links of a corpus, from one or more files one after the other; `name` is what messages call them.
+    """The sure links of a corpus, from one or more files, concatenated; messages use `name`.
 
-    Where the first link has a weight, `i-j:WEIGHT`, all have. target_first: they are written j-i there.
+    If the first link has a weight, `i-j:WEIGHT`, all must have one. target_first: the files have j-i.
     """
 
     def __init__(self, paths: Sequence[Path], name: str, *, target_first: bool = False):
-        """Raises ValueError, naming the setting `name`, for a file that is not there, or that is none."""
+        """Raises ValueError, with the setting `name`, for a file that is missing or not a regular file."""
         for path in paths:
             if not path.exists():
                 raise ValueError(f"no such file: {path} ({name})")
@@ -151,7 +150,7 @@ class LinkFiles:
             yield {Link(*reversed(link)): weight for link, weight in links.items()} if self._target_first else links
 
     def digest(self) -> str:
-        """A hash, in hexadecimal, that is equal only where the links are."""
+        """A hash, in hexadecimal, that differs for different links."""
         total = hashlib.sha256(b"target first" if self._target_first else b"")
         for path in self._paths:
             total.update(bytes.fromhex(file_sha256(path)))
@@ -162,7 +161,7 @@ _WA = re.compile(r"([0-9]{1,9})\s+([0-9]{1,9})\s+([0-9]{1,9})(?:\s+([SP]))?(?:\s
 
 
 def _read_wa(path: Path, lines: Iterable[str], sentences: int | None) -> Iterator[GoldLinks]:
-    """`sentence source-word target-word [S|P] [confidence]`, all counted from 1; word 0 is none, and so is its link.
+    """`sentence source-word target-word [S|P] [confidence]`, all counted from 1; a link with word 0 is skipped.
 
     # Mihalcea and Pedersen (2003)
     """

@@ -1,4 +1,4 @@
-"""Gold links of a test set: reading, checking against its words, and scoring links against them."""
+"""Gold links of a test set: reading, checking against its words, and scoring links."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -10,7 +10,7 @@ from nmt.analysis.alignment.error_rate import AlignmentScores, alignment_error_r
 from nmt.analysis.alignment.formats import GoldLinks, load_links, read_links
 from nmt.analysis.alignment.linking import Link
 
-# How much smaller the error rate must be with the file read in another way before a warning is given.
+# A warning is given if the error rate with another reading of the file is smaller by this difference.
 _MUCH_SMALLER = 0.2
 _Links = Sequence[Collection[tuple[int, int]]]
 _Lengths = Sequence[tuple[int, int]]
@@ -29,7 +29,7 @@ class Gold(NamedTuple):
     """The gold links of a test set, source first, words counted from 0.
 
     name: their name in messages. target_first: whether their file has the target first. lengths: the numbers of words
-    of each pair's source and target; None where the text is not available.
+    of each pair's source and target; None if the text is not available.
     """
 
     name: str
@@ -38,19 +38,19 @@ class Gold(NamedTuple):
     lengths: _Lengths | None
 
     def score(self, found: _Links) -> AlignmentScores:
-        """Scores links, a collection for each pair, against these. Raises ValueError for another number of pairs."""
+        """Scores links, one collection for each pair. Raises ValueError for another number of pairs."""
         return _score(found, self.links)
 
     def digest(self) -> str:
-        """A hash, in hexadecimal, that is equal only where the links are."""
+        """A hash, in hexadecimal, that differs for different links."""
         lines = [f"{sorted(each.sure)} {sorted(each.possible)}" for each in self.links]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def misreading(self, found: _Links) -> str:
-        """What to try if the file seems to have been read in a wrong way; the empty string if it does not.
+        """Advice if the file was probably read incorrectly; "" otherwise.
 
-        A file that fits its text in two ways cannot be refused. But it is probably misread if a model's links agree far
-        better with it when it is read with source and target exchanged, or with words counted from 1.
+        A file whose links fit its text in two readings cannot be refused. It is probably read incorrectly if a model's
+        links agree far better with it with source and target exchanged, or with words counted from 1.
         """
         error = self.score(found).aer
         for reading in (_REVERSED, _FROM_ONE):
@@ -68,8 +68,8 @@ def read_gold(path: Path, pairs: Iterable[TextPair], text: str, *, target_first:
     """The gold links of a test set: a file, plain or gzipped, with a line for each pair, or a .wa file.
 
     text: the name of the test set in messages. target_first: the file has the target first. `path` is opened once, so
-    it may be a pipe. Raises ValueError for what is no link, links of another number of pairs, and links to words that
-    do not exist.
+    it may be a pipe. Raises ValueError for invalid links, links of another number of pairs, and links to words that do
+    not exist.
     """
     lengths = [(len(pair.src.split()), len(pair.tgt.split())) for pair in pairs]
     links = list(read_links(path, len(lengths)))
@@ -92,9 +92,9 @@ def read_gold(path: Path, pairs: Iterable[TextPair], text: str, *, target_first:
 
 
 def read_gold_and_links(gold: Path, found: Path, *, target_first: bool = False) -> tuple[Gold, list[frozenset[Link]]]:
-    """Gold links, and the sure links of another program, where the text is not available.
+    """Gold links, and the sure links of another program, if the text is not available.
 
-    Raises ValueError for what is no link, and where the two are of different numbers of pairs.
+    Raises ValueError for invalid links, and if their numbers of pairs differ.
     """
     files = [load_links(path) for path in (gold, found)]
     count = max(len(file.links) for file in files)
@@ -113,14 +113,14 @@ def read_gold_and_links(gold: Path, found: Path, *, target_first: bool = False) 
 
 
 def gold_beside(prefix: str) -> Path | None:
-    """The file of gold links that lies beside the text PREFIX.SRC and PREFIX.TGT, PREFIX.links or PREFIX.links.gz."""
+    """The file of gold links beside the text PREFIX.SRC and PREFIX.TGT: PREFIX.links or PREFIX.links.gz."""
     prefixes = {prefix: None, prefix.removesuffix(".gz").removesuffix(".tsv"): None}
     places = (Path(f"{each}.links{suffix}") for each in prefixes for suffix in ("", ".gz"))
     return next((place for place in places if place.is_file()), None)
 
 
 class _Reading(NamedTuple):
-    """Another way to read a file of links; advice: what would make it so, where it was read with `target_first`."""
+    """Another reading of a file of links; advice: how to get it, with `target_first` as it was."""
 
     read: Callable[[GoldLinks], GoldLinks]
     advice: Callable[[bool], str]
@@ -148,7 +148,7 @@ _READINGS = (
 
 
 def _misfit(links: Sequence[GoldLinks], lengths: _Lengths | None) -> tuple[int, Link] | None:
-    """The first link, with the row of its pair, to a word that is not there; None where there is none."""
+    """The first link to a word that does not exist, with the row of its pair; None if there is none."""
     for row, each in enumerate(links):
         for link in sorted(each.possible):
             if min(link) < 0 or (lengths is not None and (link.src >= lengths[row][0] or link.tgt >= lengths[row][1])):

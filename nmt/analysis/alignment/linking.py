@@ -6,26 +6,26 @@ import numpy as np
 
 
 class Link(NamedTuple):
-    """Source word `src` and target word `tgt` translate each other; both count from 0. Equal to the plain pair."""
+    """Source word `src` and target word `tgt` are translations of each other; both count from 0. Equal to the tuple."""
 
     src: int
     tgt: int
 
 
-MIN_CLAIM = 0.2  # the claim above which a target word is linked to the source word of its largest claim
-MIN_WEIGHT = 0.1  # the least weight by which a source word is linked to the target word that attends to it most
+MIN_CLAIM = 0.2  # a target word is linked to the source word of its largest claim if that is larger
+MIN_WEIGHT = 0.1  # a source word is linked to the target word with the largest weight on it unless that is smaller
 
 
 def links(weights: np.ndarray, *, min_claim: float = MIN_CLAIM, threshold: float | None = None) -> list[Link]:
     """The links of a sentence pair, sorted by source word, then target word.
 
     Without a threshold, the claim of a target word on a source word is w^2 / (sum of all weights on that source word).
-    The division decides for words such as an article, which also attends, for its gender, to the following noun:
+    The denominator matters for words such as an article, which also attends, for its gender, to the following noun:
     another target word has the larger weight on the noun. A target word is linked to the source word of its largest
     claim, if that is more than `min_claim`. A source word with a weight of at least `MIN_WEIGHT` from any target word
     is linked to the target word with the largest weight on it, so several source words can be linked to one target
-    word. A target word to which neither applies has no link. Of equal values the first counts. With a threshold, 0 <
-    threshold <= 1, each pair of at least that weight is linked.
+    word. Target words without either have no link. Of equal values the first counts. With a threshold, 0 < threshold <=
+    1, each pair of at least that weight is linked.
 
     weights: (Tw, Sw), as in `WordAttention`. Raises ValueError for a threshold outside its range.
     """
@@ -46,7 +46,7 @@ def claims_of(weights: np.ndarray) -> np.ndarray:
 
 
 def threshold_links(threshold: float, weights: np.ndarray) -> list[Link]:
-    """The pairs of (Tw, Sw) that reach a threshold, sorted. Raises ValueError for one outside 0 < threshold <= 1."""
+    """The pairs of (Tw, Sw) that reach a threshold, sorted. Raises ValueError unless 0 < threshold <= 1."""
     if not 0 < threshold <= 1:
         raise ValueError(f"a link threshold of {threshold} makes no sense; try one above 0 and up to 1, such as 0.2")
     return sorted(Link(int(src), int(tgt)) for tgt, src in zip(*np.nonzero(weights >= threshold), strict=True))

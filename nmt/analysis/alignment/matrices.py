@@ -1,4 +1,4 @@
-"""Matrices of attention on disk, one a sentence."""
+"""Matrices of attention on disk, one per sentence."""
 
 import zipfile
 from contextlib import ExitStack
@@ -10,13 +10,13 @@ from nmt.runtime.atomic import written_beside
 
 
 class AttentionWriter:
-    """Writes one matrix a sentence into an .npz that `np.load` opens, each as it comes, under its line number from "0".
+    """Writes one matrix per sentence into an .npz for `np.load`, each immediately, under its line number from "0".
 
         with AttentionWriter(path) as writer:
             writer.write(weights)
 
-    Memory holds one matrix and a small directory entry for each earlier one. The file is written beside its place and
-    takes it at the end; after an error what was there before is untouched. Equal matrices give equal bytes.
+    Memory has one matrix and a small directory entry for each earlier one. The file is written under another name and
+    renamed at the end; after an error an existing file is unchanged. Equal matrices give equal bytes.
     """
 
     def __init__(self, path: Path):
@@ -33,9 +33,9 @@ class AttentionWriter:
     def write(self, weights: np.ndarray) -> None:
         """Add the next line's matrix (Tw, Sw), stored as float32.
 
-        An empty line has (0, 0), and one without attention (Tw, 0): each line has a matrix, so numbers are lines.
+        An empty line has (0, 0), a line without attention (Tw, 0): every line has a matrix, so names are line numbers.
         """
-        # ZipInfo's own default date, 1980, keeps the file free of the clock.
+        # The default date of ZipInfo, 1980, makes the file independent of the time.
         entry = zipfile.ZipInfo(f"{self.lines}.npy")
         with self._archive.open(entry, "w", force_zip64=True) as file:
             np.lib.format.write_array(file, np.asarray(weights, dtype=np.float32), allow_pickle=False)

@@ -8,13 +8,13 @@ import numpy as np
 
 from nmt.analysis.alignment.linking import Link, claims_of, threshold_links
 
-MIN_MEAN_WEIGHT = 0.45  # the least mean of two directions' weights that makes a link
-MIN_JOINT_CLAIM = 0.1  # the least claim, by the geometric mean of two directions', that makes a link
+MIN_MEAN_WEIGHT = 0.45  # the minimum for a link of the mean of both directions' weights
+MIN_JOINT_CLAIM = 0.1  # the minimum for a link of the geometric mean of both directions' claims
 _NEIGHBOURS = ((-1, 0), (0, -1), (1, 0), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 
 
 class Symmetrization(Enum):
-    """How the links of two directions are joined; the words of ``symmetrize``."""
+    """The values of ``symmetrize``: how the links of two directions are combined."""
 
     intersection = "intersection"
     union = "union"
@@ -27,12 +27,12 @@ class Symmetrization(Enum):
 def symmetrize(
     forward: Collection[tuple[int, int]], backward: Collection[tuple[int, int]], how: Symmetrization
 ) -> list[Link]:
-    """Links of both directions, all written source first, as one sorted list.
+    """Combine links of both directions, all with the source first, into one sorted list.
 
     grow_diag starts with the intersection and repeatedly adds links of the union that are adjacent to a link
     (diagonally too) and have a word without a link; grow_diag_final_and then adds, first from `forward` and then from
     `backward`, links between two words that both have no link.  # Och and Ney (2003), 4; Koehn et al. (2005)
-    Raises ValueError for joint and mean, which are made of two matrices: `joint_links`, `mean_links`.
+    Raises ValueError for joint and mean, which need two matrices: `joint_links`, `mean_links`.
     """
     first, second = set(forward), set(backward)
     match how:
@@ -54,11 +54,11 @@ def symmetrize(
 
 
 def joint_links(forward: np.ndarray, backward: np.ndarray, *, threshold: float | None = None) -> list[Link]:
-    """The links that two directions determine jointly, sorted: sqrt(claim of one * claim of the other) >= threshold.
+    """The links by both directions jointly, sorted: sqrt(claim of one * claim of the other) >= threshold.
 
     # Liang, Taskar and Klein (2006), 4, with claims as in `links` for posteriors: w^2 / (sum of the weights on a word)
-    forward (Tw, Sw): weights of each target word; backward (Sw, Tw): of each source word. threshold: MIN_JOINT_CLAIM
-    where none is given. Raises ValueError for one outside 0 < threshold <= 1.
+    forward (Tw, Sw): weights of each target word; backward (Sw, Tw): of each source word. threshold: by default
+    MIN_JOINT_CLAIM. Raises ValueError unless 0 < threshold <= 1.
     """
     return threshold_links(
         MIN_JOINT_CLAIM if threshold is None else threshold, combine(claims_of(forward), claims_of(backward))
@@ -68,16 +68,16 @@ def joint_links(forward: np.ndarray, backward: np.ndarray, *, threshold: float |
 def mean_links(forward: np.ndarray, backward: np.ndarray, *, threshold: float | None = None) -> list[Link]:
     """The links whose mean weight in two directions reaches a threshold, sorted.
 
-    Of posteriors that is a link of which one direction is sure, or that both find more probable than not or nearly so.
-    forward (Tw, Sw): weights of each target word; backward (Sw, Tw): of each source word. threshold: MIN_MEAN_WEIGHT
-    where none is given. Raises ValueError for one outside 0 < threshold <= 1.
+    For posteriors these are links with a weight near 1 in one direction, or with a weight of about half or more in
+    both. forward (Tw, Sw): weights of each target word; backward (Sw, Tw): of each source word. threshold: by default
+    MIN_MEAN_WEIGHT. Raises ValueError unless 0 < threshold <= 1.
     """
     assert forward.shape == backward.shape[::-1], "the two directions are of the same pair"
     return threshold_links(MIN_MEAN_WEIGHT if threshold is None else threshold, (forward + backward.T) / 2)
 
 
 def combine(forward: np.ndarray, backward: np.ndarray) -> np.ndarray:
-    """One matrix of two directions: sqrt(p(i|j) q(j|i)), large where both are. Rows need not sum to one.
+    """One matrix from two directions: sqrt(p(i|j) q(j|i)), large if both are. Rows need not sum to one.
 
     forward (Tw, Sw): weights of each target word; backward (Sw, Tw): of each source word -> (Tw, Sw).
     """
@@ -91,7 +91,7 @@ def _grow(found: set[tuple[int, int]], union: set[tuple[int, int]]) -> set[tuple
     while before < len(found):
         before = len(found)
         # By target word, then source word, in the order of the published program: an added link can exclude a later
-        # one, and one further on is considered in the same round.
+        # one, and later neighbors of it are considered in the same iteration.
         ahead = sorted((tgt, src) for src, tgt in found)
         while ahead:
             tgt, src = heappop(ahead)

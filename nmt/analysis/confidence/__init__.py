@@ -1,4 +1,4 @@
-"""How sure a translation is: the calibrated confidence of each word, and words without counterpart."""
+"""The confidence of a translation: the calibrated confidence of each word, and words without counterpart."""
 
 from nmt.analysis.confidence.calibration import (
     Calibration,

@@ -12,12 +12,12 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is fitted on a validation set; the defaults leave probabilities as they are.
+    """Values fitted on a validation set; with the defaults a confidence is the probability.
 
-    temperature: divides the logits. probabilities, confidences: points of a rising line, from the probability of a word
-    at that temperature to how often such a word is right. min_received, min_support: a word with less is flagged; see
-    `nmt.analysis.confidence.coverage`. words: how many target words it was fitted on.
-    Raises ValueError for what is no such line and no temperature.
+    temperature: divides the logits. probabilities, confidences: points of an increasing line, from the probability of a
+    word at that temperature to the share of such words that are right. min_received, min_support: words with lower
+    values are flagged; see `nmt.analysis.confidence.coverage`. words: the number of target words it was fitted on.
+    Raises ValueError for an invalid line or temperature.
     """
 
     temperature: float = 1.0
@@ -35,7 +35,7 @@ class Calibration:
             raise ValueError("no calibration: it needs a temperature above 0 and points that rise from 0 to 1")
 
     def confidence(self, log_probs: np.ndarray) -> np.ndarray:
-        """log_probs (Tw,) of words at the temperature -> confidence (Tw,); what is not a number stays so."""
+        """log_probs (Tw,) of words at the temperature -> confidence (Tw,); nan remains nan."""
         return np.interp(np.exp(log_probs), self.probabilities, self.confidences)
 
     def to_dict(self) -> dict:
@@ -44,7 +44,7 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, data: dict) -> "Calibration":
-        """Raises ValueError for anything but what `to_dict` gives."""
+        """The inverse of `to_dict`. Raises ValueError for invalid data."""
         try:
             return cls(
                 float(data["temperature"]),
@@ -59,7 +59,7 @@ class Calibration:
 
 
 def fit_temperature(nll: Callable[[float], float], *, low: float = 0.25, high: float = 4.0) -> float:
-    """The temperature of the least negative log-likelihood, within 0.5 %, by golden-section search.
+    """The temperature that minimizes the negative log-likelihood, within 0.5 %, by golden-section search.
 
     nll: of the data, with logits divided by the temperature; it has one minimum, as it is convex in the inverse.
     # Guo et al. (2017), 4.2
@@ -80,12 +80,12 @@ def fit_temperature(nll: Callable[[float], float], *, low: float = 0.25, high: f
 
 
 def fit_isotonic(probabilities: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rising line of least squares through (probability, right or wrong) -> its points, by pooling adjacent
-    violators: of each pool the mean probability and the share of right words.
+    """Isotonic regression of right or wrong on the probability, by pooling adjacent violators -> its points: for each
+    pool the mean probability and the share of right words.
 
-    probabilities (N,), right (N,) bool. Shares are drawn a little inwards, so that none is 0 or 1.
+    probabilities (N,), right (N,) bool. Shares are smoothed, so that none is 0 or 1.
     # Zadrozny and Elkan (2002); Platt (1999) for the targets
-    Raises ValueError without a word.
+    Raises ValueError if there are no words.
     """
     if not len(probabilities):
         raise ValueError("no word of the validation set was translated, so there is nothing to calibrate on")
@@ -104,7 +104,7 @@ def fit_isotonic(probabilities: np.ndarray, right: np.ndarray) -> tuple[np.ndarr
 
 
 def expected_calibration_error(confidences: np.ndarray, right: np.ndarray, bins: int = BINS) -> float:
-    """The mean distance of confidence and share of right words over `bins` of equal width, by their words.
+    """The mean difference between confidence and share of right words over `bins` of equal width, weighted by words.
 
     confidences (N,) from 0 to 1, right (N,) bool.  # Guo et al. (2017), eq. 3
     """
@@ -114,6 +114,6 @@ def expected_calibration_error(confidences: np.ndarray, right: np.ndarray, bins:
 
 
 def low_quantile(values: Sequence[np.ndarray], share: float) -> float:
-    """The number that `share` of all values are below; 0 without any."""
+    """The quantile `share` of all values; 0 if there are none."""
     together = np.concatenate([np.zeros(0), *values])
     return float(np.quantile(together, share)) if len(together) else 0.0

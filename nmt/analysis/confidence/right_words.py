@@ -1,4 +1,4 @@
-"""Which words of a translation are right, by a reference."""
+"""The words of a translation that are right, compared with a reference."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ from collections.abc import Sequence
 def right_words(words: Sequence[str], reference: Sequence[str]) -> list[bool]:
     """For each word whether the cheapest edit of the translation into the reference keeps it.
 
-    An edit inserts, deletes or replaces a word; of equally cheap edits one that keeps the most words counts. Words are
-    compared as they are written. These are the tags of word-level quality estimation, TER without shifts: unlike
-    in a bag of words, a second "the" is right only where the reference has one there.
+    An edit inserts, deletes or replaces a word; of equally cheap edits one with the most kept words is used. Words are
+    compared exactly. These are the tags of word-level quality estimation, TER without shifts: unlike with a bag of
+    words, a second "the" is right only if the reference has one at that position.
     # Bojar et al. (2016), WMT16 quality estimation, task 2
     """
     rows, columns = len(words), len(reference)
-    unit = rows + columns + 1  # of an edit: no number of kept words outweighs one
+    unit = rows + columns + 1  # the cost of an edit: larger than any number of kept words
     cost = [[0] * (columns + 1) for _ in range(rows + 1)]
     for i in range(rows + 1):
         for j in range(columns + 1):
@@ -36,5 +36,5 @@ def right_words(words: Sequence[str], reference: Sequence[str]) -> list[bool]:
 
 
 def _edit(word: str, other: str, unit: int) -> int:
-    """The cost of one word in place of the other; keeping a word gains what the fewest edits leave open."""
+    """The cost of one word in place of the other; a kept word reduces it, to choose among the fewest edits."""
     return -1 if word == other else unit

@@ -11,10 +11,10 @@ from nmt.analysis.confidence.coverage import attention_received, support
 
 
 class SentenceConfidence(NamedTuple):
-    """sentence: the expected share of right words, NaN without words; words (Tw,): the probability that each is right.
+    """sentence: the expected share of right words, nan without words; words (Tw,): the probability that each is right.
 
-    omitted: places of source words that nothing attended to; unsupported: of target words that the source has nothing
-    for. Both are None where no attention was kept. calibrated: whether a calibration was fitted for this model.
+    omitted: indices of source words without attention; unsupported: of target words that no source word supports. Both
+    are None without stored attention. calibrated: whether a calibration was fitted for this model.
     """
 
     sentence: float
@@ -24,12 +24,12 @@ class SentenceConfidence(NamedTuple):
     calibrated: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON data, rounded to four digits; null for what is not a number."""
+        """Plain JSON data, rounded to four digits; null for nan."""
         return self._asdict() | {"sentence": _number(self.sentence), "words": [_number(each) for each in self.words]}
 
 
 def assess(translation: TranslationLike, log_probs: np.ndarray, calibration: Calibration | None) -> SentenceConfidence:
-    """log_probs (Tw,): of the words, at the temperature of the calibration. None: probabilities as they are."""
+    """log_probs (Tw,): of the words, at the temperature of the calibration. None: confidences are probabilities."""
     used = calibration or Calibration()
     words = used.confidence(log_probs)
     sentence = float(words.mean()) if len(words) else float("nan")

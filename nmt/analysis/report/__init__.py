@@ -1,4 +1,4 @@
-"""The report: one page, without anything from the network: scores, curves, and alignments word by word."""
+"""The report: one page, without network access: scores, curves, and alignments word by word."""
 
 from nmt.analysis.report.page import ReportHeader, ReportSentences, write_page
 from nmt.analysis.report.sentences import Selection

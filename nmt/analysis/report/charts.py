@@ -1,4 +1,4 @@
-"""The geometry of small charts: where lines, bars and ticks of a drawing go; the template draws them as SVG."""
+"""The geometry of small charts: the coordinates of lines, bars and ticks; the template draws them as SVG."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ class Tick(NamedTuple):
 
 
 class ChartPoint(NamedTuple):
-    """A point of a line, and its label under the pointer."""
+    """A point of a line, and its tooltip."""
 
     x: float
     y: float
@@ -37,7 +37,7 @@ class ChartLine(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """A bar: `value` stands above it, `label` below it; `note` says how many sentences it counts."""
+    """A bar: `value` is written above it, `label` below it; `note` is the number of its sentences."""
 
     x: float
     y: float
@@ -49,7 +49,7 @@ class Bar(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """A drawing of WIDTH by HEIGHT; lines or bars."""
+    """A chart of WIDTH by HEIGHT; lines or bars."""
 
     title: str
     summary: str
@@ -61,7 +61,7 @@ class Chart(NamedTuple):
 
 
 def line_chart(title: str, lines: Mapping[tuple[str, str], Series], *, log: bool = False) -> Chart | None:
-    """Draw series over updates, each under its kind ("train", "valid") and label; None where all are empty.
+    """Draw series over updates, by kind ("train", "valid") and label; None if all are empty.
 
     log: logarithmic values, all of which must be above 0.
     """
@@ -99,7 +99,7 @@ def line_chart(title: str, lines: Mapping[tuple[str, str], Series], *, log: bool
 
 
 def length_chart(rows: Sequence[LengthRow], unit: str = "words") -> Chart | None:
-    """Draw the first metric (BLEU, if it is among them) by source length, a bar a row of the table; None without rows.
+    """Draw the first metric (BLEU, if it is among them) by source length, a bar for each row; None without rows.
 
     unit: of the lengths.
     """
@@ -135,7 +135,7 @@ def length_chart(rows: Sequence[LengthRow], unit: str = "words") -> Chart | None
 
 
 def _thin(points: Series) -> Series:
-    """At most MAX_POINTS of them, evenly, the last one among them."""
+    """At most MAX_POINTS of the points, at equal distances, the last one included."""
     step = math.ceil(len(points) / MAX_POINTS)
     return points[::-1][::step][::-1]
 

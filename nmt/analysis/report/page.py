@@ -17,9 +17,9 @@ from nmt.analysis.report.sentences import Selection, describe
 from nmt.analysis.series import Series, read_series
 from nmt.runtime.atomic import written_beside
 
-# What a validation writes that is no property of the attention.
+# The numbers of a validation that are not statistics of attention.
 _COMMON = {"loss", "perplexity", "seconds"}
-# What the others are called on the page, in this order; see nmt.analysis.attention_stats.
+# The labels of the others on the page, in order; see nmt.analysis.attention_stats.
 _STATS = {
     "attention_entropy": "Entropy, in nats",
     "attention_max_weight": "Largest weight",
@@ -31,8 +31,8 @@ _STATS = {
 
 
 class ReportSentences(NamedTuple):
-    """The sentences of the page: the reference of each of `selection.kept`, in that order, by forced decoding; gold:
-    links of all lines of the test set, or None; attention: whether the model has any."""
+    """The sentences of the page: the reference of each of `selection.kept`, in order, by forced decoding; gold: links
+    of all lines of the test set, or None; attention: whether the model has attention."""
 
     selection: Selection
     forced: Sequence[TranslationLike]
@@ -54,9 +54,9 @@ class ReportHeader:
 def write_page(
     path: Path, header: ReportHeader, report: Report, sentences: ReportSentences, metrics_jsonl: Path
 ) -> None:
-    """Write the page, complete or not at all. Curves are left out where there is no metrics.jsonl.
+    """Write the page atomically. Curves are left out if there is no metrics.jsonl.
 
-    Whatever comes from texts and names is shown as it is: nothing in it is ever read as HTML or JavaScript.
+    All texts and names are escaped: none is interpreted as HTML or JavaScript.
     """
     series = read_series(metrics_jsonl)
     page = (
@@ -97,7 +97,7 @@ def _environment() -> jinja2.Environment:
 
 def _curves(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
     """The charts of training: one each for likelihood, metrics, learning rate and gradient."""
-    # A loss of x nats a token is a perplexity of e^x; far beyond any vocabulary it says nothing.
+    # A loss of x nats per token is a perplexity of e^x; far above the vocabulary size it has no meaning.
     train = [(update, math.exp(loss)) for update, loss in series.get(("train", "loss"), []) if loss < 100]
     found = [
         line_chart(
@@ -116,7 +116,7 @@ def _curves(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
 
 
 def _stats(series: Mapping[tuple[str, str], Series]) -> list[Chart]:
-    """A chart for each further number that validations wrote: those of the attention."""
+    """A chart for each further number of validations: the statistics of attention."""
     found = {
         name: points
         for (kind, name), points in series.items()

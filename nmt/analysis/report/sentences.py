@@ -1,4 +1,4 @@
-"""The sentences that the report page shows word by word: which of a test set, and the data of each."""
+"""The sentences that the report page shows word by word: their selection from a test set, and their data."""
 
 import base64
 import heapq
@@ -26,7 +26,7 @@ LONGEST = 100  # words on a side: the matrices of longer sentences would make th
 
 
 class SelectedSentence(NamedTuple):
-    """Sentence `number` of the test set, from 0, as it was translated and as it should have been."""
+    """Sentence `number` of the test set, from 0: its translation and its reference."""
 
     number: int
     translation: TranslationLike
@@ -35,7 +35,7 @@ class SelectedSentence(NamedTuple):
 
 
 class Selection:
-    """Chooses which sentences a page shows, from a stream of translations. Only those stay in memory.
+    """Selects the sentences of a page from a stream of translations. Only these are in memory.
 
     They are the first `first`, and of the others the `worst` with the lowest chrF. Sentences with more than `longest`
     words on a side are left out, and counted in `too_long`. encode: the pieces of a reference, for text without spaces,
@@ -53,7 +53,7 @@ class Selection:
         self.first, self.worst, self.longest, self.encode = first, worst, longest, encode
         self.seen = self.too_long = 0
         self._first: list[SelectedSentence] = []
-        self._worst: list[tuple[float, int, SelectedSentence]] = []  # a heap: the best of the worst on top
+        self._worst: list[tuple[float, int, SelectedSentence]] = []  # a heap with the best of the worst at the top
 
     def observe(self, translations: Iterable[TranslationLike], references: Sequence[str]) -> Iterator[TranslationLike]:
         """Yields the translations unchanged; they are in the order of the references."""
@@ -75,11 +75,11 @@ class Selection:
 
     @property
     def selected(self) -> list[SelectedSentence]:
-        """The sentences chosen so far, in the order of the test set."""
+        """The sentences selected so far, in the order of the test set."""
         return self._first + sorted(selected for _, _, selected in self._worst)
 
     def __str__(self) -> str:
-        """Which sentences the page shows, as its text."""
+        """The selection of sentences as a text for the page."""
         words = "pieces" if self.encode else "words"
         long = f", without the {self.too_long:,} of more than {self.longest} {words}" if self.too_long else ""
         by = " The text has no spaces, so it is shown by piece." if self.encode else ""
@@ -92,9 +92,9 @@ class Selection:
 
 
 def describe(selected: SelectedSentence, forced: TranslationLike, gold: GoldLinks | None) -> dict:
-    """The data of a sentence that the page shows, as plain data for JSON.
+    """The data of a sentence for the page, as plain data for JSON.
 
-    forced: the reference by forced decoding. gold: links of source and reference, where there are any.
+    forced: the reference by forced decoding. gold: links of source and reference, if there are any.
     """
     attention = {"hypothesis": _with_columns(selected.translation), "reference": _with_columns(forced)}
     hypothesis, reference = selected.translation.tgt_words, forced.tgt_words
@@ -120,7 +120,7 @@ def describe(selected: SelectedSentence, forced: TranslationLike, gold: GoldLink
 
 
 def _with_columns(translation: TranslationLike) -> WordAttention:
-    """The attention of a sentence, with a column of zeros for each source word where the weights were not stored."""
+    """The attention of a sentence, with a column of zeros for each source word if the weights were not stored."""
     weights, eos = word_attention(translation)
     if not weights.size:
         weights = np.zeros((len(translation.tgt_words), len(translation.src_words)), np.float32)
@@ -128,12 +128,13 @@ def _with_columns(translation: TranslationLike) -> WordAttention:
 
 
 def _side(translation: TranslationLike, attention: WordAttention, shared: list[int]) -> dict:
-    """Words, and which of them the other side lacks; the model's score; weights a row a word, the end's mass last."""
+    """Words, and those without a counterpart on the other side; the model's score; rows of weights per word, eos
+    last."""
     score = translation.log_prob / max(1, len(translation.tgt_pieces))
     return {
         "words": translation.tgt_words,
         "apart": sorted(set(range(len(translation.tgt_words))) - set(shared)),
-        # Of hypothesis and reference alike: their scores show which one the model prefers.
+        # For hypothesis and reference: their scores show which one the model prefers.
         "score": round(score, 3) if math.isfinite(score) else None,
         "weights": _quantized(np.column_stack([attention.weights, attention.eos])),
         "links": word_links(translation),
@@ -141,16 +142,16 @@ def _side(translation: TranslationLike, attention: WordAttention, shared: list[i
 
 
 def _quantized(weights: np.ndarray) -> str:
-    """Weights from 0 to 1 as bytes from 0 to 255, row by row, in base64: a third of a percent apart."""
+    """Weights from 0 to 1 as bytes from 0 to 255, row by row, in base64: in steps of 0.4 %."""
     return base64.b64encode(np.rint(weights.clip(0, 1) * 255).astype(np.uint8).tobytes()).decode("ascii")
 
 
 def _disagreement(one: WordAttention, other: WordAttention) -> float:
-    """How differently two translations spread their attention over the source, from 0 to 1.
+    """The difference between the attention of two translations over the source, from 0 to 1.
 
-    Each source word, and the end of sentence, has a share of the attention of all words of a translation;
-    the disagreement is half the sum of the differences of these shares (total variation). It is large where one
-    translates what the other leaves out.
+    Each source word, and the end of sentence, has a share of the attention of all words of a translation; the result is
+    half the sum of the differences of these shares (total variation). It is large if one translates words that the
+    other leaves out.
     """
     shares = [np.append(each.weights.mean(axis=0), each.eos.mean()) if len(each.eos) else None for each in (one, other)]
     if shares[0] is None or shares[1] is None:

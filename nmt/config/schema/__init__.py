@@ -1,4 +1,4 @@
-"""Every setting and its type; the numbers are in the YAML files under configs/."""
+"""Every setting and its type; the default values are in the YAML files under configs/."""
 
 from hydra.core.config_store import ConfigStore
 

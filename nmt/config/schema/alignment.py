@@ -1,4 +1,4 @@
-"""The settings of the commands that explain given or found translations: align, saliency."""
+"""The settings of the commands align and saliency."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -19,7 +19,7 @@ SALIENCY_FILES = (
 
 @dataclass
 class ForcedConfig:
-    """Of decoding where the words are given: only how many pairs go together."""
+    """The settings of forced decoding: only the batch size."""
 
     batch_size: int = 64
 
@@ -28,7 +28,7 @@ class ForcedConfig:
 
 
 class AlignmentDirection(Enum):
-    """By which of its directions an aligner makes links; the words of ``direction``."""
+    """The values of ``direction``: the direction of an aligner that makes the links."""
 
     both = "both"
     forward = "forward"
@@ -36,7 +36,7 @@ class AlignmentDirection(Enum):
 
 
 class LinksFrom(Enum):
-    """Which weights of a translator links are made from; the words of ``links_from``."""
+    """The values of ``links_from``: the weights of a translator that links are made from."""
 
     attention = "attention"
     posterior = "posterior"
@@ -45,9 +45,9 @@ class LinksFrom(Enum):
 
 @dataclass
 class AlignConfig:
-    """What `python -m nmt.align` takes."""
+    """The settings of `python -m nmt.align`."""
 
-    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)  # or a list of them: OmegaConf has no such union
+    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)  # or a list, because OmegaConf has no such union
     direction: AlignmentDirection = AlignmentDirection.both
     ensemble: EnsembleAverage | None = None
     src: str | None = path_key(Use.input)
@@ -102,7 +102,7 @@ class AlignConfig:
             raise ValueError(f"{missing} not set: src=FILE and tgt=FILE hold the pairs to align, line by line")
 
     def _check_links(self):
-        """What goes with links that are only to be scored."""
+        """Checks the settings for scoring given links."""
         if not self.gold:
             raise ValueError(f"links={self.links} are scored against hand-made ones: give gold=FILE as well")
         for name in (
@@ -129,7 +129,7 @@ class AlignConfig:
 
 @dataclass
 class SaliencyConfig:
-    """What `python -m nmt.saliency` takes."""
+    """The settings of `python -m nmt.saliency`."""
 
     checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
     src: str | None = path_key(Use.input)

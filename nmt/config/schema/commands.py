@@ -1,4 +1,4 @@
-"""Options of the commands that open a run: evaluate, translate, calibrate, compare, serve and average."""
+"""The settings of the commands evaluate, translate, calibrate, compare, serve and average."""
 
 from dataclasses import dataclass, field
 from enum import Enum
@@ -15,19 +15,19 @@ from nmt.decoding.ensemble import EnsembleAverage
 from nmt.runtime.device import DeviceName, Precision
 from nmt.server.limits import ServerLimits
 
-# What the commands write into their folders, and what compare reads.
+# The files that the commands write into their folders, and that compare reads.
 EVALUATION_OUTPUTS = (
     *("scores.json", "sources.txt", "references.txt", "hypotheses.txt", "alignments.txt", "attention.npz"),
     *("report.html", "heatmaps/*.png"),
 )
 AVERAGE_FILES = ("config.yaml", ".lock", "checkpoints/*", "checkpoints/*/*", "checkpoints/*/*/*")
 COMPARISON_FILES = (f"{MAIN_METRIC}_by_length.png", "comparison.json")
-COMPARISON_OUTPUTS = (*COMPARISON_FILES, *(f"*/{name}" for name in COMPARISON_FILES))  # in folders, of several tests
+COMPARISON_OUTPUTS = (*COMPARISON_FILES, *(f"*/{name}" for name in COMPARISON_FILES))  # in a folder for each test set
 COMPARED_FILES = tuple(f"evaluation/*/{name}" for name in EVALUATION_OUTPUTS[:4])
 
 
 class HeatmapUnits(Enum):
-    """What a heatmap's rows and columns are; the words of ``heatmap_units``."""
+    """The values of ``heatmap_units``: the rows and columns of a heatmap."""
 
     words = "words"
     subwords = "subwords"
@@ -35,7 +35,7 @@ class HeatmapUnits(Enum):
 
 @dataclass
 class TestConfig:
-    """The test set of an evaluation; what is not given is the run's own."""
+    """The test set of an evaluation; null values are those of the run."""
 
     kind: DataKind | None = None
     src: str | None = None
@@ -54,9 +54,9 @@ class TestConfig:
 
 @dataclass
 class EvaluateConfig:
-    """What `python -m nmt.evaluate` takes."""
+    """The settings of `python -m nmt.evaluate`."""
 
-    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)  # or a list of them: OmegaConf has no such union
+    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)  # or a list, because OmegaConf has no such union
     data: TestConfig = field(default_factory=TestConfig)
     decode: DecodeOverrides = field(default_factory=DecodeOverrides)
     ensemble: EnsembleAverage | None = None
@@ -99,14 +99,14 @@ def _one_of_prefix_and_prefixes(config: Any) -> None:
 
 
 class TextFormat(Enum):
-    """What is translated; the words of ``format``."""
+    """The values of ``format``: the format of the text to translate."""
 
     lines = "lines"
     html = "html"
 
 
 def _with_in(schema: type) -> type:
-    """Adds the key `in`, which people expect beside `out`, and which Python would not let a class declare."""
+    """Adds the key `in`, the counterpart of `out`, which is a keyword of Python and cannot be declared in a class."""
     schema.__annotations__["in"] = str | None
     metadata = {"path": PathKey(Use.input, stream=True)}
     setattr(schema, "in", field(default=None, init=False, repr=False, compare=False, metadata=metadata))
@@ -116,9 +116,9 @@ def _with_in(schema: type) -> type:
 @dataclass
 @_with_in
 class TranslateConfig:
-    """What `python -m nmt.translate` takes."""
+    """The settings of `python -m nmt.translate`."""
 
-    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)  # or a list of them: OmegaConf has no such union
+    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)  # or a list, because OmegaConf has no such union
     out: str | None = path_key(Use.output, dash=True, stream=True)
     append: bool = False
     format: TextFormat = TextFormat.lines
@@ -165,7 +165,7 @@ class TranslateConfig:
 
 @dataclass
 class AverageConfig:
-    """What `python -m nmt.average` takes."""
+    """The settings of `python -m nmt.average`."""
 
     checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
     last: int = 5
@@ -180,7 +180,7 @@ class AverageConfig:
 
 @dataclass
 class CalibrateConfig:
-    """What `python -m nmt.calibrate` takes."""
+    """The settings of `python -m nmt.calibrate`."""
 
     checkpoint: str | None = path_key(Use.run, contents=RUN_FILES)
     valid: str | None = path_key(Use.prefix)
@@ -196,11 +196,11 @@ class CalibrateConfig:
 
 @dataclass
 class CompareConfig:
-    """What `python -m nmt.compare` takes."""
+    """The settings of `python -m nmt.compare`."""
 
     runs: list[str] = path_key(Use.run, list, contents=RUN_FILES + COMPARED_FILES)
     baseline: str | None = None
-    test: Any = None  # a name or a list of them; checked below, as OmegaConf has no such union
+    test: Any = None  # a name or a list; checked below, because OmegaConf has no such union
     out: str = path_key(Use.folder, "comparison", contents=COMPARISON_OUTPUTS)
     width: int | None = None
     samples: int = 1000
@@ -223,16 +223,16 @@ class CompareConfig:
 
     @property
     def tests(self) -> list[str]:
-        """The test sets that are named; a name of digits comes as a number."""
+        """The names of the test sets; a name of digits is parsed as a number."""
         given = self.test if isinstance(self.test, list) else [] if self.test is None else [self.test]
         return [str(test) if isinstance(test, int) else test for test in given]
 
 
 @dataclass
 class ServeConfig:
-    """What `python -m nmt.serve` takes."""
+    """The settings of `python -m nmt.serve`."""
 
-    # A run, or a list of them; checked below, as OmegaConf has no such union.
+    # A run or a list; checked below, because OmegaConf has no such union.
     checkpoint: Any = path_key(Use.run, contents=RUN_FILES)
     host: str = "127.0.0.1"
     port: int = 5000

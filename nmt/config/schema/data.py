@@ -1,4 +1,4 @@
-"""The settings of text: data.*, tokenizer.*"""
+"""The settings data.* and tokenizer.*"""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -12,7 +12,7 @@ from nmt.data.tokenizer import TokenizerOptions
 
 
 class DataKind(Enum):
-    """Where a corpus comes from."""
+    """The source of a corpus."""
 
     demo = "demo"
     files = "files"
@@ -21,10 +21,12 @@ class DataKind(Enum):
 
 @dataclass
 class DataConfig:
+    """The settings data.*"""
+
     kind: DataKind = DataKind.demo
     src: str | None = None
     tgt: str | None = None
-    # A prefix or split, or a list of them; checked below, as OmegaConf has no such union.
+    # A prefix, a split or a list; checked below, because OmegaConf has no such union.
     train: Any = path_key(Use.prefix)
     valid: str | None = path_key(Use.prefix)
     test: str | None = path_key(Use.prefix)
@@ -32,7 +34,7 @@ class DataConfig:
     config: str | None = None
     empty_lines: EmptyLines = EmptyLines.error
     max_length: int | None = None
-    bleu_tokenizer: str | None = None  # one of TOKENIZERS; None: the one that fits the target language
+    bleu_tokenizer: str | None = None  # one of TOKENIZERS; None: the default for the target language
     cache: str = path_key(Use.folder, "data/cache", contents=CACHE_FILES, read_only=True)
 
     def __post_init__(self):
@@ -49,7 +51,7 @@ class DataConfig:
 
 @dataclass
 class TokenizerConfig(TokenizerOptions):
-    """How the tokenizer is trained, or one's own SentencePiece models."""
+    """The training of the tokenizer, or SentencePiece models of the user."""
 
     model: str | None = path_key(Use.input)
     src_model: str | None = path_key(Use.input)

@@ -1,4 +1,4 @@
-"""The settings of search: decode.*"""
+"""The settings decode.*"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -11,7 +11,7 @@ from nmt.decoding.options import SearchOptions
 
 @dataclass
 class DecodeConfig(SearchOptions):
-    """How a run's validations decode, but for the beam, which is trainer.valid_beam."""
+    """The search options of a run's validations, except for the beam, which is trainer.valid_beam."""
 
     batch_size: int = 64
     hard_attention: HardPrediction = HardPrediction.marginal
@@ -23,7 +23,7 @@ class DecodeConfig(SearchOptions):
 
 
 def _nullable_fields_of(options: type) -> Callable[[type], type]:
-    """Adds the fields of `options` that a class does not declare itself, each of them null by default."""
+    """Adds the fields of `options` that a class does not declare itself, each with the default null."""
 
     def add(schema: type) -> type:
         for each in fields(options):
@@ -38,7 +38,7 @@ def _nullable_fields_of(options: type) -> Callable[[type], type]:
 @dataclass
 @_nullable_fields_of(DecodeConfig)
 class DecodeOverrides:
-    """How a command decodes that opens a run. What is null is as the run's validations have it."""
+    """The search options of a command that opens a run; null values are those of the run's validations."""
 
     beam: int = 5
     nbest: int = 1
@@ -51,5 +51,5 @@ class DecodeOverrides:
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def over(self, own: DecodeConfig) -> DecodeConfig:
-        """`own`, the run's, with what is given here. Raises ValueError, by name, for what is impossible."""
+        """`own`, of the run, with the values given here. Raises ValueError, with the name, for an invalid value."""
         return replace(own, **self.given())

@@ -1,15 +1,15 @@
-"""checkpoint= of commands that take several runs."""
+"""The setting checkpoint= of commands that take several runs."""
 
 from typing import Any
 
 
 def is_ensemble(checkpoint: Any) -> bool:
-    """Whether it is a list of several."""
+    """Whether the value is a list of several runs."""
     return isinstance(checkpoint, list) and len(checkpoint) > 1
 
 
 def check_ensemble(config: Any) -> None:
-    """checkpoint=: a path, or a list of them; ensemble=: for a list of several."""
+    """Checks checkpoint=, a path or a list, and ensemble=, which needs a list of several."""
     place = config.checkpoint
     places = place if isinstance(place, list) else [place]
     if not places or not all(isinstance(each, str) for each in places if place is not None):

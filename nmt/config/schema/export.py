@@ -1,4 +1,4 @@
-"""Options of the export command."""
+"""The settings of the command export."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +10,9 @@ EXPORT_FILES = ("model.json", "encoder.onnx", "decoder.onnx", "*.onnx.data", "to
 
 @dataclass
 class ExportConfig:
-    """What `python -m nmt.export` takes."""
+    """The settings of `python -m nmt.export`."""
 
-    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)  # a list is refused with a reason, below
+    checkpoint: Any = path_key(Use.run, contents=RUN_FILES)  # a list is refused below, with a reason
     out: str | None = path_key(Use.folder, contents=EXPORT_FILES)
 
     def __post_init__(self):

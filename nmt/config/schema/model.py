@@ -1,4 +1,4 @@
-"""The settings of a model: model.*"""
+"""The settings model.*"""
 
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
@@ -19,15 +19,15 @@ from nmt.model.seq2seq import TiedEmbeddings
 
 
 class ModelKind(Enum):
-    """What a model is for; the words of ``model.kind``."""
+    """The values of ``model.kind``: the task of a model."""
 
     translator = "translator"
     aligner = "aligner"
-    alignment_head = "alignment_head"  # a trained translator, and a head that links what it translates
+    alignment_head = "alignment_head"  # a trained translator with a head that makes links
 
 
 class EncoderKind(Enum):
-    """The words of ``model.encoder.kind``."""
+    """The values of ``model.encoder.kind``."""
 
     rnn = "rnn"
     transformer = "transformer"
@@ -35,6 +35,8 @@ class EncoderKind(Enum):
 
 @dataclass
 class EncoderConfig(StackOptions):
+    """The settings model.encoder.*"""
+
     kind: EncoderKind = EncoderKind.rnn
     cell: CellKind = CellKind.gru
     embedding: int = 256
@@ -61,6 +63,8 @@ class EncoderConfig(StackOptions):
 
 @dataclass
 class DecoderConfig(StackOptions):
+    """The settings model.decoder.*"""
+
     kind: DecoderKind = DecoderKind.bahdanau
     cell: CellKind = CellKind.gru
     embedding: int = 256
@@ -91,6 +95,8 @@ class DecoderConfig(StackOptions):
 
 @dataclass
 class AttentionConfig(AttentionOptions):
+    """The settings model.attention.*"""
+
     choice: AttentionChoice = AttentionChoice.soft
     hard: HardAttentionOptions = field(default_factory=HardAttentionOptions)
 
@@ -118,7 +124,7 @@ class AttentionConfig(AttentionOptions):
             self._check_hard()
 
     def _check_hard(self):
-        """Weights that one position of each word is chosen by are probabilities, of one attention."""
+        """Checks hard attention, which needs probabilities over positions, of a single attention."""
         if self.heads > 1:
             raise ValueError(
                 f"model.attention.heads={self.heads} read {self.heads} positions for a word, and "
@@ -133,6 +139,8 @@ class AttentionConfig(AttentionOptions):
 
 @dataclass
 class ModelConfig:
+    """The settings model.*"""
+
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
     attention: AttentionConfig = field(default_factory=lambda: AttentionConfig(size=512))
@@ -153,7 +161,7 @@ class ModelConfig:
                 "model.attention.choice=hard chooses a source position for each word, which "
                 f"model.decoder.kind={self.decoder.kind.value} does not do: try model.decoder.kind=bahdanau or luong"
             )
-        # What a recurrent decoder starts from, or reads at every step, is a state of a recurrent encoder.
+        # A recurrent decoder that starts from an encoder state, or reads it at every step, needs a recurrent encoder.
         if self.encoder.kind is EncoderKind.rnn or self.decoder.kind is DecoderKind.transformer:
             return
         if self.decoder.kind is DecoderKind.fixed_vector:
@@ -168,7 +176,7 @@ class ModelConfig:
             )
 
     def with_dropout_of(self, other: "ModelConfig") -> "ModelConfig":
-        """The same model with every kind of dropout as in `other`."""
+        """This model with every kind of dropout as in `other`."""
         sides = {}
         for name in ("encoder", "decoder"):
             own, theirs = getattr(self, name), getattr(other, name)

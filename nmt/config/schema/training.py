@@ -1,4 +1,4 @@
-"""The settings of training: guided_alignment.*, and all sections together, most declared beside what they are for."""
+"""The settings guided_alignment.* and the configuration of training, with all sections."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,9 @@ from nmt.training.options import EarlyStoppingMetric, TrainerOptions
 
 @dataclass
 class GuidedConfig:
-    links: Any = path_key(Use.input)  # a file or a list of them; checked below, as OmegaConf has no such union
+    """The settings guided_alignment.*"""
+
+    links: Any = path_key(Use.input)  # a file or a list; checked below, because OmegaConf has no such union
     reversed: bool = False
     weight: float = 1.0
     decay: float = 1.0
@@ -44,13 +46,13 @@ class GuidedConfig:
             raise ValueError(f"guided_alignment.decay={self.decay} is impossible: give 0 to 1")
 
     def weight_at(self, epoch: int) -> float:
-        """The weight of the links in the objective in an epoch, from 0."""
+        """The weight of guided alignment in the objective in an epoch, counted from 0."""
         return self.weight * self.decay**epoch if self.links else 0.0
 
 
 @dataclass
 class ValidAlignmentConfig:
-    """Gold links of the validation set, which an aligner's validations are scored with; None: those beside it."""
+    """Gold links for the validations of an aligner; None: those beside the validation set."""
 
     links: str | None = path_key(Use.input)
     reversed: bool = False
@@ -58,7 +60,7 @@ class ValidAlignmentConfig:
 
 @dataclass
 class TrainConfig:
-    """What `python -m nmt.train` takes."""
+    """The settings of `python -m nmt.train`."""
 
     name: str = "custom"
     data: DataConfig = field(default_factory=DataConfig)
@@ -114,7 +116,7 @@ class TrainConfig:
             raise ValueError(
                 "trainer.early_stopping_metric=aer needs model.kind=aligner or alignment_head: give bleu or loss"
             )
-        # Whether one's own models share a vocabulary is seen when they are read.
+        # Whether the user's models share a vocabulary is checked when they are read.
         own = self.tokenizer.model or self.tokenizer.src_model
         if self.model.tied_embeddings is TiedEmbeddings.all and not (self.tokenizer.joint or own):
             raise ValueError(
@@ -127,7 +129,7 @@ class TrainConfig:
             self._check_minimum_risk()
 
     def _check_minimum_risk(self) -> None:
-        """Raises ValueError for what loss.objective=minimum_risk cannot be combined with, or misses."""
+        """Raises ValueError for settings that loss.objective=minimum_risk excludes, or for missing ones."""
         if not self.finetune_from:
             raise ValueError(
                 "loss.objective=minimum_risk samples translations from a model that is trained already: give "

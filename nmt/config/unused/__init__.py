@@ -1,7 +1,7 @@
-"""Settings without effect: one that is given on the command line is refused, with what to do instead.
+"""Settings without effect: if one is given on the command line, an error says what to do instead.
 
-A default is never refused: a preset or an experiment may set a key of one optimizer or decoder while another is chosen.
-A setting of null or false is not refused either.
+Defaults are allowed: a preset or an experiment may set a key of one optimizer or decoder while another is selected.
+Settings of null or false are allowed too.
 """
 
 from nmt.config.unused.commands import ALIGN_BY_ALIGNER, ALIGN_BY_TRANSLATOR, TRANSLATE_WITHOUT_PENALTY

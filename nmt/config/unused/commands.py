@@ -1,4 +1,4 @@
-"""When the settings of the commands that open a run can have an effect."""
+"""Rules for the settings of the commands that open a run."""
 
 from nmt.config.schema import (
     AlignConfig,

@@ -1,4 +1,4 @@
-"""A run that starts from another run takes its model and tokenizer: settings that ask for others are refused."""
+"""A run that starts from another run has its model and tokenizer: settings of other ones are refused."""
 
 from nmt.config.schema import ModelKind, TrainConfig
 from nmt.config.unused.given import given
@@ -7,9 +7,8 @@ from nmt.config.unused.training import WITHOUT_SCORE
 
 
 def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[str]) -> None:
-    """For finetune_from=: raises ValueError where the command line sets a model or tokenizer other than `own`, the
-    checkpoint's. Dropout may differ.
-    """
+    """For finetune_from=: raises ValueError if the command line sets a model or tokenizer that differs from `own`, the
+    configuration of the checkpoint. Dropout may differ."""
     on_translator = (ModelKind.translator, ModelKind.alignment_head)
     if own.model.kind is not config.model.kind and (own.model.kind, config.model.kind) != on_translator:
         raise ValueError(
@@ -17,7 +16,7 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
             f"model.kind={config.model.kind.value}"
         )
     keys = given(overrides)
-    if "experiment" in keys and config.model.kind is ModelKind.translator:  # what an experiment is about
+    if "experiment" in keys and config.model.kind is ModelKind.translator:  # an experiment determines the model
         keys += ["model.decoder.kind", "model.encoder.kind"]
         if config.model.decoder.kind not in WITHOUT_SCORE:
             keys += [f"model.attention.{key}" for key in ("score", "normalizer", "extent", "heads", "choice")]

@@ -1,4 +1,4 @@
-"""Which settings a command line gives."""
+"""The settings that a command line gives."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 
 def given(overrides: list[str]) -> list[str]:
-    """The dotted keys that a command line names: the score for model/attention=..., other groups by their names."""
+    """The dotted keys in a command line: the score for model/attention=..., other groups by their names."""
     found: list[str] = []
     for override in OverridesParser.create().parse_overrides(overrides):
         name = override.key_or_group

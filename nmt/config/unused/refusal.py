@@ -1,4 +1,4 @@
-"""Refuses settings of a command line that can have no effect."""
+"""Raises an error for settings of a command line that have no effect."""
 
 import fnmatch
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ _RULES = {TrainConfig: TRAIN_RULES, **COMMAND_RULES}
 
 
 def refuse_unused(config: Any, overrides: list[str], rules: Iterable[Rule] = ()) -> None:
-    """Raises ValueError for the first setting of the command line `overrides` that can have no effect in `config`.
+    """Raises ValueError for the first setting of the command line `overrides` that has no effect in `config`.
 
-    rules: what to go by beside the rules of the configuration's kind, where a checkpoint decides what has an effect.
+    rules: additional rules, if a checkpoint determines which settings have an effect.
     """
     names = given(overrides)
     for rule in (*_RULES.get(type(config), ()), *rules):

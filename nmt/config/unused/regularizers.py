@@ -1,5 +1,5 @@
-"""When the settings of objectives and regularizers can have an effect: loss.*, minimum_risk.*,
-subword_regularization.*, word dropout."""
+"""Rules for the settings of objectives and regularizers: loss.*, minimum_risk.*, subword_regularization.*, word
+dropout."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from nmt.training.consistency import Consistency, Objective
 
 
 def _is_random(config: TrainConfig) -> bool:
-    """Whether two sentences of a batch have different dropout, which they do not have of recurrent weights."""
+    """Whether sentences of a batch have different dropout masks, unlike with dropout of recurrent weights."""
     return any(max(side.dropout, side.word_dropout) > 0 for side in (config.model.encoder, config.model.decoder))
 
 
@@ -21,7 +21,7 @@ def _has_cross_entropy(config: TrainConfig) -> bool:
     return config.loss.objective is Objective.cross_entropy or config.minimum_risk.cross_entropy_weight > 0
 
 
-# Settings, separated by blanks; whether they can have an effect in a configuration; what they need.
+# Settings, separated by spaces; whether they have an effect in a configuration; what they need.
 REGULARIZERS: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
     (
         "loss.consistency_weight",

@@ -1,4 +1,4 @@
-"""Settings of search without effect, which depend on how the run's validations search."""
+"""Settings of search without effect, which depend on the search options of the run's validations."""
 
 from nmt.attention.hard import AttentionChoice
 from nmt.config.schema import DecodeConfig, DecodeOverrides, ModelConfig
@@ -7,8 +7,8 @@ from nmt.decoding.options import LengthPenalty
 
 
 def refuse_unused_search(overrides: DecodeOverrides, decode: DecodeConfig, model: ModelConfig) -> None:
-    """Raises ValueError for what `overrides` asks for and can have no effect in the search that `decode` describes,
-    with that model."""
+    """Raises ValueError for settings in `overrides` that have no effect in a search with the options `decode` and this
+    model."""
     asked = overrides.given()
     if "hard_attention" in asked and model.attention.choice is not AttentionChoice.hard:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""When the settings of recurrent stacks can have an effect: layer normalization, residual connections, transitions."""
+"""Rules for the settings of recurrent stacks: layer normalization, residual connections, transitions."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from nmt.config.schema import DecoderKind, EncoderKind, TrainConfig
 
 _CONTEXT_FIRST = (DecoderKind.bahdanau, DecoderKind.conditional_gru)
 
-# Settings, separated by blanks; whether they can have an effect in a configuration; what they need.
+# Settings, separated by spaces; whether they have an effect in a configuration; what they need.
 STACKS: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
     (
         "model.encoder.layer_norm model.encoder.residual model.encoder.transition_depth",

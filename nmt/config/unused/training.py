@@ -1,4 +1,4 @@
-"""When the settings of training can have an effect."""
+"""Rules for the settings of training."""
 
 from nmt.attention.hard import AttentionChoice, HardTraining
 from nmt.attention.local import GLOBAL, Extent
@@ -205,7 +205,7 @@ TRAIN_RULES = (
 
 
 def refuse_idle_trainer(config: TrainConfig) -> None:
-    """Refuses settings that follow another one which was switched off; they cannot be defaults."""
+    """Raises ValueError for settings that depend on another one that is off; they cannot be defaults."""
     trainer, schedule = config.trainer, config.optim.schedule.name
     if trainer.patience and not trainer.validate_every:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Text to ids and back with SentencePiece: one model for both languages or one for each, trained here or one's own."""
+"""Text to ids and back with SentencePiece: one model for both languages or one for each."""
 
 from nmt.data.tokenizer.normalization import Normalization
 from nmt.data.tokenizer.subwords import Subwords

@@ -1,4 +1,4 @@
-"""A SentencePiece model with this program's ids: text to pieces and back, exactly, and the word of each piece."""
+"""A SentencePiece model with this program's ids: text to pieces and back without loss, and the word of each piece."""
 
 import codecs
 import re
@@ -13,37 +13,38 @@ import sentencepiece
 from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK, UNK_SURFACE
 from nmt.data.tokenizer.normalization import SPACE, keeps_text, kept_text
 
-# What becomes a plain space before SentencePiece sees it, one character for one, so that offsets stay true: whatever
-# str.split splits at (some of it SentencePiece drops or keeps), the space symbol, and lone surrogates (not encodable).
-# A model that keeps all characters sees them all, but for the surrogates.
+# Characters replaced by a plain space before SentencePiece, one for one, so that offsets are unchanged: those that
+# str.split splits at (SentencePiece drops or keeps some of them), the space symbol, and lone surrogates (not
+# encodable). A model that keeps all characters gets them all but the surrogates.
 _SPACES = re.compile(r"[^\S ]|[\u2581\ud800-\udfff]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 
 class EncodedWords(NamedTuple):
-    """Pieces of a text, and for each the index in `text.split()` of the word it belongs to."""
+    """The pieces of a text, and for each the index of its word in `text.split()`."""
 
     ids: list[int]
     words: list[int]
 
 
 class DecodedWords(NamedTuple):
-    """A text, and for each id the index in `text.split()` of the word it became part of; -1 if it printed nothing."""
+    """A text, and for each id the index of its word in `text.split()`; -1 if the id prints nothing."""
 
     text: str
     words: list[int]
 
 
 class Subwords:
-    """A SentencePiece model whose ids are ours: PAD, UNK, BOS, EOS are 0 to 3, then its other pieces in their order.
+    """A SentencePiece model with the ids of this program: PAD, UNK, BOS, EOS are 0 to 3, then its other pieces in
+    order.
 
-    For any text x, with a model that has byte fallback, `decode(encode(x)) == normalize(x)`. Where the model was
-    trained here with Normalization.identity, `normalize(x) == x` for every line x with text in it.
+    For any text x, with a model that has byte fallback, `decode(encode(x)) == normalize(x)`. For a model trained here
+    with Normalization.identity, `normalize(x) == x` for every line x that is not blank.
     """
 
     def __init__(self, model: bytes, source: str = "the model"):
-        """`model`: the content of a .model file; `source` names it in the ValueError raised if it is none."""
-        sentencepiece.set_min_log_level(3)  # its complaints come to us as exceptions; its log is not for our readers
+        """model: the content of a .model file. Raises ValueError with the name `source` if it is not a valid model."""
+        sentencepiece.set_min_log_level(3)  # turns off its log: errors are raised as exceptions
         try:
             processor = sentencepiece.SentencePieceProcessor(model_proto=model)
         except (RuntimeError, TypeError, ValueError) as error:
@@ -55,17 +56,17 @@ class Subwords:
         self._keeps_text = keeps_text(processor)
         theirs = [processor.pad_id(), processor.unk_id(), processor.bos_id(), processor.eos_id()]
         others = [i for i in range(processor.get_piece_size()) if i not in theirs]
-        self._ours = np.full(processor.get_piece_size(), UNK, dtype=np.int32)  # their id -> our id
+        self._ours = np.full(processor.get_piece_size(), UNK, dtype=np.int32)  # SentencePiece's id -> the id here
         self._ours[others] = np.arange(len(NAMES), len(NAMES) + len(others))
         for ours, id_ in zip((PAD, UNK, BOS, EOS), theirs, strict=True):
             if id_ >= 0:
                 self._ours[id_] = ours
         self._same = np.array_equal(self._ours, np.arange(len(self._ours)))
         self._pieces = [*NAMES, *(processor.id_to_piece(i) for i in others)]
-        # A word model's unknown is a whole word with the space before it, elsewhere it is some characters.
+        # The unknown piece of a word model is a whole word with the space before it, of other models some characters.
         whole = processor.encode("\U0010fffd", out_type=str)[:1] != [SPACE]
         unknown = (SPACE if whole else "") + UNK_SURFACE
-        self._bytes = [b"", unknown.encode(), b"", b""]  # what each id prints
+        self._bytes = [b"", unknown.encode(), b"", b""]  # the bytes that each id prints
         for i in others:
             piece = processor.id_to_piece(i)
             if processor.is_control(i):
@@ -86,35 +87,34 @@ class Subwords:
 
     @property
     def renumbered(self) -> list[int]:
-        """Of each id that SentencePiece itself gives, the id here; empty where all are the same."""
+        """The id here for each id of SentencePiece; empty if all are the same."""
         return [] if self._same else self._ours.tolist()
 
     def encode(self, text: str) -> list[int]:
-        """The pieces of a text, without BOS and EOS; none for a blank one."""
+        """The ids of a text, without BOS and EOS; none for a blank text."""
         ids = self._processor.encode(self._spaced(text))
         return ids if self._same else self._ours[ids].tolist()
 
     def encode_batch(self, texts: Iterable[str], num_threads: int = 1) -> list[list[int]]:
-        """`encode` of each text, in SentencePiece's own threads."""
+        """`encode` of each text, in SentencePiece's threads."""
         batch = self._processor.encode([self._spaced(text) for text in texts], num_threads=num_threads)
         return batch if self._same else [self._ours[ids].tolist() if ids else ids for ids in batch]
 
     @cached_property
     def has_nbest(self) -> bool:
-        """Whether the model knows several segmentations of a text with their probabilities: whether it is a unigram
-        model."""
+        """Whether the model has probabilities of several segmentations of a text: whether it is a unigram model."""
         return self._can(lambda: self._processor.nbest_encode_as_ids("a", 2))
 
     @cached_property
     def can_sample(self) -> bool:
-        """Whether the model can draw a segmentation."""
+        """Whether the model can sample a segmentation."""
         return self._can(lambda: self._processor.encode("a", enable_sampling=True, alpha=0.1, nbest_size=-1))
 
     def sample(self, text: str, alpha: float, nbest: int = -1, *, seed: int) -> list[int]:
-        """The pieces of a text in a segmentation drawn by `seed`, below 2^31; the same for the same seed.
+        """The ids of a text in a sampled segmentation, deterministic given `seed`, below 2^31.
 
-        A BPE model leaves out each merge with probability `alpha`; a unigram model draws among the `nbest` (-1: all)
-        segmentations by their probabilities to the power `alpha`.
+        A BPE model leaves out each merge with probability `alpha`; a unigram model samples from the `nbest` (-1: all)
+        segmentations with their probabilities to the power `alpha`.
         """
         sentencepiece.set_random_generator_seed(seed)
         ids = self._processor.encode(self._spaced(text), enable_sampling=True, alpha=alpha, nbest_size=nbest)
@@ -134,7 +134,7 @@ class Subwords:
         return self._surface(printed.replace(SPACE, " "))
 
     def normalize(self, text: str) -> str:
-        """The text after encoding and decoding: the model's normalization of it."""
+        """The text after encoding and decoding: the model's normalization of the text."""
         return self._surface(self._processor.normalize(self._spaced(text)).replace(SPACE, " "))
 
     def pieces(self, ids: Sequence[int]) -> list[str]:
@@ -142,7 +142,7 @@ class Subwords:
         return [self._pieces[i] for i in ids]
 
     def encode_words(self, text: str) -> EncodedWords:
-        """`encode`, with the word of each piece; a piece that is only a space belongs to the word that follows."""
+        """`encode`, with the word of each piece; a piece that is only a space belongs to the next word."""
         spaced = self._spaced(text)
         mapped = self._processor.encode(spaced, out_type="offset_mapping")
         ids = self._ours[mapped["ids"]].tolist() if mapped["ids"] else []
@@ -150,12 +150,13 @@ class Subwords:
         for piece, (begin, end) in zip(mapped["pieces"], mapped["offsets"], strict=True):
             if piece[0] == SPACE:
                 begin = max(begin, spaced.rfind(" ", begin, end) + 1)
-            # A character that becomes several counts with the last of them: the f of a ligature goes where its i goes.
+            # A character that is normalized to several belongs to the last of them: the f of a ligature to the word of
+            # its i.
             spans.append((-1, -1) if begin == end or piece == SPACE else (begin, end))
         return EncodedWords(ids, _words_of(text, spans))
 
     def decode_words(self, ids: Sequence[int]) -> DecodedWords:
-        """`decode`, with the word of each id; -1 for PAD, BOS, EOS, and for all where the text is blank."""
+        """`decode`, with the word of each id; -1 for PAD, BOS, EOS, and for all ids if the text is blank."""
         text, spans = self._print(ids)
         printed = [k for k, i in enumerate(ids) if self._bytes[i]]
         words = [-1] * len(ids)
@@ -164,19 +165,19 @@ class Subwords:
         return DecodedWords(self._surface(text), words)
 
     def _spaced(self, text: str) -> str:
-        """The same number of characters; unless the model keeps them, with every kind of space a plain one."""
-        if not text.isprintable() or SPACE in text:  # rarely, and most of the time is saved
+        """Replaces every kind of space by a plain one, unless the model keeps them; the length is unchanged."""
+        if not text.isprintable() or SPACE in text:  # rare: the test saves most of the time
             text = (_SURROGATES if self._keeps_text else _SPACES).sub(" ", text)
         return "" if text.isspace() else text
 
     def _surface(self, printed: str) -> str:
-        """The text of what pieces print, where SPACE is a plain space."""
+        """The text of printed pieces, with SPACE as a plain space."""
         return kept_text(printed) if self._keeps_text else " ".join(printed.split())
 
     def _print(self, ids: Sequence[int]) -> tuple[str, list[tuple[int, int]]]:
-        """The text of ids, spaces as they come, and where in it each begins and ends; (-1, -1) for one that is a space.
+        """The text of ids, spaces included, and the begin and end of each id in it; (-1, -1) for an id that is a space.
 
-        Bytes join into a character at the last of them, so the earlier ones have an empty span where it begins.
+        Bytes form a character at the last of them: the earlier ones have an empty span at its begin.
         """
         decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         text, length, spans = [], 0, []
@@ -184,7 +185,7 @@ class Subwords:
             if not self._bytes[i]:
                 spans.append((length, length))
                 continue
-            if not self._is_byte[i]:  # whatever bytes came before are as much of a character as they will ever be
+            if not self._is_byte[i]:  # a piece that is not a byte ends any incomplete character
                 text.append(decoder.decode(b"", final=True))
                 decoder.reset()
                 length += len(text[-1])
@@ -196,11 +197,12 @@ class Subwords:
 
 
 def _words_of(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:
-    """The index in `text.split()` of the word each span of characters belongs to; (-1, -1) goes with the span after it.
+    """The index in `text.split()` of the word of each span of characters; (-1, -1) belongs to the word of the next
+    span.
 
-    A span that holds several words (characters that normalization drops may be among them) belongs to the last; an
-    empty one (the first bytes of a character) to the word at its place or, between words, to the word that follows.
-    Without words all are -1.
+    A span of several words (possibly with characters that normalization drops) belongs to the last; an empty span (the
+    first bytes of a character) to the word at its position or, between words, to the next word. If there are no words,
+    all are -1.
     """
     words_at = [found.span() for found in re.finditer(r"\S+", text)]
     if not words_at:
@@ -210,9 +212,9 @@ def _words_of(text: str, spans: Sequence[tuple[int, int]]) -> list[int]:
     following = len(words_at) - 1
     for begin, end in reversed(spans):
         if begin >= 0:
-            here = bisect_right(begins, max(begin, end - 1)) - 1  # the last word that begins within the span or before
-            if here < 0 or words_at[here][1] <= begin:  # nothing of it is within: the span is space, or empty after it
+            here = bisect_right(begins, max(begin, end - 1)) - 1  # the last word that begins before or in the span
+            if here < 0 or words_at[here][1] <= begin:  # the word does not overlap the span, which is a space or empty
                 here += 1
-            following = min(following, here)  # words never go back
+            following = min(following, here)  # the indices of words never decrease
         words.append(following)
     return words[::-1]

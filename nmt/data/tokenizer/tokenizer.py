@@ -1,4 +1,4 @@
-"""The tokenizer of both sides: saved in a folder, loaded from it, or made from .model files of the user."""
+"""The tokenizer of both sides: saved in a folder, loaded from it, or created from .model files of the user."""
 
 import hashlib
 import json
@@ -6,11 +6,11 @@ from pathlib import Path
 
 from nmt.data.tokenizer.subwords import Subwords
 
-_VERSION = 1  # of the ids and of normalize(): when either changes for the same model, so must every digest
+_VERSION = 1  # of the ids and of normalize(): increase it if either changes for the same model, so that digests change
 
 
 class Tokenizer:
-    """Subwords of both sides; `src` and `tgt` are the same object where they share one model."""
+    """Subwords of both sides; `src` and `tgt` are the same object if they share one model."""
 
     def __init__(self, src: Subwords, tgt: Subwords):
         self.src = src
@@ -18,20 +18,21 @@ class Tokenizer:
 
     @property
     def joint(self) -> bool:
-        """Whether an id means the same piece on both sides. Their normalization may differ all the same."""
+        """Whether an id is the same piece on both sides. Their normalization may differ."""
         return self.src is self.tgt or self.src.vocabulary == self.tgt.vocabulary
 
     @classmethod
     def from_files(cls, src_model: str | Path, tgt_model: str | Path) -> "Tokenizer":
-        """One's own SentencePiece models, whatever ids they give their special pieces; the same file twice is joint.
+        """A tokenizer from the user's SentencePiece models, with any ids of special pieces; the same file twice is
+        joint.
 
-        Raises ValueError for a file that is missing or is no SentencePiece model.
+        Raises ValueError for a file that is missing or not a SentencePiece model.
         """
         src = _read(Path(src_model))
         return cls(src, src if Path(src_model) == Path(tgt_model) else _read(Path(tgt_model)))
 
     def save(self, folder: str | Path) -> None:
-        """Writes joint.model, or src.model and tgt.model, and tokenizer.json into a folder that it makes if need be."""
+        """Writes joint.model, or src.model and tgt.model, and tokenizer.json into a folder; creates it if needed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         sides = {"joint": self.src} if self.src is self.tgt else {"src": self.src, "tgt": self.tgt}
@@ -41,7 +42,7 @@ class Tokenizer:
 
     @classmethod
     def load(cls, folder: str | Path) -> "Tokenizer":
-        """What `save` wrote; raises ValueError for a folder that misses something, is damaged or of another version."""
+        """Loads the result of `save`; raises ValueError if the folder is incomplete, damaged or of another version."""
         folder = Path(folder)
         try:
             about = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
@@ -60,7 +61,7 @@ class Tokenizer:
         return cls(models[0], models[-1])
 
     def digest(self) -> str:
-        """A hash, in hexadecimal, that changes with any change of ids."""
+        """A hash, in hexadecimal, that changes if any ids change."""
         total = hashlib.sha256(f"tokenizer {_VERSION}".encode())
         for subwords in (self.src, self.tgt):
             total.update(hashlib.sha256(subwords.model).digest())

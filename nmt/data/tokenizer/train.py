@@ -1,4 +1,4 @@
-"""Training SentencePiece on a bounded, repeatable sample of a corpus; the result is cached by content."""
+"""Training SentencePiece on a bounded, deterministic sample of a corpus; the result is cached by content."""
 
 import hashlib
 import io
@@ -20,10 +20,10 @@ from nmt.data.tokenizer.subwords import Subwords
 from nmt.data.tokenizer.tokenizer import Tokenizer
 from nmt.runtime.atomic import remove_abandoned, written_beside
 
-_THREADS = 4  # the sums of the EM steps depend on how they are split, so the number is the same on every machine
-_MOST_BYTES = 4192  # of a line, SentencePiece's max_sentence_length: it leaves out longer ones, and says nothing
-_MOST_CHARACTERS = _MOST_BYTES // 4  # as many are never too long
-_RESERVED = str.maketrans("\0\u2585", "  ")  # it leaves out what has one of these, too
+_THREADS = 4  # fixed, because the sums of the EM steps depend on the number of threads
+_MOST_BYTES = 4192  # of a line, SentencePiece's max_sentence_length: it silently leaves out longer lines
+_MOST_CHARACTERS = _MOST_BYTES // 4  # never more than _MOST_BYTES in UTF-8
+_RESERVED = str.maketrans("\0\u2585", "  ")  # characters whose lines SentencePiece leaves out
 
 
 class ModelType(Enum):
@@ -37,10 +37,10 @@ class ModelType(Enum):
 
 @dataclass
 class TokenizerOptions:
-    """How a tokenizer is trained: tokenizer.* of the configuration.
+    """The settings tokenizer.*
 
-    Sizes count the four special ids and, with byte fallback, 256 bytes; for ModelType.char they are a ceiling, since
-    the text decides how many characters there are. Raises ValueError for what SentencePiece does not take.
+    Sizes count the four special ids and, with byte fallback, 256 bytes; for ModelType.char they are a maximum, because
+    the text determines the number of characters. Raises ValueError for values that SentencePiece does not accept.
     """
 
     model_type: ModelType = ModelType.unigram
@@ -50,9 +50,9 @@ class TokenizerOptions:
     tgt_vocab_size: int | None = None
     character_coverage: float = 1.0
     byte_fallback: bool = True
-    src_normalization: Normalization = Normalization.nmt_nfkc  # of models trained here; one's own have theirs
+    src_normalization: Normalization = Normalization.nmt_nfkc  # for models trained here; others have their own
     tgt_normalization: Normalization = Normalization.identity  # so that output has the characters of the training text
-    input_sentence_size: int = 20_000  # the most pairs that training sees
+    input_sentence_size: int = 20_000  # the maximum number of pairs for training
 
     def __post_init__(self):
         if self.input_sentence_size < 1:
@@ -66,20 +66,20 @@ class TokenizerOptions:
 def train_tokenizer(
     corpus: Corpus, options: TokenizerOptions, *, seed: int, cache: str | Path | None = None
 ) -> Tokenizer:
-    """One vocabulary for both sides (joint), or one for each.
+    """Trains one vocabulary for both sides (joint), or one for each.
 
-    Each side's text is normalized by its own rule, in one vocabulary as in two. Training sees at most
-    `input_sentence_size` pairs, drawn evenly from the whole corpus by `seed`, and gives the same bytes each time. In
-    `cache` results are kept by the content of the corpus and options.
+    Each side's text is normalized by its own rule, also in a joint vocabulary. Training uses at most
+    `input_sentence_size` pairs, sampled uniformly from the corpus with `seed`, and is deterministic to the byte.
+    Results are stored in `cache`, keyed by the content of the corpus and the options.
 
-    Raises ValueError, naming the setting and the limit, for a size the text cannot fill or that is too small for it;
-    and where there is no text.
+    Raises ValueError with the setting and the limit for a size that is too large or too small for the text, and if
+    there is no text.
     """
     if cache is None:
         return _train_both(corpus, options, seed)
     kept = Path(cache) / f"tokenizer-{_key(corpus, options, seed)}"
     remove_abandoned(kept.parent, "tokenizer-")
-    with suppress(ValueError):  # not there yet, or damaged: then it is made anew
+    with suppress(ValueError):  # missing or damaged: trained again
         return Tokenizer.load(kept)
     tokenizer = _train_both(corpus, options, seed)
     with written_beside(kept, folder=True) as beside:
@@ -88,7 +88,7 @@ def train_tokenizer(
 
 
 def _key(corpus: Corpus, options: TokenizerOptions, seed: int) -> str:
-    """A hash of all that the result depends on."""
+    """A hash of all inputs of the result."""
     own = [
         getattr(value, "value", value) for value in (getattr(options, each.name) for each in fields(TokenizerOptions))
     ]
@@ -114,7 +114,7 @@ def _train_both(corpus: Corpus, options: TokenizerOptions, seed: int) -> Tokeniz
 
 
 def _draw(corpus: Iterable[Pair], input_sentence_size: int, seed: int) -> list[Pair]:
-    """At most `input_sentence_size` pairs, each as likely as any other (a reservoir: one pass, bounded memory)."""
+    """A uniform sample of at most `input_sentence_size` pairs (a reservoir: one pass, bounded memory)."""
     rng = random.Random(seed)
     drawn: list[Pair] = []
     for number, pair in enumerate(corpus):
@@ -126,7 +126,7 @@ def _draw(corpus: Iterable[Pair], input_sentence_size: int, seed: int) -> list[P
 
 
 def _trainable(pairs: list[Pair], side: int, rule: Normalization) -> list[list[str]]:
-    """Each line of a side as SentencePiece can learn from it: normalized, and cut where it is longer than it takes."""
+    """The lines of a side for SentencePiece: normalized, and split if they are longer than its limit."""
     normalize = normalizer(rule)
     lines = [_cut(normalize(pair[side].translate(_RESERVED))) for pair in pairs]
     if not any(lines):
@@ -136,7 +136,7 @@ def _trainable(pairs: list[Pair], side: int, rule: Normalization) -> list[list[s
 
 
 def _cut(line: str) -> list[str]:
-    """The line in parts that SentencePiece takes, cut at spaces where there are any; nothing of a blank one."""
+    """The line in parts within SentencePiece's limit, split at spaces if possible; no parts for a blank line."""
     if len(line) <= _MOST_CHARACTERS or len(line.encode()) <= _MOST_BYTES:
         return [line] if line.replace(SPACE, " ").strip() else []
     parts, begin = [], 0
@@ -150,7 +150,7 @@ def _cut(line: str) -> list[str]:
 
 
 def _train(text: Iterable[str], options: TokenizerOptions, vocab_size: int, setting: str) -> bytes:
-    """The content of a .model file; `text` is normalized already. setting: what gave the size."""
+    """The content of a .model file. text: already normalized. setting: the setting that gave the size."""
     model = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.train(
@@ -174,7 +174,7 @@ def _train(text: Iterable[str], options: TokenizerOptions, vocab_size: int, sett
 
 
 def _explain(message: str, options: TokenizerOptions, vocab_size: int, setting: str) -> str:
-    """What SentencePiece's exception means for the person who set the size."""
+    """SentencePiece's exception as a message about the setting of the size."""
     model_type, byte_fallback = options.model_type, options.byte_fallback
     if most := re.search(r"set it to a value <= (\d+)", message):
         if int(most[1]) > 4 + 256 * byte_fallback:
