@@ -1,4 +1,4 @@
-"""Sampling of translations from the model's distribution, with separate random numbers for each."""
+"""Sampling of translations from the model's distribution, with independent random numbers for each translation."""
 
 import numpy as np
 import torch
@@ -21,12 +21,11 @@ def sample(
     attention: bool = True,
     prefixes: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
-    """`options.nbest` translations of each sentence, in the order in which they are drawn, for src (B, S).
+    """Draws `options.nbest` translations of each sentence, for src (B, S); they are in the order of drawing.
 
-    A translation depends on the sentence, the seed and its number alone: neither on the rest of the batch nor on how
-    many are drawn. Equal sentences have equal translations. Scores and log-probabilities are those that beam_search
-    gives: temperature, top_k and top_p change what is drawn alone. Raises ValueError if the model's output is not a
-    distribution (NaN).
+    A translation depends only on the sentence, the seed and its number, not on the rest of the batch or on how many
+    are drawn. Equal sentences have equal translations. Scores and log-probabilities are computed as by beam_search,
+    without temperature, top_k and top_p. Raises ValueError if the model's output is not a distribution (NaN).
     """
     source, state = model.encode(src, src_lengths)
     rows = torch.arange(len(src), device=src.device).repeat_interleave(options.nbest)
@@ -51,15 +50,18 @@ def sample(
 
 
 def random_numbers(seed: int, number: int, ids: list[int], length: int) -> np.ndarray:
-    """The uniform numbers (length,) in [0, 1) of one translation of the sentence `ids`; a longer array begins alike."""
+    """The random numbers (length,) in [0, 1) for translation `number` of the sentence `ids`.
+
+    A larger length only appends numbers.
+    """
     return np.random.default_rng([seed, number, *ids]).random(length)
 
 
 def draw_tokens(logits: Tensor, uniform: Tensor, options: SearchOptions) -> Tensor:
-    """A token of each row of logits (N, V), by one number of `uniform` (N,) in [0, 1) each -> (N,).
+    """Draws a token from each row of logits (N, V) with one random number each, `uniform` (N,) in [0, 1) -> (N,).
 
-    The first token at which the summed probability exceeds the number. Logits are divided by the temperature, then cut
-    to the top_k, then to the top_p.
+    Takes the first token whose cumulative probability exceeds the number. Logits are first divided by the temperature,
+    then restricted to the top_k, then to the top_p.
     """
     logits = logits.double().index_fill(1, torch.tensor(FORBIDDEN_IDS, device=logits.device), -torch.inf)
     logits = logits / options.temperature

@@ -45,10 +45,10 @@ class Searchable(Protocol):
 
 
 class Beam(NamedTuple):
-    """The K places of B sentences between two steps. Before the first step there is one live hypothesis, not K."""
+    """The K places of B sentences between two steps. Before the first step there is one place, which holds BOS."""
 
     tokens: np.ndarray  # (B, K) the last token of each hypothesis
-    log_probs: np.ndarray  # (B, K) float64; -inf where no live hypothesis stands
+    log_probs: np.ndarray  # (B, K) float64; -inf in a place without a live hypothesis
     finished_scores: np.ndarray  # (B, K) float64, scores of the finished hypotheses, best first, then -inf
 
 
@@ -56,7 +56,7 @@ class Batch(NamedTuple):
     """The values that are constant over the steps, for the unfinished sentences."""
 
     sentences: np.ndarray  # (B,) rows of the caller's batch
-    max_lengths: np.ndarray  # (B,) float64, the constraints'
+    max_lengths: np.ndarray  # (B,) float64, those of the constraints
     src_lengths: Tensor  # (B,)
     constraints: Constraints
     source: Any
@@ -67,11 +67,11 @@ class Batch(NamedTuple):
         return Batch(self.sentences[rows], self.max_lengths[rows], self.src_lengths[there], *of_source)
 
     def to_device(self, numbers: np.ndarray) -> Tensor:
-        """The same on the device of the model."""
+        """An array as a tensor on the device of the model."""
         return torch.from_numpy(numbers).to(self.src_lengths.device)
 
 
-# logits (B, V); the same with -inf for what is not allowed; log_probs (B, 1) so far; sentences (B,); length
+# logits (B, V); the same with -inf for forbidden tokens; log_probs (B, 1) so far; sentences (B,); length
 Choose = Callable[[Tensor, Tensor, np.ndarray, np.ndarray, int], Candidates]
 
 
@@ -85,11 +85,11 @@ def greedy_search(
     attention: bool = True,
     prefixes: Tensor | None = None,
 ) -> list[Hypothesis]:
-    """The most probable token at each step, for src (B, S) of true lengths (B,); one hypothesis a sentence, scored as
-    beam_search scores it, whatever `options.beam` is.
+    """Takes the most probable token at each step, for src (B, S) and src_lengths (B,) -> one hypothesis per sentence.
 
-    `attention=False` returns no weights, (T, 0), for example for a line of 10,000 words.
-    prefixes: as for beam_search. Raises ValueError if the model's output is not a distribution (NaN).
+    Scores are those of beam_search; `options.beam` is ignored. `attention=False` returns weights (T, 0), for example
+    for a line of 10,000 words. prefixes: as for beam_search. Raises ValueError if the model's output is not a
+    distribution (NaN).
     """
     source, state = model.encode(src, src_lengths)
     batch = start_batch(source, src_lengths, options, prefixes)
@@ -97,7 +97,7 @@ def greedy_search(
 
 
 def start_batch(source: Any, src_lengths: Tensor, options: SearchOptions, prefixes: Tensor | None) -> Batch:
-    """All sentences of a source, before the first step."""
+    """The Batch of all sentences, before the first step."""
     constraints = constrain(src_lengths, options, prefixes)
     return Batch(np.arange(len(src_lengths)), constraints.max_lengths.cpu().numpy(), src_lengths, constraints, source)
 
@@ -150,7 +150,7 @@ def beam_search(
     source, state = model.encode(src, src_lengths)
     batch = start_batch(source, src_lengths, options, prefixes)
     slots, past = _start(src.shape[0], options.beam), _start_past(batch, options)
-    # Of a group at most so many are among the n best of all.
+    # At most this many hypotheses of a group are among the n best.
     wanted = min(options.nbest, options.beam // options.diverse_beam_groups)
     history: list[SearchStep] = []
     for length in count(1):
@@ -193,7 +193,7 @@ def _score(best: Candidates, past: Past, batch: Batch, length: int, options: Sea
 def _fill_places(
     logits: Tensor, allowed: Tensor, slots: Beam, options: SearchOptions, score: Callable[[Candidates], np.ndarray]
 ) -> tuple[Candidates, np.ndarray]:
-    """The continuations in the K places and their scores, group by group; a group goes on from its own places."""
+    """The K best continuations and their scores. Each group of diverse beam search continues its own places."""
     if options.diverse_beam_groups == 1:
         best = take_best(logits, allowed, slots.log_probs, options.beam)
         return best, _mask_taken_slots(score(best), slots.finished_scores)
@@ -203,7 +203,7 @@ def _fill_places(
     taken = torch.zeros(size, logits.shape[2], dtype=torch.float64, device=logits.device)
     groups: list[tuple[Candidates, np.ndarray]] = []
     for first in range(0, options.beam, width):
-        own = slice(first, first + width) if begun > 1 else slice(0, 1)  # at first there is one place for all groups
+        own = slice(first, first + width) if begun > 1 else slice(0, 1)  # at the first step all groups share one place
         rows, allowed_rows = (each[:, own].flatten(0, 1) for each in (logits, allowed))
         handicaps = options.diverse_beam_strength * taken
         best = take_best(rows, allowed_rows, slots.log_probs[:, own], width, handicaps)
@@ -217,24 +217,24 @@ def _fill_places(
 
 
 def _start(size: int, beam: int) -> Beam:
-    """BOS in one place of each sentence: K copies of it would continue alike."""
+    """One place with BOS for each sentence, as K copies of it would have the same continuations."""
     return Beam(np.full((size, 1), BOS), np.zeros((size, 1)), np.full((size, beam), -np.inf))
 
 
 def _start_past(batch: Batch, options: SearchOptions) -> Past:
-    """Without what no option looks at."""
+    """The empty Past, with those parts that the options use."""
     ids, coverage = options.no_repeat_ngram_size > 0, options.coverage_penalty > 0
     return Past.begin(len(batch.sentences), batch.src_lengths.device, ids=ids, coverage=coverage)
 
 
 def _mask_taken_slots(scores: np.ndarray, finished_scores: np.ndarray) -> np.ndarray:
-    """scores (B, K), best first, with -inf for those that find no place beside the finished ones."""
+    """scores (B, K), best first, with -inf for those beyond the places that finished hypotheses leave free."""
     free = np.isneginf(finished_scores).sum(1, keepdims=True)
     return np.where(np.arange(scores.shape[1]) < free, scores, -np.inf)
 
 
 def _update_beam(best: Candidates, scores: np.ndarray, finished_scores: np.ndarray, groups: int) -> Beam:
-    """The places after a step: who ended joins the finished, who goes on stays live, the rest is empty."""
+    """The places after a step: candidates that end in EOS are finished, others with a place live, the rest empty."""
     ends = best.tokens == EOS
     newly_finished = np.where(ends, scores, -np.inf)
     ended = [each.reshape(len(scores), groups, -1) for each in (finished_scores, newly_finished)]
