@@ -60,9 +60,10 @@ class Confidence(BaseModel):
     """The confidence of a translation, and its words without a counterpart.
 
     words is the probability that each target word is right, sentence the expected share of right words; they are null
-    if there are no words, and for a very long sentence. omitted lists the source words without attention, unsupported
-    the target words without a source word, counted from 0; both are null without attention. Words are separated by
-    spaces. calibrated is false if the run has no calibration: words are then the model's probabilities.
+    if there are no words, and for a very long sentence. omitted lists the source words that receive too little
+    attention, unsupported the target words with too little support in the source, counted from 0; both are null without
+    attention. Words are separated by spaces. calibrated is false if the run has no calibration: words are then the
+    model's probabilities.
     """
 
     source: str
