@@ -1,23 +1,23 @@
-"""Bounds of numbers; each raises ValueError that names the key: the keyword `a__b` is the key a.b."""
+"""Checks of settings. Each raises ValueError, which names the setting: the keyword `a__b` is the setting a.b."""
 
 import math
 import sys
 from collections.abc import Sequence
 
-MAX_COUNT = 1_000_000  # units, layers, threads: whoever asks for more has slipped, and no machine would hold them
+MAX_COUNT = 1_000_000  # of units, layers or threads: a larger number is a typing error, and would not fit into memory
 
-MAX_LAYERS = 64  # a file from elsewhere must not make the program build a million of them
+MAX_LAYERS = 64  # an untrusted file must not make the program build a million layers
 
 
 def between(low: float, high: float, values: dict[str, float | None]) -> None:
     for name, value in values.items():
-        if value is not None and not low <= value <= high:  # in this form it holds for nan too
+        if value is not None and not low <= value <= high:  # in this form it refuses NaN too
             bound = f"the most is {high:,}" if value > high else f"the least is {low:g}"
             raise ValueError(f"{name.replace('__', '.')}={value} is impossible: {bound}")
 
 
 def at_least(low: float, **values: float | None) -> None:
-    """Refuses a value below `low`, infinite or not a number."""
+    """Refuses values below `low`, infinity and NaN."""
     between(low, sys.float_info.max, values)
 
 
