@@ -1,13 +1,13 @@
-"""Alignment error rates of aligners on prepared text: each direction and both, over seeds; eflomal beside them.
+"""Alignment error rates of trained aligners and of eflomal: for each direction and for both, over several seeds.
 
     python scripts/alignment_table.py PREPARED OUT [--seeds 1 2 3] [--pairs 50000] [--epochs 3] [--eflomal COMMAND]
 
-PREPARED is what scripts/prepare_hansards.py wrote: {train,valid,dev,test}.{en,fr} and {dev,test}.links. Of each seed an
-aligner is trained on the first --pairs pairs of `train`, in OUT/seed-N (one that is there is not trained again), and
-aligns these and `test`. eflomal, where its command is found, aligns the same pairs and `test` together; its joined
-links are the intersection. Printed: the error rates in per cent, then the CPU seconds of learning and of aligning all
-pairs in both directions, one thread each; eflomal does both at once.
-Words at the end that are KEY=VALUE go to nmt.train.
+PREPARED is the output of scripts/prepare_hansards.py: {train,valid,dev,test}.{en,fr} and {dev,test}.links. For each
+seed, an aligner is trained on the first --pairs pairs of `train`, in OUT/seed-N, unless that folder has a trained one.
+It aligns these pairs and `test`. If the eflomal command is found, eflomal aligns the same pairs and `test` together;
+its links of both directions are the intersection. Prints the error rates in percent, and the CPU seconds of training
+and of aligning all pairs in both directions, with one thread; eflomal does both in one step.
+Arguments KEY=VALUE at the end are passed to nmt.train.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def seconds_of_children() -> float:
 
 
 def run(*words: str) -> str:
-    """What a command prints. Ends the program where it fails."""
+    """Runs a command -> its standard output. Exits if the command fails."""
     ended = subprocess.run(words, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     if ended.returncode:
         sys.exit(f"error: {' '.join(words)}\n{ended.stderr}")
@@ -50,7 +50,7 @@ def error_rate(printed: str) -> float:
 
 
 def cut(prepared: Path, out: Path, pairs: int) -> Path:
-    """The first pairs of `train`, and those with `test` behind them -> the prefix of the former."""
+    """Writes the first pairs of `train`, and the same followed by `test` -> the prefix of the first file."""
     for language in (ENGLISH, FRENCH):
         with (prepared / f"train.{language}").open(encoding="utf-8") as lines:
             text = "".join(itertools.islice(lines, pairs))
@@ -61,7 +61,8 @@ def cut(prepared: Path, out: Path, pairs: int) -> Path:
 
 
 class Row(NamedTuple):
-    """The error rates by DIRECTIONS, and CPU seconds: of learning, and of aligning all pairs."""
+    """rates: alignment error rates in percent, by DIRECTIONS. learning, aligning: CPU seconds of training, and of
+    aligning all pairs."""
 
     rates: list[float]
     learning: float
@@ -88,7 +89,7 @@ def both_sides(prefix: Path) -> list[str]:
 
 
 def eflomal(command: str, prepared: Path, out: Path) -> Row:
-    """Its learning is part of its aligning."""
+    """The row of eflomal; its time for learning is included in that for aligning."""
     files = [out / "eflomal.forward", out / "eflomal.backward"]
     texts = "-s", str(out / f"all.{ENGLISH}"), "-t", str(out / f"all.{FRENCH}")
     begun = seconds_of_children()
