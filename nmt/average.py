@@ -23,7 +23,7 @@ def main(config: AverageConfig, _overrides: list[str]) -> None:
     if len(steps) < config.last:
         raise ValueError(
             f"checkpoint={config.checkpoint}: has {len(steps)} checkpoints step-N, and last={config.last} are to be "
-            "averaged: train with trainer.save_every=500 and trainer.keep_checkpoints=null, or give a smaller last="
+            "averaged: train with trainer.save_every=500 and trainer.keep_checkpoints=0, or give a smaller last="
         )
     folders = steps[-config.last :]
     log.info(f"averaging {', '.join(folder.name for folder in folders)}")

@@ -75,7 +75,7 @@ def main(config: SaliencyConfig, _overrides: list[str]) -> None:
         found = rank_correlation(sizes(out))
         errors = {name: gold.score(each) for name, each in linked.items()} if gold else {}
         _save(out / "saliency.json", len(pairs), found, errors)
-    if gold and (doubt := gold.misreading(next(iter(linked.values())))):
+    if gold and linked and (doubt := gold.misreading(next(iter(linked.values())))):
         log.warning(doubt)
     _print(len(pairs), empty, found, errors)
     print(f"written to {config.out}")

@@ -111,6 +111,11 @@ def _resolve_run(config: TrainConfig, overrides: list[str], stack: contextlib.Ex
     if place is None:
         return Launch(folder, now, overrides, True, None)
     snapshot = checkpoint.read(place, weights_only=False)
+    if not snapshot.training:  # neither an optimizer's state nor random states
+        raise ValueError(
+            f"resume={folder.path}: an average of checkpoints, which has a place in no corpus; try "
+            f"finetune_from={folder.path} for a new run from its weights"
+        )
     before = from_dict(TrainConfig, snapshot.config)
     check_same_run(before, now)
     saved = SavedRun(place, snapshot, before, Tokenizer.load(place / "tokenizer"))
@@ -161,6 +166,7 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
             tokenizer = _own_tokenizer(saved, config, train)
         elif config.finetune_from:
             config, tokenizer, weights = build.load_of_kind(config, launch.overrides)
+            refuse_unused(config, launch.overrides)  # by the model that it is
         else:
             tokenizer = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache))
         encoded = build.encode(train, tokenizer, config.data, skip=True, links=guide)

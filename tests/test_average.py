@@ -1,5 +1,6 @@
 """Averaging the last checkpoints of a run."""
 
+import re
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from nmt import checkpoint
 from nmt.checkpoint import Snapshot
 from nmt.checkpoint.averaging import average
 from nmt.checkpoint.run_folder import RunFolder
+from nmt.training.options import TrainerOptions
 from tests.support.commands import call
 from tests.test_evaluate import SRC, TGT, write
 from tests.training.test_translate import run  # noqa: F401 (a fixture)
@@ -62,6 +64,10 @@ def test_every_command_opens_the_average(run, tmp_path):  # noqa: F811
     assert "out=mean: is there already" in again.err
     few = call(tmp_path, "average", "checkpoint=run", "last=4", "out=other")
     assert "has 3 checkpoints step-N, and last=4 are to be averaged" in few.err
+    (advice,) = re.findall(r"trainer\.keep_checkpoints=(\S+),", few.err)
+    assert TrainerOptions(keep_checkpoints=int(advice)).keep_checkpoints == 0  # all
+    assert "resume=mean: an average of checkpoints" in (said := call(tmp_path, "train", "resume=mean").mistake)
+    assert "try finetune_from=mean" in said
 
 
 @pytest.mark.parametrize(

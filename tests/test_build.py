@@ -8,8 +8,11 @@ import sentencepiece
 import torch
 
 from nmt import build
+from nmt.attention.hard import AttentionChoice, HardPrediction
 from nmt.config.schema import (
     AttentionConfig,
+    DecodeConfig,
+    DecodeOverrides,
     DecoderConfig,
     EncoderConfig,
     ModelConfig,
@@ -18,7 +21,9 @@ from nmt.config.schema import (
 )
 from nmt.corpus import read_files
 from nmt.data.tokenizer import ModelType
+from nmt.decoding.ensemble import Ensemble
 from nmt.layers.cells import Cell
+from nmt.model.hard_seq2seq import HardSeq2Seq
 from nmt.model.seq2seq import TiedEmbeddings
 from nmt.training.options import TrainerOptions
 from tests.support.commands import compose_config
@@ -95,3 +100,24 @@ def test_a_run_from_other_weights_has_every_dropout_as_it_is_configured():
     model = own.model.with_dropout_of(other.model)
     assert model.encoder.word_dropout == 0.2
     assert model.decoder.hidden == 64
+
+
+def test_each_model_of_an_ensemble_predicts_as_its_own_run_does(tiny):
+    configs = [
+        TrainConfig(
+            model=ModelConfig(attention=AttentionConfig(size=8, choice=choice)),
+            decode=DecodeConfig(hard_attention=prediction),
+            trainer=TrainerOptions(max_updates=1),
+        )
+        for choice, prediction in (
+            (AttentionChoice.soft, HardPrediction.marginal),
+            (AttentionChoice.hard, HardPrediction.most_probable),
+            (AttentionChoice.hard, HardPrediction.marginal),
+        )
+    ]
+    models = [build.build_model(each.model, 8, 8) for each in configs]
+    loaded = build.Loaded(Ensemble(models), tiny.tokenizer, configs[0], (), others=tuple(configs[1:]))
+    for asked in (None, HardPrediction.marginal, None):
+        build.decoding_of(loaded, DecodeOverrides(hard_attention=asked))  # pyright: ignore[reportCallIssue]
+        found = [each.prediction for each in models if isinstance(each, HardSeq2Seq)]
+        assert found == [asked or each.decode.hard_attention for each in configs[1:]]

@@ -216,6 +216,13 @@ def test_mistakes_are_refused_before_anything_is_written(refused, words, said):
     assert said in refused(*words)
 
 
+def test_no_pairs_have_no_numbers(call, trained):
+    write_lines(trained / "nothing", [])
+    code, out, err = call("checkpoint=RUN", "src=nothing", "tgt=nothing", "gold=nothing")
+    assert (code, err) == (0, "")
+    assert out.startswith("0 pairs, 0 target words")
+
+
 def test_translations_that_are_empty_are_said_in_words(call, tmp_path, trained):
     write_lines(trained / "some.en", ["BA DO", "", "", "ME ME KI"])
     out = call("checkpoint=PLAIN", "src=text.de", "tgt=some.en", "heatmaps=0")[1]

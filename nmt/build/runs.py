@@ -42,13 +42,14 @@ def start(settings: DeviceSettings, distributed: Distributed | None = None) -> D
 
 class Loaded(NamedTuple):
     """A checkpoint, ready to translate; of an ensemble the configuration of the first, and all folders; head: `model`
-    with its alignment head, where it has one."""
+    with its alignment head, where it has one; others: of an ensemble the configurations of the other models."""
 
     model: Seq2Seq | Ensemble
     tokenizer: Tokenizer
     config: TrainConfig
     folders: tuple[Path, ...]
     head: TranslatorWithHead | None = None
+    others: tuple[TrainConfig, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -128,7 +129,8 @@ def load(checkpoint: str | list[str] | None, device: torch.device, average: Ense
     models = [each.model for each in (first, *others)]
     assert all(isinstance(model, Seq2Seq) for model in models)
     ensemble = Ensemble(models, average or EnsembleAverage.probabilities).eval()  # pyright: ignore[reportArgumentType]
-    return first._replace(model=ensemble, head=None, folders=tuple(each.folder for each in (first, *others)))
+    folders, configs = tuple(each.folder for each in (first, *others)), tuple(each.config for each in others)
+    return first._replace(model=ensemble, head=None, folders=folders, others=configs)
 
 
 def _check_alike(name: str, first: Loaded, other_name: str, other: Loaded) -> None:

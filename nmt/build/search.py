@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from nmt.attention.hard import AttentionChoice
 from nmt.build.runs import Loaded
 from nmt.config.schema import DecodeConfig, DecodeOverrides, LinksFrom
 from nmt.config.unused import refuse_unused_search
@@ -54,11 +55,13 @@ def decoding_of(loaded: Loaded, overrides: DecodeOverrides) -> DecodeConfig:
 
     Raises ValueError for what can have no effect.
     """
-    decode = overrides.over(loaded.config.decode)
-    refuse_unused_search(overrides, decode, loaded.config.model)
+    decode, configs = overrides.over(loaded.config.decode), (loaded.config, *loaded.others)
+    hard = [each.model for each in configs if each.model.attention.choice is AttentionChoice.hard]
+    refuse_unused_search(overrides, decode, (hard or [loaded.config.model])[0])
     if decode.coverage_penalty:
         loaded.require_attention(f"decode.coverage_penalty={decode.coverage_penalty}")
-    loaded.model.predict_by(decode.hard_attention)
+    asked = overrides.given().get("hard_attention")
+    loaded.model.predict_by(*(asked or own.decode.hard_attention for own in configs))
     return decode
 
 

@@ -18,7 +18,7 @@ from nmt.data.tokenizer import Tokenizer
 from nmt.decoding.options import LengthPenalty, SearchOptions
 from nmt.demo_corpus import DEMO_TGT
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.checkpointer import DATA_VALID
+from nmt.training.checkpointer import DATA_VALID, HARD_ATTENTION
 from nmt.training.options import EarlyStoppingMetric
 from nmt.validation.alignment import AlignmentValidator
 from nmt.validation.alignment_head import HeadValidator
@@ -81,6 +81,9 @@ def validation_settings(
 ) -> dict[str, str | int | float | None]:
     """The settings, beside the model, on which the scores of a validation depend."""
     found: dict[str, str | int | float | None] = {DATA_VALID: valid.digest()}
+    if config.model.kind is ModelKind.translator:
+        hard = config.model.attention.choice is AttentionChoice.hard
+        found[HARD_ATTENTION] = config.decode.hard_attention.value if hard else None
     match config.trainer.early_stopping_metric:
         case EarlyStoppingMetric.bleu:
             trainer, decode = config.trainer, config.decode
@@ -89,8 +92,6 @@ def validation_settings(
             found["trainer.valid_beam"] = trainer.valid_beam
             found["decode.max_length"] = decode.max_length
             found["decode.length_penalty"] = decode.length_penalty.value
-            hard = config.model.attention.choice is AttentionChoice.hard
-            found["decode.hard_attention"] = decode.hard_attention.value if hard else None
             found["decode.length_penalty_alpha"] = (
                 decode.length_penalty_alpha if decode.length_penalty is LengthPenalty.gnmt else None
             )

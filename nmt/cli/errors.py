@@ -113,6 +113,11 @@ def _explain_value(message: str, schema: type) -> str:
         return f"{key}={word[1]}: no such word{_closest(word[1], options)}; legal are {', '.join(options)}"
     if "does not support deletion" in message:
         return f"~{key}: this key cannot be taken away; set it, or leave it as it is"
+    if text := re.search(r"Cannot convert '(?:list|dict)' to string: '(.*)'\n", message):
+        return f"{key}={text[1]}: give one value, not several"
+    if re.search(r"is not a ListConfig, list or tuple|Cannot merge DictConfig with ListConfig", message):
+        given = re.search(r"Error merging override [^=]*=([^\n]*)", message)
+        return f"{key}={given[1] if given else ''}: give a list, such as {key}=[ONE,OTHER]"
     if truth := re.search(r"Value '(.*?)' is not a valid bool", message):
         return f"{key}={truth[1]}: give true or false"
     if number := re.search(r"Value '(.*?)'.*?could not be converted to (\w+)", message, re.S):

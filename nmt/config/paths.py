@@ -76,11 +76,13 @@ class NamedPath(NamedTuple):
 
 def prepare_paths(config: Any) -> None:
     """Expands `~` in every path of a configuration, in place, and checks them all. Raises ValueError in one line."""
-    for section, name, _, about in _declared(config):
+    for section, name, key, about in _declared(config):
         value = getattr(section, name)
         if isinstance(value, str) and value not in about.words:
             setattr(section, name, os.path.expanduser(value))
         elif isinstance(value, list):
+            if others := [each for each in value if not isinstance(each, str)]:
+                raise ValueError(f"{key}={value!r}: {others[0]!r} is no path; give a list of paths")
             setattr(section, name, [os.path.expanduser(each) for each in value])
     check_paths(config)
 

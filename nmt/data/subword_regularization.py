@@ -4,6 +4,7 @@ The text of a pair is decoded from its ids, so that nothing but these is kept, w
 """
 
 import zlib
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -127,12 +128,13 @@ class SampledCorpus:
         return zlib.crc32(np.array([self.seed, epoch, row, side], dtype=np.int64).tobytes()) >> 1
 
     def _words(self, side: int, best: np.ndarray, row: int, epoch: int) -> tuple[list[int], dict[int, list[int]]]:
-        """For each best piece of a sentence its word, and for each word the pieces it has in an epoch."""
+        """For each best piece of a sentence its word, and for each word the pieces it has in an epoch: none where one
+        that goes on into the next word has all of it."""
         subwords, ids = self.sides[side], best[:-1].tolist()
         drawn = self._pieces(side, tuple(ids), row, epoch)
-        pieces: dict[int, list[int]] = {}
+        pieces = defaultdict(list)
         for piece, word in enumerate(subwords.decode_words(drawn).words):
-            pieces.setdefault(word, []).append(piece)
+            pieces[word].append(piece)
         return subwords.decode_words(ids).words, pieces
 
 

@@ -76,12 +76,16 @@ def constrain(src_lengths: Tensor, options: SearchOptions, prefixes: Tensor | No
     most, ratio = options.max_length, options.max_length_ratio
     longest = 2 * src_lengths + 10 if most is None else torch.full_like(src_lengths, most)
     if ratio is not None:
-        by_ratio = (ratio * src_lengths).ceil().clamp(1, 2**31 - 1).to(longest.dtype)
+        by_ratio = _times(src_lengths, ratio).clamp(min=1)
         longest = by_ratio if most is None else longest.minimum(by_ratio)
-    shortest = (options.min_length_ratio * src_lengths).ceil().clamp(options.min_length, 2**31 - 1).to(longest.dtype)
-    shortest = shortest.minimum(longest)
+    shortest = _times(src_lengths, options.min_length_ratio).clamp(min=options.min_length).minimum(longest)
     if prefixes is None:
         prefixes = longest.new_zeros(len(longest), 0)
     longest = longest.maximum((prefixes != PAD).sum(1) + 1)
     free_from = max(int(shortest.max()), prefixes.shape[1] + 1)
     return Constraints(longest.double(), shortest, prefixes, options.no_repeat_ngram_size, free_from)
+
+
+def _times(src_lengths: Tensor, ratio: float) -> Tensor:
+    """ratio * src_lengths, rounded up: 1.2 * 25 is 30, though 1.2 is a little more as a floating-point number."""
+    return (ratio * src_lengths.double() * (1 - 1e-9)).ceil().clamp(max=2**31 - 1).to(src_lengths.dtype)

@@ -137,9 +137,9 @@ class Ensemble(nn.Module):
         nll = -self.log_probs(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out).log_probs.sum()
         return Loss(nll, nll, len(batch.token_positions))
 
-    def predict_by(self, prediction: HardPrediction) -> None:
-        """As Seq2Seq.predict_by."""
-        for member in self._each():
+    def predict_by(self, *predictions: HardPrediction) -> None:
+        """As Seq2Seq.predict_by, of each model by its own."""
+        for member, prediction in zip(self._each(), predictions, strict=True):
             member.predict_by(prediction)
 
     def show_attention(self, layer: int | None = None, head: int | None = None) -> None:

@@ -7,6 +7,8 @@ import numpy as np
 
 from nmt.bounds import at_least, between, greater_than, positive_int
 
+MOST_PENALTY = 1e6  # of coverage: the papers' are below 1, and scores stay numbers
+
 
 class LengthPenalty(Enum):
     """The divisor of the summed log-probability of a hypothesis, which gives its score."""
@@ -64,8 +66,9 @@ class SearchOptions:
             decode__diverse_beam_groups=self.diverse_beam_groups,
             decode__top_k=self.top_k,
         )
-        at_least(0, decode__coverage_penalty=self.coverage_penalty, decode__min_length_ratio=self.min_length_ratio)
+        at_least(0, decode__min_length_ratio=self.min_length_ratio)
         at_least(0, decode__no_repeat_ngram_size=self.no_repeat_ngram_size)
+        between(0, MOST_PENALTY, {"decode__coverage_penalty": self.coverage_penalty})
         greater_than(
             0,
             decode__max_length_ratio=self.max_length_ratio,

@@ -10,6 +10,8 @@ from nmt.decoding.hypotheses import Hypothesis
 from nmt.decoding.options import SearchOptions
 from nmt.decoding.search import Searchable, search_one_by_one, start_batch
 
+BLOCK = 256  # random numbers of a translation that are drawn at once: the greatest length may be a million
+
 
 @torch.inference_mode()
 def sample(
@@ -31,30 +33,25 @@ def sample(
     rows = torch.arange(len(src), device=src.device).repeat_interleave(options.nbest)
     prefixes = None if prefixes is None else prefixes[rows]
     batch = start_batch(source.select(rows), src_lengths[rows], options, prefixes)
-    longest = int(batch.constraints.max_lengths.max())
-    numbers = [
-        random_numbers(options.sampling_seed, number, ids[:length], longest)
+    generators = [
+        np.random.default_rng([options.sampling_seed, number, *ids[:length]])
         for ids, length in zip(src.tolist(), src_lengths.tolist(), strict=True)
         for number in range(options.nbest)
     ]
-    draws = np.stack(numbers)
+    numbers = np.empty((len(generators), BLOCK))  # those of the BLOCK steps that the present one is among
 
     def draw(logits: Tensor, allowed: Tensor, log_probs: np.ndarray, sentences: np.ndarray, length: int) -> Candidates:
-        uniform = torch.from_numpy(draws[sentences, length - 1]).to(logits.device)
+        step = (length - 1) % BLOCK
+        if step == 0:
+            for row in sentences:
+                numbers[row] = generators[row].random(BLOCK)
+        uniform = torch.from_numpy(numbers[sentences, step]).to(logits.device)
         tokens = draw_tokens(allowed, uniform, options).unsqueeze(1)
         gained = log_softmax(logits).gather(1, tokens).cpu().numpy()
         return Candidates(only_finite(log_probs + gained), np.zeros(gained.shape, np.int64), tokens.cpu().numpy())
 
     found = search_one_by_one(model, batch, state.select(rows), options, draw, attention=attention)
     return [found[first : first + options.nbest] for first in range(0, len(found), options.nbest)]
-
-
-def random_numbers(seed: int, number: int, ids: list[int], length: int) -> np.ndarray:
-    """The random numbers (length,) in [0, 1) for translation `number` of the sentence `ids`.
-
-    A larger length only appends numbers.
-    """
-    return np.random.default_rng([seed, number, *ids]).random(length)
 
 
 def draw_tokens(logits: Tensor, uniform: Tensor, options: SearchOptions) -> Tensor:
@@ -64,7 +61,7 @@ def draw_tokens(logits: Tensor, uniform: Tensor, options: SearchOptions) -> Tens
     then restricted to the top_k, then to the top_p.
     """
     logits = logits.double().index_fill(1, torch.tensor(FORBIDDEN_IDS, device=logits.device), -torch.inf)
-    logits = logits / options.temperature
+    logits = (logits - logits.amax(1, keepdim=True)) / options.temperature  # at most 0, so that no quotient overflows
     if options.top_k is not None and options.top_k < logits.shape[1]:
         least = logits.topk(options.top_k).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)

@@ -4,12 +4,13 @@ Beautiful Soup parses and writes the HTML with Python's html.parser. It is maint
 add <html> or <body> to a fragment as lxml and html5lib do, and writes the end tag of every element.
 """
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bs4 import BeautifulSoup
+from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning, XMLParsedAsHTMLWarning
 from bs4.dammit import EntitySubstitution
-from bs4.element import PageElement, Tag
+from bs4.element import Declaration, PageElement, Tag
 from bs4.formatter import HTMLFormatter
 
 from nmt.documents.html_lines import HtmlLine, Run, Translated
@@ -18,6 +19,10 @@ from nmt.documents.html_tags import BLOCKS, OPAQUE, is_translated
 __all__ = ["MAX_DEPTH", "HtmlDocument", "Translated"]
 
 MAX_DEPTH = 200  # of nested tags
+
+# XHTML is HTML here, and a text that looks like a path or an address is a text.
+for _warning in (XMLParsedAsHTMLWarning, MarkupResemblesLocatorWarning):
+    warnings.filterwarnings("ignore", category=_warning)
 
 
 class HtmlDocument:
@@ -50,6 +55,12 @@ class HtmlDocument:
                 yield line
 
 
+class _Declaration(Declaration):
+    """A declaration such as <![if !mso]>, which Beautiful Soup would write as <?if !mso?>."""
+
+    PREFIX, SUFFIX = "<![", "]>"
+
+
 class _Formatter(HTMLFormatter):
     """Escapes only the characters that HTML reserves, and keeps the order of attributes."""
 
@@ -62,7 +73,13 @@ _FORMATTER = _Formatter(entity_substitution=EntitySubstitution.substitute_xml)
 
 def _parse(html: str) -> BeautifulSoup:
     # As in browsers: the first of duplicate attributes counts, and values such as that of class are not split.
-    soup = BeautifulSoup(html, "html.parser", multi_valued_attributes=None, on_duplicate_attribute="ignore")
+    soup = BeautifulSoup(
+        html,
+        "html.parser",
+        element_classes={Declaration: _Declaration},
+        multi_valued_attributes=None,
+        on_duplicate_attribute="ignore",
+    )
     depth = {id(soup): 0}
     for node in soup.descendants:
         if isinstance(node, Tag):

@@ -3,7 +3,7 @@
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 from bs4.element import NavigableString, PageElement, PreformattedString, Tag
@@ -57,6 +57,8 @@ class HtmlLine:
         breaks = [0]
         for node in run.nodes:
             self._read(node, NO_TAGS, breaks)
+        # Where the tags change, or an atom stands.
+        self._points = sorted({*(each.begin for each in self._stretches), *(each.at for each in self._atoms)})
         self.parts: list[Part] = []
         for begin, end in zip(breaks, [*breaks[1:], len(self._text)], strict=True):
             self.parts += split_text(self._text[begin:end], language, lines=run.keeps_lines)
@@ -83,6 +85,8 @@ class HtmlLine:
         """Replaces the sentences by their translations, in the tree of the run."""
         place = NavigableString("")
         self._run.nodes[0].insert_before(place)
+        for node in self._run.nodes:  # the first at first, as the tree looks for each from the front
+            node.extract()
         writer = _Writer(self._tags)
         atoms = list(reversed(self._atoms))
         begin, after_sentence = 0, False
@@ -98,10 +102,8 @@ class HtmlLine:
             begin, after_sentence = end, part.translatable
         self._write_atoms(writer, atoms, len(self._text))
         writer.flush()
-        for node in self._run.nodes:
-            node.extract()
-        for node in writer.written:
-            place.insert_before(node)
+        for node in reversed(writer.written):
+            place.insert_after(node)
         place.extract()
 
     def _write_atoms(self, writer: "_Writer", atoms: list[_Atom], to: int) -> None:
@@ -112,8 +114,8 @@ class HtmlLine:
 
     def _write_kept(self, writer: "_Writer", atoms: list[_Atom], span: tuple[int, int]) -> None:
         begin, end = span
-        points = {begin, end, *(each.begin for each in self._stretches), *(each.at for each in self._atoms)}
-        for one, other in pairwise(sorted(point for point in points if begin <= point <= end)):
+        inner = self._points[bisect_right(self._points, begin) : bisect_left(self._points, end)]
+        for one, other in pairwise([begin, *inner, end]):
             self._write_atoms(writer, atoms, one)
             writer.write(self._text[one:other], self._tags_of(one, other))
 
@@ -132,29 +134,30 @@ class HtmlLine:
         placed = place_tags(source, [HasMarks(bool(before), bool(after)) for before, _, after in target], links)
         for t, (word, tags) in enumerate(zip(target, placed, strict=True)):
             space = (placed[t - 1].after or placed[t - 1].core) & (tags.before or tags.core) if t else None
-            self._write_inside(writer, inside[t], space)
+            self._write_inside(writer, inside[t], space, between=True)
             for text, around in zip(word, (tags.before, tags.core, tags.after), strict=True):
                 writer.write(text, around or NO_TAGS)
-        self._write_inside(writer, inside[-1], NO_TAGS if target and inside[-1] else None)
+        self._write_inside(writer, inside[-1], NO_TAGS if target else None, between=False)
         for tags in () if target else source:
             for around in (tags.before, tags.core, tags.after):
                 writer.add(NavigableString(""), around or NO_TAGS)
 
-    def _write_inside(self, writer: "_Writer", atoms: list[_Atom], space: Tags | None) -> None:
+    def _write_inside(self, writer: "_Writer", atoms: list[_Atom], space: Tags | None, *, between: bool) -> None:
         """Writes the space between two words and the atoms there, which keep the spaces around them.
 
-        space: the tags around the space; None: there is no space.
+        space: the tags around the space; None: there is no space. between: whether a word follows; if not, no space is
+        written at the end.
         """
         close = [atom for atom in atoms if not self._is_space(atom.at - 1)] if space is not None else []
+        apart = [atom for atom in atoms if atom not in close]
         for atom in close:
             writer.add(atom.node, atom.tags)
-        if space is not None:
+        if space is not None and (between or apart):
             writer.write(" ", space)
-        for atom in atoms:
-            if atom not in close:
-                writer.add(atom.node, atom.tags)
-                if self._is_space(atom.at):
-                    writer.write(" ", space or NO_TAGS)
+        for number, atom in enumerate(apart, 1):
+            writer.add(atom.node, atom.tags)
+            if self._is_space(atom.at) and (between or number < len(apart)):
+                writer.write(" ", space or NO_TAGS)
 
     def _is_space(self, at: int) -> bool:
         return self._text[at : at + 1].isspace()
@@ -163,7 +166,8 @@ class HtmlLine:
         """The union of the tags of the characters from begin to end."""
         first = max(0, bisect_right(self._stretches, begin, key=lambda each: each.begin) - 1)
         found: Tags = NO_TAGS
-        for stretch in islice(self._stretches, first, None):
+        for number in range(first, len(self._stretches)):
+            stretch = self._stretches[number]
             if stretch.begin >= end:
                 break
             found |= stretch.tags

@@ -17,7 +17,7 @@ class DropoutMask:
 
     def __init__(self, shape: torch.Size, probability: float, device: torch.device):
         count = shape.numel()
-        dropped = round(probability * _LEVELS)
+        dropped = min(round(probability * _LEVELS), _LEVELS - 1)
         bits = torch.empty(-(-count // 4), dtype=torch.int64, device=device).random_(-(2**63), None)
         self.mask = (bits.view(torch.int16)[:count] >= dropped - _LEVELS // 2).view(shape)
         self.scale = _LEVELS / (_LEVELS - dropped)

@@ -87,7 +87,11 @@ class CandidateSampler:
         return Candidates(*(part.to(device) for part in (sentences, places, tgt_in, tgt_out, costs)))
 
     def _costs(self, candidates: list[tuple[int, ...]]) -> list[float]:
-        """1 - metric of each candidate of a sentence, with the first as the reference."""
+        """1 - metric of each candidate of a sentence, with the first, the reference, as the reference text.
+
+        A candidate with the text of the reference costs 0, also if it is empty, where metrics give 0.
+        """
         texts = [self.subwords.decode(ids) for ids in candidates]
         found = {text: 1 - min(1.0, self.metric(text, texts[0]) / 100) for text in dict.fromkeys(texts)}
+        found[texts[0]] = 0.0
         return [found[text] for text in texts]

@@ -68,15 +68,15 @@ def alternatives(render: Callable[[int], str], nbest: Sequence[Sequence[Translat
     if not wanted:
         return []
     different = dict.fromkeys(render(rank) for rank in range(max(map(len, nbest), default=0)))
-    return list(islice(different, 1, 1 + wanted))
+    return list(different)[1:][:wanted]  # islice takes no number of more than 64 bits
 
 
 def describe(source: str, explained: Explained) -> dict[str, Any]:
     """The fields of `contract.Sentence` for the best translation."""
     translation = explained.nbest[0]
     attention = word_attention(translation)
-    # Without attention, and for a line that is too long, the weights have no columns.
-    kept = not translation.tgt_words or attention.weights.shape[1] == len(translation.src_words)
+    # Without attention, and for a line that is too long, there are no weights; they are null, except for an empty pair.
+    kept = bool(translation.weights.size) or not (translation.src_words or translation.tgt_words)
     return {
         "source": source,
         "translation": translation.text,

@@ -22,6 +22,7 @@ from nmt.training.train_state import TrainState
 log = logging.getLogger("nmt")
 
 DATA_VALID = "data.valid"  # the name under which a validation is known by its lines
+HARD_ATTENTION = "decode.hard_attention"  # how hard attention predicts a word, in text and likelihood alike
 
 
 @dataclass
@@ -152,7 +153,7 @@ class Checkpointer:
             "numbers are not compared, and best and patience begin anew"
         )
         progress.best, progress.best_update, progress.best_scheduled, progress.waited = None, 0, None, 0
-        if DATA_VALID in changed:  # the loss, which the schedule uses, depends on the lines only
+        if changed.keys() & {DATA_VALID, HARD_ATTENTION}:  # the loss, which the schedule uses, depends on them
             self.state.schedule.best, self.state.schedule.waited = math.inf, 0
 
 

@@ -21,9 +21,10 @@ from nmt.config.schema import (
     TokenizerConfig,
     TrainConfig,
 )
-from nmt.config.unused import given, refuse_other_model, refuse_unused, refuse_unused_search
+from nmt.config.unused import TRANSLATE_WITHOUT_PENALTY, given, refuse_other_model, refuse_unused, refuse_unused_search
 from nmt.decoding.options import LengthPenalty, SearchOptions
 from nmt.training.options import TrainerOptions
+from tests.support.commands import compose_config
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
 PRESETS = sorted(path.stem for path in (CONFIGS / "preset").glob("*.yaml"))
@@ -216,6 +217,8 @@ def test_training_refuses_what_can_have_no_effect(refusal):
             ["links=x", "gold=y", "decode.batch_size=2"],
             "decode.batch_size=2 has no effect: the links of links=",
         ),
+        ("align", ["links=x", "gold=y", "direction=forward"], "direction=forward has no effect: the links of links="),
+        ("align", ["links=x", "gold=y", "symmetrize=union"], "without a model: leave symmetrize= away"),
         ("align", ["src=x", "tgt=y", "gold=z", "score=true"], "score=true has no effect: it needs out=FILE"),
         ("saliency", ["src=x", "tgt=y", "decode.beam=2"], "decode.beam=2 has no effect: tgt= gives the translations"),
         (
@@ -265,6 +268,14 @@ def test_a_setting_that_acts_is_taken(words):
 )
 def test_what_an_experiment_and_a_preset_set_is_never_refused(experiment, preset):
     refuse(f"+experiment={experiment}", f"preset={preset}", "tokenizer.joint=true")
+
+
+@pytest.mark.parametrize("shown", ["alignments=a", "confidence=c", "heatmaps=h", "format=html"])
+def test_a_layer_of_attention_is_taken_by_whatever_shows_attention(shown):
+    words = ["checkpoint=x", "attention_layer=1"]
+    with pytest.raises(ValueError, match="attention_layer=1 has no effect"):
+        refuse_unused(compose_config(words, "translate"), words, TRANSLATE_WITHOUT_PENALTY)
+    refuse_unused(compose_config([*words, shown], "translate"), words, TRANSLATE_WITHOUT_PENALTY)
 
 
 def test_what_a_command_line_names_is_found_however_it_is_written():

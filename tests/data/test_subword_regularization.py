@@ -1,8 +1,11 @@
 """Subword regularization: other pieces of the same text in every epoch, the same for everybody who asks."""
 
+import random
+
 import numpy as np
 import pytest
 import torch
+from sentencepiece import SentencePieceTrainer
 
 from nmt import build
 from nmt.analysis.alignment import LinkFiles
@@ -11,7 +14,7 @@ from nmt.data.batches import Batches, BatchOptions
 from nmt.data.binarized import binarize_corpus
 from nmt.data.subword_regularization import SampledCorpus, SubwordRegularizationOptions
 from nmt.data.symbols import UNK
-from nmt.data.tokenizer import ModelType
+from nmt.data.tokenizer import ModelType, Tokenizer
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
 from nmt.training.consistency import LossOptions
@@ -116,6 +119,44 @@ def test_links_are_between_the_words_that_they_were_between(text):
             pieces = {(t, s) for t in range(len(tgt)) for s in range(len(src)) if (src[s], tgt[t]) in linked}
             assert {(t, s) for p, t, s in found.tolist() if p == place} == pieces
         assert len(found) == len({tuple(link) for link in found.tolist()})
+
+
+@pytest.mark.parametrize("kind", ["unigram", "bpe"])
+def test_a_word_that_a_piece_of_several_words_has_all_of_is_not_linked(tmp_path, kind):
+    draw = random.Random(0)
+    lines = [" ".join(draw.choice(["new york", "a cat", "the dog", "is big"]) for _ in range(3)) for _ in range(60)]
+    for name in ("t.de", "t.en"):
+        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
+    (tmp_path / "links").write_text("0-0 1-1 2-2 3-3 4-4 5-5\n" * 60)
+    model = str(tmp_path / kind)
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_prefix=model,
+        model_type=kind,
+        vocab_size=40,
+        split_by_whitespace=False,
+        hard_vocab_limit=False,
+        minloglevel=2,
+    )
+    tokenizer = Tokenizer.from_files(f"{model}.model", f"{model}.model")
+    encoded = binarize_corpus(
+        read_files([tmp_path / "t"], "de", "en"),
+        tokenizer,
+        max_length=None,
+        skip=True,
+        cache=tmp_path / "cache",
+        links=LinkFiles([tmp_path / "links"], "guided_alignment.links"),
+    )
+    sampled = SampledCorpus(encoded, tokenizer, BOTH, 1)
+    linked = sampled.links(ROWS, 0)
+    rows = sampled.rows(ROWS, 0)
+    assert len(linked)
+    for place, tgt, src in linked.tolist():
+        words = [
+            side.decode_words(ids[place].tolist()).words[piece]
+            for side, ids, piece in ((tokenizer.tgt, rows.tgt, tgt), (tokenizer.src, rows.src, src))
+        ]
+        assert words[0] == words[1]
 
 
 def test_a_sentence_with_an_unknown_piece_keeps_its_pieces(text, tmp_path):

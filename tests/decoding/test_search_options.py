@@ -10,9 +10,9 @@ import torch
 
 from nmt.data.symbols import BOS, EOS, PAD
 from nmt.decoding.constraints import constrain, repeating
-from nmt.decoding.options import LengthPenalty, SearchOptions
+from nmt.decoding.options import MOST_PENALTY, LengthPenalty, SearchOptions
 from nmt.decoding.past import coverage_penalty
-from nmt.decoding.sampling import draw_tokens, sample
+from nmt.decoding.sampling import BLOCK, draw_tokens, sample
 from nmt.decoding.search import beam_search, greedy_search
 from tests.decoding.test_search import assert_same, every_finished, penalty, rescored, sentences
 
@@ -110,6 +110,14 @@ def test_bounds_that_contradict_each_other_in_a_sentence_leave_the_greatest():
     found = constrain(torch.tensor([3, 8]), options, None)
     assert found.max_lengths.tolist() == [3, 8]
     assert found.min_lengths.tolist() == [3, 5]
+
+
+@pytest.mark.parametrize("ratio", [1.1, 1.2])
+def test_a_bound_that_is_a_whole_number_is_that_number(ratio):
+    lengths = torch.arange(1, 1000)
+    found = constrain(lengths, SearchOptions(max_length_ratio=ratio, min_length_ratio=ratio), None)
+    expected = [-(-round(10 * ratio) * length // 10) for length in lengths.tolist()]
+    assert found.max_lengths.tolist() == found.min_lengths.tolist() == expected
 
 
 def test_no_greatest_length_cuts_a_prefix(toy):
@@ -250,9 +258,10 @@ def test_options_that_bind_nothing_change_no_bit(toy):
     ]
 
 
-def test_sampling_near_temperature_zero_is_greedy(toy):
+@pytest.mark.parametrize("temperature", [1e-6, 1e-320])
+def test_sampling_near_temperature_zero_is_greedy(toy, temperature):
     model, (src, lengths) = toy(seed=5, end=1.0), sentences()
-    options = SearchOptions(sampling=True, temperature=1e-6, nbest=2)
+    options = SearchOptions(sampling=True, temperature=temperature, nbest=2)
     greedy = greedy_search(model, src, lengths, options)
     assert_same(sample(model, src, lengths, options), [[each, each] for each in greedy])
 
@@ -261,6 +270,21 @@ def test_the_first_samples_do_not_depend_on_how_many_are_drawn(toy):
     model, (src, lengths) = toy(seed=5, end=1.0), sentences()
     few, many = (sample(model, src, lengths, SearchOptions(sampling=True, nbest=n)) for n in (2, 5))
     assert_same(few, [best[:2] for best in many])
+
+
+def test_how_long_a_sample_may_be_costs_nothing_and_changes_none(toy):
+    model, (src, lengths) = toy(seed=5, end=4.0), sentences()
+    short, long = (
+        sample(model, src, lengths, SearchOptions(sampling=True, nbest=2, max_length=most)) for most in (100, 2**40)
+    )
+    assert_same(short, long)
+
+
+def test_every_step_of_a_long_sample_has_a_number_of_its_own(toy):
+    model, (src, lengths) = toy(seed=5, end=-99.0), sentences((3,))
+    [[found]] = sample(model, src, lengths, SearchOptions(sampling=True, max_length=3 * BLOCK))
+    blocks = [found.ids[first : first + BLOCK] for first in range(0, 3 * BLOCK, BLOCK)]
+    assert blocks[0] != blocks[1] != blocks[2]
 
 
 def test_another_seed_draws_other_translations(toy):
@@ -316,7 +340,7 @@ def test_the_coverage_penalty_by_hand():
 
 
 def test_words_without_any_attention_have_a_finite_penalty():
-    assert coverage_penalty(torch.zeros(1, 1, 3), torch.tensor([3]), beta=1.0).isfinite().all()
+    assert coverage_penalty(torch.zeros(1, 1, 3), torch.tensor([3]), beta=MOST_PENALTY).isfinite().all()
 
 
 def test_repeating_tokens_by_hand():
@@ -340,6 +364,7 @@ def test_a_model_without_attention_has_no_coverage_penalty(toy):
         ({"max_length_ratio": 0.0}, "decode.max_length_ratio=0.0"),
         ({"no_repeat_ngram_size": -1}, "decode.no_repeat_ngram_size=-1"),
         ({"coverage_penalty": -0.1}, "decode.coverage_penalty=-0.1"),
+        ({"coverage_penalty": 1e308}, "decode.coverage_penalty=1e[+]308 is impossible: the most is 1,000,000"),
         ({"diverse_beam_groups": 2}, "decode.diverse_beam_groups=2 does not divide the 5 .*decode.beam=4"),
         ({"diverse_beam_groups": 5, "diverse_beam_strength": 0.0}, "decode.diverse_beam_strength=0.0"),
         ({"diverse_beam_groups": 5, "sampling": True}, "decode.sampling=true .* leave decode.diverse_beam_groups out"),

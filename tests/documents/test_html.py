@@ -1,13 +1,16 @@
 """HTML is translated between its tags, and the tags follow the words."""
 
+import importlib
 import random
+import warnings
 from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
 from bs4 import BeautifulSoup
-from bs4.element import Comment
+from bs4.element import Comment, Tag
 
+import nmt.documents.html
 from nmt.documents.html import MAX_DEPTH, HtmlDocument, Translated
 
 
@@ -45,6 +48,9 @@ def translate(html: str) -> str:
         ("one<img src='x'> two <img src='y'>three", 'ONE<img src="x"/> TWO <img src="y"/>THREE'),
         ("one <!-- c --> <img src='x'> two", 'ONE <!-- c --> <img src="x"/> TWO'),
         ("press <kbd translate='no'>Enter</kbd> now", 'PRESS <kbd translate="no">Enter</kbd> NOW'),
+        ("<p>one<!-- c -->two</p>", "<p>ONETWO<!-- c --></p>"),
+        ("<p>one<wbr>two. Three</p>", "<p>ONETWO.<wbr/> THREE</p>"),
+        ("<![if !mso]>one<![endif]> two", "<![if !mso]>ONE<![endif]> TWO"),
         ("<b>one<br>two</b>", "<b>ONE<br/>TWO</b>"),
         ("one. Two.<br><br> three", "ONE. TWO.<br/><br/> THREE"),
         ("a &lt;b&gt; &amp; c&nbsp;d", "A &lt;B&gt; &amp; C D"),
@@ -196,6 +202,23 @@ def test_random_documents_keep_their_tags_and_their_kept_text(seed):
         nesting.feed(found)
         nesting.close()
         assert not nesting.open, html
+
+
+def test_the_work_in_the_tree_grows_with_the_document_and_not_with_its_square(monkeypatch):
+    html = "word <b>two</b><br>\n" * 300
+    document = HtmlDocument(html, "en")
+    looked_at, index = [], Tag.index
+    monkeypatch.setattr(Tag, "index", lambda tag, child: looked_at.append(index(tag, child)) or looked_at[-1])
+    assert document.render([shout(each) for each in document.sentences]).count("WORD <b>TWO</b><br/>") == 300
+    assert sum(looked_at) < 10 * len(html)
+
+
+@pytest.mark.parametrize("text", ["<?xml version='1.0'?><p>x</p>", "https://example.org/x", "a.html"])
+def test_no_warning_is_given_of_a_text(text):
+    with warnings.catch_warnings(record=True) as given:
+        importlib.reload(nmt.documents.html)
+        HtmlDocument(text, "en")
+    assert not given
 
 
 @pytest.mark.parametrize("seed", range(20))

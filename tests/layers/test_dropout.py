@@ -13,6 +13,11 @@ def test_the_share_that_is_dropped_and_the_mean_are_right(probability):
     assert len(dropped.unique()) == 2
 
 
+@pytest.mark.parametrize("probability", [1e-9, 0.999999])
+def test_any_share_below_one_can_be_dropped(probability):
+    assert Dropout(probability)(torch.ones(50)).isfinite().all()
+
+
 def test_neighbors_are_dropped_independently():
     torch.manual_seed(0)
     zero = (Dropout(0.5)(torch.ones(400_000)) == 0).float() - 0.5

@@ -49,6 +49,18 @@ def test_costs_are_those_of_the_text(tiny, sampler, batches):
         assert found.costs[found.sentences == sentence].tolist() == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("metric", [sentence_bleu(), sentence_chrf], ids=["bleu", "chrf"])
+def test_an_empty_reference_costs_nothing(tiny, batches, metric):
+    batch = batches.collate(np.arange(1))
+    empty = batch._replace(
+        tgt_in=torch.full((1, 1), BOS), tgt_out=torch.full((1, 1), EOS), tgt_lengths=torch.ones(1, dtype=torch.int64)
+    )
+    sampler = CandidateSampler(MinimumRiskOptions(samples=12), tiny.tokenizer.tgt, metric, seed=1)
+    found = sampler.draw(tiny.model(), empty, epoch=0)
+    assert ids_of(found, 0)[0] == [EOS]
+    assert found.costs.tolist() == [0.0] + [1.0] * (len(found.costs) - 1)
+
+
 def test_the_inputs_are_the_outputs_one_step_later(tiny, sampler, batches):
     found = sampler.draw(tiny.model(), batches.collate(np.arange(3)), epoch=0)
     for inputs, outputs in zip(found.tgt_in.tolist(), found.tgt_out.tolist(), strict=True):

@@ -57,7 +57,10 @@ def test_the_command_translates_a_document(runs, tmp_path, expected):
     assert call(tmp_path, "translate", *words, stdin=HTML.encode()).out == expected
 
 
-@pytest.mark.parametrize("setting", ["append=true", "alignments=links", "heatmaps=pictures", "decode.nbest=2"])
+@pytest.mark.parametrize(
+    "setting",
+    ["append=true", "alignments=links", "heatmaps=pictures", "prefix=The", "prefixes=begun", "decode.nbest=2"],
+)
 def test_what_is_about_lines_is_refused(refusal, setting):
     said = refusal("translate", "checkpoint=RUN", "format=html", "out=out", setting)
     assert "is about lines, and format=html" in said

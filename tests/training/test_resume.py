@@ -11,12 +11,15 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from sentencepiece import SentencePieceTrainer
 
-from nmt import checkpoint
+from nmt import build, checkpoint, train
 from nmt.checkpoint.run_folder import RunFolder
+from nmt.config.saved import to_dict
 from tests.support import waiting
+from tests.support.commands import compose_config
 
 
 def lines_of(run: Path) -> int:
@@ -296,6 +299,21 @@ def test_a_run_from_another_runs_weights_keeps_that_ones_model_and_says_so(tiny,
     child = start_command("train", [f"resume={run}", "trainer.max_updates=2", "model.decoder.hidden=16"])
     assert child.wait() == 2
     assert "model.decoder.hidden is 12 in the run and 16 on the command line" in one_line(child)
+
+
+@pytest.mark.slow
+def test_what_can_have_no_effect_on_the_model_of_another_run_is_refused_before_there_is_one(tiny, tmp_path):
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    words = tiny.settings(whole, model__decoder__kind="fixed_vector", model__attention__size=None)
+    config = compose_config(words)
+    made = tiny.trainer(whole, updates=1, model=build.new_model(config, tiny.tokenizer, torch.device("cpu")))
+    made.checkpointer.config = to_dict(config)
+    made.train()
+    own = tiny.settings(run, trainer__valid_beam=2, decode__coverage_penalty=0.2, finetune_from=whole)[1:]
+    own = [word for word in own if not word.startswith(("model.", "tokenizer."))]
+    with pytest.raises(ValueError, match=r"decode\.coverage_penalty=0\.2 has no effect: it needs attention"):
+        train.main(compose_config(own), own)
+    assert not run.exists()
 
 
 # What a run will write is tried before the first update

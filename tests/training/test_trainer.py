@@ -263,9 +263,11 @@ def test_another_validation_is_noticed_and_best_and_patience_begin_anew(tiny, tm
     assert (wider.progress.best, wider.progress.best_scheduled, wider.progress.waited) == (None, None, 0)
     assert wider.state.schedule.best == same.state.schedule.best < math.inf
     assert "up to update 4 (trainer.valid_beam was 1, is 5): their numbers are not compared" in caplog.text
-    other = tiny.trainer(tmp_path, updates=8, validation={"data.valid": "b", "trainer.valid_beam": 1}, **how)
-    other.restore(snapshot)
-    assert (other.progress.best, other.state.schedule.best) == (None, math.inf)
+    hard = {"data.valid": "a", "trainer.valid_beam": 1, "decode.hard_attention": "most_probable"}
+    for validation in (hard, {"data.valid": "b", "trainer.valid_beam": 1}):
+        other = tiny.trainer(tmp_path, updates=8, validation=validation, **how)
+        other.restore(snapshot)
+        assert (other.progress.best, other.state.schedule.best) == (None, math.inf)
     assert "(data.valid has other lines)" in caplog.text
 
 

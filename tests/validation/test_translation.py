@@ -5,10 +5,14 @@ import json
 import pytest
 import torch
 
+from nmt import build
 from nmt.analysis.alignment import word_attention
 from nmt.analysis.attention_stats import attention_stats, attention_sums
-from nmt.config.schema import DecoderKind
+from nmt.attention.hard import AttentionChoice, HardPrediction
+from nmt.config.schema import AttentionConfig, DecodeConfig, DecoderKind, ModelConfig, TrainConfig
+from nmt.corpus import read_files
 from nmt.runtime.distributed import Distributed
+from nmt.training.options import EarlyStoppingMetric, TrainerOptions
 from nmt.validation.translation import ValidationInterrupted, distributed_translate, likelihood
 
 
@@ -75,3 +79,18 @@ def test_a_validation_finds_the_statistics_of_the_attention_of_its_translations(
 def test_a_model_without_attention_has_no_attention_statistics(tiny, tmp_path, cpu):
     trainer = tiny.trainer(tmp_path, model=tiny.model(kind=DecoderKind.fixed_vector))
     assert trainer.validator.validate(trainer.state.model, cpu, Distributed()).attention_stats is None
+
+
+@pytest.mark.parametrize("metric", [EarlyStoppingMetric.bleu, EarlyStoppingMetric.loss])
+def test_how_hard_attention_predicts_is_a_setting_of_every_validation(tiny, tmp_path, metric):
+    valid, validator = read_files([tiny.folder / "valid"], "de", "en"), tiny.trainer(tmp_path / "run").validator
+    found = []
+    for choice in AttentionChoice:
+        for prediction in HardPrediction:
+            config = TrainConfig(
+                model=ModelConfig(attention=AttentionConfig(size=8, choice=choice)),
+                decode=DecodeConfig(hard_attention=prediction),
+                trainer=TrainerOptions(max_updates=1, early_stopping_metric=metric),
+            )
+            found.append(build.validation_settings(config, valid, validator)["decode.hard_attention"])
+    assert found == [None, None, "marginal", "most_probable"]

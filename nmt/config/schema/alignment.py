@@ -121,6 +121,7 @@ class AlignConfig:
             "attention_layer",
             "attention_head",
             "reverse",
+            "symmetrize",
         ):
             if getattr(self, name):
                 raise ValueError(f"links={self.links} are scored as they are, without a model: leave {name}= away")

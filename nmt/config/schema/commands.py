@@ -149,7 +149,7 @@ class TranslateConfig:
             self._check_html()
 
     def _check_html(self):
-        for name in ("append", "alignments", "confidence", "heatmaps"):
+        for name in ("append", "alignments", "confidence", "heatmaps", "prefix", "prefixes"):
             if getattr(self, name):
                 raise ValueError(
                     f"{name}= is about lines, and format=html translates a document: leave one of them out"

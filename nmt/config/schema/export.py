@@ -19,7 +19,9 @@ class ExportConfig:
         for key in ("checkpoint", "out"):
             if not getattr(self, key):
                 raise ValueError(f"{key}= is not set: python -m nmt.export checkpoint=RUN out=FOLDER")
-        if not isinstance(self.checkpoint, str):
+        if not isinstance(self.checkpoint, str | list):
+            raise ValueError(f"checkpoint={self.checkpoint!r}: give a run or checkpoint folder")
+        if isinstance(self.checkpoint, list):
             raise ValueError(
                 "checkpoint= names several runs, and an ensemble cannot be exported: export each, and average their "
                 "probabilities at every step"

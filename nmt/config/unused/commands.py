@@ -30,13 +30,13 @@ _TRANSLATE = (_SAMPLED, needs("heatmap_units", lambda c: c.heatmaps, "heatmaps=F
 TRANSLATE_WITHOUT_PENALTY = (
     needs(
         "attention_layer attention_head",
-        lambda c: c.alignments or c.heatmaps or c.format is TextFormat.html,
-        "alignments=FILE, heatmaps=FOLDER or format=html",
+        lambda c: c.alignments or c.confidence or c.heatmaps or c.format is TextFormat.html,
+        "alignments=FILE, confidence=FILE, heatmaps=FOLDER or format=html",
     ),
 )
 _ALIGN = (
     Rule(
-        "device precision threads decode.batch_size",
+        "device precision threads decode.batch_size direction",
         lambda c: not c.links,
         "the links of links= are scored as they are, without a model; leave {key} out",
     ),
