@@ -166,7 +166,7 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
             tokenizer = _own_tokenizer(saved, config, train)
         elif config.finetune_from:
             config, tokenizer, weights = build.load_of_kind(config, launch.overrides)
-            refuse_unused(config, launch.overrides)  # by the model that it is
+            refuse_unused(config, launch.overrides)  # again, for the model of the checkpoint
         else:
             tokenizer = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache))
         encoded = build.encode(train, tokenizer, config.data, skip=True, links=guide)

@@ -27,7 +27,7 @@ DIRECTIONS = ("forward", "backward", "both")
 
 
 class Ended(NamedTuple):
-    """What a command printed, its CPU seconds, and the most memory that one of its processes used, in MB."""
+    """The standard output of a command, its CPU seconds, and the peak memory of one of its processes in MB."""
 
     printed: str
     seconds: float
@@ -128,7 +128,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--pairs", type=int, default=50_000)
     parser.add_argument("--epochs", type=float, default=3)
-    parser.add_argument("--repeat", type=int, default=1, help="how often the pairs that are aligned are repeated")
+    parser.add_argument("--repeat", type=int, default=1, help="number of times that the aligned pairs are repeated")
     parser.add_argument("--eflomal", default="eflomal-align")
     options = parser.parse_intermixed_args()
     options.out.mkdir(parents=True, exist_ok=True)

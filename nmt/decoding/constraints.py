@@ -87,5 +87,5 @@ def constrain(src_lengths: Tensor, options: SearchOptions, prefixes: Tensor | No
 
 
 def _times(src_lengths: Tensor, ratio: float) -> Tensor:
-    """ratio * src_lengths, rounded up: 1.2 * 25 is 30, though 1.2 is a little more as a floating-point number."""
+    """ratio * src_lengths, rounded up, with a tolerance: 1.2 * 25 is 30, although 1.2 in floating point is larger."""
     return (ratio * src_lengths.double() * (1 - 1e-9)).ceil().clamp(max=2**31 - 1).to(src_lengths.dtype)

@@ -138,7 +138,7 @@ class Ensemble(nn.Module):
         return Loss(nll, nll, len(batch.token_positions))
 
     def predict_by(self, *predictions: HardPrediction) -> None:
-        """As Seq2Seq.predict_by, of each model by its own."""
+        """As Seq2Seq.predict_by, with one prediction for each model."""
         for member, prediction in zip(self._each(), predictions, strict=True):
             member.predict_by(prediction)
 

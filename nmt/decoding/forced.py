@@ -55,13 +55,13 @@ def force_decode(
     posterior: bool = False,
     head: TranslatorWithHead | None = None,
 ) -> Iterator[Translation]:
-    """Translations of given pairs, as if search had found them, in order; `model` is in eval mode.
+    """The Translation of each given pair, in order, as if search had found it; `model` is in eval mode.
 
-    weights: row t is the attention of the step that predicts piece t; with `posterior` the posterior attention: see
-    `posterior_attention`; log_prob sums over the target's pieces. A pair blank on both sides is an empty translation.
-    head: the model with an alignment head, whose weights are then the `link_weights`.
-    score=False does not compute the output layer, which takes most of the time: score and log_prob are then NaN. A pair
-    whose product of piece counts exceeds WINDOW_WEIGHTS would not fit into memory: its weights are (T, 0).
+    Row t of its weights is the attention at the step that predicts piece t; log_prob is the sum over the target pieces.
+    A pair that is blank on both sides is an empty translation. posterior: whether the weights are the
+    `posterior_attention`. head: the model with an alignment head, which then computes the `link_weights`.
+    score=False skips the output layer, which takes most of the time: score and log_prob are then NaN. A pair whose
+    product of piece counts exceeds WINDOW_WEIGHTS would not fit into memory: its weights are (T, 0).
 
     Pairs of similar length share a batch, inside a window of at most 32 batches and WINDOW_WEIGHTS attention weights.
     """

@@ -7,7 +7,7 @@ import numpy as np
 
 from nmt.bounds import at_least, between, greater_than, positive_int
 
-MOST_PENALTY = 1e6  # of coverage: the papers' are below 1, and scores stay numbers
+MOST_PENALTY = 1e6  # upper bound of coverage_penalty, so that scores stay finite; papers use values below 1
 
 
 class LengthPenalty(Enum):

@@ -10,7 +10,7 @@ from nmt.decoding.hypotheses import Hypothesis
 from nmt.decoding.options import SearchOptions
 from nmt.decoding.search import Searchable, search_one_by_one, start_batch
 
-BLOCK = 256  # random numbers of a translation that are drawn at once: the greatest length may be a million
+BLOCK = 256  # random numbers drawn at once for a translation, as the maximum length may be a million
 
 
 @torch.inference_mode()
@@ -38,7 +38,7 @@ def sample(
         for ids, length in zip(src.tolist(), src_lengths.tolist(), strict=True)
         for number in range(options.nbest)
     ]
-    numbers = np.empty((len(generators), BLOCK))  # those of the BLOCK steps that the present one is among
+    numbers = np.empty((len(generators), BLOCK))  # for the current block of steps
 
     def draw(logits: Tensor, allowed: Tensor, log_probs: np.ndarray, sentences: np.ndarray, length: int) -> Candidates:
         step = (length - 1) % BLOCK
@@ -61,7 +61,7 @@ def draw_tokens(logits: Tensor, uniform: Tensor, options: SearchOptions) -> Tens
     then restricted to the top_k, then to the top_p.
     """
     logits = logits.double().index_fill(1, torch.tensor(FORBIDDEN_IDS, device=logits.device), -torch.inf)
-    logits = (logits - logits.amax(1, keepdim=True)) / options.temperature  # at most 0, so that no quotient overflows
+    logits = (logits - logits.amax(1, keepdim=True)) / options.temperature  # at most 0, so the quotient cannot overflow
     if options.top_k is not None and options.top_k < logits.shape[1]:
         least = logits.topk(options.top_k).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)

@@ -1,22 +1,22 @@
-"""Search: the best hypotheses of a batch of source sentences under a model, greedily or with a beam.
+"""Greedy search and beam search for the best translations of a batch of source sentences.
 
 Search uses four methods: `encode` and `step` of a model, and `select(rows)` of the Source and of the State. Any object
-with these can be searched, an ensemble too. Shapes: B sentences, K places of the beam, S source length,
-T target length, V vocabulary, N = B * P rows of a step: P is 1 at the first, then K. The rows of a sentence are
-adjacent and share one row of Source, which is never copied.
+with these can be searched, also an ensemble. Shapes: B sentences, K places of the beam, S source length, T target
+length, V vocabulary, N = B * P rows of a step; P is 1 at the first step, then K. The rows of a sentence are adjacent
+and share one row of Source, which is never copied.
 
 Tensors of width V stay on the model's device. The few candidates of each hypothesis are compared on the host with
 NumPy, whose operations on small arrays take a fraction of the time of torch's.
 
-The rule of the beam (Sutskever et al. 2014, section 3.2): a sentence has K places. At each step the best continuations
-take the free places. A finished hypothesis keeps its place: it is never extended or replaced, and the live ones share
-the other places. The search of a sentence is over when no place is free, at the greatest length, or as soon as
-no live hypothesis can enter the n best any more. The last rule changes no result: a log-probability only falls as a
-hypothesis grows, and a coverage penalty is never above 0, so log_prob / penalty(greatest length) bounds every score
-still in reach.
+Beam search (Sutskever et al. 2014, section 3.2): a sentence has K places. At each step the best continuations take the
+free places. A finished hypothesis keeps its place: it is never extended or replaced, and the live ones share the other
+places. The search of a sentence ends when no place is free, at the maximum length, or as soon as no live hypothesis can
+enter the n best any more. The last rule changes no result: the log-probability of a hypothesis only decreases with its
+length, and a coverage penalty is never above 0, so log_prob / penalty(maximum length) is an upper bound of the scores
+of all its continuations.
 
-Diverse beams divide the places into groups (Vijayakumar et al. 2018). Each is a beam of its own, but for a token that
-earlier groups took at this step it ranks a continuation lower. Scores and log-probabilities stay the model's.
+Diverse beam search divides the places into groups (Vijayakumar et al. 2018). Each group is a beam of its own; tokens
+that earlier groups have chosen at the same step are ranked lower. Scores and log-probabilities are not changed.
 """
 
 from collections.abc import Callable
@@ -140,12 +140,12 @@ def beam_search(
     attention: bool = True,
     prefixes: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
-    """The n best hypotheses of each sentence, best score first, for src (B, S) of true lengths (B,).
+    """The n best hypotheses of each sentence, best score first, for src (B, S) and src_lengths (B,).
 
-    A list holds finished hypotheses only, so it may be shorter than nbest; the unfinished come back only where a
-    sentence has no finished one at all. `attention=False` keeps no weights: (T, 0). prefixes (B, T), PAD behind each:
-    the tokens with which the hypotheses of a sentence begin. The other sentences of the batch have no effect. Raises
-    ValueError if the model's output is not a distribution (NaN).
+    Only finished hypotheses are returned, so there may be fewer than nbest; a sentence without any has unfinished ones.
+    `attention=False` returns weights (T, 0). prefixes (B, T), padded with PAD: the first tokens of the hypotheses of
+    each sentence. The result for a sentence does not depend on the rest of the batch. Raises ValueError if the model's
+    output is not a distribution (NaN).
     """
     source, state = model.encode(src, src_lengths)
     batch = start_batch(source, src_lengths, options, prefixes)

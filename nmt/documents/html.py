@@ -20,7 +20,7 @@ __all__ = ["MAX_DEPTH", "HtmlDocument", "Translated"]
 
 MAX_DEPTH = 200  # of nested tags
 
-# XHTML is HTML here, and a text that looks like a path or an address is a text.
+# XHTML is parsed as HTML, and input that looks like a path or an address is text.
 for _warning in (XMLParsedAsHTMLWarning, MarkupResemblesLocatorWarning):
     warnings.filterwarnings("ignore", category=_warning)
 

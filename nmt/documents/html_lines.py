@@ -57,7 +57,7 @@ class HtmlLine:
         breaks = [0]
         for node in run.nodes:
             self._read(node, NO_TAGS, breaks)
-        # Where the tags change, or an atom stands.
+        # The positions of atoms and of changes of tags.
         self._points = sorted({*(each.begin for each in self._stretches), *(each.at for each in self._atoms)})
         self.parts: list[Part] = []
         for begin, end in zip(breaks, [*breaks[1:], len(self._text)], strict=True):
@@ -85,7 +85,7 @@ class HtmlLine:
         """Replaces the sentences by their translations, in the tree of the run."""
         place = NavigableString("")
         self._run.nodes[0].insert_before(place)
-        for node in self._run.nodes:  # the first at first, as the tree looks for each from the front
+        for node in self._run.nodes:  # in order, as the tree searches each node from the front
             node.extract()
         writer = _Writer(self._tags)
         atoms = list(reversed(self._atoms))

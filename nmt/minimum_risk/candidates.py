@@ -87,9 +87,9 @@ class CandidateSampler:
         return Candidates(*(part.to(device) for part in (sentences, places, tgt_in, tgt_out, costs)))
 
     def _costs(self, candidates: list[tuple[int, ...]]) -> list[float]:
-        """1 - metric of each candidate of a sentence, with the first, the reference, as the reference text.
+        """1 - metric of each candidate of a sentence, against the first, the reference.
 
-        A candidate with the text of the reference costs 0, also if it is empty, where metrics give 0.
+        The text of the reference costs 0, even if it is empty, for which metrics are 0.
         """
         texts = [self.subwords.decode(ids) for ids in candidates]
         found = {text: 1 - min(1.0, self.metric(text, texts[0]) / 100) for text in dict.fromkeys(texts)}

@@ -68,7 +68,7 @@ def alternatives(render: Callable[[int], str], nbest: Sequence[Sequence[Translat
     if not wanted:
         return []
     different = dict.fromkeys(render(rank) for rank in range(max(map(len, nbest), default=0)))
-    return list(different)[1:][:wanted]  # islice takes no number of more than 64 bits
+    return list(different)[1:][:wanted]  # islice does not accept numbers of more than 64 bits
 
 
 def describe(source: str, explained: Explained) -> dict[str, Any]:
