@@ -72,16 +72,16 @@ class Direction(nn.Module):
         p(y_t | j)  = exp(U y_t . g_j + b y_t) / Z_j
         p(y_t | 0)  = exp(n y_t) / Z_0
         p(j | i, c) = exp(v_c,d + R_c,d . g_i) / Z_i,c       d = clip(j - i), c = whether y_t continues a word
-        p(null)     = null_probability, whatever came before
+        p(null)     = null_probability, a constant
 
     With options.max_fertility F, x_j emits f_j = F sigmoid(u . g_j + r) pieces on average, where f_j = 1 at the start,
     and their number has a Poisson distribution: the emission is f_j p(y_t | j), and p(y | x) is multiplied by
     exp(-sum_j ((1 - p(null)) f_j + p(null))) S^T / T!. Over all targets of all lengths that sums to one while all jumps
-    are equally probable. A piece that is always translated by two then emits both at no loss, where it would emit each
-    with a probability of one half.
+    are equally probable. Without the factor f_j, a source piece that is always translated by the same two pieces would
+    have to emit each with a probability of one half.
 
-    The class c of a piece counts as known: summed over targets of different classes, p(y | x) is not quite 1. unigram
-    (V_tgt,): log-probabilities of the target pieces, where b and n begin; continues (V_tgt,): whether a piece
+    The class c of a piece is given: summed over targets of different classes, p(y | x) is not quite 1. unigram
+    (V_tgt,): log-probabilities of the target pieces, the initial values of b and n; continues (V_tgt,): whether a piece
     continues a word. All jumps are equally probable at the start, so training begins as IBM model 1.
     """
 

@@ -4,7 +4,7 @@ Each target piece t is emitted by the source piece a_t, or by the null position,
 
     p(y, a) = prod_t p(a_t | a_{t-1}) p(y_t | a_t)
 
-# Vogel, Ney and Tillmann (1996); null as in Och and Ney (2003), 2.3, but that it keeps the last position
+# Vogel, Ney and Tillmann (1996); null as in Och and Ney (2003), section 2.3, except that it keeps the last position
 
 B pairs, T target pieces, S source pieces, D jumps. Positions are 0 to S - 1 and, before the first link, -1.
 """
@@ -130,7 +130,7 @@ def _pass_forward(factors: _Factors) -> _Passed:
 
 
 def _pass_backward(factors: _Factors, passed: _Passed) -> Tensor:
-    """-> (T, B, S): links_t(j) beta_t(j) / scale_t, where beta_t(j) is the scaled probability of what follows t."""
+    """-> (T, B, S): links_t(j) beta_t(j) / scale_t, where beta_t(j) is the scaled probability of all later steps."""
     steps, batch, positions = factors.links.shape
     links, null = factors.links / passed.scale, factors.null / passed.scale
     beta = factors.links.new_ones(batch, positions + 1)

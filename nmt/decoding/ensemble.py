@@ -75,7 +75,7 @@ class EnsembleSteps:
 class Ensemble(nn.Module):
     """Models that read and write the same ids, for translating and for forced decoding.
 
-    Probabilities are the mean over the models; attention is the mean over the models that have attention.
+    Probabilities are averaged over the models by `average`; attention is the mean over the models that have it.
     Raises ValueError if there is no model.
     """
 

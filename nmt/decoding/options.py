@@ -104,7 +104,7 @@ def length_normalize(log_probs: np.ndarray, length: int | np.ndarray, options: S
             return log_probs
         case LengthPenalty.average:
             return log_probs / length
-        case LengthPenalty.gnmt:  # Wu et al. (2016), eq. 14; nmt.decoding.coverage has the other term
+        case LengthPenalty.gnmt:  # Wu et al. (2016), eq. 14; nmt.decoding.past has the other term
             return log_probs / ((5 + length) / 6) ** options.length_penalty_alpha
         case _:
             raise ValueError(f"decode.length_penalty is {options.length_penalty!r}; try one of: none, average, gnmt")
