@@ -17,7 +17,7 @@ if os.name != "posix":
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the interface when it is first used, as it is slow to import and the commands do without."""
+    """Imports nmt.api at the first use of one of its names: its import is slow, and the commands do not need it."""
     if name not in __all__:
         raise AttributeError(f"module 'nmt' has no attribute {name!r}")
     from nmt import api

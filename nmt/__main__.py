@@ -37,7 +37,8 @@ def usage() -> str:
 
 
 def main() -> None:
-    """Runs the command that sys.argv names. Exits with status 2 and one line on standard error if there is none."""
+    """Runs the command named in sys.argv. For an unknown command, prints one line to standard error and exits with
+    status 2."""
     command, *words = sys.argv[1:] or [""]
     if command in ("-h", "--help", "help"):
         print(usage())

@@ -1,4 +1,4 @@
-"""The align command: `python -m nmt.align checkpoint=RUN src=FILE tgt=FILE > links` writes word links of pairs."""
+"""The align command: `python -m nmt.align checkpoint=RUN src=FILE tgt=FILE > links` links the words of given pairs."""
 
 import contextlib
 import logging
@@ -38,7 +38,7 @@ from nmt.decoding.translator import Translation
 from nmt.runtime.logs import start_log
 from nmt.runtime.text_files import STREAM, open_output
 
-MIN_POSTERIOR = 0.5  # of a link of one direction of an aligner: more probable than not
+MIN_POSTERIOR = 0.5  # default threshold for the links of one direction of an aligner: more probable than not
 
 log = logging.getLogger("nmt")
 
@@ -53,7 +53,7 @@ def main(config: AlignConfig, overrides: list[str]) -> None:
 
 
 class _Line(NamedTuple):
-    """What is written of a pair. score: what follows the links; too_long: it has no links as it does not fit into
+    """The output for a pair. score: the text after the links; too_long: the pair has no links, as it does not fit into
     memory."""
 
     pair: Pair
@@ -68,7 +68,7 @@ def _align(config: AlignConfig, overrides: list[str]) -> None:
     models = [] if aligner else _load_translators(config, device.device)
     refuse_unused(config, overrides, ALIGN_BY_ALIGNER if aligner else ALIGN_BY_TRANSLATOR)
     corpus = read_pair(config.src or "", config.tgt or "")
-    pairs = sum(1 for _ in corpus)  # all of it is checked before anything is written
+    pairs = sum(1 for _ in corpus)  # the whole corpus is checked before anything is written
     gold = None
     if config.gold:
         gold = read_gold(Path(config.gold), corpus, config.src or "", target_first=config.gold_reversed)
@@ -106,7 +106,7 @@ def _align(config: AlignConfig, overrides: list[str]) -> None:
 
 
 def _by_attention(config: AlignConfig, models: list[Loaded], corpus: Corpus, done: int) -> Iterator[_Line]:
-    """By one translator, or by two of both directions. done: pairs that are passed over."""
+    """Aligns by the attention of one translator, or of two, one for each direction. done: number of pairs to skip."""
 
     def forced(loaded: Loaded, pairs: Iterator[Pair], *, score: bool = False) -> Iterator[Translation]:
         given = islice(pairs, done, None)
@@ -127,7 +127,7 @@ def _by_attention(config: AlignConfig, models: list[Loaded], corpus: Corpus, don
 
 
 def _by_aligner(config: AlignConfig, loaded: LoadedAligner, corpus: Corpus, done: int) -> Iterator[_Line]:
-    """By the posteriors of an aligner. done: pairs that are passed over."""
+    """Aligns by the posteriors of an aligner. done: number of pairs to skip."""
     aligner = PairAligner(
         loaded.model, loaded.tokenizer, batch_size=config.decode.batch_size, threshold=config.threshold
     )
@@ -137,7 +137,7 @@ def _by_aligner(config: AlignConfig, loaded: LoadedAligner, corpus: Corpus, done
 
 
 def _alignment(config: AlignConfig, aligned: AlignedPair) -> Alignment:
-    """The links and weights that the settings ask for."""
+    """The links and weights of a pair, by the settings direction, symmetrize and threshold."""
     there, back = aligned.forward, aligned.backward
     if aligned.too_long:
         return Alignment([], there, None)
@@ -167,14 +167,14 @@ def _text(config: AlignConfig, line: _Line) -> bytes:
 
 
 def _draw(line: _Line, path: Path) -> None:
-    from nmt.analysis.heatmap import draw  # matplotlib is slow to import, and links can do without
+    from nmt.analysis.heatmap import draw  # matplotlib is slow to import, and only heatmaps need it
 
     alignment = line.alignment
     draw(alignment.weights, line.pair.src.split(), line.pair.tgt.split(), path, eos=alignment.eos)
 
 
 def _load_translators(config: AlignConfig, device: torch.device) -> list[Loaded]:
-    """One, or two of both directions. Raises ValueError where both translate the same way."""
+    """One translator, or two, one for each direction. Raises ValueError if both translate in the same direction."""
     found = [load(config.checkpoint, device, config.ensemble)]
     found[0].require_attention(f"checkpoint={config.checkpoint}")
     if config.reverse:

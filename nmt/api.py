@@ -122,7 +122,7 @@ def draw_heatmap(translation: Translation, path: str | PathLike[str], *, subword
 
 
 def _lines(lines: Iterable[str]) -> Sequence[str]:
-    """Raises ValueError for one string, whose characters would be taken for lines."""
+    """The lines as a list. Raises ValueError for a single string, whose characters would be taken for lines."""
     if isinstance(lines, str):
         raise ValueError("translate takes a list of lines, not one string: try model.translate([line])")
     return list(lines)

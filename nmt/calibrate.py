@@ -26,7 +26,7 @@ def main(config: CalibrateConfig, _overrides: list[str]) -> None:
 
 
 def _validation(config: CalibrateConfig, data: DataConfig) -> DataConfig:
-    """The validation set of the run, or the files that are given."""
+    """The settings of the run's validation set, or of the given files."""
     if not config.valid:
         return replace(data, cache=config.cache)
     pair = build.languages(data)

@@ -1,4 +1,4 @@
-"""The compare command: `python -m nmt.compare runs=[RUN,RUN]` compares runs on one test set."""
+"""The compare command: `python -m nmt.compare runs=[RUN,RUN]` compares evaluated runs, with significance tests."""
 
 import json
 import logging
@@ -36,7 +36,7 @@ SEEDS_TEST = "two-sided approximate randomization, within sentences, over system
 
 
 class Run(NamedTuple):
-    """A run folder as it was named, its configuration, and its evaluation on the test set."""
+    """A run: its folder as given on the command line, its configuration, and its evaluation on the test set."""
 
     name: str
     config: dict
@@ -46,7 +46,7 @@ class Run(NamedTuple):
 def main(config: CompareConfig, _overrides: list[str]) -> None:
     start_log(None)
     tests = config.tests or [_common_test(config.runs)]
-    # The baseline first; the others keep their order.
+    # The baseline is first; the others keep their order.
     names = sorted(config.runs, key=lambda run: run != config.baseline) if config.baseline else config.runs
     by_test = {test: [_read(run, test) for run in names] for test in tests}
     for test, runs in by_test.items():
@@ -59,7 +59,7 @@ def main(config: CompareConfig, _overrides: list[str]) -> None:
 
 
 def _compare(config: CompareConfig, test: str, runs: list[Run], out: Path) -> None:
-    """On one test set; the first run is the baseline."""
+    """Compares runs on one test set; the first run is the baseline."""
     text = runs[0].evaluation
     tokenizer = config.bleu_tokenizer or text.tokenizer
     tokenizer = tokenizer or build.metric_tokenizer(from_dict(TrainConfig, runs[0].config).data)
@@ -111,7 +111,7 @@ def _save(
     curves: dict[str, list[CurvePoint]],
     unit: str,
 ) -> None:
-    """All that is printed, as JSON; the baseline's p is null, and so is the deviation of one run."""
+    """Saves the printed results as JSON; the p of the baseline and the deviation of a single run are null."""
     found = {
         "test": test,
         "sentences": len(runs[0].evaluation.sources),
@@ -141,12 +141,12 @@ def _without_nan(numbers: dict[str, float]) -> dict[str, float | None]:
 
 
 def _plain(point: CurvePoint) -> dict[str, float]:
-    """The point as plain data, its score under the name of the metric."""
+    """The point as plain data, with its score under the name of the metric."""
     return {MAIN_METRIC if key == "score" else key: value for key, value in point._asdict().items()}
 
 
 def _common_test(runs: list[str]) -> str:
-    """The test set that all runs were evaluated on. Raises ValueError where there is none, or more than one."""
+    """The test set that all runs were evaluated on. Raises ValueError if there is none, or more than one."""
     found = []
     for run in runs:
         places = (_folder(run).path / "evaluation").glob("*/scores.json")
@@ -193,7 +193,10 @@ def _check_same_text(first: Run, other: Run, test: str) -> None:
 
 
 def _systems(runs: list[Run]) -> dict[str, list[int]]:
-    """The runs that differ only by chance, grouped under a name: the experiment's, if only they have it."""
+    """Groups the runs with equal configurations by `comparable` -> the indices of each group's runs, by its name.
+
+    The name is that of the experiment, with the first run's folder if another group has the same.
+    """
     recipes = [comparable(run.config) for run in runs]
     groups = [[other for other, each in enumerate(recipes) if each == one] for one in recipes]
     groups = [rows for row, rows in enumerate(groups) if rows[0] == row]
@@ -222,12 +225,12 @@ def _format_score(score: SystemScore) -> str:
 
 
 def _format_p(p: float) -> str:
-    """Nothing for the baseline."""
+    """p with three digits, and * if it is significant; "" for the baseline."""
     return "" if math.isnan(p) else f"{p:.3f}{'*' if p < SIGNIFICANT else ' '}"
 
 
 def _print_seeds(seeds: dict[str, dict[str, SeedStats]], samples: int) -> None:
-    """A line for each system, the baseline first; nothing where there are no seeds."""
+    """Prints a line for each system, the baseline first; nothing if there are no seeds."""
     if not seeds:
         return
     print("mean and standard deviation over seeds")

@@ -63,7 +63,7 @@ def _evaluate(config: EvaluateConfig, distributed: Distributed, *, pictures_aske
         encoded = build.encode(test.corpus, loaded.tokenizer, test.data, skip=False)
     batches = build.build_batches(loaded.config, encoded, training=False)
     translator = build.translator_of(loaded, config.decode)
-    # Of what is slow nothing begins before there is a folder to write into.
+    # The output folder is created before the slow parts, so that an error there is found early.
     place = replacing(folder, EVALUATION_FILES) if distributed.is_main else contextlib.nullcontext(folder)
     with place as partial:
         loss = likelihood(loaded.model, batches, device, distributed).loss
@@ -85,14 +85,14 @@ def _evaluate(config: EvaluateConfig, distributed: Distributed, *, pictures_aske
             )
             shown = _shown(loaded, selection, test)
         header = _report_header(loaded, run, name, test.data, translator.search)
-        own_curves = run.metrics if len(loaded.folders) == 1 else folder / run.metrics.name  # an ensemble has none
+        own_curves = run.metrics if len(loaded.folders) == 1 else folder / run.metrics.name  # none for an ensemble
         write_page(page, header, report, shown, own_curves)
     _print(report, folder, page)
 
 
 class _Test(NamedTuple):
-    """The test set: its settings, corpus and files; its pairs, and their text; its gold links, where there are any; how
-    the translation of each line begins."""
+    """The test set: its settings, corpus, files, pairs, text, gold links if there are any, and the prefix of the
+    translation of each line."""
 
     data: DataConfig
     corpus: Corpus
@@ -105,7 +105,7 @@ class _Test(NamedTuple):
 
 def _read_test(config: EvaluateConfig, loaded: build.Loaded) -> _Test:
     data = _test_of(loaded.config.data, config.data)
-    build.metric_tokenizer(data)  # refused before anything is read, where there is none
+    build.metric_tokenizer(data)  # raises ValueError, before anything is read, if it is not available
     corpus = build.read_corpus(data, "test")
     paths = corpus.paths
     if config.data.concat > 1:
@@ -117,7 +117,7 @@ def _read_test(config: EvaluateConfig, loaded: build.Loaded) -> _Test:
 
 
 def _prefixes(config: EvaluateConfig, lines: int) -> list[str]:
-    """Raises ValueError for a file that has not one for each line."""
+    """The prefix of the translation of each line. Raises ValueError if a file has another number of lines."""
     if not config.prefixes:
         return [config.prefix or ""] * lines
     prefixes = list(read_lines(config.prefixes))
@@ -127,7 +127,7 @@ def _prefixes(config: EvaluateConfig, lines: int) -> list[str]:
 
 
 def _shown(loaded: build.Loaded, selection: Selection, test: _Test) -> ReportSentences:
-    """The sentences of the page, by piece where the selection is."""
+    """The sentences of the report page; matrices are by piece for text without spaces."""
     pairs = (test.pairs[kept.number] for kept in selection.selected)
     forced, links = (
         list(build.force_decode(loaded, pairs)),
@@ -139,7 +139,7 @@ def _shown(loaded: build.Loaded, selection: Selection, test: _Test) -> ReportSen
 
 
 def _check_attention(config: EvaluateConfig, loaded: build.Loaded, pictures_asked_for: bool) -> None:
-    """Raises ValueError for what was asked of attention where the model has none."""
+    """Raises ValueError if a setting needs attention and the model has none."""
     asked = [f"heatmaps={config.heatmaps}"] if pictures_asked_for and config.heatmaps else []
     asked += [f"gold={config.gold}"] if config.gold else []
     asked += ["gold_reversed=true"] if config.gold_reversed else []
@@ -148,7 +148,7 @@ def _check_attention(config: EvaluateConfig, loaded: build.Loaded, pictures_aske
 
 
 def _translations(model, translator: Translator, test: _Test, device: Device, distributed: Distributed):
-    """The best translation of each line, as they are made; by several ranks, together."""
+    """The best translation of each line, one by one; the work is divided among the ranks, if there are several."""
     lines, prefixes = test.text.sources, test.prefixes
     if distributed.size == 1:
         yield from (nbest[0] for nbest in translator.translate(lines, prefixes=prefixes))
@@ -159,7 +159,8 @@ def _translations(model, translator: Translator, test: _Test, device: Device, di
 
 
 def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
-    """The run's test set with what the command line says instead."""
+    """The settings of the run's test set, with those of the command line in their place. Raises ValueError for
+    settings that have no effect."""
     kind = asked.kind or own.kind
     if asked.kind is None and own.kind is DataKind.demo and asked.test:
         kind = DataKind.files
@@ -169,7 +170,7 @@ def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
                 f"data.{key}={value} has no effect: it needs data.kind=hub; give that too, or leave it out"
             )
     pair = build.languages(own)
-    files = DataConfig() if kind is DataKind.demo else own  # the demo corpus brings its own
+    files = DataConfig() if kind is DataKind.demo else own  # the demo corpus has its own test set
     return replace(
         own,
         kind=kind,
@@ -186,7 +187,8 @@ def _test_of(own: DataConfig, asked: TestConfig) -> DataConfig:
 
 
 def _free_name(run: RunFolder, test: _Test) -> str:
-    """What the evaluation is called: as the test set, or with more of its path if another one of that name was here."""
+    """The name of the evaluation: that of the test set; with its folder, or else with its digest, if the run has an
+    evaluation of another test set under that name."""
     corpus = test.corpus
     folder = Path(str(test.data.test)).absolute().parent.name if test.data.kind is DataKind.files else ""
     names = [corpus.name]
@@ -203,9 +205,9 @@ def _free_name(run: RunFolder, test: _Test) -> str:
 
 
 def _gold(config: EvaluateConfig, data: DataConfig, pairs: list[Pair], loaded: build.Loaded) -> Gold | None:
-    """The gold links of `gold=`, or those that lie beside the test set, PREFIX.links or PREFIX.links.gz; else None.
+    """The gold links of `gold=`, or those beside the test set, PREFIX.links or PREFIX.links.gz; None if there are none.
 
-    Raises ValueError where they are not those of the test set, and where they were asked for and cannot be used.
+    Raises ValueError if they do not fit the test set, and if a setting requires them and they cannot be used.
     """
     asked = f"gold={config.gold}" if config.gold else "gold_reversed=true"
     if config.data.concat > 1 and (config.gold or config.gold_reversed):
@@ -230,7 +232,7 @@ def _gold(config: EvaluateConfig, data: DataConfig, pairs: list[Pair], loaded: b
 
 
 def _agreement(loaded: build.Loaded, pairs: list[Pair], gold: Gold) -> AlignmentScores:
-    """The alignment error of forced decoding of the references against the gold links."""
+    """The scores, against the gold links, of the links from forced decoding of the references."""
     forced = build.force_decode(loaded, pairs, score=False)
     found = [word_links(each) for each in forced]
     if doubt := gold.misreading(found):

@@ -1,4 +1,4 @@
-"""The export command: `python -m nmt.export checkpoint=RUN out=FOLDER` writes a model as ONNX, for other programs."""
+"""The export command: `python -m nmt.export checkpoint=RUN out=FOLDER` exports a model as ONNX for other programs."""
 
 import logging
 from pathlib import Path
@@ -24,7 +24,7 @@ def main(config: ExportConfig, _overrides: list[str]) -> None:
         raise ValueError(f"out={out}: is there already; try another name")
     check_installed()
     loaded = build.load_translator(config.checkpoint, torch.device("cpu"))
-    assert isinstance(loaded.model, Seq2Seq)  # of one checkpoint
+    assert isinstance(loaded.model, Seq2Seq)  # no ensemble, as it is a single checkpoint
     src, tgt = build.languages(loaded.config.data)
     log.info(f"exporting {loaded.folder}")
     with written_beside(out, folder=True) as folder:

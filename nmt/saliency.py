@@ -33,15 +33,15 @@ from nmt.runtime.text_files import read_lines
 
 log = logging.getLogger("nmt")
 
-SAID_EVERY = 10  # seconds
-# What OUT/ consists of; see `replacing`.
+SAID_EVERY = 10  # seconds between two lines of progress
+# The content of the output folder; see `replacing`.
 FILES = ("hypotheses.txt", "attention.npz", "jacobian.npz", "input_gradient.npz", "heatmaps", "saliency.json")
 DISPLAY_NAMES = {"attention": "attention", "jacobian": "Jacobian", "input_gradient": "input times gradient"}
 
 
 def main(config: SaliencyConfig, _overrides: list[str]) -> None:
     device = build.start(config)
-    pairs = _read(config)  # all of it is read before anything is written
+    pairs = _read(config)  # everything is read before anything is written
     gold = None
     if config.gold:
         gold = read_gold(Path(config.gold), pairs, config.src or "", target_first=config.gold_reversed)
@@ -51,7 +51,7 @@ def main(config: SaliencyConfig, _overrides: list[str]) -> None:
     empty: list[int] = []  # the numbers of the lines with a source and no translation, from 1
 
     def sizes(out: Path) -> Iterator[dict[str, np.ndarray]]:
-        """Of each pair the sizes of its matrices, which are written, drawn and linked on the way."""
+        """Writes, draws and links the matrices of each pair -> their absolute values."""
         progress = Progress(len(pairs))
         for number, pair in enumerate(_translated(config, loaded, pairs, out)):
             if pair.src.strip() and not pair.tgt.strip():
@@ -61,7 +61,7 @@ def main(config: SaliencyConfig, _overrides: list[str]) -> None:
                 writers[name].write(words.weights)
             parts = {name: shares(words) for name, words in matrices.items()}
             for name, words in parts.items() if gold else ():
-                # Every word is linked: gradients are spread wider than attention, and are not to lose by that alone.
+                # Without a minimum weight, as gradients are spread over more words than attention.
                 linked.setdefault(name, []).append(links(words.weights, min_claim=0.0))
             if number < config.heatmaps and all(matrix.weights.size for matrix in parts.values()):
                 _draw(pair, parts, out / "heatmaps" / f"{number}.png")
@@ -82,7 +82,7 @@ def main(config: SaliencyConfig, _overrides: list[str]) -> None:
 
 
 def _read(config: SaliencyConfig) -> list[Pair]:
-    """The pairs; without tgt= their targets are empty. Every file is read once, so it may be a pipe."""
+    """The pairs; without tgt= their targets are empty. Each file is read once, so it may be a pipe."""
     if config.tgt:
         return list(read_pair(config.src or "", config.tgt))
     return [Pair(line, "") for line in read_lines(Path(config.src or ""))]
@@ -99,7 +99,7 @@ class Progress:
         self._number += 1
 
     def rows(self, ready: int, of: int) -> None:
-        """`ready` of the rows of the present pair are there."""
+        """Logs the progress if it is due. ready: the rows of the current pair computed so far, of `of`."""
         if time.monotonic() - self._said >= SAID_EVERY:
             self._said = time.monotonic()
             log.info(f"pair {self._number:,} of {self._pairs:,}, target piece {ready:,} of {of:,}")
@@ -111,7 +111,7 @@ class Progress:
 
 
 def _translated(config: SaliencyConfig, loaded: Loaded, pairs: list[Pair], out: Path) -> Iterator[Pair]:
-    """The given pairs, or the sources with the model's own translations, which are written down as they are made."""
+    """The given pairs; without tgt= the sources with the model's translations, which are also written to a file."""
     if config.tgt:
         yield from pairs
         return
@@ -124,7 +124,7 @@ def _translated(config: SaliencyConfig, loaded: Loaded, pairs: list[Pair], out: 
 
 
 def _matrices(loaded: Loaded, pair: Pair, progress: Progress) -> dict[str, WordAttention]:
-    """The matrices of a pair by name; (Tw, 0) of one that is too long."""
+    """The matrices of a pair, by name; (Tw, 0) if the pair is too long."""
     progress.next_pair()
     src, src_word_of = loaded.tokenizer.src.encode_words(pair.src)
     tgt, tgt_word_of = loaded.tokenizer.tgt.encode_words(pair.tgt)
@@ -149,7 +149,7 @@ def _draw(pair: Pair, parts: dict[str, WordAttention], path: Path) -> None:
 def _save(
     path: Path, pairs: int, found: dict[tuple[str, str], RankCorrelation], errors: dict[str, AlignmentScores]
 ) -> None:
-    """What is printed, as JSON; null where there is no number."""
+    """Saves the printed results as JSON; NaN is null."""
 
     def plain(numbers) -> dict:
         return {key: None if value != value else value for key, value in numbers._asdict().items()}
@@ -185,7 +185,8 @@ def _print(
 
 
 def _answer(found: dict[tuple[str, str], RankCorrelation]) -> str:
-    """The numbers in one sentence. Without ties (1 + tau) / 2 of all couples of words are in like order."""
+    """A sentence that states the result. Without ties, two rankings order a share (1 + tau) / 2 of all pairs of words
+    alike."""
     attended, scale = (
         50 * (1 + found[pair].tau) for pair in (("attention", "jacobian"), ("jacobian", "input_gradient"))
     )

@@ -1,4 +1,4 @@
-"""The serve command: `python -m nmt.serve checkpoint=RUN` translates for programs and for a browser, over HTTP."""
+"""The serve command: `python -m nmt.serve checkpoint=RUN` translates over HTTP, for programs and web browsers."""
 
 import logging
 import resource
@@ -24,7 +24,7 @@ def main(config: ServeConfig, _overrides: list[str]) -> None:
         from nmt.server.listening import bind, listen
     except ImportError as error:
         raise ValueError(f"the server needs {error.name}: pip install 'attention-nmt[serve]'") from None
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # what a service manager sends is no failure
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # a stop by a service manager is no failure
     _allow_connections()
     with bind(config.host, config.port) as bound:
         device = build.start(config)
@@ -58,7 +58,7 @@ def _load(run: str, config: ServeConfig, device: Device) -> PairModel:
 
 
 def _allow_connections() -> None:
-    """As many open files as the system allows, for many connections at once."""
+    """Raises the limit on open files to the hard limit, for many connections at once."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

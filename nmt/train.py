@@ -1,6 +1,6 @@
 """The train command: `python -m nmt.train +experiment=bahdanau [key=value ...]` trains a translation model."""
 
-from nmt.training.budget import Budget, job_started  # isort: skip  (first: max_minutes counts from here)
+from nmt.training.budget import Budget, job_started  # isort: skip  (the first import, as it starts max_minutes)
 
 import contextlib
 import logging
@@ -39,7 +39,7 @@ log = logging.getLogger("nmt")
 
 
 class SavedRun(NamedTuple):
-    """The files of a run that is resumed."""
+    """The newest checkpoint of a run that is resumed."""
 
     place: Path
     snapshot: Snapshot
@@ -48,8 +48,8 @@ class SavedRun(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """What rank 0 found in the run folder. overrides: the command line; resuming: there is a run; saved: and
-    it has a checkpoint."""
+    """The run to start or resume. overrides: those of the command line; resuming: whether the folder has a run; saved:
+    its checkpoint, if it has one."""
 
     folder: RunFolder
     config: TrainConfig
@@ -59,11 +59,11 @@ class Launch(NamedTuple):
 
 
 def main(config: TrainConfig, overrides: list[str]) -> float | None:
-    """Trains -> the score of the best validation, by trainer.early_stopping_metric; None where there was none.
+    """Trains -> the score of the best validation, by trainer.early_stopping_metric; None if there was none.
 
-    BLEU in per cent, the negative loss in nats a token, or the negative alignment error rate in per cent: larger is
-    better for each, so an optimizing sweeper has one direction, maximize. Raises SystemExit(0) when it was asked to
-    stop: the other jobs of a sweep are not begun.
+    The score is BLEU in percent, the negative loss in nats per token, or the negative alignment error rate in percent:
+    larger is better for each, so an optimizing sweeper always maximizes. Raises SystemExit(0) if a signal stops the
+    run, so that the other jobs of a sweep are not started.
     """
     started = job_started()
     with contextlib.ExitStack() as stack, init_distributed() as distributed:
@@ -82,12 +82,12 @@ def main(config: TrainConfig, overrides: list[str]) -> float | None:
             if distributed.is_main:
                 trainer.checkpointer.repair_links(launch.saved.place)
             log.info(f"resumed from {launch.saved.place}, update {trainer.progress.update}")
-            launch = launch._replace(saved=None)  # a copy of all weights and of the optimizer's state
+            launch = launch._replace(saved=None)  # frees a copy of all weights and of the optimizer's state
         elif launch.resuming:
             log.info(f"resume={launch.folder.path}: no checkpoint yet, starting from the beginning")
         _log_setup(trainer)
         trainer.train()
-        if distributed.is_main:  # when the ranks have parted, as the others do not wait; the folder is still locked
+        if distributed.is_main:  # runs after the process group has ended, as the others do not wait; before the unlock
             stack.callback(_calibrate, trainer, launch.config)
     log.info(f"run {launch.folder.path}")
     if trainer.stopped:
@@ -96,7 +96,8 @@ def main(config: TrainConfig, overrides: list[str]) -> float | None:
 
 
 def _resolve_run(config: TrainConfig, overrides: list[str], stack: contextlib.ExitStack) -> Launch:
-    """Where to train and what is there already, which stays locked until `stack` ends. For rank 0."""
+    """The run folder and its newest checkpoint, if any. Called on rank 0. A resumed run stays locked until `stack`
+    ends."""
     folder = _folder(config, stack)
     if config.resume is None or (config.resume == "auto" and not folder.exists()):
         refuse_unused(config, overrides)
@@ -143,14 +144,14 @@ def _saved(folder: RunFolder) -> dict:
 
 
 def _is_finished(snapshot: Snapshot, config: TrainConfig) -> bool:
-    """Whether the run came to its end, and is given no more than it had."""
+    """Whether the run has finished, and its limits are unchanged."""
     limits = ("max_updates", "max_epochs", "max_minutes", "patience")
     before, now = snapshot.config["trainer"], to_dict(config)["trainer"]
     return bool(snapshot.state.get("finished")) and all(before[key] == now[key] for key in limits)
 
 
 def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
-    """Builds all objects, so that errors of the user are found before a new run folder exists."""
+    """Builds all objects, before a new run folder is created, so that user errors leave no folder behind."""
     config, saved = launch.config, launch.saved
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -165,7 +166,7 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
             tokenizer = _own_tokenizer(saved, config, train)
         elif config.finetune_from:
             config, tokenizer, weights = build.load_of_kind(config, launch.overrides)
-            refuse_unused(config, launch.overrides)  # by the model that it is
+            refuse_unused(config, launch.overrides)  # again, for the model of the checkpoint
         else:
             tokenizer = build.build_tokenizer(config.tokenizer, train, Path(config.data.cache))
         encoded = build.encode(train, tokenizer, config.data, skip=True, links=guide)
@@ -173,8 +174,8 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
         valid_encoded = build.encode(valid, tokenizer, config.data, skip=False, links=linked)
         model = build.new_of_kind(config, tokenizer, encoded, device.device)
     if weights is not None:
-        model.load_state_dict(model.state_dict() | weights)  # a new alignment head has its own
-    seed_everything(config.seed + distributed.rank)  # the weights are the same on all ranks, and dropout is not
+        model.load_state_dict(model.state_dict() | weights)  # a new alignment head keeps its initial weights
+    seed_everything(config.seed + distributed.rank)  # initial weights are the same on all ranks, dropout is not
     optimizer, schedule = build.build_optim(config, model)
     options = config.trainer
     batches = build.build_batches(config, encoded, training=True, tokenizer=tokenizer)
@@ -196,7 +197,7 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
 
 
 def _read_text(launch: Launch) -> tuple[Corpus, Corpus, LinkFiles | None]:
-    """Training and validation text, and the links of the first; the test text is checked, if there is any."""
+    """The training and validation text, and the links of the training text. The test text, if any, is checked only."""
     data = launch.config.data
     try:
         train, valid = build.read_corpus(data, "train"), build.read_corpus(data, "valid")
@@ -210,7 +211,7 @@ def _read_text(launch: Launch) -> tuple[Corpus, Corpus, LinkFiles | None]:
 
 
 def _own_tokenizer(saved: SavedRun, now: TrainConfig, train: Corpus) -> Tokenizer:
-    """The tokenizer of the checkpoint. Raises ValueError where the settings name another place of other models."""
+    """The tokenizer of the checkpoint. Raises ValueError if the settings name the files of another tokenizer."""
     keys = ("model", "src_model", "tgt_model")
     changed = [key for key in keys if getattr(now.tokenizer, key) != getattr(saved.config.tokenizer, key)]
     if changed:
@@ -225,7 +226,10 @@ def _own_tokenizer(saved: SavedRun, now: TrainConfig, train: Corpus) -> Tokenize
 
 
 def _check_moved(saved: SavedRun, now: TrainConfig, trainer: Trainer) -> None:
-    """Raises ValueError where the validation text is elsewhere and another. For training text Trainer.restore does."""
+    """Raises ValueError if the path of the validation text is new and its lines are not the same.
+
+    Trainer.restore checks the training text.
+    """
     data, old = now.data, saved.config.data
     before = saved.snapshot.state.get("validation")
     if (data.name, data.valid) == (old.name, old.valid) or not isinstance(before, dict):
@@ -238,9 +242,9 @@ def _check_moved(saved: SavedRun, now: TrainConfig, trainer: Trainer) -> None:
 
 
 def _create_run_folder(launch: Launch, trainer: Trainer, stack: contextlib.ExitStack) -> None:
-    """Makes the run folder of a new run, locked until `stack` ends; keeps the settings of either. For rank 0.
+    """Creates the folder of a new run, locked until `stack` ends, and writes the configuration. Called on rank 0.
 
-    Every file is written once as a test first; after a failure no run folder is left.
+    All files are first written as a test; after a failure there the folder of a new run does not exist.
     """
     text = to_yaml(trainer.checkpointer.config | {"run": str(launch.folder.path), "resume": None})
     if not launch.resuming:
@@ -254,7 +258,7 @@ def _create_run_folder(launch: Launch, trainer: Trainer, stack: contextlib.ExitS
 
 
 def _calibrate(trainer: Trainer, config: TrainConfig) -> None:
-    """Calibrates the confidence of a run that came to its end; where that fails, the run is still whole."""
+    """Calibrates the confidence of a finished run. A failure is only logged, as the run itself is complete."""
     if not (trainer.progress.finished and config.trainer.calibrate and config.model.kind is ModelKind.translator):
         return
     run = str(trainer.run.path)

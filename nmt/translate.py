@@ -33,7 +33,7 @@ def main(config: TranslateConfig, overrides: list[str]) -> None:
         if wanted:
             loaded.require_attention(f"{key}={wanted}")
     translator = build.translator_of(loaded, config.decode)
-    if not translator.search.coverage_penalty:  # which reads the attention that is shown
+    if not translator.search.coverage_penalty:  # which uses the attention of attention_layer and attention_head
         refuse_unused(config, overrides, TRANSLATE_WITHOUT_PENALTY)
     if config.format is TextFormat.html:
         loaded.require_attention("format=html")
@@ -61,7 +61,7 @@ def main(config: TranslateConfig, overrides: list[str]) -> None:
             found = _write_confidence(found, confidence, loaded, ahead=1 if terminal else translator.batch_size)
         for number, nbest in enumerate(found, done):
             out.write(_text(nbest, number, config.decode.nbest).encode("utf-8"))
-            out.flush()  # so that a reader, or append=true after a kill, has every finished line
+            out.flush()  # so that every finished line is in the file, for readers and for append=true after a kill
             if aligned:
                 aligned.write((pharaoh(word_links(nbest[0])) + "\n").encode("utf-8"))
                 aligned.flush()
@@ -81,14 +81,17 @@ def main(config: TranslateConfig, overrides: list[str]) -> None:
 
 
 def _prefixes(config: TranslateConfig) -> Iterator[str]:
-    """How the translations of each line begin; without end where it is alike for all."""
+    """The prefix of the translation of each line; an endless iterator if it is the same for all lines."""
     return read_lines(config.prefixes) if config.prefixes else repeat(config.prefix or "")
 
 
 def _write_confidence(
     found: Iterator[list[Translation]], file: BinaryIO, loaded: build.Loaded, *, ahead: int
 ) -> Iterator[list[Translation]]:
-    """The same translations, once the confidence of each line's best is written; up to `ahead` are scored together."""
+    """Writes the confidence of the best translation of each line, and yields the translations unchanged.
+
+    ahead: the number of lines that are scored together.
+    """
     calibration = build.calibration_of(loaded)
     if calibration is None:
         log.warning(build.why_uncalibrated(loaded))
@@ -104,7 +107,7 @@ def _write_confidence(
 
 
 def _translate_html(config: TranslateConfig, translator: Translator, languages: build.Languages) -> None:
-    """Translates a whole document."""
+    """Translates an HTML document. Raises ValueError if it cannot be parsed."""
     try:
         from nmt.documents.html import HtmlDocument, Translated
     except ImportError as error:
@@ -123,7 +126,7 @@ def _translate_html(config: TranslateConfig, translator: Translator, languages: 
 
 
 def _keep(config: TranslateConfig) -> int:
-    """How many lines the output has already; 0 unless it is to be continued."""
+    """Truncates the output files to their complete lines -> the number of these; 0 without append=true."""
     if not (config.append and config.out):
         return 0
     outputs = [OutputFile(Path(config.out), numbered=config.decode.nbest > 1)]
@@ -133,9 +136,9 @@ def _keep(config: TranslateConfig) -> int:
 
 
 class Lines:
-    """The lines of an open file, which end at line feeds only; `number` of them have been read.
+    """The lines of an open file, which end at line feeds only. number: the number of lines read so far.
 
-    Raises ValueError, naming `path`, for a line that is not UTF-8.
+    Raises ValueError, which names `path`, for a line that is not UTF-8.
     """
 
     def __init__(self, file: BinaryIO, path: str):
@@ -157,7 +160,7 @@ def _prompted() -> Iterator[str]:
 
 
 def _text(nbest: list[Translation], number: int, wanted: int) -> str:
-    """The translation, or with decode.nbest above 1 lines `line ||| text ||| score`, lines counted from 0."""
+    """The translation as a line, or with decode.nbest above 1 lines `number ||| text ||| score`, numbers from 0."""
     if wanted == 1:
         return nbest[0].text + "\n"
     return "".join(f"{number} ||| {each.text} ||| {each.score:.6f}\n" for each in nbest)

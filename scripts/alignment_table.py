@@ -1,13 +1,13 @@
-"""Alignment error rates of aligners on prepared text: each direction and both, over seeds; eflomal beside them.
+"""Alignment error rates of trained aligners and of eflomal: for each direction and for both, over several seeds.
 
     python scripts/alignment_table.py PREPARED OUT [--seeds 1 2 3] [--pairs 50000] [--epochs 3] [-- KEY=VALUE ...]
 
-PREPARED is what scripts/prepare_hansards.py wrote: {train,valid,dev,test}.{en,fr} and {dev,test}.links. Of each seed an
-aligner is trained on the first --pairs pairs of `train`, in OUT/seed-N (one that is there is not trained again), and
-aligns these and `test`. eflomal, where its command is found, aligns the same pairs and `test` together; its joined
-links are the intersection. Printed: the error rates in per cent, then the CPU seconds of learning and of aligning all
-pairs in both directions, one thread each (eflomal does both at once), and the memory of aligning in MB.
-What stands behind -- goes to nmt.train.
+PREPARED is the output of scripts/prepare_hansards.py: {train,valid,dev,test}.{en,fr} and {dev,test}.links. For each
+seed, an aligner is trained on the first --pairs pairs of `train`, in OUT/seed-N, unless that folder has a trained one.
+It aligns these pairs and `test`. If the eflomal command is found, eflomal aligns the same pairs and `test` together;
+its links of both directions are the intersection. Prints the error rates in percent, the CPU seconds of training and of
+aligning all pairs in both directions, with one thread (eflomal does both in one step), and the memory of aligning in
+MB. Arguments after -- are passed to nmt.train.
 """
 
 import argparse
@@ -27,7 +27,7 @@ DIRECTIONS = ("forward", "backward", "both")
 
 
 class Ended(NamedTuple):
-    """What a command printed, its CPU seconds, and the most memory that one of its processes used, in MB."""
+    """The standard output of a command, its CPU seconds, and the peak memory of one of its processes in MB."""
 
     printed: str
     seconds: float
@@ -35,7 +35,7 @@ class Ended(NamedTuple):
 
 
 def run(*words: str) -> Ended:
-    """Runs a command. Ends the program where it fails."""
+    """Runs a command. Exits if the command fails."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         process = subprocess.Popen(words, stdout=out, stderr=errors, env=environment)
@@ -60,7 +60,8 @@ def error_rate(printed: str) -> float:
 
 
 def cut(prepared: Path, out: Path, pairs: int, repeat: int) -> Path:
-    """The first pairs of `train`, and these, `repeat` times, with `test` behind them -> the prefix of the former."""
+    """Writes the first pairs of `train`, and these repeated `repeat` times, followed by `test` -> the prefix of the
+    first file."""
     for language in (ENGLISH, FRENCH):
         with (prepared / f"train.{language}").open(encoding="utf-8") as lines:
             text = "".join(itertools.islice(lines, pairs))
@@ -71,8 +72,8 @@ def cut(prepared: Path, out: Path, pairs: int, repeat: int) -> Path:
 
 
 class Row(NamedTuple):
-    """The error rates by DIRECTIONS, the CPU seconds of learning and of aligning all pairs, and the memory in MB that
-    aligning takes."""
+    """rates: alignment error rates in percent, by DIRECTIONS. learning, aligning: CPU seconds of training, and of
+    aligning all pairs. The memory is that of aligning, in MB."""
 
     rates: list[float]
     learning: float
@@ -98,7 +99,7 @@ def both_sides(prefix: Path) -> list[str]:
 
 
 def eflomal(command: str, prepared: Path, out: Path) -> Row:
-    """Its learning is part of its aligning."""
+    """The row of eflomal; its time for learning is included in that for aligning."""
     files = [out / "eflomal.forward", out / "eflomal.backward"]
     texts = "-s", str(out / f"all.{ENGLISH}"), "-t", str(out / f"all.{FRENCH}")
     aligned = run(command, *texts, "-f", str(files[0]), "-r", str(files[1]), "--overwrite")
@@ -130,7 +131,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--pairs", type=int, default=50_000)
     parser.add_argument("--epochs", type=float, default=3)
-    parser.add_argument("--repeat", type=int, default=1, help="how often the pairs that are aligned are repeated")
+    parser.add_argument("--repeat", type=int, default=1, help="number of times that the aligned pairs are repeated")
     parser.add_argument("--eflomal", default="eflomal-align")
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, overrides = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]

@@ -1,10 +1,10 @@
-"""Which layer and which head of a Transformer aligns best? The alignment error rate of each, in per cent, as a table.
+"""Prints a table of the alignment error rates, in percent, of all layers and heads of a Transformer.
 
     python scripts/attention_layers.py RUN valid.en valid.fr valid.links
 
-The pairs are read by forced decoding, once for each layer and head. Give those of the validation set: the best of many
-looks better on the text that it was chosen on than on any other. Set what is chosen by attention_layer= and
-attention_head=.
+The pairs are aligned by forced decoding, once for each layer and head. Use the validation set, as the error rate of the
+best layer and head is too low on the text on which they are chosen. Select a layer and a head with the settings
+attention_layer= and attention_head=.
 """
 
 import argparse
@@ -22,9 +22,9 @@ from nmt.model.decoder import TransformerDecoder
 
 
 def error_rates(loaded: Loaded, pairs: list[Pair], gold: Gold) -> list[list[float]]:
-    """For each layer, bottom first, the rates of the mean of its heads and of each head.
+    """For each layer, the lowest first, the error rates of the mean of its heads and of each head, in percent.
 
-    Raises ValueError where the decoder is not a Transformer.
+    Raises ValueError if the decoder is not a Transformer.
     """
     decoder = loaded.model.decoder
     if not isinstance(decoder, TransformerDecoder):
@@ -40,7 +40,7 @@ def error_rates(loaded: Loaded, pairs: list[Pair], gold: Gold) -> list[list[floa
 
 
 def table(rates: list[list[float]]) -> str:
-    """Markdown: a row a layer, the lowest rate in bold."""
+    """The error rates as a Markdown table with a row for each layer; the lowest rate is bold."""
     heads = range(1, len(rates[0]))
     lowest = min(map(min, rates))
     rows = [
@@ -55,11 +55,11 @@ def table(rates: list[list[float]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="of a Transformer")
+    parser.add_argument("run", help="run folder of a Transformer")
     parser.add_argument("src", help="the source sentences")
     parser.add_argument("tgt", help="their translations")
     parser.add_argument("gold", type=Path, help="their gold links, i-j sure and ipj possible")
-    parser.add_argument("--reversed", action="store_true", help="the links are written target first")
+    parser.add_argument("--reversed", action="store_true", help="the links have the target position first")
     given = parser.parse_args()
     try:
         pairs = list(read_pair(given.src, given.tgt))

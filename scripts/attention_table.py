@@ -1,15 +1,15 @@
-"""Which attention? One experiment after the other on the same corpus, with the same sizes: a table of test scores.
+"""Compares attention mechanisms: trains experiments on the same corpus with the same sizes, and prints test scores.
 
     python scripts/attention_table.py OUT                                    the demo corpus, one seed, one thread
     python scripts/attention_table.py OUT --seeds 1 2 3 --experiments bahdanau local_p hard
     python scripts/attention_table.py OUT --experiments bahdanau luong_general -- data=files data.src=de data.tgt=en \\
         data.train=multi30k/train data.valid=multi30k/val data.test=multi30k/test preset=multi30k trainer.max_minutes=30
 
-Runs go to OUT/EXPERIMENT-SEED, --jobs at a time, what they print to OUT/EXPERIMENT-SEED.log. One that was stopped is
-continued, and one that is finished is read, so several calls may share OUT. One that fails is named and left out. The
-budget is that of the preset unless the words behind `--`, which go to nmt.train, set another. The table has test
-scores: BLEU, perplexity of the references, the alignment error rate of attention where the test set has gold links,
-weights, and the pace of training relative to the first row.
+Trains in OUT/EXPERIMENT-SEED, --jobs runs at a time, with the output in OUT/EXPERIMENT-SEED.log. A stopped run is
+resumed and a finished run is read, so OUT may be used by several calls. Runs that fail are reported and left out.
+Arguments after `--` are passed to nmt.train; the training length is that of the preset unless they set another. The
+table has BLEU, the perplexity of the references, the alignment error rate of attention if the test set has gold links,
+the number of weights, and the speed of training relative to the first row.
 """
 
 import argparse
@@ -31,8 +31,8 @@ EXPERIMENTS = (
 
 
 class Result(NamedTuple):
-    """Of an evaluated run. aer: in per cent, None without gold links or attention; weights: how many the model has;
-    pace: target tokens a second in training."""
+    """The result of an evaluated run. aer: in percent, None without gold links or attention; weights: the number of
+    parameters; pace: target tokens per second in training."""
 
     bleu: float
     perplexity: float
@@ -42,7 +42,7 @@ class Result(NamedTuple):
 
 
 def read(run: Path) -> Result:
-    """The result of a run folder whose test set is evaluated."""
+    """The result of an evaluated run, from its folder."""
     (scores_file,) = run.glob("evaluation/*/scores.json")
     scores = json.loads(scores_file.read_text(encoding="utf-8"))
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -55,9 +55,10 @@ def read(run: Path) -> Result:
 
 
 def table(results: dict[str, list[Result]]) -> str:
-    """Markdown: a row an experiment, means over its seeds, the deviation of BLEU where there are several."""
+    """The results as a Markdown table with a row for each experiment: means over its seeds, and the standard deviation
+    of BLEU if there are several."""
     rows = [
-        "| experiment | seeds | BLEU | perplexity | AER % | weights | pace |",
+        "| experiment | seeds | BLEU | perplexity | AER % | weights | speed |",
         "|---|---|---|---|---|---|---|",
     ]
     first = 0.0
@@ -76,7 +77,7 @@ def table(results: dict[str, list[Result]]) -> str:
 
 
 def train_and_evaluate(out: Path, experiment: str, seed: int, words: list[str]) -> Result:
-    """Trains and evaluates OUT/EXPERIMENT-SEED, or what is left of it. Raises SystemExit where a command fails."""
+    """Trains and evaluates OUT/EXPERIMENT-SEED, unless that is done. Raises SystemExit if a command fails."""
     run = out / f"{experiment}-{seed}"
     own = [f"+experiment={experiment}", "threads=1", f"seed={seed}", *words, f"run={run}", "resume=auto"]
     commands = [["nmt.train", *own]]
@@ -99,7 +100,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--experiments", nargs="+", default=list(EXPERIMENTS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="number of runs at a time")
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, words = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
     options.out.mkdir(parents=True, exist_ok=True)

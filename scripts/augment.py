@@ -1,12 +1,12 @@
-"""More training text from trained models: each translates one side of the corpus, and the other side stays as it is.
+"""Creates more training text with trained models: each translates one side of a corpus and keeps the other side.
 
     python scripts/augment.py OUT TRAIN --runs runs/de-en-1 runs/de-en-2 runs/en-de -- decode.beam=5 threads=1
 
-TRAIN.de and TRAIN.en are the corpus; OUT/RUN.de and OUT/RUN.en are what the run RUN makes of it. A run from de to en
+TRAIN.de and TRAIN.en are the corpus; OUT/RUN.de and OUT/RUN.en are written for each run RUN. A run from de to en
 translates TRAIN.de, a run from en to de TRAIN.en. With runs of the direction that is to be trained this is
-sequence-level distillation (Kim and Rush, 2016); with runs of both directions, and the corpus itself beside theirs, it
-is data diversification (Nguyen et al., 2020). What stands behind -- goes to nmt.translate. A command that was stopped
-goes on where it was when it is given again. The last line printed is the setting with which nmt.train takes it all.
+sequence-level distillation (Kim and Rush, 2016); with runs of both directions, together with the original corpus, it
+is data diversification (Nguyen et al., 2020). Arguments after -- are passed to nmt.translate. If the command is
+interrupted, the same command continues it. The last line of the output is the data.train= setting for all corpora.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from nmt.config.schema import TrainConfig
 
 
 def languages(run: Path) -> build.Languages:
-    """What a run translates from and to. Raises SystemExit for a folder that is no run."""
+    """The source and target language of a run. Raises SystemExit if the folder is no run."""
     config = RunFolder(run).config
     if not config.is_file():
         raise SystemExit(f"{run} is no run folder (no config.yaml)")
@@ -39,7 +39,7 @@ def lines(path: Path) -> int:
 
 
 def translate(run: Path, train: str, out: Path, overrides: list[str]) -> Path:
-    """Writes OUT/RUN.src and OUT/RUN.tgt, or what is missing of them -> OUT/RUN. Raises SystemExit where that fails."""
+    """Writes OUT/RUN.src and OUT/RUN.tgt, or completes them -> OUT/RUN. Raises SystemExit if that fails."""
     src, tgt = languages(run)
     prefix, source = out / run.name, Path(f"{train}.{src}")
     if not source.is_file():
@@ -64,7 +64,7 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("out", type=Path)
-    parser.add_argument("train", help="the corpus, without the suffixes of its languages")
+    parser.add_argument("train", help="path of the corpus without the language suffix")
     parser.add_argument("--runs", nargs="+", type=Path, required=True)
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, overrides = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]

@@ -1,17 +1,18 @@
-"""What training reaches on a CUDA GPU, in one run of a few minutes: speeds, ratios, kernels alone and a profile.
+"""Measures training on a CUDA GPU, in one run of a few minutes: speeds, ratios, single kernels and a profile.
 
     python scripts/bench_gpu.py OUT                       everything at the published sizes, in bf16
-    python scripts/bench_gpu.py OUT --parts kernels       one part; --help names them
-    python scripts/bench_gpu.py OUT --device cpu --tiny   only to see that the script works
+    python scripts/bench_gpu.py OUT --parts kernels       one part; --help lists them
+    python scripts/bench_gpu.py OUT --device cpu --tiny   only tests that the script works
 
-RNNsearch of the published size (620/1000/1000/500, 30,000 words, sentences of 50) and Luong's general score without
-input feeding (4 layers of 1024), forward and backward of one batch, interleaved repeats:
-  loop      keys once a sentence, the rest in the loop, differentiated by autograd (as bench_training's "keys")
-  tapes     the hand-written recurrence in torch's operations
-  kernels   with those of Triton and cuDNN that work here
-  graphs    tapes, recorded; kernels+graphs: both; update: kernels+graphs, then clipping and Adam
-Shares are of the rate of a large bf16 product, and of the bandwidth of a large copy, both measured here. A part that
-fails says so and the rest goes on. OUT gets the output (bench.txt), the figures (bench.json) and the profile.
+Forward and backward of one batch, in interleaved repeats, of RNNsearch of the published size (620/1000/1000/500, 30,000
+words, sentences of 50) and of Luong's general score without input feeding (4 layers of 1024):
+  loop      keys once per sentence, the rest in the loop, differentiated by autograd ("keys" of bench_training)
+  tapes     the fused loops, with hand-written backward passes, in torch's operations
+  kernels   the fused loops with the kernels of Triton and cuDNN that work on this machine
+  graphs    tapes in CUDA graphs; kernels+graphs: kernels in CUDA graphs; update: the same, then clipping and Adam
+Percentages are of the speed of a large bf16 product and of the bandwidth of a large copy, both measured on this
+machine. If a part fails, this is reported, and the others run. Writes the output (bench.txt), the numbers (bench.json)
+and the profile to OUT.
 """
 
 import argparse
@@ -58,7 +59,7 @@ PAPER, TINY = loops.SIZES["paper"], loops.SIZES["tiny"]
 
 
 class Bench:
-    """What the parts share: the device, its rates, and where lines and figures go."""
+    """The state that the parts share: the device, its speed and bandwidth, and the output files."""
 
     def __init__(self, options: argparse.Namespace):
         self.out, self.tiny, self.seconds = options.out, options.tiny, options.seconds
@@ -70,7 +71,7 @@ class Bench:
         self.batches = [3, 4] if self.tiny else options.batches
         self.corpus = options.corpus
         self.figures: dict[str, object] = {}
-        self.peaks: dict[str, float] = {}  # GB above what was there before, of each way that was measured last
+        self.peaks: dict[str, float] = {}  # peak memory of each variant in the last measurement, GB above the start
         self.works: list[Kernel] = []
         self.rate = self.bandwidth = float("nan")
         self.out.mkdir(parents=True, exist_ok=True)
@@ -89,7 +90,7 @@ class Bench:
             torch.cuda.synchronize()
 
     def once(self, work: Work, calls: int = 1) -> float:
-        """Seconds of one call, of `calls` in a row."""
+        """Seconds per call, for `calls` consecutive calls."""
         self.wait()
         start = time.perf_counter()
         for _ in range(calls):
@@ -98,13 +99,13 @@ class Bench:
         return (time.perf_counter() - start) / calls
 
     def interleaved(self, runs: dict[str, Work]) -> dict[str, float]:
-        """Median seconds of each; one that fails is said and left out."""
+        """The median seconds of each function; one that fails is reported and left out."""
         times: dict[str, list[float]] = {}
         for name, work in runs.items():
             try:
                 before = torch.cuda.memory_allocated() if self.cuda else 0
                 torch.cuda.reset_peak_memory_stats() if self.cuda else None
-                for _ in range(3):  # compiles, chooses, records
+                for _ in range(3):  # warm-up: compiles kernels, selects algorithms, captures graphs
                     work()
                 self.wait()
                 times[name] = []
@@ -126,7 +127,7 @@ def first_line(error: BaseException) -> str:
 
 
 def check(bench: Bench) -> None:
-    """What is here, what works of it, and the rates that the other parts are measured by."""
+    """Reports the GPU and the kernels that work, and measures its speed and bandwidth, for the other parts."""
     if bench.cuda:
         properties = torch.cuda.get_device_properties(bench.device.device)
         bench.say(
@@ -136,7 +137,7 @@ def check(bench: Bench) -> None:
     for dtype in (torch.float32, torch.bfloat16):
         for kernel in Kernel:
             why = check_kernel(kernel, bench.device.device, dtype)
-            bench.say(f"{kernel.value} in {str(dtype).removeprefix('torch.')}: {why or 'gives what torch gives'}")
+            bench.say(f"{kernel.value} in {str(dtype).removeprefix('torch.')}: {why or 'agrees with torch'}")
             if not why and dtype is bench.device.dtype:
                 bench.works.append(kernel)
     width = 256 if bench.tiny else 8192
@@ -152,7 +153,7 @@ def check(bench: Bench) -> None:
 
 
 def rnnsearch(bench: Bench) -> None:
-    """Against the loop, at each batch size."""
+    """RNNsearch: all variants and the loop, at each batch size."""
     for rows in bench.batches:
         size = bench.size._replace(batch=rows)
         model = loops.build_model(size, "bahdanau").to(bench.device.device).train()
@@ -167,7 +168,7 @@ def rnnsearch(bench: Bench) -> None:
 
 
 def luong(bench: Bench) -> None:
-    """Source and target tokens a second, where cuDNN can run both sides."""
+    """Luong's model, whose encoder and decoder can run in cuDNN: source and target tokens per second."""
     hidden, layers, words = (16, 2, 40) if bench.tiny else (1024, 4, 30_000)
     encoder = Encoder(words, embedding=hidden, hidden=hidden, layers=layers, cell=CellKind.lstm, bidirectional=False)
     sizes = DecoderSizes(words, hidden, hidden, memory=hidden, layers=layers, cell=CellKind.lstm)
@@ -186,7 +187,7 @@ def luong(bench: Bench) -> None:
 
 
 def kernels(bench: Bench) -> None:
-    """Each kernel alone, by the bytes that it has to move."""
+    """Each Triton kernel alone, with the bandwidth that it reaches."""
     if Kernel.triton not in bench.works:
         bench.say("  Triton's kernels do not run here")
         return
@@ -219,7 +220,7 @@ def kernels(bench: Bench) -> None:
 
         works = dict.fromkeys(("energies_forward", "context_forward"), forward)
         works |= dict.fromkeys(("context_backward", "energies_backward"), backward)
-        moved = 2 * rows * positions * (width + memory_width)  # by each way, whose other kernel keeps its tile
+        moved = 2 * rows * positions * (width + memory_width)  # bytes, by the forward or the backward step
         for name, work in works.items():
             usual = triton_attention.TILES[name]
             for tile in [usual] if bench.tiny else [usual, *map(triton_attention.Tile._make, OTHER_TILES)]:
@@ -236,7 +237,7 @@ def kernels(bench: Bench) -> None:
 
 
 def profile(bench: Bench) -> None:
-    """Where the time of one update goes, kernel by kernel, not recorded."""
+    """The time of each kernel in one update, without CUDA graphs."""
     size = bench.size._replace(batch=bench.batches[len(bench.batches) // 2])
     model = loops.build_model(size, "bahdanau").to(bench.device.device).train()
     batch = loops.make_batch(size, str(bench.device.device))
@@ -263,9 +264,10 @@ def profile(bench: Bench) -> None:
 
 
 def recipes(bench: Bench) -> None:
-    """Whole updates on real batches: target tokens a second, over the epoch's first batches, which each way has met.
+    """Updates on real batches: target tokens per second over the first batches of an epoch, after a warm-up.
 
-    Batches differ in shape, so graphs are recorded for many and played with padding; that is what this measures.
+    Batches differ in shape, so CUDA graphs are captured for many shapes and replayed with padding; this part measures
+    the result.
     """
     for name, words in RECIPES.items():
         config = compose_train([*words, *bench.corpus, *(TINY_RECIPE if bench.tiny else [])])
@@ -302,16 +304,16 @@ def recipes(bench: Bench) -> None:
             said = f", the first time {1e3 * first[0] / len(group):.1f} ms"
             if gradients.graphs:
                 made = len(gradients.graphs.captured)
-                said += f", {made} recordings, {(first[1] - first[0]) / max(1, made):.2f} s each"
+                said += f", {made} graphs captured, {(first[1] - first[0]) / max(1, made):.2f} s each"
             each = 1e3 * seconds / len(group)
-            bench.say(f"  {way:<16}{each:9.2f} ms an update {tokens / seconds / 1e3:9.1f} k tokens/s{said}")
+            bench.say(f"  {way:<16}{each:9.2f} ms/update {tokens / seconds / 1e3:9.1f} k tokens/s{said}")
             bench.keep(f"{name} {way}", {"seconds": seconds / len(group), "tokens_per_second": tokens / seconds})
         if bench.cuda:
             torch.cuda.empty_cache()
 
 
 def after(bench: Bench) -> None:
-    """RNNsearch's sizes with the GRU that cuDNN knows, in the encoder alone and in both."""
+    """RNNsearch's sizes with cuDNN's variant of the GRU, in the encoder alone, and in encoder and decoder."""
     rows = bench.batches[len(bench.batches) // 2]
     size = bench.size._replace(batch=rows)
     batch = loops.make_batch(size, str(bench.device.device))
@@ -349,11 +351,11 @@ def compose_train(words: list[str]) -> TrainConfig:
     return config
 
 
-# What the parts are made of
+# Functions that the parts use
 
 
 def our_runs(bench: Bench, model: Seq2Seq, batch: Batch) -> dict[str, Work]:
-    """tapes, kernels, graphs, both, and a whole update."""
+    """The variants "tapes", "kernels", "graphs", "kernels+graphs" and "update"; see the docstring of the module."""
 
     def passes(kernels: list[Kernel], recorded: bool, then: Work | None = None) -> Work:
         gradients = Gradients(
@@ -367,7 +369,7 @@ def our_runs(bench: Bench, model: Seq2Seq, batch: Batch) -> dict[str, Work]:
         made: list[CudaGraphs] = []
 
         def run() -> None:
-            if recorded and not made:  # here, and not before: it takes memory
+            if recorded and not made:  # not earlier, as it takes memory
                 made.append(
                     CudaGraphs(
                         model, replace(bench.device, cuda_graphs=True), None if bench.cuda else lambda work: work
@@ -380,7 +382,7 @@ def our_runs(bench: Bench, model: Seq2Seq, batch: Batch) -> dict[str, Work]:
             if then:
                 then()
             if gradients.graphs and gradients.graphs.broken:
-                raise RuntimeError("CUDA graphs could not be recorded")
+                raise RuntimeError("CUDA graphs could not be captured")
 
         return run
 
@@ -420,7 +422,7 @@ def tell(bench: Bench, title: str, runs: dict[str, Work], tokens: int, flops: fl
 
 
 def alone(bench: Bench, work: Work) -> float:
-    """Seconds of one call among many without a pause between, which only a graph of them gives."""
+    """Seconds per call, for many calls in one CUDA graph, without launch overhead between them."""
     calls = 2 if bench.tiny else 50
     if not bench.cuda:
         return bench.once(work, calls)
@@ -442,7 +444,7 @@ def tell_kernel(bench: Bench, title: str, seconds: float, bytes_moved: float) ->
 
 
 def part(bench: Bench, name: str) -> bool:
-    """Whether it went through."""
+    """Runs a part -> whether it succeeded."""
     if time.monotonic() - bench.begun > bench.seconds:
         bench.say(f"== {name}: left out, the time is up")
         return False
@@ -461,13 +463,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, metavar="OUT", help="a folder")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="sizes of a few units")
-    parser.add_argument("--batches", type=int, nargs="+", default=[80, 256, 1024], help="rows of a batch")
+    parser.add_argument("--tiny", action="store_true", help="very small models and batches, to test the script")
+    parser.add_argument("--batches", type=int, nargs="+", default=[80, 256, 1024], help="batch sizes in sentences")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument(
-        "--corpus", nargs="+", default=["data=demo"], metavar="KEY=VALUE", help="of the recipes, as of nmt.train"
+        "--corpus", nargs="+", default=["data=demo"], metavar="KEY=VALUE", help="nmt.train settings for the recipes"
     )
-    parser.add_argument("--seconds", type=float, default=540, help="no part is begun after so many")
+    parser.add_argument("--seconds", type=float, default=540, help="no part starts after this many seconds")
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         sys.exit("error: torch sees no CUDA GPU here: try --device cpu --tiny")

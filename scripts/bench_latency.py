@@ -1,13 +1,13 @@
-"""How long one line takes from text to translation, greedily and with a beam, on one thread.
+"""Measures the time to translate a single line, by greedy and beam search, on one thread.
 
     python scripts/bench_latency.py --checkpoint RUN --src test.de
-    python scripts/bench_latency.py --checkpoint RUN --src test.de --against CHECKOUT     beside another version of nmt
+    python scripts/bench_latency.py --checkpoint RUN --src test.de --against CHECKOUT     against another version of nmt
 
-Times are CPU time, medians over all lines and repeats; `of minima` is the median over the lines of each one's shortest,
-which other programs on the machine disturb less. Each version runs in a process of its own, with the model prepared
-before the first line. Lines are translated by both in turn; a ratio is the median over lines and repeats of this
-version's time divided by the other's, and `equal` counts the lines whose translation and score are the same to the last
-bit.
+Times are CPU times, medians over all lines and repeats. `of minima` is the median over lines of the shortest time of
+each line, on which other programs of the machine have less influence. Each version runs in its own process, with the
+model prepared before the first line. The versions translate each line in turn. `ratio` is the median over lines and
+repeats of this version's time divided by the other's; `equal` counts the lines whose translation and score are
+identical to the last bit.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from nmt.decoding.translator import Translator
 
 
 def serve_lines(checkpoint: str, beam: int) -> None:
-    """Answers each line of stdin, JSON text, by a line [CPU milliseconds, translation, score]."""
+    """Translates each line of stdin, a JSON string, and prints a line [CPU milliseconds, translation, score]."""
     torch.set_num_threads(1)
     loaded = build.load(checkpoint, torch.device("cpu"))
     translator = Translator(loaded.model, loaded.tokenizer, SearchOptions(beam=beam), batch_size=1, attention=False)
@@ -54,7 +54,7 @@ class Version:
         )
 
     def translate(self, line: str) -> tuple[float, list]:
-        """-> CPU milliseconds, and the translation with its score."""
+        """Translates a line -> CPU milliseconds, and the translation with its score."""
         assert self._process.stdin
         assert self._process.stdout
         self._process.stdin.write(json.dumps(line) + "\n")
@@ -70,7 +70,7 @@ def measure(versions: dict[str, Version], lines: list[str], beam: int, repeats: 
     times = {name: [[0.0] * repeats for _ in lines] for name in versions}
     found: dict[str, list] = {name: [[]] * len(lines) for name in versions}
     for version in versions.values():
-        version.translate(lines[0])  # once without a watch
+        version.translate(lines[0])  # warm-up
     for repeat in range(repeats):
         for number, line in enumerate(lines):
             for name in sorted(versions, reverse=bool((repeat + number) % 2)):
@@ -91,7 +91,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--checkpoint", required=True, help="a run folder")
     parser.add_argument("--src", type=Path, help="file of lines to translate")
-    parser.add_argument("--lines", type=int, default=50, help="only so many of the file")
+    parser.add_argument("--lines", type=int, default=50, help="maximum number of lines of the file")
     parser.add_argument("--beam", nargs="+", type=int, default=[1, 5])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="a folder with another version of nmt")

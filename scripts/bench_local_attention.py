@@ -1,10 +1,10 @@
-"""What local attention costs beside global attention, by the length of the source.
+"""Compares the time of local and global attention, by the length of the source.
 
     python scripts/bench_local_attention.py
 
-A step of decoding, and forward and backward of twenty steps of training, of the attention alone: milliseconds, the
-fastest of rounds in which all kinds take turns, so that other programs on the machine matter little. Both run on
-torch's operations; in training the fused loops, which have global attention alone, are not used.
+Measures the attention alone: a step of decoding, and forward and backward of twenty steps of training. Prints
+milliseconds, the minimum over rounds. All variants run in each round, so that other programs of the machine have little
+influence. Both use torch's operations; the fused loops, which support global attention only, are not used in training.
 """
 
 import argparse
@@ -21,7 +21,7 @@ STEPS = 20  # of training
 
 
 def decode(attention: Attention, memory: torch.Tensor, hidden: torch.Tensor) -> Callable[[], object]:
-    """A step in the middle of the source. memory (B, S, M), hidden (STEPS, B, H)."""
+    """A function that runs a step in the middle of the source. memory (B, S, M), hidden (STEPS, B, H)."""
     attention.requires_grad_(False)
     source = attention.source(memory, torch.ones(memory.shape[:2], dtype=torch.bool))
     state = attention.initial_state(memory)
@@ -30,7 +30,7 @@ def decode(attention: Attention, memory: torch.Tensor, hidden: torch.Tensor) -> 
 
 
 def train(attention: Attention, memory: torch.Tensor, hidden: torch.Tensor) -> Callable[[], object]:
-    """All steps, one after the other, and their gradients."""
+    """A function that runs all steps in order, and computes the gradients. memory (B, S, M), hidden (STEPS, B, H)."""
     mask = torch.ones(memory.shape[:2], dtype=torch.bool)
     leaves = [memory.clone().requires_grad_(), hidden.clone().requires_grad_()]
 
@@ -46,7 +46,7 @@ def train(attention: Attention, memory: torch.Tensor, hidden: torch.Tensor) -> C
 
 
 def milliseconds(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """The fastest of each, all taking turns."""
+    """The minimum time of each function over interleaved rounds."""
     fastest = dict.fromkeys(works, float("inf"))
     for _ in range(rounds):
         for name, work in works.items():
@@ -59,7 +59,7 @@ def milliseconds(works: dict[str, Callable[[], object]], rounds: int) -> dict[st
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--positions", type=int, nargs="+", default=[30, 100, 400], help="lengths of the source")
-    parser.add_argument("--window", type=int, default=10, help="D")
+    parser.add_argument("--window", type=int, default=10, help="window size D of local attention")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--size", type=int, default=256, help="of states, encoder outputs and keys")
     parser.add_argument("--rounds", type=int, default=30)

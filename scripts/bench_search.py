@@ -1,4 +1,4 @@
-"""How fast search is, beside the beam search that textbooks teach: sentences a second, line in to line out, in one run.
+"""Compares the speed of search with a textbook beam search: sentences per second, from text to text.
 
     python scripts/bench_search.py --checkpoint RUN --src test.de --ref test.en         one thread, fp32 and bf16
     python scripts/bench_search.py --checkpoint RUN --src test.de --ref test.en --lines 200 --precision bf16
@@ -6,12 +6,12 @@
 
 Variants, on the same weights:
   textbook  source and states copied for each of the K hypotheses, topk over all K * V continuations, histories copied
-            at each step, sentences in the order of the file, a batch that goes on until its last sentence is done
-  nmt       what `python -m nmt.translate` runs
-Repeats are interleaved; a ratio is the median of its rounds, between batches of one size. On one CPU thread time is CPU
-time, so that a neighbor on the machine disturbs less. With small batches fewer lines are translated; `other` counts
-those that differ from the same variant's translations in batches of 64. Preparing the model is part of nmt's time.
-`scripts/bench_latency.py` measures one line at a time, with the model prepared.
+            at each step, sentences in the order of the file, all of a batch continued until the last one is finished
+  nmt       the search of `python -m nmt.translate`
+Repeats are interleaved; `x textbook` is the median of the ratios of all repeats, at the same batch size. With one CPU
+thread, times are CPU times, on which other programs of the machine have less influence. With smaller batches, fewer
+lines are translated; `other` counts those whose translation differs from the same variant's in the largest batches.
+The time of nmt includes preparing the model. `scripts/bench_latency.py` measures single lines, without preparation.
 """
 
 import argparse
@@ -44,7 +44,7 @@ class Run(NamedTuple):
 
 
 def textbook_beam(model: Seq2Seq, src: Tensor, src_lengths: Tensor, *, beam: int, max_length: int) -> list[list[int]]:
-    """The hypothesis of the best average log-probability of each sentence, ids without BOS, up to EOS."""
+    """The hypothesis of each sentence with the best mean log-probability: ids without BOS, up to EOS."""
     size, words = len(src), model.output.out_features
     copies = torch.arange(size).repeat_interleave(beam)
     source, state = model.encode(src, src_lengths)
@@ -59,7 +59,7 @@ def textbook_beam(model: Seq2Seq, src: Tensor, src_lengths: Tensor, *, beam: int
         log_probs = logits.float().log_softmax(1)
         log_probs[:, [PAD, BOS]] = -torch.inf
         log_probs[ended] = -torch.inf
-        log_probs[ended, PAD] = 0.0  # what has ended goes on with padding, at no cost
+        log_probs[ended, PAD] = 0.0  # finished hypotheses are continued by PAD, with an unchanged score
         scores, best = (scores.unsqueeze(2) + log_probs.view(size, beam, words)).flatten(1).topk(beam)
         rows = (best // words + beam * torch.arange(size).unsqueeze(1)).flatten()
         tokens = (best % words).flatten()
@@ -119,7 +119,7 @@ def measure(loaded: build.Loaded, lines: list[str], references: list[str], optio
     times: dict[Run, list[float]] = {run: [] for run in runs}
     found: dict[Run, list[str]] = {}
     for run in runs:
-        translate(loaded, lines[: min(run.batch, 8)], run)  # once without a watch
+        translate(loaded, lines[: min(run.batch, 8)], run)  # warm-up
     for _ in range(options.repeats):
         for run in runs:
             some = lines[: amount[run.batch]]
@@ -149,12 +149,12 @@ def measure(loaded: build.Loaded, lines: list[str], references: list[str], optio
             f"{ratio:12.2f}{score}{other:7}"
         )
     preparing = [seconds(loaded.model.for_inference, "cpu", options.threads) for _ in range(3)]
-    print(f"preparing the model, part of the above once a run: {1e3 * statistics.median(preparing):.0f} ms")
+    print(f"preparing the model, included once in each time of nmt: {1e3 * statistics.median(preparing):.0f} ms")
 
 
 @contextmanager
 def demo_model(minutes: float):
-    """A model of the demo corpus, trained for so long -> its run folder and the files of its test set."""
+    """Trains a model on the demo corpus -> its run folder and the files of the test set."""
     with tempfile.TemporaryDirectory() as folder:
         run, cache = Path(folder) / "run", Path(folder) / "cache"
         command = [sys.executable, "-m", "nmt.train", "+experiment=bahdanau", f"run={run}", f"data.cache={cache}"]
@@ -168,8 +168,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", help="a run folder")
     parser.add_argument("--src", help="file to translate")
     parser.add_argument("--ref", help="its references")
-    parser.add_argument("--small", action="store_true", help="on the demo corpus, in about a minute")
-    parser.add_argument("--lines", type=int, help="only so many of the file")
+    parser.add_argument("--small", action="store_true", help="a small model of the demo corpus, in about a minute")
+    parser.add_argument("--lines", type=int, help="maximum number of lines of the file")
     parser.add_argument("--beam", nargs="+", type=int, default=[1, 5])
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 16, 64])
     parser.add_argument("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])

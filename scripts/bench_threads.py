@@ -1,9 +1,9 @@
-"""How fast training is with one and two threads, on a quiet machine and beside another busy program.
+"""Measures the speed of training with one and two threads, on an idle machine and with another busy program.
 
     python scripts/bench_threads.py data=files data.src=de data.tgt=en data.train=multi30k/train data.valid=multi30k/val
 
-Arguments with `=` go to `python -m nmt.train`; the experiment is multi30k unless they name another. Rounds are
-interleaved. A figure is the median, over rounds, of the target tokens a second in the later half of a run.
+Arguments KEY=VALUE are passed to `python -m nmt.train`; the default experiment is multi30k. Rounds are interleaved. The
+numbers are medians over rounds of the target tokens per second in the second half of a run.
 """
 
 import argparse
@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """The number of threads, and the environment variables that decide how threads wait for each other."""
+    """The number of threads, and environment variables that determine how threads wait for each other."""
 
     threads: int
     environment: dict[str, str]
@@ -53,7 +53,7 @@ def busy(programs: int) -> Iterator[None]:
 
 
 def speed(setting: Setting, overrides: list[str], updates: int) -> float:
-    """Target tokens a second."""
+    """Trains for `updates` updates -> target tokens per second in the second half."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         command = [sys.executable, "-m", "nmt.train", *overrides, f"threads={setting.threads}", f"run={run}"]
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="settings of `python -m nmt.train`")
     parser.add_argument("--updates", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--busy", type=int, default=1, help="other programs")
+    parser.add_argument("--busy", type=int, default=1, help="number of other busy programs")
     options = parser.parse_intermixed_args()
     overrides = options.overrides
     overrides = [

@@ -1,17 +1,18 @@
-"""How fast training is, beside the loops that tutorials teach: forward and backward of one batch, all in one run.
+"""Compares the speed of training with loops as in tutorials: forward and backward of one batch.
 
     python scripts/bench_training.py                                   base size, one thread, fp32 and bf16
     python scripts/bench_training.py --size small --repeats 3
     python scripts/bench_training.py --decoder luong --precision bf16
     python scripts/bench_training.py --size paper --device cuda --precision bf16
 
-Variants, on the same weights, with equal loss and gradients (checked first, in float64):
-  naive   everything in the loop: query and memory joined and projected again at every step, the vocabulary product too
-  keys    keys once a sentence and one vocabulary product after the loop; the rest as above
-  plain   the readable path of nmt.model, differentiated by autograd
-  fast    what training runs
-Repeats are interleaved; a ratio is the median of its rounds. On one CPU thread time is CPU time, so that a
-neighbor on the machine disturbs less. Peak memory is what a process of its own needed beyond model and libraries.
+Variants, with the same weights, and with equal loss and gradients (checked in float64):
+  naive   everything in the loop: query and memory are concatenated and projected at each step, also the output layer
+  keys    keys once per sentence and one output layer after the loop; the rest as above
+  plain   the reference loops of nmt.model, differentiated by autograd
+  fast    the loops that training uses
+Repeats are interleaved; a ratio is the median of the ratios of all repeats. With one CPU thread, times are CPU times,
+on which other programs of the machine have less influence. Peak memory is measured in a separate process, without model
+and libraries.
 """
 
 import argparse
@@ -43,7 +44,7 @@ from nmt.model.seq2seq import Seq2Seq
 
 
 class Size(NamedTuple):
-    """Widths, words on either side, pairs in a batch and words in a sentence."""
+    """The sizes of a model and a batch. words: of each vocabulary; batch: sentence pairs; length: of each sentence."""
 
     embedding: int
     encoder: int
@@ -56,7 +57,7 @@ class Size(NamedTuple):
 
 
 SIZES = {
-    "tiny": Size(8, 8, 16, 12, 8, 40, 3, 5),  # for the script's own check and tests
+    "tiny": Size(8, 8, 16, 12, 8, 40, 3, 5),  # for `check` and the tests
     "small": Size(128, 128, 256, 256, 256, 4000, 32, 20),
     "base": Size(256, 256, 512, 512, 512, 8000, 64, 30),
     "paper": Size(620, 1000, 1000, 1000, 500, 30000, 80, 50),
@@ -70,7 +71,7 @@ def build_model(
     attention: int | None = None,
     cells: tuple[CellKind, CellKind] = (CellKind.gru, CellKind.gru),
 ) -> Seq2Seq:
-    """cells: of encoder and decoder."""
+    """A model on the fused loops. cells: of encoder and decoder."""
     torch.manual_seed(0)
     memory = 2 * size.encoder
     encoder = Encoder(size.words, embedding=size.embedding, hidden=size.encoder, cell=cells[0])
@@ -102,17 +103,17 @@ def make_batch(size: Size, device: str, length: int | None = None, ragged: bool 
     return Batch.of(src, lengths, tgt_in, tgt_out).to(device)
 
 
-# The loops of tutorials, on the weights of our model.
+# Loops as in tutorials, with the weights of the model.
 
 
 def two_decoders(model: Seq2Seq) -> BahdanauDecoder | LuongDecoder:
-    """The decoder, one of those with attention."""
+    """The decoder of the model, with its type checked."""
     assert isinstance(model.decoder, BahdanauDecoder | LuongDecoder)
     return model.decoder
 
 
 def gru_step(cell: Cell, inputs: Tensor, extra: Tensor | float, state: Tensor) -> Tensor:
-    """inputs (B, X) and what else reaches the gates (B, 3 H) -> the next state (B, H)."""
+    """inputs (B, X), state (B, H), extra (B, 3 H) added to the gates -> the next state (B, H)."""
     gates = cell.project(inputs) + extra
     size = cell.size
     update, reset = torch.sigmoid(gates[:, : 2 * size] + functional.linear(state, cell.weight[: 2 * size])).chunk(2, 1)
@@ -121,7 +122,7 @@ def gru_step(cell: Cell, inputs: Tensor, extra: Tensor | float, state: Tensor) -
 
 
 def loop_encode(model: Seq2Seq, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """memory (B, S, M), mask (B, S), first decoder state (B, H), a word at a time."""
+    """Encodes token by token -> memory (B, S, M), mask (B, S), initial decoder state (B, H)."""
     encoder, bridge = model.encoder, two_decoders(model).bridge
     assert isinstance(encoder, Encoder)
     assert bridge.project is not None
@@ -142,7 +143,7 @@ def loop_encode(model: Seq2Seq, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def loop_loss(model: Seq2Seq, batch: Batch, keys_once: bool) -> Tensor:
-    """The summed cross-entropy by the loop over words that autograd differentiates."""
+    """The summed cross-entropy, by a loop over target tokens that autograd differentiates."""
     memory, mask, state = loop_encode(model, batch)
     decoder = two_decoders(model)
     outputs = []
@@ -165,7 +166,7 @@ def loop_loss(model: Seq2Seq, batch: Batch, keys_once: bool) -> Tensor:
 
 
 def loop_attend(attention: Attention, state: Tensor, keys: Tensor | None, memory: Tensor, mask: Tensor) -> Tensor:
-    """state (B, H) -> context (B, M); without keys (B, S, A) they are made here."""
+    """state (B, H), keys (B, S, A) or None to compute them here, memory (B, S, M) -> context (B, M)."""
     if isinstance(attention, AdditiveAttention):
         if keys is None:
             joined = torch.cat((state.unsqueeze(1).expand(-1, memory.shape[1], -1), memory), 2)
@@ -190,7 +191,7 @@ def keys(model: Seq2Seq, batch: Batch) -> Tensor:
 
 @lru_cache(maxsize=1)
 def reference_of(model: Seq2Seq) -> Seq2Seq:
-    """The same weights on the reference loops."""
+    """The model with the reference loops and the same weights."""
     return model.with_loops(ReferenceLoops())
 
 
@@ -206,7 +207,7 @@ VARIANTS: dict[str, Callable[[Seq2Seq, Batch], Tensor]] = {"naive": naive, "keys
 
 
 def step(variant: str, model: Seq2Seq, batch: Batch, precision: str) -> None:
-    """Forward and backward of one batch; gradients are set anew."""
+    """Forward and backward of one batch; earlier gradients are dropped."""
     dtype = DTYPES[precision]
     half = torch.autocast(batch.src.device.type, dtype) if dtype is not torch.float32 else nullcontext()
     for parameter in model.parameters():
@@ -217,7 +218,7 @@ def step(variant: str, model: Seq2Seq, batch: Batch, precision: str) -> None:
 
 
 def check(decoder: str) -> float:
-    """The largest difference of any gradient between the variants, in float64, on ragged sentences."""
+    """The largest difference between gradients of the variants, in float64, for sentences of unequal length."""
     size = SIZES["tiny"]
     model, batch = build_model(size, decoder).double(), make_batch(size, "cpu", ragged=True)
     slopes = {name: torch.autograd.grad(run(model, batch), list(model.parameters())) for name, run in VARIANTS.items()}
@@ -227,7 +228,7 @@ def check(decoder: str) -> float:
 
 
 def seconds(work: Callable[[], object], device: str, threads: int) -> float:
-    """Of one call: CPU time on one CPU thread, else wall time."""
+    """The time of one call: CPU time with one CPU thread, else wall time."""
     clock = time.process_time if device == "cpu" and threads == 1 else time.perf_counter
     if device != "cpu":
         torch.cuda.synchronize()
@@ -239,7 +240,7 @@ def seconds(work: Callable[[], object], device: str, threads: int) -> float:
 
 
 def matrix_rate(dtype: torch.dtype, device: str, threads: int) -> float:
-    """FLOP/s of a large square product, the best of a few."""
+    """FLOP/s of a large square matrix product, the best of five."""
     width = 1024 if device == "cpu" else 8192
     a, b = (torch.randn(width, width, device=device).to(dtype) for _ in range(2))
     out = a @ b
@@ -247,7 +248,7 @@ def matrix_rate(dtype: torch.dtype, device: str, threads: int) -> float:
 
 
 def resident(field: str) -> int:
-    """Bytes of this process now (VmRSS) or at its highest (VmHWM)."""
+    """The current (VmRSS) or the peak (VmHWM) resident memory of this process, in bytes."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
 
@@ -255,7 +256,7 @@ def resident(field: str) -> int:
 def peak_memory(
     variant: str, size: Size, decoder: str, precision: str, device: str, attention: int | None, length
 ) -> int:
-    """Bytes that one step needs beyond model, gradients and libraries."""
+    """The peak memory of one step in bytes, without model, gradients and libraries."""
     model = build_model(size, decoder, attention).to(device)
     step(variant, model, make_batch(size._replace(batch=2), device, length), precision)  # loads libraries
     batch = make_batch(size, device, length)
@@ -266,13 +267,13 @@ def peak_memory(
         return torch.cuda.max_memory_allocated() - before
     before = resident("VmRSS")
     with open("/proc/self/clear_refs", "w") as clear:
-        clear.write("5")  # forgets the highest
+        clear.write("5")  # resets VmHWM
     step(variant, model, batch, precision)
     return resident("VmHWM") - before
 
 
 def peak_memory_apart(variant: str, precision: str, options: argparse.Namespace, attention=0, length=0) -> float:
-    """The same in MB, in a process of its own: memory that was freed before would hide what is needed now."""
+    """As `peak_memory`, in MB, in a separate process: memory freed earlier would be reused and make the peak lower."""
     request = [variant, options.size, options.decoder, precision, options.device, attention, length]
     command = [sys.executable, __file__, "--threads", str(options.threads), "--peak", json.dumps(request)]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1e6
@@ -296,7 +297,7 @@ def measure(options: argparse.Namespace) -> None:
     times: dict[tuple[str, str], list[float]] = {run: [] for run in runs}
     rates: dict[str, list[float]] = {precision: [] for precision in options.precision}
     for run in runs:
-        step(run[0], model, batch, run[1])  # once without a watch
+        step(run[0], model, batch, run[1])  # warm-up
     for _ in range(options.repeats):
         for precision in options.precision:
             rates[precision].append(matrix_rate(DTYPES[precision], device, threads))
@@ -335,7 +336,7 @@ def measure(options: argparse.Namespace) -> None:
 
 
 def tabulate_memory(options: argparse.Namespace) -> None:
-    """Peak memory over sentence length, with the attention size and twice it."""
+    """Prints the peak memory for several sentence lengths, with the attention size and with twice that size."""
     size = SIZES[options.size]
     print(f"peak MB of one step, {options.decoder}, size {options.size}, attention {size.attention} -> doubled, fp32")
     for length in (25, 50, 100):
@@ -359,7 +360,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--memory", action=argparse.BooleanOptionalAction, default=True, help="measure peak memory")
-    parser.add_argument("--memory-table", action="store_true", help="only the table of peak memory over lengths")
+    parser.add_argument("--memory-table", action="store_true", help="print only the peak memory by sentence length")
     parser.add_argument("--peak", help=argparse.SUPPRESS)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -1,11 +1,11 @@
-"""Draws what the words of one translation depend on in several models, side by side: a panel for each matrix.
+"""Draws the attention, or the Jacobian, of several models for one sentence pair, side by side.
 
     python scripts/draw_pair.py "a source sentence" "its translation" picture.png runs/bahdanau runs/transformer:3:1
     python scripts/draw_pair.py --jacobian "a source" "its translation" picture.png runs/bahdanau runs/rnnencdec
 
-A panel is the attention of a model while it reads the given translation. RUN:LAYER and RUN:LAYER:HEAD choose among the
-attentions of a Transformer, counted from 1. With --jacobian every model has its Jacobian |d log p(y_t) / d x_j| as
-well, as a share of the row; a model without attention has that alone, with or without the option.
+A panel shows the attention of a model in forced decoding of the given translation. RUN:LAYER and RUN:LAYER:HEAD select
+a layer and a head of a Transformer, counted from 1. With --jacobian there is a second panel for each model, its
+Jacobian |d log p(y_t) / d x_j|, with each row normalized. A model without attention always has this panel only.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from nmt.data.symbols import EOS
 
 
 def panels_of(run: str, src: str, tgt: str, *, jacobian: bool = False) -> list[Panel]:
-    """The matrices of one model, RUN, RUN:LAYER or RUN:LAYER:HEAD, with its name under each.
+    """The panels of one model, RUN, RUN:LAYER or RUN:LAYER:HEAD, with its name in the caption.
 
-    Attention is drawn as it is, from 0 to 1; a Jacobian from 0 to the largest share of a row.
+    The scale is 0 to 1 for attention, and 0 to the largest value for a Jacobian.
     Raises ValueError for a layer or a head that the model does not have.
     """
     place, *shown = run.split(":")
@@ -54,7 +54,7 @@ def _number(text: str) -> int:
 
 
 def draw(runs: list[str], src: str, tgt: str, path: Path, *, jacobian: bool = False) -> None:
-    """All panels of all runs, side by side. Raises ValueError for a sentence without words."""
+    """Draws the panels of all runs side by side. Raises ValueError for a sentence without words."""
     if not src.split() or not tgt.split():
         raise ValueError("an empty sentence has no words to draw: give a source sentence and its translation")
     panels = [panel for run in runs for panel in panels_of(run, src, tgt, jacobian=jacobian)]
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("tgt", help="its translation")
     parser.add_argument("picture", type=Path, help="a PNG, PDF or SVG file")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="RUN, RUN:LAYER or RUN:LAYER:HEAD")
-    parser.add_argument("--jacobian", action="store_true", help="of every model, beside its attention")
+    parser.add_argument("--jacobian", action="store_true", help="draw the Jacobian of each model too")
     given = parser.parse_args()
     try:
         draw(given.runs, given.src, given.tgt, given.picture, jacobian=given.jacobian)

@@ -1,19 +1,19 @@
-"""What can only be seen on a CUDA GPU, in one run of a few minutes: tests, kernels, speed, training, resume, search.
+"""All checks that need a CUDA GPU, in one run of a few minutes: tests, kernels, speed, training, resume, search.
 
     python scripts/gpu_check.py OUT --corpus multi30k --minutes 7          a folder with train, val, test_2016_flickr
-    python scripts/gpu_check.py OUT --corpus multi30k --device cpu --tiny  only to see that the script works
+    python scripts/gpu_check.py OUT --corpus multi30k --device cpu --tiny  only tests that the script works
 
-Parts, the most important first; each is a process of its own, bounded in time, and prints a short table when it ends:
-  tests      pytest -m gpu, failures in full
-  kernels    every kernel against torch's operations, at every block size
-  training   a recipe in bf16 (with CUDA graphs and without), fp16 and fp32: losses and perplexity beside --perplexity's
-  resume     two equal runs, and one that is killed and goes on: the largest differences of their weights
-  quality    the whole recipe in bf16: its best validation score and the seconds it took, beside the other parts
+Parts, the most important first. Each is a process with a time limit, and prints a short table when it ends:
+  tests      pytest -m gpu, with all failures
+  kernels    compares every kernel with torch's operations, at every block size
+  training   a recipe in bf16 (with and without CUDA graphs), fp16 and fp32: losses, and perplexity against --perplexity
+  resume     two equal runs, and one that is killed and resumed: the largest differences of their weights
+  quality    the whole recipe in bf16: its validation scores and training time, while other parts run
   speed      scripts/bench_gpu.py
-  search     sentences a second of the last model trained, and how many translations differ from the CPU's
-  profile    one update, kernel by kernel
-The first five need no quiet machine and run at the same time. OUT gets check.txt, with all
-that the parts printed, the figures of the speeds and the profile's table.
+  search     sentences per second of a trained model, and the number of translations that differ from the CPU's
+  profile    the time of one update by kernel
+The first five do not need an idle machine and run at the same time. Writes check.txt, with the output of all parts, the
+numbers of the speed part and the table of the profile to OUT.
 """
 
 import argparse
@@ -38,7 +38,7 @@ LENGTHS = (16, 32, 64, 128, 256, 512)  # one for each block of source positions 
 
 
 class Recipe(NamedTuple):
-    """A training of the part `training`: its name and what nmt.train is told."""
+    """A run of the part `training`: its name and its arguments of nmt.train."""
 
     name: str
     words: tuple[str, ...]
@@ -53,13 +53,13 @@ RECIPES = (
 
 
 class Check:
-    """Where everything goes and how the parts are told to run."""
+    """The options, the output folders and the time limit."""
 
     def __init__(self, options: argparse.Namespace):
         self.options = options
         self.out: Path = options.out
         self.end = time.monotonic() + 60 * options.minutes
-        self.work = Path(options.work or tempfile.mkdtemp(prefix="gpu-check-"))  # checkpoints are not what is asked for
+        self.work = Path(options.work or tempfile.mkdtemp(prefix="gpu-check-"))  # for runs and logs; removed at the end
 
     def say(self, line: str) -> None:
         print(line, flush=True)
@@ -67,7 +67,7 @@ class Check:
             file.write(line + "\n")
 
     def tell(self, lines: list[str]) -> None:
-        """All into check.txt, and the end of it, which is the table, to the terminal."""
+        """Writes all lines to check.txt, and prints the last ones, with the table."""
         with (self.out / "check.txt").open("a", encoding="utf-8") as file:
             file.writelines(f"  {line}\n" for line in lines)
         for line in lines[-self.options.lines :]:
@@ -79,7 +79,7 @@ class Check:
         return self.end - time.monotonic()
 
     def train_words(self, run: str, *more: str) -> list[str]:
-        """The command that trains the recipe in work/RUN."""
+        """The command that trains the recipe in the folder `run` of `work`. more: further arguments."""
         prefix = Path(self.options.corpus).resolve()
         words = [sys.executable, "-m", "nmt.train", "+experiment=multi30k", "data=files", "data.src=de", "data.tgt=en"]
         words += [f"data.train={prefix}/train", f"data.valid={prefix}/val", f"data.cache={self.options.cache}"]
@@ -91,7 +91,7 @@ class Check:
 
 
 def run_parts(check: Check, names: tuple[str, ...]) -> None:
-    """Each a process; waits for all, and says what each printed as it ends."""
+    """Runs the parts as processes at the same time; reports the output of each when it ends, or at the time limit."""
     options = check.options
     running: dict[str, subprocess.Popen[str]] = {}
     for name in names:
@@ -110,7 +110,7 @@ def run_parts(check: Check, names: tuple[str, ...]) -> None:
             late = check.left < 5
             if late:
                 with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # with what it has started
+                    os.killpg(process.pid, signal.SIGKILL)  # and its child processes
             if process.poll() is not None or late:
                 del running[name]
                 ending = "CUT OFF" if late else "ok" if process.returncode == 0 else f"FAILED ({process.returncode})"
@@ -149,12 +149,12 @@ def kernels(check: Check) -> None:
                 why = check_kernel(kernel, device, dtype, (length,))
                 faults += bool(why)
                 size = f" with {length} source positions" if kernel is Kernel.triton else ""
-                print(f"{kernel.value} in {str(dtype).removeprefix('torch.')}{size}: {why or 'gives what torch gives'}")
+                print(f"{kernel.value} in {str(dtype).removeprefix('torch.')}{size}: {why or 'agrees with torch'}")
     sys.exit(bool(faults and check.options.device != "cpu"))
 
 
 def training(check: Check) -> None:
-    """All at the same time: speeds are those of a shared GPU."""
+    """Trains all recipes at the same time, so their speeds are those of a shared GPU."""
     updates = 6 if check.options.tiny else check.options.updates
     every = f"trainer.validate_every={updates // 2}"
     running = {}
@@ -200,7 +200,10 @@ def quality(check: Check) -> None:
 
 
 def resume(check: Check) -> None:
-    """Weights after the same updates: of a run, of an equal one, and of one that is killed once on the way."""
+    """Compares weights after the same updates: of a run, of an equal run, and of a run that is resumed after a kill.
+
+    All runs are repeated with and without CUDA graphs.
+    """
     updates, every = (6, 2) if check.options.tiny else (60, 20)
     common = [f"trainer.max_updates={updates}", f"trainer.save_every={every}", "trainer.keep_checkpoints=9"]
     common += ["trainer.validate_every=0", f"trainer.log_every={every}", "precision=bf16", "trainer.valid_sentences=4"]
@@ -308,14 +311,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, metavar="OUT", help="a folder")
     parser.add_argument("--corpus", required=True, help="folder of multi30k, raw: train, val, test_2016_flickr")
-    parser.add_argument("--cache", help="data.cache of the trainings; OUT/cache if not given")
+    parser.add_argument("--cache", help="data.cache of the runs; by default a temporary folder")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="sizes of a few units")
-    parser.add_argument("--minutes", type=float, default=7, help="after so many everything is cut off")
-    parser.add_argument("--updates", type=int, default=1000, help="of the trainings")
-    parser.add_argument("--perplexity", type=float, default=0, help="of a CPU in float32 after so many updates")
+    parser.add_argument("--tiny", action="store_true", help="very small models and batches, to test the script")
+    parser.add_argument("--minutes", type=float, default=7, help="time limit for all parts together")
+    parser.add_argument("--updates", type=int, default=1000, help="updates of each run of the part training")
+    parser.add_argument("--perplexity", type=float, default=0, help="reference: on a CPU in float32, equal --updates")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--lines", type=int, default=40, help="of each part that are printed; check.txt has all")
+    parser.add_argument("--lines", type=int, default=40, help="printed lines of each part; check.txt has all")
     parser.add_argument("--speeds", nargs="+", default=SPEEDS, help="parts of bench_gpu.py")
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)

@@ -1,13 +1,14 @@
-"""What each regularizer or kind of layer adds to a recipe: a training with and without it, at equal updates or minutes.
+"""Measures what each regularizer or kind of layer adds to a recipe: trains with and without it, for the same number of
+updates or minutes.
 
     python scripts/ladder.py OUT --updates 3500 -- +experiment=multi30k data=files data.src=de data.tgt=en \\
         data.train=multi30k/train data.valid=multi30k/val threads=1
     python scripts/ladder.py OUT --minutes 30 --steps baseline simcut --seeds 1 2 3 -- +experiment=multi30k ...
 
-Runs go to OUT/STEP-SEED, --jobs at a time, what they print to OUT/STEP-SEED.log; one that was stopped is continued, and
-one that is finished is read. One that fails is named and left out. The table has the best validation of each:
-perplexity is that of the plain cross-entropy in every row; paces are comparable where one runs at a time. The test set
-is left alone: give the run that is chosen to nmt.evaluate, and two of them to nmt.compare.
+Trains in OUT/STEP-SEED, --jobs runs at a time, with the output in OUT/STEP-SEED.log. A stopped run is resumed and a
+finished run is read. Runs that fail are reported and left out. The table has the best validation of each run; the
+perplexity is that of the cross-entropy without regularization in every row. Speeds are comparable if runs do not share
+the machine. The test set is not used: evaluate the best run with nmt.evaluate, or compare two with nmt.compare.
 """
 
 import argparse
@@ -43,7 +44,8 @@ STEPS["all"] = [word for step in ("simcut", "subwords", "word_dropout", "recurre
 
 
 class Result(NamedTuple):
-    """Of a run: its updates, the perplexity and BLEU of its best validation by BLEU, and target tokens a second."""
+    """The result of a run: its updates, the perplexity and BLEU of the validation with the best BLEU, and pace, the
+    target tokens per second in training."""
 
     updates: float
     perplexity: float
@@ -52,7 +54,7 @@ class Result(NamedTuple):
 
 
 def read(run: Path) -> Result:
-    """The result of a run folder."""
+    """The result of a run, from its folder. Raises SystemExit if it has no validation."""
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     valid = [line for line in lines if line["kind"] == "valid"]
     if not valid:
@@ -63,7 +65,7 @@ def read(run: Path) -> Result:
 
 
 def train(out: Path, step: str, seed: int, words: list[str]) -> Result:
-    """Trains OUT/STEP-SEED, or what is left of it. Raises SystemExit where that fails."""
+    """Trains OUT/STEP-SEED, unless that is done. Raises SystemExit if the training fails."""
     run = out / f"{step}-{seed}"
     command = [sys.executable, "-m", "nmt.train", *words, *STEPS[step], f"run={run}", "resume=auto", f"seed={seed}"]
     log = Path(f"{run}.log")
@@ -75,9 +77,9 @@ def train(out: Path, step: str, seed: int, words: list[str]) -> Result:
 
 
 def table(results: dict[str, list[Result]]) -> str:
-    """Markdown: a row a step, means over seeds, the deviation of BLEU where there are several, pace as a ratio to that
-    of the first step."""
-    rows = ["| step | seeds | updates | perplexity | BLEU | pace |", "|---|---|---|---|---|---|"]
+    """The results as a Markdown table with a row for each step: means over seeds, the standard deviation of BLEU if
+    there are several, and the speed relative to the first step."""
+    rows = ["| step | seeds | updates | perplexity | BLEU | speed |", "|---|---|---|---|---|---|"]
     first = 0.0
     for step, found in results.items():
         updates, perplexity, bleu, pace = (statistics.fmean(values) for values in zip(*found, strict=True))
@@ -102,7 +104,7 @@ def main() -> None:
     budget.add_argument("--minutes", type=float)
     parser.add_argument("--steps", nargs="+", choices=STEPS, default=list(STEPS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[1])
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at a time")
+    parser.add_argument("--jobs", type=int, default=1, help="number of runs at a time")
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     options, overrides = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
     limits = {"max_updates": options.updates, "max_minutes": options.minutes, "max_epochs": None}

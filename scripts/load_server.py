@@ -1,11 +1,12 @@
-"""Load on a running server: many clients at once beside one alone: wrong answers, latency, memory.
+"""Load test of a running server: wrong answers, latency and memory with many clients, compared with a single one.
 
     python -m nmt.serve checkpoint=RUN &
     python scripts/load_server.py http://127.0.0.1:5000 --src test.de --pid PID
     python scripts/load_server.py http://127.0.0.1:5000 --src test.de --clients 8 --requests 20000
 
-Each client sends one line after the other, on the connection that it keeps. Every answer is compared with that of a
-client alone. --pid: the process of the server, whose memory is printed. --idle: connections that send nothing.
+Each client keeps its connection and sends a line when the previous one is answered. Every answer is compared with that
+of a single client. --pid: the process id of the server, to print its memory. --idle: the number of additional
+connections that send nothing.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from urllib.parse import urlsplit
 
 
 class Asked(NamedTuple):
-    """The answers of one client, in order; seconds: of each."""
+    """The answers to one client, in order. seconds: the latency of each."""
 
     texts: list[str]
     seconds: list[float]
@@ -34,7 +35,7 @@ class Direction(NamedTuple):
 
 
 def ask(url: str, direction: Direction, lines: Sequence[str]) -> Asked:
-    """Translates lines one after the other. Raises RuntimeError for any other answer than a translation."""
+    """Translates lines one after the other. Raises RuntimeError if a request fails."""
     place = urlsplit(url)
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=120)
     texts, seconds = [], []
@@ -53,13 +54,13 @@ def ask(url: str, direction: Direction, lines: Sequence[str]) -> Asked:
 
 
 def ask_together(url: str, direction: Direction, lines: Sequence[str], clients: int) -> list[Asked]:
-    """Client k sends lines k, k + clients, ..."""
+    """Translates lines with several clients at once: client k sends lines k, k + clients, ..."""
     with ThreadPoolExecutor(clients) as pool:
         return list(pool.map(lambda k: ask(url, direction, lines[k::clients]), range(clients)))
 
 
 def first_direction(url: str) -> Direction:
-    """The first pair of languages that the server has."""
+    """The first pair of languages that the server translates."""
     place = urlsplit(url)
     connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=60)
     connection.request("GET", "/languages")
@@ -72,7 +73,7 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 
 def memory_mb(pid: int | None) -> str:
-    """The resident memory of a process, to be printed."""
+    """A text with the resident memory of a process; "" without a pid."""
     if pid is None:
         return ""
     status = Path(f"/proc/{pid}/status").read_text()
@@ -81,7 +82,7 @@ def memory_mb(pid: int | None) -> str:
 
 
 def report(name: str, asked: Sequence[Asked], seconds: float, memory: str) -> float:
-    """Prints a line; returns requests a second."""
+    """Prints a line of results -> requests per second."""
     each = [second for one in asked for second in one.seconds]
     rate = len(each) / seconds
     median, last = (1000 * percentile(each, percent) for percent in (50, 99))
@@ -104,7 +105,7 @@ def main() -> None:
     idle = [socket.create_connection((place.hostname or "", place.port or 80)) for _ in range(options.idle)]
 
     few = lines[: max(1, min(len(lines), options.requests // 10))]
-    ask(options.url, direction, few[:5])  # the first requests make the model ready
+    ask(options.url, direction, few[:5])  # warm-up: the first requests prepare the model
     begun = time.perf_counter()
     alone = ask(options.url, direction, few)
     rate_alone = report("one client", [alone], time.perf_counter() - begun, memory_mb(options.pid))

@@ -1,7 +1,8 @@
 """Writes data/sample/, a small part of the demo corpus: `python scripts/make_sample.py [FOLDER]`.
 
-The pairs are the first ones of each part of the demo corpus, so that no training pair of the sample is a test pair of
-the whole, or the other way round.
+The pairs are the first ones of each part of the demo corpus, so the training pairs of the sample and the test pairs of
+the demo corpus have no pair in common, and neither have the test pairs of the sample and the training pairs of the demo
+corpus.
 """
 
 import argparse
@@ -11,7 +12,7 @@ from pathlib import Path
 from nmt.build import DEMO_SEED
 from nmt.demo_corpus import DEMO_SRC, DEMO_TGT, write_demo
 
-WHOLE = {"train": 1_900, "valid": 600, "test": 600}  # valid and test as in data=demo, and train comes after them
+WHOLE = {"train": 1_900, "valid": 600, "test": 600}  # valid and test as in data=demo, as train is generated after them
 SAMPLE = {"train": 1_900, "valid": 200, "test": 200}
 
 

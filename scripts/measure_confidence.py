@@ -1,12 +1,12 @@
-"""How good a run's confidence is on a test set, and how well planted omissions and additions are found.
+"""Measures the calibration of a run's confidence on a test set, and the detection of inserted omissions and additions.
 
     python scripts/measure_confidence.py RUN --prefix data/cache/demo/test --src en --tgt fr
 
-The expected calibration error is that of the words of the best translations, before and after calibration. An omission
-is planted by appending another sentence of the test set to the source, whose old translation is kept; an addition by
-appending the translation of another sentence to the translation. AUROC is the chance that a planted word has a lower
-score than a word that was there before, and that the lowest score of a text with something planted is below the lowest
-of a text as it was.
+The expected calibration error is over the words of the best translations, before and after calibration. For an
+omission, another sentence of the test set is appended to the source and the translation is kept; for an addition, the
+translation of another sentence is appended to the translation. AUROC of words is the probability that an inserted word
+has a lower score than an original word; AUROC of sentences is the probability that the lowest score of a changed
+sentence is below that of an original one.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from nmt.decoding.word_scores import word_log_probs
 
 
 def auroc(planted: np.ndarray, others: np.ndarray) -> float:
-    """The chance that one of `planted` is below one of `others`, where equals count half."""
+    """The probability that a value of `planted` is below one of `others`; ties count half."""
     others = np.sort(others)
     below = len(others) - (np.searchsorted(others, planted, "left") + np.searchsorted(others, planted, "right")) / 2
     return float(below.mean() / len(others))
@@ -38,7 +38,7 @@ def auroc(planted: np.ndarray, others: np.ndarray) -> float:
 def report(
     name: str, score: Callable[[np.ndarray], np.ndarray], found: Sequence, before: Sequence, lengths: Sequence[int]
 ) -> None:
-    """lengths: of each text of `found` the words that were there before the planted ones."""
+    """Prints the AUROC of words and sentences. lengths: the number of original words of each text of `found`."""
     scores = [score(nmt.word_attention(each).weights) for each in found]
     own = [score(nmt.word_attention(each).weights) for each in before]
     planted = np.concatenate([each[length:] for each, length in zip(scores, lengths, strict=True)])
@@ -85,7 +85,7 @@ def main() -> None:
     kept = [each for each in best if each.src_words and each.tgt_words]
     sources = [" ".join(each.src_words) for each in kept]
     half = len(kept) // 2
-    other = [*kept[half:], *kept[:half]]  # far from each sentence, as neighbors may be about the same
+    other = [*kept[half:], *kept[:half]]  # sentences far away, as adjacent ones may have similar content
     before = model.force_decode([(source, each.text) for source, each in zip(sources, kept, strict=True)])
     longer = [f"{source} {' '.join(each.src_words)}" for source, each in zip(sources, other, strict=True)]
     omitted = model.force_decode([(source, each.text) for source, each in zip(longer, kept, strict=True)])

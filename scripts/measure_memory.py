@@ -1,8 +1,9 @@
-"""Peak memory of training on a whole corpus against its first lines, and the time a second run takes to start.
+"""Compares the peak memory of training on a whole corpus and on its first lines, and the time of a second run.
 
     python scripts/measure_memory.py PREFIX VALID SRC TGT [--first 20000] [--updates 30]
 
-PREFIX.SRC and PREFIX.TGT may be gzipped. Each run is a process of its own; the cache they share is empty at first.
+PREFIX.SRC and PREFIX.TGT may be compressed by gzip. Each run is a separate process. The runs share a cache, which is
+empty before the first.
 """
 
 import argparse
@@ -21,7 +22,7 @@ def opened(prefix: str, language: str):
 
 
 def train(work: Path, name: str, prefix: str, options: argparse.Namespace) -> tuple[float, float]:
-    """Peak resident memory in MB and seconds of one training."""
+    """Trains in a child process -> its peak resident memory in MB, and seconds."""
     command = [sys.executable, "-m", "nmt.train", "+experiment=bahdanau", "data=files", f"data.src={options.src}"]
     command += [f"data.tgt={options.tgt}", f"data.train={prefix}", f"data.valid={options.valid}"]
     command += [f"data.cache={work / 'cache'}", f"run={work / name}", f"trainer.max_updates={options.updates}"]

@@ -1,13 +1,13 @@
-"""How well an aligner's pair scores tell bad pairs from good ones: it plants bad pairs in a corpus and prints the areas
-under the ROC curves.
+"""Measures how well the pair scores of an aligner distinguish correct pairs from artificial incorrect ones: areas under
+the ROC curve.
 
     python scripts/measure_pair_scores.py RUN [--prefix data/cache/demo/test] [--src en] [--tgt fr]
 
-The good pairs are those of PREFIX. "shuffled" has the same sources, each with the target of another pair. "half" has
-the same pairs, but of one side, drawn by chance, only the first half of the words; pairs of fewer than four words on a
-side are left out. The columns are the scores of `nmt.align score=true`, log p(target given source) and log p(source
-given target), each per word; their mean, and the lower of the two. The area is the share of all comparisons of a good
-with a bad pair in which the good one scores higher: 50 is chance.
+The correct pairs are those of PREFIX with at least four words on both sides. "shuffled" has the same sources, each with
+the target of another pair. "half" has the same pairs, with only the first half of the words on one random side. The
+columns are the scores of `nmt.align score=true`, log p(target given source) and log p(source given target), both per
+word, their mean, and the lower of the two. The area is the probability, in percent, that a correct pair has a higher
+score than an incorrect one: 50 is chance.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from nmt.aligner.pairs import PairAligner
 from nmt.build import load_aligner
 from nmt.corpus import Pair, read_pair
 
-SHORTEST = 4  # words of a side of which half can be left out
+SHORTEST = 4  # minimum number of words on a side
 
 
 def shuffled(pairs: Sequence[Pair], chance: random.Random) -> list[Pair]:
-    """Each source with the target of another pair: the next one in a circle of all."""
+    """Each source with the target of another pair: the next one in a random cyclic order."""
     circle = list(range(len(pairs)))
     chance.shuffle(circle)
     found = list(pairs)
@@ -35,7 +35,7 @@ def shuffled(pairs: Sequence[Pair], chance: random.Random) -> list[Pair]:
 
 
 def halved(pair: Pair, side: int) -> Pair:
-    """Of the source (0) or the target (1) only the first half of the words."""
+    """The pair with only the first half of the words of the source (side=0) or the target (side=1)."""
     sides = list(pair)
     words = sides[side].split()
     sides[side] = " ".join(words[: len(words) // 2])
@@ -43,14 +43,14 @@ def halved(pair: Pair, side: int) -> Pair:
 
 
 def area_under_roc(good: np.ndarray, bad: np.ndarray) -> float:
-    """The probability that a value of `good` (N,) is above one of `bad` (M,), of equal values half; from 0 to 1."""
+    """The probability that a value of `good` (N,) is above one of `bad` (M,), 0 to 1; ties count half."""
     ordered = np.sort(bad)
     below = np.searchsorted(ordered, good) + np.searchsorted(ordered, good, side="right")
     return float(below.mean() / (2 * len(bad)))
 
 
 def columns(aligner: PairAligner, pairs: Sequence[Pair]) -> dict[str, np.ndarray]:
-    """The scores (N,) of pairs, by their names."""
+    """The scores (N,) of the pairs, by the names of the columns."""
     there, back = np.array([each.per_word for each in aligner.align(pairs)]).T
     lower = np.minimum(there, back)
     return {"target|source": there, "source|target": back, "mean": (there + back) / 2, "lower": lower}
@@ -78,7 +78,7 @@ def main() -> None:
     aligner = PairAligner(loaded.model, loaded.tokenizer)
     good = columns(aligner, pairs)
     planted = {"shuffled": shuffled(pairs, chance), "half": [halved(pair, chance.randrange(2)) for pair in pairs]}
-    print(f"{len(pairs):,} pairs, area under the ROC curve in per cent")
+    print(f"{len(pairs):,} pairs, area under the ROC curve in percent")
     print(f"{'':<10}" + "".join(f"{name:>15}" for name in good))
     for name, bad_pairs in planted.items():
         bad = columns(aligner, bad_pairs)

@@ -1,9 +1,9 @@
-"""How well tags are placed by a model's links: beside the placement by gold links, on given translations.
+"""Compares the placement of tags by a model's links with the placement by gold links, in reference translations.
 
     python scripts/measure_tags.py RUN --prefix data/cache/demo/test --src en --tgt fr
 
-Each source sentence gets a tag around one to three neighboring words, drawn by chance. It is placed in the reference
-by the links of forced decoding, and by the gold links PREFIX.links. F1 counts target words in the tag.
+Each source sentence gets a tag around one to three random adjacent words. The tag is placed in the reference by the
+links of forced decoding, and by the gold links PREFIX.links. F1 is over the target words inside the tags.
 """
 
 import argparse
@@ -17,14 +17,14 @@ from nmt.documents.placement import HasMarks, WordTags, place_tags
 
 
 def tagged_words(words: range, source: int, target: int, links: Iterable[tuple[int, int]]) -> set[int]:
-    """The target words in a tag around `words` of `source` words."""
+    """The indices of the target words inside a tag around the source words `words`. source, target: word counts."""
     tags = [WordTags(frozenset({0} if word in words else ())) for word in range(source)]
     placed = place_tags(tags, [HasMarks()] * target, links)
     return {t for t, word in enumerate(placed) if word.core}
 
 
 def f1(found: Sequence[set], expected: Sequence[set]) -> float:
-    """Over all sentences together."""
+    """F1 of the words of all sentences together."""
     common = sum(len(one & other) for one, other in zip(found, expected, strict=True))
     return 2 * common / (sum(map(len, found)) + sum(map(len, expected)))
 

@@ -1,12 +1,13 @@
-"""Prepares English-French text for the hand-aligned Hansards of NAACL 2003, in the form their text has.
+"""Tokenizes English-French text like the text of the hand-aligned Hansards of NAACL 2003.
 
     python scripts/prepare_hansards.py TRAIN VALID GOLD OUT [--pairs 50000] [--longest 25]
 
-TRAIN and VALID are prefixes of raw text, PREFIX.en and PREFIX.fr, plain or gzipped (Europarl, say); GOLD is the folder
-of dev and test. One preparation for all: lower case; punctuation, hyphens and 's apart; French contractions and
-elisions in full, as the annotators saw them (du: de le; aux: à les; qu'il: que il; prendra-t-il: prendra il). Words of
-the gold text are neither joined nor split, so its links stay true. OUT gets {train,valid,dev,test}.{en,fr} and the gold
-links as they are, {dev,test}.links; train gets the first pairs of which no side has more words than --longest.
+TRAIN and VALID are prefixes of raw text, such as Europarl: PREFIX.en and PREFIX.fr, plain or compressed by gzip. GOLD
+is the folder of dev and test. The text is lower-cased; punctuation, hyphens and 's are separate tokens; French
+contractions and elisions are written in full, as in the annotated text (du: de le; aux: à les; qu'il: que il;
+prendra-t-il: prendra il). The gold text is only lower-cased, so its links remain valid. Writes
+{train,valid,dev,test}.{en,fr} and the unchanged gold links {dev,test}.links to OUT; train has the first --pairs pairs
+without a side of more than --longest words.
 """
 
 import argparse
@@ -21,13 +22,13 @@ from pathlib import Path
 ENGLISH, FRENCH = "en", "fr"
 CONTRACTED = {"du": "de le", "des": "de les", "au": "à le", "aux": "à les"}
 ELIDED = re.compile(r"\b(l|d|n|s|c|j|m|t|qu|lorsqu|puisqu|jusqu|quoiqu|quelqu)' ?(?=\w)")
-# A number keeps its points and commas, a title its point; a word is letters; everything else stands alone.
+# Numbers keep their points and commas, titles their point; words are letters; other characters are separate tokens.
 TOKEN = re.compile(r"\d+(?:[.,]\d+)*|\b(?:mr|mrs|ms|dr|hon|st|m|mm)\.|[^\W\d_]+|'s\b|--|\.\.\.|\S")
 CURLY = "\N{RIGHT SINGLE QUOTATION MARK}"
 
 
 def tokens(line: str, language: str) -> list[str]:
-    """Raw text -> the words the Hansards' annotators would have seen."""
+    """Raw text -> tokens as in the annotated Hansards."""
     line = line.lower().replace(CURLY, "'")
     if language == FRENCH:
         line = line.replace("aujourd'hui", "aujourdhui")
@@ -73,7 +74,7 @@ def main() -> None:
         write(options.out, "train", islice(pairs(options.train, options.longest), options.pairs))
         write(options.out, "valid", pairs(options.valid, options.longest))
         for name in ("dev", "test"):
-            # Tokenised already: lower case is all it lacks.
+            # Already tokenized, but not lower-cased.
             sides = zip(*(read(str(options.gold / name), side) for side in (ENGLISH, FRENCH)), strict=True)
             write(options.out, name, ((english.lower().strip(), french.lower().strip()) for english, french in sides))
             shutil.copy(options.gold / f"{name}.en-fr.gold", options.out / f"{name}.links")

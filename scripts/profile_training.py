@@ -1,11 +1,11 @@
-"""Where the time of an update goes, part by part, on the real data and model of a recipe.
+"""Measures the time of the parts of an update, with the data and the model of a recipe.
 
     python scripts/profile_training.py                                   the multi30k recipe's model on the demo corpus
     python scripts/profile_training.py data=files data.src=de data.tgt=en data.train=multi30k/train precision=bf16
     python scripts/profile_training.py device=cuda +experiment=bahdanau preset=paper --updates 50
 
-Words with `=` are those of `python -m nmt.train`. On CUDA the device is waited for at the end of each part, so an
-update takes longer than in training; what runs as one piece there (cuDNN, Triton, graphs) is not taken apart.
+Arguments KEY=VALUE are those of `python -m nmt.train`. On CUDA, the script synchronizes with the device after each
+part, so an update takes longer than in training; the calls of cuDNN, Triton and CUDA graphs are not divided.
 """
 
 import argparse
@@ -44,7 +44,7 @@ PARTS = (
 
 
 class Stopwatch:
-    """Seconds by part; `lap` takes those since the last one."""
+    """Measures seconds by part; `lap` returns and resets them."""
 
     def __init__(self, device: torch.device):
         self.device = device
@@ -56,7 +56,7 @@ class Stopwatch:
         return time.perf_counter()
 
     def timed(self, part: str, work: Callable) -> Callable:
-        """`work`, whose time counts for `part`."""
+        """A function that calls `work` and adds its time to `part`."""
 
         def run(*args, **options):
             begun = self.now()
@@ -72,7 +72,7 @@ class Stopwatch:
 
 
 def profile(config: schema.TrainConfig, updates: int) -> list[dict[str, float]]:
-    """Seconds by part of each update, and `tokens`; the first three, which prepare much, are left out."""
+    """The seconds by part of each update, and `tokens`, its target tokens; the first three updates are a warm-up."""
     device = prepare_device(config.device, config.precision)
     seed_everything(config.seed)
     train = build.read_corpus(config.data, "train")
@@ -83,7 +83,7 @@ def profile(config: schema.TrainConfig, updates: int) -> list[dict[str, float]]:
     ema = EMA(model, config.optim.ema_decay)
     batches = build.build_batches(config, encoded, training=True)
     watch = Stopwatch(device.device)
-    # Attention's steps are inside of the decoder's part and of the backward's.
+    # The steps of attention are part of "decoder" and of "backward".
     forth, back = FusedAttention.forward_step, FusedAttention.backward_step
     model.encoder.forward = watch.timed("encoder", model.encoder.forward)
     model.decoder.features = watch.timed("decoder", model.decoder.features)
@@ -116,7 +116,7 @@ def profile(config: schema.TrainConfig, updates: int) -> list[dict[str, float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("overrides", nargs="*", help="as of `python -m nmt.train`")
+    parser.add_argument("overrides", nargs="*", help="settings of `python -m nmt.train`")
     parser.add_argument("--updates", type=int, default=30)
     options = parser.parse_intermixed_args()
     overrides = options.overrides

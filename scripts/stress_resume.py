@@ -1,11 +1,11 @@
-"""Kills a training run at random moments and resumes it; the result must be that of an uninterrupted run.
+"""Kills a training run at random moments and resumes it; the result must be equal to that of an uninterrupted run.
 
     python scripts/stress_resume.py [--kills 30] [--seed 1] [--updates 400] [--folder DIR] [key=value ...]
 
-Trains on the corpus that comes with the program, with dropout 0.3, two batches an update and a checkpoint every 20
-updates, once uninterrupted and once with SIGKILL: a third of the kills while a checkpoint is being written, a third
-after a number of updates, a third at any moment after the start. Compares all of the last checkpoint but its clocks
-(weights, optimizer, random states, place in the data) and every logged loss, bit for bit. Exit code 1 if they differ.
+Trains on the demo corpus, with dropout 0.3, two batches per update and a checkpoint every 20 updates, once without
+interruption and once with SIGKILL: a third of the kills while a checkpoint is being written, a third after a number of
+updates, a third at any time after the start. Compares the last checkpoints (weights, optimizer, random states, position
+in the data; not the times) and all logged losses, bit for bit. Exits with status 1 if they differ.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def main() -> int:
     done, redone = 0, 0
     while done < arguments.kills:
         kind = ("while saving", "after updates", "at any moment")[done % 3]
-        # The latest update of this kill, so that updates remain for the kills after it.
+        # The latest update for this kill, so that updates remain for the later ones.
         most = int(arguments.updates * (done + 1) / (arguments.kills + 1)) + 10
         before = updates(killed)
         process = start(killed, settings)
@@ -107,7 +107,7 @@ def start(run: Path, settings: list[str]) -> subprocess.Popen:
 
 
 def wait_for_moment(process: subprocess.Popen, run: Path, kind: str, rng: random.Random, most: int) -> bool:
-    """Waits for the moment to kill; False if the process ended before it."""
+    """Waits for the moment of the kill -> whether the process still runs then."""
     if kind == "at any moment":
         end = time.monotonic() + rng.uniform(0, 12)
         moment = lambda: time.monotonic() > end or updates(run) >= most  # noqa: E731
@@ -125,7 +125,7 @@ def wait_for_moment(process: subprocess.Popen, run: Path, kind: str, rng: random
 
 
 def writing(run: Path) -> bool:
-    """Whether a checkpoint is being made, or put into its place."""
+    """Whether a checkpoint is being written or renamed."""
     try:
         return any(".partial-" in name or name.endswith(".old") for name in os.listdir(run / "checkpoints"))
     except FileNotFoundError:
@@ -133,7 +133,7 @@ def writing(run: Path) -> bool:
 
 
 def updates(run: Path) -> int:
-    """Lines of the log so far, which has one for each update; what is beyond the checkpoint will be dropped."""
+    """The number of updates in the log, including those after the last checkpoint, which will be repeated."""
     try:
         return (run / "metrics.jsonl").read_bytes().count(b'"kind": "train"')
     except FileNotFoundError:
@@ -158,7 +158,7 @@ def tensors(run: Path) -> dict[str, torch.Tensor]:
 
 
 def differences(run: Path, other: Path):
-    """What is not the same in two runs, in words."""
+    """Descriptions of the differences between two runs."""
     ones, twos = losses(run), losses(other)
     yield from (f"logged {one} and {two}" for one, two in zip(ones, twos, strict=False) if one != two)
     if len(ones) != len(twos):

@@ -1,11 +1,11 @@
-"""Translates a long file, measures memory, kills it in the middle and continues: the output must be the same bytes.
+"""Translates a long file, measures the memory, kills the process in the middle and continues: the output must be equal.
 
     python scripts/stress_translate.py FILE [--run RUN] [--short 20000] [--long 200000] [key=value ...]
 
-FILE's lines are repeated to the two lengths. Without RUN a small model is trained first, English to French, on the
-corpus that comes with the program. Prints the peak memory of both and their ratio, which must be at most 1.2, and
-whether the long output, cut off by SIGKILL and continued with append=true, is that of an uninterrupted translation.
-Exit code 1 if not.
+The lines of FILE are repeated up to the two lengths. Without --run, a small model is first trained on the demo corpus,
+from English to French. Prints the peak memory for both lengths and its ratio, which must be at most 1.2, and whether
+the long output, interrupted by SIGKILL and continued with append=true, is equal to that of an uninterrupted
+translation. Exits with status 1 if one of the two fails.
 """
 
 import argparse

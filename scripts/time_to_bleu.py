@@ -1,13 +1,13 @@
-"""Wall clock until validation first reaches a BLEU: the reference loops in float32, and the training as it is.
+"""Measures the wall-clock time until a validation reaches a given BLEU, with the reference loops and as users train.
 
     python scripts/time_to_bleu.py OUT --bleu 34 +experiment=multi30k data=files data.src=de data.tgt=en \\
         data.train=multi30k/train data.valid=multi30k/val trainer.max_minutes=null trainer.max_updates=3500
 
     plain   the reference loops, differentiated by autograd; float32
-    fast    the training as users run it
+    fast    nmt.train with the given settings
 
-Runs go to OUT/plain and OUT/fast, one after the other; --variant runs one of them alone. Seconds count from the
-start of the process, so reading the corpus and validating are in them.
+Trains in OUT/plain and OUT/fast, one after the other; --variant selects one of them. Times are from the start of the
+process, so they include reading the corpus and validations.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def train_plainly(overrides: list[str]) -> None:
     from nmt.layers.loops import ReferenceLoops
 
     class PlainLoops(ReferenceLoops):
-        """The reference loops in training; validation searches as in the other run."""
+        """The reference loops in training; validations search as in the variant "fast"."""
 
         def for_inference(self, model, *, fold_memory: bool, rescore_top_k: int):
             return FusedLoops().for_inference(model, fold_memory=fold_memory, rescore_top_k=rescore_top_k)
@@ -39,7 +39,7 @@ def train_plainly(overrides: list[str]) -> None:
 
 
 def measure(variant: str, out: Path, overrides: list[str]) -> list[tuple[float, int, float]]:
-    """(seconds, updates, BLEU) of each validation."""
+    """Trains a variant -> (seconds, updates, BLEU) of each validation."""
     command = ["-m", "nmt.train"] if variant == "fast" else [__file__, "--plainly"]
     begun = time.monotonic()
     child = subprocess.Popen([sys.executable, *command, *overrides, *VARIANTS[variant], f"run={out / variant}"])
@@ -65,7 +65,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--bleu", type=float, default=34.0)
-    parser.add_argument("--variant", choices=VARIANTS, help="only this one")
+    parser.add_argument("--variant", choices=VARIANTS, help="run this variant only")
     parser.add_argument("overrides", nargs="*", help="settings of python -m nmt.train")
     options = parser.parse_intermixed_args()
     table = []

@@ -1,4 +1,4 @@
-"""Several trainings at a time, for the scripts that make tables of them."""
+"""Runs several trainings at a time, for scripts that print tables of results."""
 
 import sys
 from collections.abc import Callable, Iterable
@@ -16,9 +16,10 @@ def run_jobs(
     jobs: int,
     table: Callable[[dict[str, list[Result]]], str],
 ) -> None:
-    """Calls train(name, seed) for each name and seed, `jobs` at a time, and prints the table after each.
+    """Calls train(name, seed) for each name and seed, `jobs` at a time, and prints the table of results after each.
 
-    A training that raises SystemExit is named and left out of the table; the program then ends with status 1.
+    If a training raises SystemExit, its message is printed to standard error, the table does not include it, and the
+    program exits with status 1 at the end.
     """
     results: dict[str, list[Result]] = {name: [] for name in names}
     failed = False

@@ -11,8 +11,8 @@ from torch.nn import functional
 from nmt.aligner.hmm import CLASSES, Lattice, log_likelihood, normalized_jumps
 from nmt.bounds import at_least, fraction, greater_than, positive_int
 
-EMBEDDING_STD = 0.1  # of the first values, which sets how fast embeddings change relative to their size
-# Entries of a table of energies that are in memory at once.
+EMBEDDING_STD = 0.1  # initial standard deviation of embeddings, which determines their relative speed of change
+# Maximum number of energies in memory when the tables are computed.
 _CHUNK = 2**24
 
 
@@ -72,16 +72,16 @@ class Direction(nn.Module):
         p(y_t | j)  = exp(U y_t . g_j + b y_t) / Z_j
         p(y_t | 0)  = exp(n y_t) / Z_0
         p(j | i, c) = exp(v_c,d + R_c,d . g_i) / Z_i,c       d = clip(j - i), c = whether y_t continues a word
-        p(null)     = null_probability, whatever came before
+        p(null)     = null_probability, a constant
 
     With options.max_fertility F, x_j emits f_j = F sigmoid(u . g_j + r) pieces on average, where f_j = 1 at the start,
     and their number has a Poisson distribution: the emission is f_j p(y_t | j), and p(y | x) is multiplied by
     exp(-sum_j ((1 - p(null)) f_j + p(null))) S^T / T!. Over all targets of all lengths that sums to one while all jumps
-    are equally probable. A piece that is always translated by two then emits both at no loss, where it would emit each
-    with a probability of one half.
+    are equally probable. Without the factor f_j, a source piece that is always translated by the same two pieces would
+    have to emit each with a probability of one half.
 
-    The class c of a piece counts as known: summed over targets of different classes, p(y | x) is not quite 1. unigram
-    (V_tgt,): log-probabilities of the target pieces, where b and n begin; continues (V_tgt,): whether a piece
+    The class c of a piece is given: summed over targets of different classes, p(y | x) is not quite 1. unigram
+    (V_tgt,): log-probabilities of the target pieces, the initial values of b and n; continues (V_tgt,): whether a piece
     continues a word. All jumps are equally probable at the start, so training begins as IBM model 1.
     """
 
@@ -171,13 +171,13 @@ class Direction(nn.Module):
         return self._with_fertility(lattice, self.log_fertility(hidden)) if self.fertility else lattice
 
     def log_fertility(self, hidden: Tensor) -> Tensor:
-        """hidden (..., H) -> (...) the logarithm of how many pieces each source piece emits on average."""
+        """hidden (..., H) -> (...) the logarithm of the mean number of target pieces that each source piece emits."""
         assert self.fertility, "it is learned with max_fertility"
         most = math.log(self.options.max_fertility or 1)
         return most + functional.logsigmoid(_full(self.fertility(hidden)).squeeze(-1))
 
     def _with_fertility(self, lattice: Lattice, log_fertility: Tensor) -> Lattice:
-        """log_fertility (B, S)."""
+        """The lattice with the probability of the numbers of emitted pieces. log_fertility: (B, S)."""
         src_lengths, tgt_lengths = lattice.src_lengths, lattice.tgt_lengths
         in_src = torch.arange(log_fertility.shape[1], device=src_lengths.device) < src_lengths.unsqueeze(1)
         p_null = self.options.null_probability
@@ -188,7 +188,8 @@ class Direction(nn.Module):
     def _lattice(
         self, emissions: Tensor, null: Tensor, jumps: Tensor, tgt: Tensor, src_lengths: Tensor, tgt_lengths: Tensor
     ) -> Lattice:
-        """emissions (B, T, S), null (B, T) without the probability of null; jumps (B, S, C D): energies."""
+        """The lattice of emissions (B, T, S) and null (B, T), both without the probability of null, and energies of
+        jumps (B, S, C D)."""
         first = self.first.to(jumps.dtype).expand(len(jumps), 1, -1)
         energies = torch.cat((first, jumps), 1).unflatten(2, (CLASSES, -1)).transpose(1, 2)
         energies = self.options.jump_scale * energies
@@ -203,7 +204,7 @@ class Direction(nn.Module):
 
 
 def _full(values: Tensor) -> Tensor:
-    """In float32 at least, whatever the products were in."""
+    """The values in float32 or, if they are float64, unchanged."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
@@ -211,7 +212,7 @@ def sampled_log_probs(energies: Tensor, unigram: Tensor, drawn: Tensor) -> Tenso
     """energies (N, K) of K target pieces that occur among `drawn` ones -> estimated log-probabilities (N, K).
 
     unigram (K,): log-probabilities of the pieces. A piece is among `drawn` with probability q = 1 - (1 - p)^drawn, so
-    exp(e - log q) of those that are is an unbiased estimate of what the vocabulary sums to.
+    the sum of exp(e - log q) over the pieces that occur is an unbiased estimate of the sum over the vocabulary.
     # Bengio and Senecal (2008)
     """
     log_q = torch.log(-torch.expm1(drawn * torch.log1p(-unigram.exp().clamp_max(0.5)))).clamp_min(-30.0)

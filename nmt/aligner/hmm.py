@@ -4,7 +4,7 @@ Each target piece t is emitted by the source piece a_t, or by the null position,
 
     p(y, a) = prod_t p(a_t | a_{t-1}) p(y_t | a_t)
 
-# Vogel, Ney and Tillmann (1996); null as in Och and Ney (2003), 2.3, but that it keeps the last position
+# Vogel, Ney and Tillmann (1996); null as in Och and Ney (2003), section 2.3, except that it keeps the last position
 
 B pairs, T target pieces, S source pieces, D jumps. Positions are 0 to S - 1 and, before the first link, -1.
 """
@@ -14,18 +14,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-CLASSES = 2  # of target pieces, whose jumps differ: those that begin a word, and those that continue one
+CLASSES = 2  # of target pieces, with separate jump probabilities: those that begin a word, and those that continue one
 _TINY = 1e-30
 
 
 class Lattice(NamedTuple):
-    """What the probability of an alignment is made of, as natural logarithms; padding may hold anything finite.
+    """The factors of the probability of an alignment, as natural logarithms. Values on padding must be finite.
 
-    emissions (B, T, S): of a link of t to j and of y_t, but for the jump. null (B, T): of no link and of y_t. jumps
-    (B, CLASSES, S + 1, D): of a jump from position i - 1 by d - D // 2, the first and the last of them for each source
-    position as far away or further; see `normalized_jumps`. continues (B, T): the class of each target piece, 0 or 1.
-    src_lengths, tgt_lengths (B,): pieces, without the end of sentence. shared (B,): of what all alignments have in
-    common; None: nothing.
+    emissions (B, T, S): of a link of t to j and of y_t, without the jump. null (B, T): of no link and of y_t. jumps
+    (B, CLASSES, S + 1, D): of a jump from position i - 1 by d - D // 2; the first and the last d are for each source
+    position at this distance or further; see `normalized_jumps`. continues (B, T): the class of each target piece, 0 or
+    1. src_lengths, tgt_lengths (B,): in pieces, without EOS. shared (B,): of a factor that all alignments share; None:
+    there is none.
     """
 
     emissions: Tensor
@@ -38,7 +38,7 @@ class Lattice(NamedTuple):
 
 
 def jump_of(positions: int, jumps: int, device: torch.device | None = None) -> Tensor:
-    """(S + 1, S) which of `jumps` jumps leads from position i - 1 to position j, of S positions."""
+    """(S + 1, S) the index, from 0 to jumps - 1, of the jump from position i - 1 to position j."""
     here = torch.arange(positions, device=device)
     before = torch.arange(-1, positions, device=device).unsqueeze(1)
     longest = jumps // 2
@@ -46,7 +46,7 @@ def jump_of(positions: int, jumps: int, device: torch.device | None = None) -> T
 
 
 def normalized_jumps(energies: Tensor, src_lengths: Tensor) -> Tensor:
-    """energies (..., B, C, S + 1, D) -> log-probabilities that sum to one over the source positions that there are.
+    """energies (..., B, C, S + 1, D) -> log-probabilities whose exponentials sum to one over the source positions.
 
     A jump that leads to n positions counts n times in the sum: p(d) = exp(e_d) / sum_d' n_d' exp(e_d').
     """
@@ -77,8 +77,11 @@ class _Factors(NamedTuple):
 
 
 class _Passed(NamedTuple):
-    """What the forward pass found: before (T, B, C, S + 1), the probability of each position before step t, in the row
-    of the class of y_t; reached (T, B, S): of a jump there, at step t; scale (T, B, 1); log_probs (B,)."""
+    """The results of the forward pass.
+
+    before (T, B, C, S + 1): the probability of each position before step t, in the row of the class of y_t. reached
+    (T, B, S): the probability of a jump to each position at step t. scale (T, B, 1). log_probs (B,).
+    """
 
     before: Tensor
     reached: Tensor
@@ -127,7 +130,7 @@ def _pass_forward(factors: _Factors) -> _Passed:
 
 
 def _pass_backward(factors: _Factors, passed: _Passed) -> Tensor:
-    """-> (T, B, S): links_t(j) beta_t(j) / scale_t, where beta_t(j) is the scaled probability of what follows t."""
+    """-> (T, B, S): links_t(j) beta_t(j) / scale_t, where beta_t(j) is the scaled probability of all later steps."""
     steps, batch, positions = factors.links.shape
     links, null = factors.links / passed.scale, factors.null / passed.scale
     beta = factors.links.new_ones(batch, positions + 1)

@@ -10,9 +10,9 @@ from nmt.layers.loss import Loss
 
 
 class Aligner(nn.Module):
-    """`forward_direction` explains the target by the source, `backward_direction` the source by the target."""
+    """`forward_direction` models the target given the source, `backward_direction` the source given the target."""
 
-    can_be_captured = False  # the vocabulary of a batch has its own size
+    can_be_captured = False  # in a CUDA graph, as the vocabularies of batches differ in size
 
     def __init__(self, src: Vocabulary, tgt: Vocabulary, options: AlignerOptions):
         super().__init__()
@@ -26,9 +26,9 @@ class Aligner(nn.Module):
     def log_likelihoods(
         self, src: Tensor, src_lengths: Tensor, tgt: Tensor, tgt_lengths: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """src (B, S), tgt (B, T) with EOS, lengths (B,) with it -> log p(tgt | src) and log p(src | tgt), (B,) each.
+        """src (B, S), tgt (B, T), lengths (B,), EOS included -> log p(tgt | src) and log p(src | tgt), (B,) each.
 
-        EOS is not predicted, and nothing is aligned with it.
+        EOS is neither predicted nor aligned.
         """
         src, tgt, src_lengths, tgt_lengths = src[:, :-1], tgt[:, :-1], src_lengths - 1, tgt_lengths - 1
         return (
@@ -39,17 +39,17 @@ class Aligner(nn.Module):
     def table_likelihoods(
         self, tables: tuple[Tables, Tables], src: Tensor, src_lengths: Tensor, tgt: Tensor, tgt_lengths: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """The same by the tables of both directions, in eval mode."""
+        """As `log_likelihoods`, but from the precomputed tables of both directions, in eval mode."""
         src, tgt, src_lengths, tgt_lengths = src[:, :-1], tgt[:, :-1], src_lengths - 1, tgt_lengths - 1
         there = self.forward_direction.lattice(tables[0], src, src_lengths, tgt, tgt_lengths)
         back = self.backward_direction.lattice(tables[1], tgt, tgt_lengths, src, src_lengths)
         return log_likelihood(there), log_likelihood(back)
 
     def loss(self, batch: Batch, _smoothing: float = 0.0, _guidance: float = 0.0) -> Loss:
-        """objective: the negative log-likelihood of both directions; nll: half of it, the mean of the two."""
+        """objective: the sum of the negative log-likelihoods of both directions; nll: their mean."""
         there, back = self.log_likelihoods(batch.src, batch.src_lengths, batch.tgt_out, batch.tgt_lengths)
         objective = -(there.sum() + back.sum())
         return Loss(objective, objective.detach() / 2, len(batch.token_positions))
 
     def after_update(self, nll: float) -> None:
-        """Nothing but the weights changes in training."""
+        """Does nothing: there is no state besides the weights."""

@@ -1,4 +1,4 @@
-"""Alignment of any number of pairs by an aligner: posteriors between words, links and log-probabilities."""
+"""Aligns any number of pairs with an aligner: posteriors between words, links and log-probabilities."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -15,20 +15,21 @@ from nmt.analysis.alignment import MIN_MEAN_WEIGHT, Link
 from nmt.corpus import Pair
 from nmt.data.tokenizer import Tokenizer
 
-# A window is read, sorted by length and aligned at once. Windows do not depend on what is in the pairs but on their
-# lengths in characters, so that a job that goes on in the middle divides its pairs as it did before.
+# A window of pairs is read, sorted by length and aligned. Windows depend only on the lengths of the pairs in
+# characters, so a job that is resumed in the middle has the same windows as before.
 WINDOW_PAIRS = 4096
 _WINDOW_CHARACTERS = 2**21
-_MAX_CELLS = 2**22  # of a batch, the square of its longest side for each pair: lattices then take about 200 MB
+_MAX_CELLS = 2**22  # pairs of a batch times the square of its longest side: lattices then take about 200 MB
 _BATCH_PIECES = 8192
 
 
 class AlignedPair(NamedTuple):
-    """forward (Tw, Sw): of each target word, the posterior of each source word; backward (Sw, Tw): the other way round.
+    """The alignment of a pair.
 
-    links: of both directions together, as `mean_links` makes them. log_probs: of the target given the source, and of
-    the source given the target. too_long: the pair does not fit into memory; it has (Tw, 0), (Sw, 0), no links, and
-    log_probs of minus infinity.
+    forward (Tw, Sw): for each target word, the posterior of each source word; backward (Sw, Tw): for each source word,
+    that of each target word. links: from both directions, as by `mean_links`. log_probs: of the target given the
+    source, and of the source given the target. too_long: the pair does not fit into memory; its posteriors are (Tw, 0)
+    and (Sw, 0), it has no links, and log_probs are minus infinity.
     """
 
     pair: Pair
@@ -40,13 +41,13 @@ class AlignedPair(NamedTuple):
 
     @property
     def per_word(self) -> tuple[float, float]:
-        """log_probs over the numbers of words that they are of."""
+        """log_probs divided by the number of words that each one is of."""
         words = self.forward.shape[0], self.backward.shape[0]
         return self.log_probs[0] / max(1, words[0]), self.log_probs[1] / max(1, words[1])
 
 
 class _Encoded(NamedTuple):
-    """A pair in ids, without EOS; for each piece the word it belongs to; how many words each side has."""
+    """A pair as ids without EOS, the index of the word of each piece, and the number of words of each side."""
 
     src: list[int]
     src_owner: list[int]
@@ -61,10 +62,10 @@ class _Encoded(NamedTuple):
 
 
 class PairAligner:
-    """An aligner in eval mode with the tables that stay the same for all pairs, ready to align."""
+    """Aligns pairs with an aligner in eval mode, whose tables it computes once for all pairs."""
 
     def __init__(self, model: Aligner, tokenizer: Tokenizer, *, batch_size: int = 64, threshold: float | None = None):
-        """batch_size: pairs at once. threshold: of `mean_links`; None: its own."""
+        """batch_size: pairs in a batch. threshold: of `mean_links`; None: its default."""
         assert not model.training, "dropout would change what is found: call model.eval() first"
         self.model, self.tokenizer, self.batch_size = model, tokenizer, batch_size
         self.threshold = MIN_MEAN_WEIGHT if threshold is None else threshold
@@ -73,7 +74,7 @@ class PairAligner:
 
     @torch.inference_mode()
     def align(self, pairs: Iterable[Pair], *, skip: int = 0) -> Iterator[AlignedPair]:
-        """Aligned pairs, in order. skip: so many are passed over, and the others come out as if they had not been."""
+        """Aligns the pairs, in order. The first `skip` pairs are skipped, without effect on the others."""
         for window in _windows(pairs):
             if skip >= len(window):
                 skip -= len(window)
@@ -98,7 +99,7 @@ class PairAligner:
         return _Encoded(*sides[0], *sides[1], len(pair.src.split()), len(pair.tgt.split()))
 
     def _batches(self, order: list[int], encoded: list[_Encoded]) -> Iterator[list[int]]:
-        """The rows in the order given, which is by length: at most batch_size, _BATCH_PIECES and _MAX_CELLS at once."""
+        """Batches of rows sorted by length, each with at most batch_size rows, _BATCH_PIECES and _MAX_CELLS."""
         batch: list[int] = []
         longest = 0
         for row in order:
@@ -135,7 +136,7 @@ class PairAligner:
 
 
 def _bare(pair: Pair, encoded: _Encoded) -> AlignedPair:
-    """A pair without links, as it is where a side is blank or where it is too long."""
+    """The result for a pair that is not aligned, as a side is blank or the pair is too long."""
     too_long = encoded.longer**2 > _MAX_CELLS
     shape = (encoded.tgt_words, 0 if too_long else encoded.src_words)
     other = (encoded.src_words, 0 if too_long else encoded.tgt_words)

@@ -14,22 +14,22 @@ _ROWS = 10_000  # of the corpus in memory at once
 
 
 class Vocabulary(NamedTuple):
-    """What the aligner knows of one side's V pieces: unigram (V,), the logarithms of their relative frequencies, and
-    continues (V,), whether a piece continues a word."""
+    """Data about the V pieces of one side: unigram (V,), the logarithms of their relative frequencies, and continues
+    (V,), whether a piece continues a word."""
 
     unigram: Tensor
     continues: Tensor
 
 
 def untrained_vocabulary(subwords: Subwords) -> Vocabulary:
-    """All pieces equally frequent, for a model whose weights come from a checkpoint."""
+    """A vocabulary of equally frequent pieces, for a model whose weights are loaded from a checkpoint."""
     size = len(subwords)
     continues = torch.tensor([not piece.startswith(_WORD_START) for piece in subwords.vocabulary])
     return Vocabulary(torch.zeros(size).log_softmax(0), continues)
 
 
 def vocabularies(tokenizer: Tokenizer, corpus: BinarizedCorpus) -> tuple[Vocabulary, Vocabulary]:
-    """Of the source and the target, counted in a corpus; each piece counts once more than it occurs."""
+    """The vocabularies of source and target, with frequencies from a corpus; add-one smoothing."""
     sizes = len(tokenizer.src), len(tokenizer.tgt)
     counts = [np.ones(size, dtype=np.int64) for size in sizes]
     for begin in range(0, len(corpus), _ROWS):

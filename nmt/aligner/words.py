@@ -1,6 +1,6 @@
-"""Posteriors between pieces made into posteriors between words, and into links, for a whole batch at once.
+"""Merges posteriors between pieces into posteriors between words, for a whole batch.
 
-The rules are those of nmt.analysis.alignment: `drop_punctuation`, `merge` and `mean_links`, of one pair each.
+The rules are those of `drop_punctuation`, `merge` and `mean_links` in nmt.analysis.alignment, which treat one pair.
 """
 
 from collections.abc import Sequence
@@ -18,15 +18,17 @@ _WORD_START = "\u2581"
 
 
 class PieceKinds(NamedTuple):
-    """Of each piece of a vocabulary (V,): lettered, whether it counts in a word that has letters; space, whether it is
-    a space alone, which always counts."""
+    """Two properties of each piece of a vocabulary, (V,) each.
+
+    lettered: whether it counts in a word that has letters. space: whether it is a space alone, which always counts.
+    """
 
     lettered: np.ndarray
     space: np.ndarray
 
 
 def piece_kinds(subwords: Subwords) -> PieceKinds:
-    """What `drop_punctuation` says of each piece, beside a word of letters."""
+    """The kinds of all pieces of a vocabulary, by the rule of `drop_punctuation`."""
     vocabulary = subwords.vocabulary
     beside = (drop_punctuation([piece, "a"], [0, 0])[0] == 0 for piece in vocabulary)
     space = np.array([piece == _WORD_START for piece in vocabulary])
@@ -34,8 +36,8 @@ def piece_kinds(subwords: Subwords) -> PieceKinds:
 
 
 class Sides(NamedTuple):
-    """One side of B pairs: ids (B, N) and lengths (B,) without the end of sentence; words (B,) how many words each has;
-    owner (B, N): the word of each piece, -1 for padding."""
+    """One side of B pairs, without EOS: ids (B, N), lengths (B,) in pieces, words (B,) the numbers of words, and owner
+    (B, N) the word of each piece, -1 for padding."""
 
     ids: Tensor
     lengths: Tensor
@@ -44,7 +46,7 @@ class Sides(NamedTuple):
 
 
 def side_of(ids: Sequence[Sequence[int]], owners: Sequence[Sequence[int]], words: Sequence[int]) -> Sides:
-    """The lists of B pairs, padded."""
+    """The padded arrays of one side of B pairs, from the ids and owners of the pieces and the numbers of words."""
     lengths = np.array([len(each) for each in ids], dtype=np.int64)
     here = np.arange(max(1, lengths.max(initial=0))) < lengths[:, None]
     padded, owner = np.zeros(here.shape, np.int64), np.full(here.shape, -1, np.int64)
@@ -54,16 +56,16 @@ def side_of(ids: Sequence[Sequence[int]], owners: Sequence[Sequence[int]], words
 
 
 def membership(side: Sides) -> Tensor:
-    """(B, N, W) float32: 1 where a piece belongs to a word."""
+    """(B, N, W) float32: 1 if the piece belongs to the word, else 0."""
     words = int(side.words.max(initial=0))
     return torch.from_numpy((side.owner[:, :, None] == np.arange(words)).astype(np.float32))
 
 
 def mean_over_pieces(side: Sides, kinds: PieceKinds) -> Tensor:
-    """(B, W, N) float32: the weight of each piece in its word, which sum to one in a word that has pieces.
+    """(B, W, N) float32: the weight of each piece in its word; the weights of a word with pieces sum to one.
 
-    The first piece counts as much as two of the second and as four of each other; punctuation does not count in a word
-    that has letters.
+    The first piece of a word has twice the weight of the second and four times that of each further one. Punctuation
+    has no weight in a word that has letters.
     """
     batch, width = side.owner.shape
     words = int(side.words.max(initial=0))
@@ -73,7 +75,7 @@ def mean_over_pieces(side: Sides, kinds: PieceKinds) -> Tensor:
     lettered = np.zeros(batch * words + 1, dtype=bool)
     lettered[key[kinds.lettered[ids] & (side.owner >= 0)]] = True
     counts = (side.owner >= 0) & (kinds.lettered[ids] | kinds.space[ids] | ~lettered[key])
-    kept = key[counts]  # words never go back, so these rise
+    kept = key[counts]  # ascending, as the pieces are in the order of their words
     place = np.arange(len(kept)) - np.searchsorted(kept, kept)
     weight = 0.5 ** np.minimum(place, 2)
     total = np.bincount(kept, weight, minlength=batch * words + 1)
@@ -83,11 +85,15 @@ def mean_over_pieces(side: Sides, kinds: PieceKinds) -> Tensor:
 
 
 def merged(posterior: Tensor, of_tgt: Tensor, of_src: Tensor) -> Tensor:
-    """posterior (B, T, S) of pieces, of_tgt (B, Tw, T), of_src (B, S, Sw) -> (B, Tw, Sw) of words."""
+    """posterior (B, T, S) of pieces, of_tgt (B, Tw, T) and of_src (B, S, Sw) weights -> posterior (B, Tw, Sw) of words.
+
+    The product is computed without autocast.
+    """
     with torch.autocast(posterior.device.type, enabled=False):
         return torch.bmm(torch.bmm(of_tgt, posterior), of_src)
 
 
 def mean_weights(forward: Tensor, backward: Tensor) -> Tensor:
-    """forward (B, Tw, Sw), backward (B, Sw, Tw) -> (B, Sw, Tw): see analysis.alignment.mean_links."""
+    """The mean of both directions, as in analysis.alignment.mean_links: forward (B, Tw, Sw), backward (B, Sw, Tw) ->
+    (B, Sw, Tw)."""
     return (forward.transpose(1, 2) + backward) / 2

@@ -1,4 +1,4 @@
-"""A module on top of a trained translator that links the words of given translations."""
+"""An alignment head on top of a trained translator, which links the words of given translations."""
 
 from nmt.alignment_head.model import AlignmentHeadOptions, TranslatorWithHead
 

@@ -1,4 +1,4 @@
-"""An alignment head: links the words of given translations, on top of a translator whose weights stay as they are."""
+"""An alignment head, which links the words of given translations, on top of a translator with frozen weights."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,33 +13,33 @@ from nmt.data.symbols import PAD
 from nmt.layers.loss import Loss
 from nmt.model.seq2seq import Seq2Seq
 
-_MIN_ATTENTION = 1e-4  # of a weight whose logarithm is taken: less says no more
+_MIN_ATTENTION = 1e-4  # lower bound of an attention weight before its logarithm is taken
 
 
 @dataclass
 class AlignmentHeadOptions:
-    """The settings model.alignment_head.*: size, the width of queries and keys; dropout of what they are made of."""
+    """The settings model.alignment_head.*: size, the width of queries and keys; dropout, of the inputs of both."""
 
     size: int = 256
     dropout: float = 0.1
 
 
 class Aligned(NamedTuple):
-    """Of given translations: attention (B, T, S), the translator's own; log_weights (B, T, S), the head's."""
+    """attention (B, T, S): the attention weights of the translator. log_weights (B, T, S): those of the head."""
 
     attention: Tensor
     log_weights: Tensor
 
 
 def following(states: Tensor, real: Tensor) -> Tensor:
-    """states (B, T, .), real (B, T) -> what stands one step later, zeros where no real step follows."""
+    """states (B, T, .), real (B, T) -> the states of the next step (B, T, .), zeros if no real step follows."""
     return functional.pad(states[:, 1:] * real[:, 1:].unsqueeze(2), (0, 0, 0, 1))
 
 
 def alignment_log_weights(query: Tensor, keys: Tensor, null: Tensor, attention: Tensor, mask: Tensor) -> Tensor:
     """query (B, T, A), keys (B, S, A), null (A,), attention (B, T, S), mask (B, S) -> log-weights (B, T, S).
 
-    e_tj = q_t . k_j / sqrt(A) + attention_tj, where the key of the last position is `null`.
+    e_tj = q_t . k_j / sqrt(A) + attention_tj, where the key of the last source position is `null`.
     """
     last = mask.sum(1, keepdim=True) - 1 == torch.arange(mask.shape[1], device=mask.device)
     keys = torch.where(last.unsqueeze(2), null.to(keys.dtype), keys)
@@ -48,32 +48,32 @@ def alignment_log_weights(query: Tensor, keys: Tensor, null: Tensor, attention: 
 
 
 def alignment_cross_entropy(log_weights: Tensor, links: Tensor, real: Tensor, null: Tensor) -> Tensor:
-    """How far log_weights (B, T, S) are from given links, in nats, summed over the real target pieces.
+    """The cross-entropy of log_weights (B, T, S) with given links, in nats, summed over the real target pieces.
 
-    links (L, 3): sentence, target piece, source piece, each once. real (B, T): target pieces that there are; null (B,):
-    the source position that stands for none. A piece with n links is to give each of them 1 / n, and one without is to
-    give all to null.  # Garg et al. (2019), eq. 8
-    With links (L, 4), as in Batch, it is to give each its weight, and null the rest.
+    links (L, 3): sentence, target piece, source piece, without duplicates. real (B, T): False on padding; null (B,):
+    the source position that stands for no source piece. The target distribution of a piece with n links gives each
+    1 / n; that of a piece without links gives null 1.  # Garg et al. (2019), eq. 8
+    With links (L, 4), as in Batch, it gives each link its weight, and null the rest.
     """
     row, tgt, src = links[:, :3].unbind(1)
     none = log_weights.gather(2, null.view(-1, 1, 1).expand(-1, real.shape[1], 1)).squeeze(2)
     given = links[:, 3] / WEIGHT_ONE if links.shape[1] == 4 else torch.ones_like(row, dtype=log_weights.dtype)
     total = log_weights.new_zeros(real.shape).index_put_((row, tgt), given.to(log_weights.dtype), accumulate=True)
-    # Links without weights are as good as certain; with weights only as much of a piece as they sum to.
+    # Links without weights share all of a piece's probability; with weights that sum to less than 1, null has the rest.
     shares = given / (total.clamp_min(1.0) if links.shape[1] == 4 else total)[row, tgt]
     left = (1 - total).clamp_min(0.0)[real]
     return -(shares * log_weights[row, tgt, src]).sum() - (left * none[real]).sum()
 
 
 class AlignmentHead(nn.Module):
-    """p(j | t): which source position a target piece y_t translates; it is given, and so is all that stands before it.
+    """p(j | t): the probability that target piece y_t translates source position j, given the target up to y_t.
 
-        q_t  = tanh(W [f_t; f_t+1; E y_t] + w)     f_t: the decoder's features that predict y_t; f_t+1: have read y_t
-        k_j  = tanh(V [h_j; E x_j] + v)            h_j: the annotation of x_j; of the end of sentence k is learned: null
+        q_t  = tanh(W [f_t; f_t+1; E y_t] + w)     f_t: the decoder's features that predict y_t; f_t+1: after reading it
+        k_j  = tanh(V [h_j; E x_j] + v)            h_j: the annotation of x_j; the key of EOS is a parameter, null
         e_tj = q_t . k_j / sqrt(A) + u log a_tj + u' log a_t+1,j       a: the weights of the decoder's attention
         p(j | t) = softmax_j e_tj
 
-    # After Zenkel et al. (2019), 4: an attention layer on a translator that stays, which sees the target word
+    # After Zenkel et al. (2019), section 4: an attention layer on a frozen translator, with the target word as input
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class AlignmentHead(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draws the weights anew."""
+        """Initializes the weights."""
         for layer in (self.query, self.key):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -98,8 +98,8 @@ class AlignmentHead(nn.Module):
     def forward(
         self, features: Tensor, tgt: Tensor, memory: Tensor, src: Tensor, attention: Tensor, mask: Tensor, real: Tensor
     ) -> Tensor:
-        """features (B, T, R), tgt (B, T, E) of y_t, memory (B, S, M), src (B, S, E), attention (B, T, S), mask (B, S)
-        and real (B, T) -> log_weights (B, T, S), finite on real source positions."""
+        """features (B, T, R), embeddings tgt (B, T, E) and src (B, S, E), memory (B, S, M), attention (B, T, S), mask
+        (B, S) and real (B, T), False on padding -> log_weights (B, T, S), -inf on padding of the source."""
         query = torch.cat((features, following(features, real), tgt), 2)
         keys = torch.cat((memory, src), 2)
         query, keys = torch.tanh(self.query(self.dropout(query))), torch.tanh(self.key(self.dropout(keys)))
@@ -108,7 +108,7 @@ class AlignmentHead(nn.Module):
 
 
 class TranslatorWithHead(nn.Module):
-    """A translator that stays as it is, without dropout and gradients, and an alignment head, which learns."""
+    """A frozen translator, always in eval mode, and an alignment head, which is trained."""
 
     can_be_captured = False  # in a CUDA graph
 
@@ -129,8 +129,10 @@ class TranslatorWithHead(nn.Module):
         return self
 
     def align(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> Aligned:
-        """src (B, S), src_lengths (B,), tgt_in and tgt_out (B, T), as in Batch -> Aligned; in one pass over the target,
-        without a product with the vocabulary."""
+        """src (B, S), src_lengths (B,), tgt_in and tgt_out (B, T), as in Batch -> Aligned.
+
+        Uses teacher forcing and does not compute the output layer.
+        """
         translator = self.translator
         with torch.no_grad():
             encoded = translator.encoder(src, src_lengths)
@@ -149,4 +151,4 @@ class TranslatorWithHead(nn.Module):
         return Loss(objective, objective.detach(), len(batch.token_positions))
 
     def after_update(self, nll: float) -> None:
-        """Nothing but the weights changes in training."""
+        """Does nothing: there is no state besides the weights."""

@@ -1,4 +1,4 @@
-"""Sentences in windows, in batches of like length, and padded: for the translator and for forced decoding."""
+"""Divides sentences into windows and into batches of similar length, and pads them, for search and forced decoding."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -10,18 +10,18 @@ from torch import Tensor
 
 from nmt.data.symbols import PAD
 
-# Padded pieces a batch: 64 sentences of 128. With a beam of 5 and 512-wide keys a step then needs about 90 MB.
+# Pieces in a batch, padding included: 64 sentences of 128. With a beam of 5 and keys of size 512 a step needs 90 MB.
 BATCH_PIECES = 8192
-# Numbers in the attention matrices that wait in a window, if targets are as long as sources: 128 MB.
+# Attention weights in a window, if targets are as long as sources: 128 MB.
 WINDOW_WEIGHTS = 2**25
 
 Item = TypeVar("Item")
 
 
 def windows(items: Iterable[Item], max_size: int, weights: Callable[[Item], int]) -> Iterator[list[Item]]:
-    """Consecutive items, at most `max_size` and about WINDOW_WEIGHTS numbers of attention a window.
+    """Windows of consecutive items, each with at most `max_size` items and about WINDOW_WEIGHTS attention weights.
 
-    weights: how many numbers of attention an item has.
+    weights: the number of attention weights of an item.
     """
     window, waiting = [], 0
     for item in items:
@@ -37,10 +37,10 @@ def windows(items: Iterable[Item], max_size: int, weights: Callable[[Item], int]
 def batches(
     rows: Iterable[int], lengths: Sequence[int], batch_size: int, *, apart: int | None = None
 ) -> Iterator[list[int]]:
-    """The rows in the order given, at most batch_size and BATCH_PIECES padded pieces a batch.
+    """Batches of the rows, in the given order, each with at most batch_size rows and BATCH_PIECES padded pieces.
 
-    lengths: the pieces of every row, by its number. apart: a row of up to so many pieces comes in no batch that began
-    with longer ones.
+    lengths: the number of pieces of each row, indexed by row. apart: a row of at most this many pieces is never in a
+    batch with longer rows before it.
     """
     batch: list[int] = []
     longest = 0
@@ -56,7 +56,7 @@ def batches(
 
 
 def pad(sentences: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-    """ids (B, S) with PAD behind each sentence, and lengths (B,)."""
+    """The sentences as ids (B, S), padded with PAD, and their lengths (B,)."""
     lengths = np.array([len(ids) for ids in sentences])
     padded = np.full((len(sentences), lengths.max()), PAD)
     padded[np.arange(padded.shape[1]) < lengths[:, None]] = list(chain(*sentences))

@@ -8,15 +8,15 @@ from torch import Tensor
 from nmt.data.symbols import BOS, EOS, PAD
 from nmt.decoding.options import SearchOptions
 
-FORBIDDEN_IDS = (PAD, BOS)  # what no hypothesis contains, however probable the model finds it
+FORBIDDEN_IDS = (PAD, BOS)  # no hypothesis contains these, whatever their probability
 
 
 class Constraints(NamedTuple):
-    """Of B sentences; lengths are in tokens of the target, EOS included.
+    """The constraints of B sentences; lengths are in target tokens, EOS included.
 
-    max_lengths: (B,) float64, the type in which scores are normalized. min_lengths: (B,). prefixes: (B, T), how every
-    hypothesis begins, PAD behind each. no_repeat_ngram_size: so many tokens in a row occur once only; 0: as often as
-    they like. free_from: from this length on neither prefix nor least length forbids anything.
+    max_lengths: (B,) float64, the type in which scores are normalized. min_lengths: (B,). prefixes: (B, T), padded with
+    PAD: the first tokens of every hypothesis. no_repeat_ngram_size: an n-gram of this size occurs at most once; 0: no
+    limit. free_from: from this length on neither the prefix nor the minimum length forbids a token.
     """
 
     max_lengths: Tensor
@@ -26,16 +26,16 @@ class Constraints(NamedTuple):
     free_from: int
 
     def select(self, rows: Tensor) -> "Constraints":
-        """Those of the sentences `rows` alone."""
+        """The constraints of the sentences `rows`."""
         return self._replace(
             max_lengths=self.max_lengths[rows], min_lengths=self.min_lengths[rows], prefixes=self.prefixes[rows]
         )
 
     def allow(self, logits: Tensor, ids: Tensor, length: int) -> Tensor:
-        """logits (B * P, V) of the token at place `length`, counted from 1, with -inf for what must not stand there.
+        """logits (B * P, V) of token number `length`, counted from 1 -> the same with -inf for forbidden tokens.
 
-        ids (B, P, length - 1): the tokens before it; looked at for repetition alone. EOS is allowed wherever nothing
-        else is left; the tokens of a prefix always are. Without any constraint on this place, `logits` itself.
+        ids (B, P, length - 1): the tokens before it, used only against repetition. EOS is allowed if no other token is;
+        the tokens of a prefix are always allowed. If nothing is constrained at this length, returns `logits` itself.
         """
         if length >= self.free_from and not self.no_repeat_ngram_size:
             return logits
@@ -56,14 +56,14 @@ class Constraints(NamedTuple):
 
 
 def repeating(ids: Tensor, size: int, vocab_size: int) -> Tensor:
-    """ids (B, P, t) -> (B, P, V): the tokens that would end a sequence of `size` tokens that is in ids already."""
+    """ids (B, P, t) -> bool (B, P, V): the tokens that would repeat an n-gram of `size` tokens that ids contain."""
     found = torch.zeros(*ids.shape[:2], vocab_size, dtype=torch.bool, device=ids.device)
     if ids.shape[2] < size:
         return found
     sequences = ids.unfold(2, size, 1)  # (B, P, t - size + 1, size)
     begun = ids[:, :, ids.shape[2] - size + 1 :].unsqueeze(2)
     same = (sequences[..., :-1] == begun).all(3)
-    # Of a sequence that is not begun again PAD is marked, which is never taken.
+    # For n-grams that the last tokens do not begin, PAD is marked, which is always forbidden.
     return found.scatter_(2, torch.where(same, sequences[..., -1], PAD), True)
 
 
@@ -87,5 +87,5 @@ def constrain(src_lengths: Tensor, options: SearchOptions, prefixes: Tensor | No
 
 
 def _times(src_lengths: Tensor, ratio: float) -> Tensor:
-    """ratio * src_lengths, rounded up: 1.2 * 25 is 30, though 1.2 is a little more as a floating-point number."""
+    """ratio * src_lengths, rounded up, with a tolerance: 1.2 * 25 is 30, although 1.2 in floating point is larger."""
     return (ratio * src_lengths.double() * (1 - 1e-9)).ceil().clamp(max=2**31 - 1).to(src_lengths.dtype)

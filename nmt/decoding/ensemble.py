@@ -34,7 +34,7 @@ class Members(NamedTuple):
 
 
 def average_logits(logits: Sequence[Tensor], average: EnsembleAverage) -> Tensor:
-    """logits (..., V) of each model -> log-probabilities (..., V) of all; of one model its logits, as they are."""
+    """logits (..., V) of each model -> log-probabilities (..., V) of the ensemble; of a single model its logits."""
     if len(logits) == 1:
         return logits[0]
     found = [each.log_softmax(-1, dtype=torch.promote_types(each.dtype, torch.float32)) for each in logits]
@@ -75,7 +75,7 @@ class EnsembleSteps:
 class Ensemble(nn.Module):
     """Models that read and write the same ids, for translating and for forced decoding.
 
-    Probabilities are the mean over the models; attention is the mean over the models that have attention.
+    Probabilities are averaged over the models by `average`; attention is the mean over the models that have it.
     Raises ValueError if there is no model.
     """
 
@@ -114,7 +114,7 @@ class Ensemble(nn.Module):
         return EnsembleSteps(self._each(), self.average).step(tokens, state, source)
 
     def features(self, src: Tensor, src_lengths: Tensor, tgt_in: Tensor) -> Features:
-        """-> features (B, T, R) side by side, R the sum of theirs, and weights (B, T, S) of teacher forcing."""
+        """By teacher forcing -> the concatenated features (B, T, R) of all models and weights (B, T, S)."""
         features, weights = zip(*(each.features(src, src_lengths, tgt_in) for each in self._each()), strict=True)
         return Features(torch.cat(features, -1), average_weights(weights))
 
@@ -133,17 +133,17 @@ class Ensemble(nn.Module):
 
     @torch.no_grad()
     def loss(self, batch: Batch) -> Loss:
-        """As Seq2Seq.loss, to be measured and not trained with: neither smoothed nor guided."""
+        """The negative log-likelihood, without a gradient, label smoothing or guided alignment."""
         nll = -self.log_probs(batch.src, batch.src_lengths, batch.tgt_in, batch.tgt_out).log_probs.sum()
         return Loss(nll, nll, len(batch.token_positions))
 
     def predict_by(self, *predictions: HardPrediction) -> None:
-        """As Seq2Seq.predict_by, of each model by its own."""
+        """As Seq2Seq.predict_by, with one prediction for each model."""
         for member, prediction in zip(self._each(), predictions, strict=True):
             member.predict_by(prediction)
 
     def show_attention(self, layer: int | None = None, head: int | None = None) -> None:
-        """As Seq2Seq.show_attention, of every model."""
+        """As Seq2Seq.show_attention, for every model."""
         for member in self._each():
             member.show_attention(layer, head)
 

@@ -19,7 +19,7 @@ from nmt.decoding.translator import Translation
 
 
 class _Given(NamedTuple):
-    """A pair in ids, EOS last on both sides; for each piece the word it belongs to, -1 for EOS."""
+    """A pair as ids, both sides ending in EOS; for each piece the index of its word, -1 for EOS."""
 
     pair: Pair
     src: list[int]
@@ -55,13 +55,13 @@ def force_decode(
     posterior: bool = False,
     head: TranslatorWithHead | None = None,
 ) -> Iterator[Translation]:
-    """Translations of given pairs, as if search had found them, in order; `model` is in eval mode.
+    """The Translation of each given pair, in order, as if search had found it; `model` is in eval mode.
 
-    weights: row t is the attention of the step that predicts piece t; with `posterior` the posterior attention: see
-    `posterior_attention`; log_prob sums over the target's pieces. A pair blank on both sides is an empty translation.
-    head: the model with an alignment head, whose weights are then the `link_weights`.
-    score=False does not compute the output layer, which takes most of the time: score and log_prob are then NaN. A pair
-    whose product of piece counts exceeds WINDOW_WEIGHTS would not fit into memory: its weights are (T, 0).
+    Row t of its weights is the attention at the step that predicts piece t; log_prob is the sum over the target pieces.
+    A pair that is blank on both sides is an empty translation. posterior: whether the weights are the
+    `posterior_attention`. head: the model with an alignment head, which then computes the `link_weights`.
+    score=False skips the output layer, which takes most of the time: score and log_prob are then NaN. A pair whose
+    product of piece counts exceeds WINDOW_WEIGHTS would not fit into memory: its weights are (T, 0).
 
     Pairs of similar length share a batch, inside a window of at most 32 batches and WINDOW_WEIGHTS attention weights.
     """
@@ -69,7 +69,7 @@ def force_decode(
     by = _By(model, model.for_inference() if posterior else None, head)
     for window in windows((_encode(tokenizer, pair) for pair in pairs), 32 * batch_size, lambda given: given.weights):
         found = [_without_weights(tokenizer, given) for given in window]
-        # Those that the model can be led through, longest first, equals in order.
+        # The pairs that are decoded, longest first; pairs of equal length stay in order.
         fitting = (row for row, given in enumerate(window) if not (given.blank or given.too_long))
         order = sorted(fitting, key=lambda row: (-len(window[row].tgt), -len(window[row].src)))
         for rows in batches(order, [given.longer for given in window], batch_size):
@@ -91,7 +91,7 @@ def _encode(tokenizer, pair: Pair) -> _Given:
 
 
 class _By(NamedTuple):
-    """What computes: the model; the same for its steps, with posterior attention; the same with a head, if any."""
+    """The model; the model for single steps, if posterior attention is wanted; the model with its head, if any."""
 
     model: Any
     stepper: Any
@@ -119,7 +119,7 @@ def _force_batch(by: _By, tokenizer, batch: list[_Given], score: bool) -> Iterat
     for given, total, matrix, links in zip(batch, totals, weights, linked, strict=False):
         bare = _without_weights(tokenizer, given)
         rows, columns = len(given.tgt), len(given.src)
-        # Copies, so that a sentence does not hold on to its batch.
+        # Copies, as views would keep the arrays of the whole batch in memory.
         own = None if links is None else links[:rows, :columns].copy()
         matrix = matrix[:rows, :columns].copy()
         yield bare._replace(score=total / rows, log_prob=total, weights=matrix, link_weights=own)
@@ -127,9 +127,10 @@ def _force_batch(by: _By, tokenizer, batch: list[_Given], score: bool) -> Iterat
 
 @torch.inference_mode()
 def log_probs_by_steps(model, src: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> Tensor:
-    """Of each sentence, in float64 (B,): the log-probability of tgt_out (B, T), whose weights (B, T, S) never exist.
+    """The log-probability of each target tgt_out (B, T) given src (B, S), float64 (B,), computed step by step.
 
-    Slower than all steps together, but memory grows with S + T. src (B, S); sentences end before PAD.
+    Slower than teacher forcing, but memory grows with S + T, as the weights (B, T, S) are not stored. Sentences are
+    padded with PAD.
     """
     stepper = model.for_inference()
     source, state = stepper.encode(src, (src != PAD).sum(1))

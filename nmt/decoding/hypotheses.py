@@ -1,4 +1,4 @@
-"""The records of the steps of a search, and the hypotheses that are read from them, backwards, at the end."""
+"""The records of the steps of a search, and the hypotheses that are traced back through them at the end."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,30 +10,31 @@ from nmt.data.symbols import EOS, PAD
 
 
 class Hypothesis(NamedTuple):
-    """One translation as ids, with its score and its attention."""
+    """One translation as ids, with its score and its attention weights."""
 
-    ids: list[int]  # (T,) no BOS; EOS comes last if it is finished
+    ids: list[int]  # (T,) without BOS; the last is EOS if the hypothesis is finished
     score: float  # log_prob after length normalization
     log_prob: float  # natural logarithm, summed over ids
-    weights: np.ndarray  # (T, S) float32, S the true source length; (T, 0) without attention
+    weights: np.ndarray  # (T, S) float32, S is the source length without padding; (T, 0) without attention
     finished: bool
 
 
 class SearchStep(NamedTuple):
-    """One step's candidates for the B sentences then searched, where search made them."""
+    """The candidates of one step, for the B sentences that are not complete at that step."""
 
     sentences: np.ndarray  # (B,) rows of the caller's batch, ascending
     tokens: np.ndarray  # (B, K)
-    parents: np.ndarray  # (B, K) places at the step before
+    parents: np.ndarray  # (B, K) the place of the beam at the previous step that each one continues
     log_probs: np.ndarray  # (B, K)
-    scores: np.ndarray  # (B, K) normalized; -inf where the candidate got no place
-    weights: Tensor  # (B, P, S) by the place at the step *before*: read it with `parents`
+    scores: np.ndarray  # (B, K) after length normalization; -inf for a candidate without a place in the beam
+    weights: Tensor  # (B, P, S) by the place at the *previous* step: index it with `parents`
 
 
 def backtrace(history: list[SearchStep], src_lengths: Tensor, nbest: int) -> list[list[Hypothesis]]:
-    """The n best endings of each sentence, best first; of two equal scores the one that ended first.
+    """The n best finished hypotheses of each sentence, best first; of two equal scores the one that finished first.
 
-    Unfinished ones only where nothing has finished. Raises ValueError for a sentence without any.
+    A sentence without a finished hypothesis has its best unfinished ones. Raises ValueError for a sentence without any
+    hypothesis.
     """
     sentences = [step.sentences for step in history]
     tokens, parents, log_probs, scores = (
@@ -55,7 +56,7 @@ def backtrace(history: list[SearchStep], src_lengths: Tensor, nbest: int) -> lis
             "the model gives no probability to any token (NaN or infinite weights?): "
             "try an earlier checkpoint, or precision=fp32"
         )
-    # All hypotheses of the batch are followed back together, (H,) each.
+    # All H hypotheses of the batch are traced back together; these arrays are (H,).
     sentence, rank = np.nonzero(there)
     end, slot = np.divmod(best[sentence, rank], beam)
     ids = np.empty((len(end), steps), np.int64)
@@ -84,7 +85,7 @@ def backtrace(history: list[SearchStep], src_lengths: Tensor, nbest: int) -> lis
 
 
 def _all_steps(fields: Sequence[np.ndarray], sentences: list[np.ndarray], absent: float) -> np.ndarray:
-    """One field (B, K) of each step -> (T, B, K) over all sentences of the batch, `absent` where one was over."""
+    """One field (B, K) of each step -> (T, B, K) for all sentences of the batch; `absent` after the end of one."""
     whole = np.full((len(fields), *fields[0].shape), absent, fields[0].dtype)
     for step, (field, rows) in enumerate(zip(fields, sentences, strict=True)):
         whole[step, rows] = field

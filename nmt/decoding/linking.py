@@ -1,4 +1,4 @@
-"""Links of given translations by an alignment head."""
+"""The weights from which an alignment head links given translations."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from nmt.decoding.batching import batches, pad
 
 
 class Ids(NamedTuple):
-    """A source and its translation in ids; src ends in EOS, and so does tgt if it is finished."""
+    """A source and its translation as ids; src ends in EOS, tgt ends in EOS if it is finished."""
 
     src: list[int]
     tgt: list[int]
@@ -20,9 +20,9 @@ class Ids(NamedTuple):
 
 @torch.inference_mode()
 def link_weights(head: TranslatorWithHead, pairs: Sequence[Ids], batch_size: int) -> list[np.ndarray]:
-    """Of each pair the weights (T, S), float32, by which a head in eval mode links its pieces; their rows sum to one.
+    """The alignment weights (T, S) of each pair, float32, by a head in eval mode; rows sum to one.
 
-    Pairs of like length go together. A target without a piece has (0, S).
+    Pairs of similar length share a batch. A pair without target pieces has weights (0, S).
     """
     found = [np.zeros((0, len(pair.src)), np.float32) for pair in pairs]
     longer = [max(map(len, pair)) for pair in pairs]
@@ -34,6 +34,6 @@ def link_weights(head: TranslatorWithHead, pairs: Sequence[Ids], batch_size: int
         sides = (each.to(head.device) for each in (src, src_lengths, tgt_in, tgt_out))
         weights = head.align(*sides).log_weights.exp().cpu().numpy()
         for row, matrix in zip(rows, weights, strict=True):
-            # A copy, so that a sentence does not hold on to its batch.
+            # A copy, as a view would keep the array of the whole batch in memory.
             found[row] = matrix[: len(pairs[row].tgt), : len(pairs[row].src)].copy()
     return found

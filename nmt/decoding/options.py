@@ -7,40 +7,42 @@ import numpy as np
 
 from nmt.bounds import at_least, between, greater_than, positive_int
 
-MOST_PENALTY = 1e6  # of coverage: the papers' are below 1, and scores stay numbers
+MOST_PENALTY = 1e6  # upper bound of coverage_penalty, so that scores stay finite; papers use values below 1
 
 
 class LengthPenalty(Enum):
-    """By what the summed log-probability of a hypothesis is divided to give its score."""
+    """The divisor of the summed log-probability of a hypothesis, which gives its score."""
 
-    none = "none"  # by nothing
-    average = "average"  # by its length, EOS included
-    gnmt = "gnmt"  # by ((5 + length) / 6) ** alpha: Wu et al. (2016), eq. 14
+    none = "none"  # 1
+    average = "average"  # the length, EOS included
+    gnmt = "gnmt"  # ((5 + length) / 6) ** alpha: Wu et al. (2016), eq. 14
 
 
 @dataclass
 class SearchOptions:
-    """The options of a search: decode.* of the configuration. Raises ValueError where they contradict each other.
+    """The options of a search: decode.* of the configuration. Raises ValueError for a value out of range or options
+    that contradict each other.
 
-    Lengths are in tokens, EOS included. max_length and max_length_ratio null: twice the source and ten more.
+    Lengths are in tokens, EOS included. If max_length and max_length_ratio are null, the maximum length is twice the
+    source length plus ten.
     """
 
-    beam: int = 5  # places of the beam; 1 is greedy search
+    beam: int = 5  # beam width; 1 is greedy search
     nbest: int = 1  # hypotheses returned for a sentence
-    max_length: int | None = None  # the most tokens of a hypothesis
-    max_length_ratio: float | None = None  # the same for each token of the source
-    min_length: int = 1  # the fewest tokens of a hypothesis
-    min_length_ratio: float = 0.0  # the same for each token of the source
+    max_length: int | None = None  # maximum length of a hypothesis
+    max_length_ratio: float | None = None  # maximum length per source token
+    min_length: int = 1  # minimum length of a hypothesis
+    min_length_ratio: float = 0.0  # minimum length per source token
     length_penalty: LengthPenalty = LengthPenalty.average
     length_penalty_alpha: float = 0.6  # of gnmt
     coverage_penalty: float = 0.0  # beta of Wu et al. (2016), eq. 14
-    no_repeat_ngram_size: int = 0  # so many tokens in a row occur once only; 0: without limit
+    no_repeat_ngram_size: int = 0  # an n-gram of this size occurs at most once in a hypothesis; 0: no limit
     diverse_beam_groups: int = 1  # Vijayakumar et al. (2018)
-    diverse_beam_strength: float = 0.5  # what each choice of a token by an earlier group costs, in log-probability
+    diverse_beam_strength: float = 0.5  # log-probability subtracted for each choice of the token by an earlier group
     sampling: bool = False  # draw nbest translations instead of searching for the best
-    temperature: float = 1.0  # of sampling: divides the logits
-    top_k: int | None = None  # of sampling: from the k likeliest tokens alone; Fan et al. (2018)
-    top_p: float | None = None  # of sampling: from the fewest tokens of this probability; Holtzman et al. (2020)
+    temperature: float = 1.0  # for sampling: divides the logits
+    top_k: int | None = None  # for sampling: only from the k most probable tokens; Fan et al. (2018)
+    top_p: float | None = None  # for sampling: from the fewest tokens with this probability; Holtzman et al. (2020)
     sampling_seed: int = 1
 
     def __post_init__(self):
@@ -54,7 +56,7 @@ class SearchOptions:
             )
         if self.max_length is not None and self.max_length < 1:
             raise ValueError(f"decode.max_length is {self.max_length}: a translation needs one piece at least; try 200")
-        if not 0 <= self.length_penalty_alpha <= 10:  # below 0 no bound holds; above 10 is a slip of the finger
+        if not 0 <= self.length_penalty_alpha <= 10:  # the bound of search needs 0 or more; above 10 is a typing error
             raise ValueError(
                 f"decode.length_penalty_alpha is {self.length_penalty_alpha}: the exponent of the length lies in 0 to "
                 "10; try decode.length_penalty_alpha=0.6"
@@ -96,13 +98,13 @@ class SearchOptions:
 
 
 def length_normalize(log_probs: np.ndarray, length: int | np.ndarray, options: SearchOptions) -> np.ndarray:
-    """Scores of hypotheses of that length (tokens, EOS included; an array must broadcast)."""
+    """log_probs divided by the length penalty. length: in tokens, EOS included; an array must broadcast."""
     match options.length_penalty:
         case LengthPenalty.none:
             return log_probs
         case LengthPenalty.average:
             return log_probs / length
-        case LengthPenalty.gnmt:  # Wu et al. (2016), eq. 14; nmt.decoding.coverage has the other term
+        case LengthPenalty.gnmt:  # Wu et al. (2016), eq. 14; nmt.decoding.past has the other term
             return log_probs / ((5 + length) / 6) ** options.length_penalty_alpha
         case _:
             raise ValueError(f"decode.length_penalty is {options.length_penalty!r}; try one of: none, average, gnmt")

@@ -1,4 +1,4 @@
-"""Continuing interrupted output files: how many of their lines are complete, and cutting off the rest."""
+"""Continues interrupted output files: counts their complete lines and truncates the rest."""
 
 import gzip
 import os
@@ -12,7 +12,7 @@ from nmt.runtime.text_files import DAMAGED, open_input, open_output
 
 
 class OutputFile(NamedTuple):
-    """A file with one line for a sentence; with `numbered`, several lines `number ||| ...`, numbers from 0."""
+    """A file with one line for each sentence; with `numbered`, several lines `number ||| ...`, numbers from 0."""
 
     path: Path
     numbered: bool = False
@@ -21,7 +21,7 @@ class OutputFile(NamedTuple):
 def truncate_to_common(outputs: list[OutputFile]) -> int:
     """Truncates the files after the last sentence that is complete in all of them -> the number of sentences kept.
 
-    A file that is not there counts as empty. Raises ValueError for a numbered file without numbers.
+    A missing file counts as empty. Raises ValueError if a line of a numbered file has no number.
     """
     sentences = min(_whole(output) for output in outputs)
     for output in outputs:
@@ -32,13 +32,13 @@ def truncate_to_common(outputs: list[OutputFile]) -> int:
 def _whole(output: OutputFile) -> int:
     sentences = 0
     for index, line in enumerate(_whole_lines(output.path)):
-        # Of a numbered sentence more lines may have been to come: it is whole once the next one has begun.
+        # A numbered sentence may lack further lines: it is known to be complete once the next one has begun.
         sentences = _number(output.path, index, line) if output.numbered else index + 1
     return sentences
 
 
 def _cut(output: OutputFile, sentences: int) -> None:
-    """Keeps the first `sentences`. Gzip is written anew, since a truncated stream cannot be continued."""
+    """Keeps the first `sentences`. A gzip file is rewritten, as a truncated stream cannot be continued."""
 
     def kept() -> Iterator[bytes]:
         for index, line in enumerate(_whole_lines(output.path)):
@@ -51,7 +51,7 @@ def _cut(output: OutputFile, sentences: int) -> None:
         with open(os.open(output.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b") as file:
             file.truncate(end)
         return
-    index = output.path.resolve()  # what a link leads to
+    index = output.path.resolve()  # the target of a symbolic link
     beside = index.with_name(f".{os.getpid()}.{index.name}")
     try:
         with open_output(beside) as file:
@@ -71,7 +71,7 @@ def _is_gzip(path: Path) -> bool:
 
 
 def _whole_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a file that end, up to where it was cut off, in the middle of a gzip stream perhaps."""
+    """The lines that end in a line feed, up to the end of the file or of the readable part of a gzip stream."""
     if not path.exists():
         return
     with suppress(*DAMAGED), open_input(path) as file:

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-SMALLEST = torch.finfo(torch.float32).tiny  # for words without any attention, whose logarithm has to be a number
+SMALLEST = torch.finfo(torch.float32).tiny  # the coverage of words without any attention, for a finite logarithm
 
 
 class Past(NamedTuple):
-    """The past of P hypotheses of B sentences; a part that no option uses always has width 0."""
+    """The tokens and the coverage of P hypotheses of B sentences; one that no option uses always has width 0."""
 
     ids: Tensor  # (B, P, t)
     coverage: Tensor  # (B, P, S) float64, sums of weights; before the first step one column of zeros
@@ -18,12 +18,12 @@ class Past(NamedTuple):
 
     @staticmethod
     def begin(sentences: int, device: torch.device, *, ids: bool, coverage: bool) -> "Past":
-        """One hypothesis of each sentence, without tokens. ids, coverage: what an option looks at."""
+        """One empty hypothesis for each sentence. ids, coverage: whether an option uses them."""
         covered = torch.zeros(sentences, 1, int(coverage), dtype=torch.float64, device=device)
         return Past(torch.zeros(sentences, 1, 0, dtype=torch.long, device=device), covered, ids)
 
     def attend(self, weights: Tensor) -> "Past":
-        """With the weights (B * P, S) of a step. Raises ValueError for a model without attention."""
+        """Adds the weights (B * P, S) of a step to the coverage. Raises ValueError if the model has no attention."""
         if not self.coverage.shape[2]:
             return self
         if not weights.shape[1]:
@@ -31,7 +31,7 @@ class Past(NamedTuple):
         return self._replace(coverage=self.coverage + weights.unflatten(0, self.coverage.shape[:2]))
 
     def extend(self, parents: np.ndarray, tokens: np.ndarray) -> "Past":
-        """The continuations of `parents` (B, K) by `tokens` (B, K)."""
+        """The hypotheses `parents` (B, K), continued by `tokens` (B, K)."""
         coverage, ids = self.coverage, self.ids
         if not coverage.shape[2] and not self.keeps_ids:
             return self
@@ -44,14 +44,14 @@ class Past(NamedTuple):
         return Past(ids, coverage, self.keeps_ids)
 
     def select(self, rows: Tensor) -> "Past":
-        """Those of the sentences `rows` alone."""
+        """The part for the sentences `rows`."""
         return Past(self.ids[rows], self.coverage[rows], self.keeps_ids)
 
 
 def coverage_penalty(coverage: Tensor, src_lengths: Tensor, beta: float) -> Tensor:
     """beta sum_i log(min(coverage_i, 1)): coverage (B, P, S), sums of weights; src_lengths (B,) -> (B, P), at most 0.
 
-    Over the words of the source; its EOS need not be translated.  # Wu et al. (2016), eq. 14
+    The sum is over the source without EOS, which need not be translated.  # Wu et al. (2016), eq. 14
     """
     is_word = torch.arange(coverage.shape[2], device=coverage.device) < src_lengths[:, None, None] - 1
     covered = coverage.double().clamp(SMALLEST, 1).where(is_word, 1.0)

@@ -1,4 +1,4 @@
-"""Posterior attention: re-weights each source position by how well it predicts the target token."""
+"""Posterior attention: the attention weights times the probability of the target token given each source position."""
 
 import math
 
@@ -7,16 +7,18 @@ from torch import Tensor
 
 from nmt.attention.scores import Source
 
-# Positions whose words are predicted at once: with 30,000 words their logits are 60 MB.
+# Source positions for which logits are computed at once: with a vocabulary of 30,000 they take 60 MB.
 CHUNK = 512
 
 
 def posterior_attention(model, src: Tensor, src_lengths: Tensor, tgt_in: Tensor, tgt_out: Tensor) -> Tensor:
     """p(j | y_t) ~ alpha_tj p(y_t | context = h_j): src (B, S), tgt_in, tgt_out (B, T) -> (B, T, S), rows sum to one.
 
-    Attention is the prior of a step, made before its word is known.  # Deng et al. (2018), 3: the true posterior, taken
-    here of a model that was trained on a mixture. A position alone is a source of that position alone, so this
-    takes no more than `encode` and `step`; but it multiplies by the vocabulary S times as often.
+    Attention is a prior: it is computed before the target token of the step is known. The posterior is exact for hard
+    attention; here it also applies to a model trained with soft attention.  # Deng et al. (2018), section 3
+
+    p(y_t | context = h_j) is the output for a source that consists of position j, so `encode` and `step` suffice. The
+    output layer is computed S times as often as in teacher forcing.
     """
     source, state = model.encode(src, src_lengths)
     row, position = source.mask.nonzero(as_tuple=True)

@@ -1,4 +1,4 @@
-"""Sampling of translations from the model's distribution, with separate random numbers for each."""
+"""Sampling of translations from the model's distribution, with independent random numbers for each translation."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from nmt.decoding.hypotheses import Hypothesis
 from nmt.decoding.options import SearchOptions
 from nmt.decoding.search import Searchable, search_one_by_one, start_batch
 
-BLOCK = 256  # random numbers of a translation that are drawn at once: the greatest length may be a million
+BLOCK = 256  # random numbers drawn at once for a translation, as the maximum length may be a million
 
 
 @torch.inference_mode()
@@ -23,12 +23,11 @@ def sample(
     attention: bool = True,
     prefixes: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
-    """`options.nbest` translations of each sentence, in the order in which they are drawn, for src (B, S).
+    """Draws `options.nbest` translations of each sentence, for src (B, S); they are in the order of drawing.
 
-    A translation depends on the sentence, the seed and its number alone: neither on the rest of the batch nor on how
-    many are drawn. Equal sentences have equal translations. Scores and log-probabilities are those that beam_search
-    gives: temperature, top_k and top_p change what is drawn alone. Raises ValueError if the model's output is not a
-    distribution (NaN).
+    A translation depends only on the sentence, the seed and its number, not on the rest of the batch or on how many
+    are drawn. Equal sentences have equal translations. Scores and log-probabilities are computed as by beam_search,
+    without temperature, top_k and top_p. Raises ValueError if the model's output is not a distribution (NaN).
     """
     source, state = model.encode(src, src_lengths)
     rows = torch.arange(len(src), device=src.device).repeat_interleave(options.nbest)
@@ -39,7 +38,7 @@ def sample(
         for ids, length in zip(src.tolist(), src_lengths.tolist(), strict=True)
         for number in range(options.nbest)
     ]
-    numbers = np.empty((len(generators), BLOCK))  # those of the BLOCK steps that the present one is among
+    numbers = np.empty((len(generators), BLOCK))  # for the current block of steps
 
     def draw(logits: Tensor, allowed: Tensor, log_probs: np.ndarray, sentences: np.ndarray, length: int) -> Candidates:
         step = (length - 1) % BLOCK
@@ -56,13 +55,13 @@ def sample(
 
 
 def draw_tokens(logits: Tensor, uniform: Tensor, options: SearchOptions) -> Tensor:
-    """A token of each row of logits (N, V), by one number of `uniform` (N,) in [0, 1) each -> (N,).
+    """Draws a token from each row of logits (N, V) with one random number each, `uniform` (N,) in [0, 1) -> (N,).
 
-    The first token at which the summed probability exceeds the number. Logits are divided by the temperature, then cut
-    to the top_k, then to the top_p.
+    Takes the first token whose cumulative probability exceeds the number. Logits are first divided by the temperature,
+    then restricted to the top_k, then to the top_p.
     """
     logits = logits.double().index_fill(1, torch.tensor(FORBIDDEN_IDS, device=logits.device), -torch.inf)
-    logits = (logits - logits.amax(1, keepdim=True)) / options.temperature  # at most 0, so that no quotient overflows
+    logits = (logits - logits.amax(1, keepdim=True)) / options.temperature  # at most 0, so the quotient cannot overflow
     if options.top_k is not None and options.top_k < logits.shape[1]:
         least = logits.topk(options.top_k).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)

@@ -1,22 +1,22 @@
-"""Search: the best hypotheses of a batch of source sentences under a model, greedily or with a beam.
+"""Greedy search and beam search for the best translations of a batch of source sentences.
 
 Search uses four methods: `encode` and `step` of a model, and `select(rows)` of the Source and of the State. Any object
-with these can be searched, an ensemble too. Shapes: B sentences, K places of the beam, S source length,
-T target length, V vocabulary, N = B * P rows of a step: P is 1 at the first, then K. The rows of a sentence are
-adjacent and share one row of Source, which is never copied.
+with these can be searched, also an ensemble. Shapes: B sentences, K places of the beam, S source length, T target
+length, V vocabulary, N = B * P rows of a step; P is 1 at the first step, then K. The rows of a sentence are adjacent
+and share one row of Source, which is never copied.
 
 Tensors of width V stay on the model's device. The few candidates of each hypothesis are compared on the host with
 NumPy, whose operations on small arrays take a fraction of the time of torch's.
 
-The rule of the beam (Sutskever et al. 2014, section 3.2): a sentence has K places. At each step the best continuations
-take the free places. A finished hypothesis keeps its place: it is never extended or replaced, and the live ones share
-the other places. The search of a sentence is over when no place is free, at the greatest length, or as soon as
-no live hypothesis can enter the n best any more. The last rule changes no result: a log-probability only falls as a
-hypothesis grows, and a coverage penalty is never above 0, so log_prob / penalty(greatest length) bounds every score
-still in reach.
+Beam search (Sutskever et al. 2014, section 3.2): a sentence has K places. At each step the best continuations take the
+free places. A finished hypothesis keeps its place: it is never extended or replaced, and the live ones share the other
+places. The search of a sentence ends when no place is free, at the maximum length, or as soon as no live hypothesis can
+enter the n best any more. The last rule changes no result: the log-probability of a hypothesis only decreases with its
+length, and a coverage penalty is never above 0, so log_prob / penalty(maximum length) is an upper bound of the scores
+of all its continuations.
 
-Diverse beams divide the places into groups (Vijayakumar et al. 2018). Each is a beam of its own, but for a token that
-earlier groups took at this step it ranks a continuation lower. Scores and log-probabilities stay the model's.
+Diverse beam search divides the places into groups (Vijayakumar et al. 2018). Each group is a beam of its own; tokens
+that earlier groups have chosen at the same step are ranked lower. Scores and log-probabilities are not changed.
 """
 
 from collections.abc import Callable
@@ -45,10 +45,10 @@ class Searchable(Protocol):
 
 
 class Beam(NamedTuple):
-    """The K places of B sentences between two steps. Before the first step there is one live hypothesis, not K."""
+    """The K places of B sentences between two steps. Before the first step there is one place, which holds BOS."""
 
     tokens: np.ndarray  # (B, K) the last token of each hypothesis
-    log_probs: np.ndarray  # (B, K) float64; -inf where no live hypothesis stands
+    log_probs: np.ndarray  # (B, K) float64; -inf in a place without a live hypothesis
     finished_scores: np.ndarray  # (B, K) float64, scores of the finished hypotheses, best first, then -inf
 
 
@@ -56,7 +56,7 @@ class Batch(NamedTuple):
     """The values that are constant over the steps, for the unfinished sentences."""
 
     sentences: np.ndarray  # (B,) rows of the caller's batch
-    max_lengths: np.ndarray  # (B,) float64, the constraints'
+    max_lengths: np.ndarray  # (B,) float64, those of the constraints
     src_lengths: Tensor  # (B,)
     constraints: Constraints
     source: Any
@@ -67,11 +67,11 @@ class Batch(NamedTuple):
         return Batch(self.sentences[rows], self.max_lengths[rows], self.src_lengths[there], *of_source)
 
     def to_device(self, numbers: np.ndarray) -> Tensor:
-        """The same on the device of the model."""
+        """An array as a tensor on the device of the model."""
         return torch.from_numpy(numbers).to(self.src_lengths.device)
 
 
-# logits (B, V); the same with -inf for what is not allowed; log_probs (B, 1) so far; sentences (B,); length
+# logits (B, V); the same with -inf for forbidden tokens; log_probs (B, 1) so far; sentences (B,); length
 Choose = Callable[[Tensor, Tensor, np.ndarray, np.ndarray, int], Candidates]
 
 
@@ -85,11 +85,11 @@ def greedy_search(
     attention: bool = True,
     prefixes: Tensor | None = None,
 ) -> list[Hypothesis]:
-    """The most probable token at each step, for src (B, S) of true lengths (B,); one hypothesis a sentence, scored as
-    beam_search scores it, whatever `options.beam` is.
+    """Takes the most probable token at each step, for src (B, S) and src_lengths (B,) -> one hypothesis per sentence.
 
-    `attention=False` returns no weights, (T, 0), for example for a line of 10,000 words.
-    prefixes: as for beam_search. Raises ValueError if the model's output is not a distribution (NaN).
+    Scores are those of beam_search; `options.beam` is ignored. `attention=False` returns weights (T, 0), for example
+    for a line of 10,000 words. prefixes: as for beam_search. Raises ValueError if the model's output is not a
+    distribution (NaN).
     """
     source, state = model.encode(src, src_lengths)
     batch = start_batch(source, src_lengths, options, prefixes)
@@ -97,7 +97,7 @@ def greedy_search(
 
 
 def start_batch(source: Any, src_lengths: Tensor, options: SearchOptions, prefixes: Tensor | None) -> Batch:
-    """All sentences of a source, before the first step."""
+    """The Batch of all sentences, before the first step."""
     constraints = constrain(src_lengths, options, prefixes)
     return Batch(np.arange(len(src_lengths)), constraints.max_lengths.cpu().numpy(), src_lengths, constraints, source)
 
@@ -140,17 +140,17 @@ def beam_search(
     attention: bool = True,
     prefixes: Tensor | None = None,
 ) -> list[list[Hypothesis]]:
-    """The n best hypotheses of each sentence, best score first, for src (B, S) of true lengths (B,).
+    """The n best hypotheses of each sentence, best score first, for src (B, S) and src_lengths (B,).
 
-    A list holds finished hypotheses only, so it may be shorter than nbest; the unfinished come back only where a
-    sentence has no finished one at all. `attention=False` keeps no weights: (T, 0). prefixes (B, T), PAD behind each:
-    the tokens with which the hypotheses of a sentence begin. The other sentences of the batch have no effect. Raises
-    ValueError if the model's output is not a distribution (NaN).
+    Only finished hypotheses are returned, so there may be fewer than nbest; a sentence without any has unfinished ones.
+    `attention=False` returns weights (T, 0). prefixes (B, T), padded with PAD: the first tokens of the hypotheses of
+    each sentence. The result for a sentence does not depend on the rest of the batch. Raises ValueError if the model's
+    output is not a distribution (NaN).
     """
     source, state = model.encode(src, src_lengths)
     batch = start_batch(source, src_lengths, options, prefixes)
     slots, past = _start(src.shape[0], options.beam), _start_past(batch, options)
-    # Of a group at most so many are among the n best of all.
+    # At most this many hypotheses of a group are among the n best.
     wanted = min(options.nbest, options.beam // options.diverse_beam_groups)
     history: list[SearchStep] = []
     for length in count(1):
@@ -193,7 +193,7 @@ def _score(best: Candidates, past: Past, batch: Batch, length: int, options: Sea
 def _fill_places(
     logits: Tensor, allowed: Tensor, slots: Beam, options: SearchOptions, score: Callable[[Candidates], np.ndarray]
 ) -> tuple[Candidates, np.ndarray]:
-    """The continuations in the K places and their scores, group by group; a group goes on from its own places."""
+    """The K best continuations and their scores. Each group of diverse beam search continues its own places."""
     if options.diverse_beam_groups == 1:
         best = take_best(logits, allowed, slots.log_probs, options.beam)
         return best, _mask_taken_slots(score(best), slots.finished_scores)
@@ -203,7 +203,7 @@ def _fill_places(
     taken = torch.zeros(size, logits.shape[2], dtype=torch.float64, device=logits.device)
     groups: list[tuple[Candidates, np.ndarray]] = []
     for first in range(0, options.beam, width):
-        own = slice(first, first + width) if begun > 1 else slice(0, 1)  # at first there is one place for all groups
+        own = slice(first, first + width) if begun > 1 else slice(0, 1)  # at the first step all groups share one place
         rows, allowed_rows = (each[:, own].flatten(0, 1) for each in (logits, allowed))
         handicaps = options.diverse_beam_strength * taken
         best = take_best(rows, allowed_rows, slots.log_probs[:, own], width, handicaps)
@@ -217,24 +217,24 @@ def _fill_places(
 
 
 def _start(size: int, beam: int) -> Beam:
-    """BOS in one place of each sentence: K copies of it would continue alike."""
+    """One place with BOS for each sentence, as K copies of it would have the same continuations."""
     return Beam(np.full((size, 1), BOS), np.zeros((size, 1)), np.full((size, beam), -np.inf))
 
 
 def _start_past(batch: Batch, options: SearchOptions) -> Past:
-    """Without what no option looks at."""
+    """The empty Past, with those parts that the options use."""
     ids, coverage = options.no_repeat_ngram_size > 0, options.coverage_penalty > 0
     return Past.begin(len(batch.sentences), batch.src_lengths.device, ids=ids, coverage=coverage)
 
 
 def _mask_taken_slots(scores: np.ndarray, finished_scores: np.ndarray) -> np.ndarray:
-    """scores (B, K), best first, with -inf for those that find no place beside the finished ones."""
+    """scores (B, K), best first, with -inf for those beyond the places that finished hypotheses leave free."""
     free = np.isneginf(finished_scores).sum(1, keepdims=True)
     return np.where(np.arange(scores.shape[1]) < free, scores, -np.inf)
 
 
 def _update_beam(best: Candidates, scores: np.ndarray, finished_scores: np.ndarray, groups: int) -> Beam:
-    """The places after a step: who ended joins the finished, who goes on stays live, the rest is empty."""
+    """The places after a step: candidates that end in EOS are finished, others with a place live, the rest empty."""
     ends = best.tokens == EOS
     newly_finished = np.where(ends, scores, -np.inf)
     ended = [each.reshape(len(scores), groups, -1) for each in (finished_scores, newly_finished)]

@@ -1,4 +1,4 @@
-"""The translator: a stream of lines to a stream of translations, in order, for any number and length of lines."""
+"""The translator: translates a stream of lines of any number and length, in order."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
@@ -17,26 +17,26 @@ from nmt.decoding.options import SearchOptions
 from nmt.decoding.sampling import sample
 from nmt.decoding.search import Searchable, beam_search, greedy_search
 
-# Source pieces beyond which a line comes without its weights: with a beam of 5 it would need gigabytes for them.
+# A line with more source pieces has no attention weights: with a beam of 5 they would take gigabytes.
 ATTENTION_PIECES = 2048
-# Whatever some reader takes for the end of a line (str.splitlines), so that one line in is one line out.
+# All characters that str.splitlines takes for line ends; replaced, so that each line has one line of translation.
 _LINE_ENDS = dict.fromkeys(map(ord, "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"), " ")
 
 
 class Translation(NamedTuple):
-    """One translation of one line. All is empty, and the scores are 0, for a line without words."""
+    """One translation of one line. For a line without words all is empty and the scores are 0."""
 
     text: str  # always one line
     score: float  # after length normalization
     log_prob: float  # natural logarithm, summed over tgt_pieces
-    src_words: list[str]  # as in the line
-    tgt_words: list[str]  # as in text
-    src_pieces: list[str]  # S of them, "</s>" last
-    tgt_pieces: list[str]  # T of them, "</s>" last if the hypothesis is finished
-    weights: np.ndarray  # (T, S) float32; (T, 0) for a model without attention, or if none was asked for
-    src_word_of: list[int]  # (S,) index into src_words, -1 for what is of none; empty if no attention was asked for
+    src_words: list[str]  # the words of the line
+    tgt_words: list[str]  # the words of text
+    src_pieces: list[str]  # (S,) the last is "</s>"
+    tgt_pieces: list[str]  # (T,) the last is "</s>" if the hypothesis is finished
+    weights: np.ndarray  # (T, S) float32; (T, 0) without attention
+    src_word_of: list[int]  # (S,) index into src_words, -1 for a piece of no word; empty if attention is off
     tgt_word_of: list[int]  # (T,) index into tgt_words, likewise
-    link_weights: np.ndarray | None = None  # (T, S) by which words are linked; None: by `weights`
+    link_weights: np.ndarray | None = None  # (T, S) weights from which words are linked; None: `weights`
 
 
 class TranslationModel(Protocol):
@@ -86,23 +86,23 @@ class TokenizerLike(Protocol):
 
 
 class SourceLine(NamedTuple):
-    """A line on its way to the model."""
+    """A tokenized line."""
 
     words: list[str]
-    ids: list[int]  # EOS last
-    word_of: list[int]  # -1 for EOS; empty if no attention was asked for
-    prefix: list[int]  # how its translations begin
+    ids: list[int]  # the last is EOS
+    word_of: list[int]  # index into words, -1 for EOS; empty if attention is off
+    prefix: list[int]  # the first ids of its translations
 
 
 class Translator:
-    """Translates lines with a model in eval mode, in batches of like length.
+    """Translates lines with a model in eval mode, in batches of similar length.
 
-    A batch holds at most batch_size sentences and BATCH_PIECES padded pieces, so a line of 10,000 words goes alone.
-    `attention=False` returns neither weights nor the word of each piece. The weights of a very long line are far larger
-    than everything else, so a line of more than ATTENTION_PIECES pieces never has weights.
+    A batch holds at most batch_size sentences and BATCH_PIECES padded pieces, so a line of 10,000 words is a batch of
+    its own. `attention=False` returns neither weights nor the word of each piece. The weights of a very long line are
+    far larger than everything else, so a line of more than ATTENTION_PIECES pieces never has weights.
     head: the same model with an alignment head, which then makes the links of translations with attention.
 
-    Raises ValueError for a batch without a sentence.
+    Raises ValueError if batch_size is below 1.
     """
 
     def __init__(
@@ -138,13 +138,13 @@ class Translator:
         window = 32 * self.batch_size if window is None else window
         assert window >= 1, window
         assert not self.model.training, "dropout would change the translations: call model.eval() first"
-        # Search picks from the `beam + len(FORBIDDEN_IDS)` largest; one more, so that the last of them is not picked by
-        # bf16.
+        # Search picks from the `beam + len(FORBIDDEN_IDS)` largest logits; one more is rescored, so that bf16 does not
+        # decide which is the last of them.
         beam = 1 if self.search.sampling else self.search.beam
         model = self.model.for_inference(fold_memory=beam > 1, rescore_top_k=beam + len(FORBIDDEN_IDS) + 1)
         prepared = (self._prepare(line, prefix) for line, prefix in _with_prefixes(lines, prefixes))
         for lines_ahead in windows(prepared, window, lambda line: len(line.ids) ** 2):
-            # The window in which skipping ends is searched whole, so that each line is in the batch it would be in.
+            # The window in which skipping ends is translated whole, so that the batches are the same as without skip.
             if skip < len(lines_ahead):
                 yield from self._translate_window(model, lines_ahead)[skip:]
             skip = max(0, skip - len(lines_ahead))
@@ -159,7 +159,8 @@ class Translator:
     def _translate_window(self, model: Searchable, lines: list[SourceLine]) -> list[list[Translation]]:
         translations = [[_empty(line)] for line in lines]
         lengths = [len(line.ids) for line in lines]
-        # Longest first, equals in order; EOS alone is no line to translate, and long lines come without attention.
+        # Longest first, lines of equal length in order. Lines without words are left out. Lines too long for attention
+        # share no batch with shorter ones.
         order = sorted((row for row, length in enumerate(lengths) if length > 1), key=lambda row: -lengths[row])
         for rows in batches(order, lengths, self.batch_size, apart=ATTENTION_PIECES):
             batch = [lines[row] for row in rows]
@@ -170,7 +171,7 @@ class Translator:
         return translations
 
     def _link(self, batch: list[SourceLine], found: list[list[Hypothesis]]) -> Iterator[np.ndarray | None]:
-        """The weights of the head by which the words of each hypothesis are linked; None without a head."""
+        """The alignment weights of the head for each hypothesis; None without a head."""
         if not self.head or not any(best.weights.size for nbest in found for best in nbest):
             return repeat(None)
         pairs = [Ids(line.ids, each.ids) for line, nbest in zip(batch, found, strict=True) for each in nbest]
@@ -207,7 +208,7 @@ class Translator:
 
 
 def _with_prefixes(lines: Iterable[str], prefixes: Iterable[str] | None) -> Iterator[tuple[str, str]]:
-    """Each line with its prefix, "" where there are none."""
+    """Each line with its prefix, "" if there are no prefixes. Raises ValueError if there are too few."""
     begun = repeat("") if prefixes is None else iter(prefixes)
     for number, line in enumerate(lines):
         prefix = next(begun, None)

@@ -14,13 +14,13 @@ from nmt.decoding.translator import Translation
 def word_log_probs(
     model, tokenizer, translations: Sequence[Translation], *, batch_size: int = 64, temperature: float = 1.0
 ) -> list[np.ndarray]:
-    """For each translation float64 (Tw,), natural logarithm: a word's is the sum over its pieces.
+    """The natural logarithm of the probability of each word, the sum over its pieces: float64 (Tw,) per translation.
 
-    temperature: divides the logits.
+    temperature: divides the logits. `model` is in eval mode.
 
-    The end of sentence is no word, so the words may sum to more than log_prob. `model` is in eval mode. The pieces are
-    those of the translation, which search may have found and the tokenizer would not make of the text. For a pair of
-    more than WINDOW_WEIGHTS pieces times pieces they are not numbers.
+    EOS belongs to no word, so the sum over the words may exceed log_prob. The pieces are those of the translation;
+    search may have found another segmentation than the tokenizer's. A pair whose product of piece counts exceeds
+    WINDOW_WEIGHTS has NaN.
     """
     assert not model.training, "dropout would change what is found: call model.eval() first"
     ids = {

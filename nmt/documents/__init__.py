@@ -1,4 +1,4 @@
-"""Texts longer than a line: sentences of a paragraph, tags of HTML, and both put together again after translation.
+"""Splits plain text and HTML into sentences, and puts the translations back in their places, with their tags.
 
-It knows no model: it gives lines to be translated, and takes translations and links of words.
+The package uses no model: it returns the lines to be translated, and takes translations and word links.
 """

@@ -1,7 +1,7 @@
-"""HTML taken apart for translation and put together again: tags follow the words.
+"""Extracts the sentences of HTML and inserts their translations; inline tags follow the linked words.
 
-Beautiful Soup parses and writes it, with Python's own html.parser: it is kept up, takes whatever people call HTML, adds
-no <html> or <body> to a fragment as lxml and html5lib do, and writes every tag with its end.
+Beautiful Soup parses and writes the HTML with Python's html.parser. It is maintained, accepts malformed HTML, does not
+add <html> or <body> to a fragment as lxml and html5lib do, and writes the end tag of every element.
 """
 
 import warnings
@@ -19,7 +19,7 @@ from nmt.documents.optional_ends import MAX_DEPTH, write_optional_ends
 
 __all__ = ["MAX_DEPTH", "HtmlDocument", "Translated"]
 
-# XHTML is HTML here, and a text that looks like a path or an address is a text.
+# XHTML is parsed as HTML, and input that looks like a path or an address is text.
 for _warning in (XMLParsedAsHTMLWarning, MarkupResemblesLocatorWarning):
     warnings.filterwarnings("ignore", category=_warning)
 
@@ -27,7 +27,7 @@ for _warning in (XMLParsedAsHTMLWarning, MarkupResemblesLocatorWarning):
 class HtmlDocument:
     """A document or a fragment of HTML. sentences: the lines to be translated.
 
-    language: of the text, as ISO 639. Raises ValueError where tags are nested deeper than MAX_DEPTH.
+    language: the ISO 639 code of the text. Raises ValueError if tags are nested deeper than MAX_DEPTH.
     """
 
     def __init__(self, html: str, language: str):
@@ -36,10 +36,10 @@ class HtmlDocument:
         self.sentences = [" ".join(part.text.split()) for part in parts if part.translatable]
 
     def render(self, translations: Sequence[Translated], *, spaced: bool = False) -> str:
-        """The document with a translation of each sentence, in order.
+        """The document with the sentences replaced by their translations, in order.
 
-        Every tag and comment stays, with its attributes. A tag whose words come apart is written once for each run of
-        them; an id is on the first alone. spaced: whether a space is put between sentences that have none.
+        All tags, attributes and comments are kept. A tag whose words are no longer adjacent is written once for each
+        run of them; only the first has its id. spaced: whether to insert a space between sentences that have none.
         """
         soup = _parse(self._html)
         following = iter(translations)
@@ -61,7 +61,7 @@ class _Declaration(Declaration):
 
 
 class _Formatter(HTMLFormatter):
-    """Escapes what must be, and keeps the order of attributes."""
+    """Escapes only the characters that HTML reserves, and keeps the order of attributes."""
 
     def attributes(self, tag: Tag):
         return list(tag.attrs.items())
@@ -71,7 +71,7 @@ _FORMATTER = _Formatter(entity_substitution=EntitySubstitution.substitute_xml)
 
 
 def _parse(html: str) -> BeautifulSoup:
-    # As browsers do: the first of two attributes of one name counts, and no value is split.
+    # As in browsers: the first of duplicate attributes counts, and values such as that of class are not split.
     return BeautifulSoup(
         write_optional_ends(html),
         "html.parser",
@@ -82,7 +82,7 @@ def _parse(html: str) -> BeautifulSoup:
 
 
 class _Container(NamedTuple):
-    """A tag that holds lines of text. translated: unless translate="no" holds for it."""
+    """A tag that contains lines of text. translated: False if translate="no" applies. keeps_lines: inside <pre>."""
 
     tag: Tag
     translated: bool
@@ -90,7 +90,7 @@ class _Container(NamedTuple):
 
 
 def _runs(soup: BeautifulSoup) -> Iterator[Run]:
-    """The lines of text that are to be translated, in the order of the document."""
+    """The runs of nodes that form the lines of text to be translated, in document order."""
     holders = _holders_of_blocks(soup)
     waiting: list[Run | _Container] = [_Container(soup, True, False)]
     while waiting:
@@ -102,7 +102,7 @@ def _runs(soup: BeautifulSoup) -> Iterator[Run]:
 
 
 def _holders_of_blocks(soup: BeautifulSoup) -> set[int]:
-    """The ids of the blocks and of all that they are in."""
+    """The Python ids of all block tags and of their ancestors."""
     found = {id(soup)}
     for tag in soup.find_all(lambda each: each.name in BLOCKS):
         for each in (tag, *tag.parents):
@@ -113,7 +113,7 @@ def _holders_of_blocks(soup: BeautifulSoup) -> set[int]:
 
 
 def _divide(container: _Container, holders: set[int]) -> list[Run | _Container]:
-    """The runs and the inner containers of a container, in order."""
+    """The runs and the inner containers of a container, in document order."""
     found: list[Run | _Container] = []
     run: list[PageElement] = []
     for node in container.tag.children:

@@ -1,4 +1,4 @@
-"""A line of text in HTML: its sentences, and its tags around the words of their translations."""
+"""A line of text in HTML: its sentences, and placing its inline tags around the words of their translations."""
 
 import re
 from bisect import bisect_left, bisect_right
@@ -16,21 +16,21 @@ _WORD = re.compile(r"\S+")
 
 
 class Translated(NamedTuple):
-    """The translation of a sentence, and the links (source word, target word) between words divided by spaces."""
+    """The translation of a sentence, and links (source word, target word); words are separated by spaces."""
 
     text: str
     links: Sequence[tuple[int, int]]
 
 
 class Run(NamedTuple):
-    """Neighbors that make a line of text. keeps_lines: it is preformatted."""
+    """Adjacent nodes that form a line of text. keeps_lines: the text is preformatted, so its line ends count."""
 
     nodes: list[PageElement]
     keeps_lines: bool
 
 
 class _Stretch(NamedTuple):
-    """A stretch of a line's text that stands in the same tags."""
+    """A span of a line's text with the same tags around it."""
 
     begin: int
     end: int
@@ -38,7 +38,7 @@ class _Stretch(NamedTuple):
 
 
 class _Atom(NamedTuple):
-    """What stands in a line without being text: an image, a comment, a tag without text."""
+    """A node of a line that contains no text to be translated: an image, a comment, a tag without text."""
 
     at: int
     tags: Tags
@@ -46,7 +46,7 @@ class _Atom(NamedTuple):
 
 
 class HtmlLine:
-    """The text of a run, and where its tags and atoms are."""
+    """The text of a run, and the positions of its tags and atoms. parts: the sentences and the text between them."""
 
     def __init__(self, run: Run, language: str):
         self._run = run
@@ -57,14 +57,14 @@ class HtmlLine:
         breaks = [0]
         for node in run.nodes:
             self._read(node, NO_TAGS, breaks)
-        # Where the tags change, or an atom stands.
+        # The positions of atoms and of changes of tags.
         self._points = sorted({*(each.begin for each in self._stretches), *(each.at for each in self._atoms)})
         self.parts: list[Part] = []
         for begin, end in zip(breaks, [*breaks[1:], len(self._text)], strict=True):
             self.parts += split_text(self._text[begin:end], language, lines=run.keeps_lines)
 
     def _read(self, node: PageElement, tags: Tags, breaks: list[int]) -> None:
-        """Adds a node and what is in it; breaks: the places of <br>."""
+        """Adds a node and its descendants. breaks: receives the positions after each <br>."""
         if isinstance(node, NavigableString) and not isinstance(node, PreformattedString):
             self._stretches.append(_Stretch(len(self._text), len(self._text) + len(node), tags))
             self._text += node
@@ -79,13 +79,13 @@ class HtmlLine:
                 breaks.append(len(self._text))
             elif isinstance(node, Tag) and node.name not in OPAQUE and node.get_text().isspace():
                 self._stretches.append(_Stretch(len(self._text), len(self._text) + 1, tags))
-                self._text += " "  # so that the words on both sides stay two
+                self._text += " "  # keeps the words on both sides apart
 
     def replace(self, following: Iterator[Translated], spaced: bool) -> None:
-        """Puts translations in the place of the sentences, in the tree that the run is in."""
+        """Replaces the sentences by their translations, in the tree of the run."""
         place = NavigableString("")
         self._run.nodes[0].insert_before(place)
-        for node in self._run.nodes:  # the first at first, as the tree looks for each from the front
+        for node in self._run.nodes:  # in order, as the tree searches each node from the front
             node.extract()
         writer = _Writer(self._tags)
         atoms = list(reversed(self._atoms))
@@ -107,7 +107,7 @@ class HtmlLine:
         place.extract()
 
     def _write_atoms(self, writer: "_Writer", atoms: list[_Atom], to: int) -> None:
-        """Those that stand at `to` or before; atoms: those still to be written, the next one last."""
+        """Writes the atoms at or before position `to`. atoms: those not yet written, the next one last."""
         while atoms and atoms[-1].at <= to:
             atom = atoms.pop()
             writer.add(atom.node, atom.tags)
@@ -143,9 +143,10 @@ class HtmlLine:
                 writer.add(NavigableString(""), around or NO_TAGS)
 
     def _write_inside(self, writer: "_Writer", atoms: list[_Atom], space: Tags | None, *, between: bool) -> None:
-        """The space between two words and the atoms there, with space around them where it was; space: its tags.
+        """Writes the space between two words and the atoms there, which keep the spaces around them.
 
-        between: else no word follows, and no space is at the end.
+        space: the tags around the space; None: there is no space. between: whether a word follows; if not, no space is
+        written at the end.
         """
         close = [atom for atom in atoms if not self._is_space(atom.at - 1)] if space is not None else []
         apart = [atom for atom in atoms if atom not in close]
@@ -162,7 +163,7 @@ class HtmlLine:
         return self._text[at : at + 1].isspace()
 
     def _tags_of(self, begin: int, end: int) -> Tags:
-        """All tags of the characters from begin to end."""
+        """The union of the tags of the characters from begin to end."""
         first = max(0, bisect_right(self._stretches, begin, key=lambda each: each.begin) - 1)
         found: Tags = NO_TAGS
         for number in range(first, len(self._stretches)):
@@ -182,7 +183,7 @@ class HtmlLine:
 
 
 class _Writer:
-    """Writes nodes in sets of tags: tags that two neighbors share are around both."""
+    """Writes nodes with the tags around them. Tags that adjacent nodes share are written once, around both."""
 
     def __init__(self, tags: Sequence[Tag]):
         self._originals = tags
@@ -190,10 +191,10 @@ class _Writer:
         self._used: set[int] = set()
         self._texts: list[str] = []
         self._tags = NO_TAGS
-        self.written: list[PageElement] = []  # those in no tag
+        self.written: list[PageElement] = []  # the top-level nodes
 
     def write(self, text: str, tags: Tags) -> None:
-        """Adds text; neighbors in the same tags become one string."""
+        """Adds text; adjacent texts in the same tags become one string."""
         if text and self._texts and tags == self._tags:
             self._texts.append(text)
         elif text:
@@ -201,12 +202,12 @@ class _Writer:
             self._texts, self._tags = [text], tags
 
     def add(self, node: PageElement, tags: Tags) -> None:
-        """Adds what is not text to be joined."""
+        """Adds a node that is not joined with the text before it."""
         self.flush()
         self._add(node, tags)
 
     def flush(self) -> None:
-        """Puts the last text into its place."""
+        """Adds the text that is not yet written as a node."""
         if self._texts:
             self._add(NavigableString("".join(self._texts)), self._tags)
             self._texts = []
@@ -220,7 +221,7 @@ class _Writer:
         for number in path[shared:]:
             tag = self._originals[number].copy_self()
             if number in self._used:
-                tag.attrs.pop("id", None)  # there is one of each
+                tag.attrs.pop("id", None)  # an id is unique in a document
             self._used.add(number)
             self._append(tag)
             self._open.append((number, tag))
@@ -234,7 +235,8 @@ class _Writer:
 
 
 def _marks_and_letters(word: str) -> tuple[str, str, str]:
-    """A word's marks before its first letter or digit, and those after the last; a word of marks is its own middle."""
+    """Splits a word into the marks before its first letter or digit, the middle, and the marks after the last letter or
+    digit. Of a word without letters and digits all is the middle."""
     letters = [k for k, char in enumerate(word) if char.isalnum()]
     if not letters:
         return "", word, ""

@@ -1,4 +1,4 @@
-"""Which tags end a line of text, and which hold none that is to be translated."""
+"""Classes of HTML tags: those that end a line of text, and those without text to be translated."""
 
 from bs4.element import PreformattedString, Tag
 
@@ -7,23 +7,23 @@ _BLOCKS = """
 figcaption figure footer form frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html legend li link main menu meta nav
 noscript ol optgroup option p pre search section select summary table tbody td tfoot th thead title tr ul
 """
-BLOCKS = frozenset(_BLOCKS.split())  # they end a line of text; all others, known or not, stand in it
+BLOCKS = frozenset(_BLOCKS.split())  # these tags end a line of text; all others, known or not, are inline
 _OPAQUE = """
 audio base canvas embed iframe link map math meta noembed noframes object plaintext ruby script style svg template
 textarea video xmp
 """
-OPAQUE = frozenset(_OPAQUE.split())  # they hold no text to be translated
+OPAQUE = frozenset(_OPAQUE.split())  # these tags contain no text to be translated
 
 
 def is_translated(tag: Tag, otherwise: bool) -> bool:
-    """What its attributes say, else `otherwise`."""
+    """Whether the attributes class and translate allow the translation of a tag; `otherwise` if they are not set."""
     if "notranslate" in str(tag.get("class", "")).split():
         return False
     return {"no": False, "yes": True, "": True}.get(str(tag.get("translate", "?")).lower(), otherwise)
 
 
 def has_text(tag: Tag) -> bool:
-    """Whether there is something to be translated, or a mark, in what stands in a line."""
+    """Whether an inline tag contains text that is not only white space, outside tags that are not translated."""
     if tag.name in OPAQUE or not is_translated(tag, True):
         return False
     return any(

@@ -1,7 +1,7 @@
-"""Which tags the words of a translation stand in, by the links to the words of the source.
+"""Determines the tags around each word of a translation from the links to the words of the source.
 
-A set of tags is a frozenset of numbers. Tags are numbered in document order, so outer tags have smaller numbers, and a
-set holds a tag together with those that it is in.
+A set of tags is a frozenset of numbers. Tags are numbered in document order, so outer tags have smaller numbers. A set
+that contains a tag also contains the tags around it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ NO_TAGS: Tags = frozenset()
 
 
 class WordTags(NamedTuple):
-    """The tags around a word: around its letters, and around the marks before and after them; None: it has no such."""
+    """The tags around the letters of a word, and those around the marks before and after them; None: no such marks."""
 
     core: Tags
     before: Tags | None = None
@@ -29,12 +29,13 @@ class HasMarks(NamedTuple):
 def place_tags(
     source: Sequence[WordTags], target: Sequence[HasMarks], links: Iterable[tuple[int, int]]
 ) -> list[WordTags]:
-    """The tags of each target word. Each tag of the source is around one of them at least, if there are any.
+    """The tags of each target word. Each tag of the source is around at least one target word, if there are any.
 
-    A target word stands in the tags of all source words that it is linked to. One without a link stands in the tags
-    that its linked neighbors on both sides share; at an end, in those that are around the whole source. Marks follow
-    the marks of the linked source word; where it has none, marks at an end of the sentence follow the source's. A tag
-    whose words are all without links goes to the target word at its place.
+    A target word has the tags of all source words that it is linked to. A target word without a link has the tags that
+    the nearest linked words on both sides share; before the first and after the last linked word, those that are around
+    the whole source count for the missing side. Marks have the tags of the marks of the linked source word. If it has
+    no marks, marks at an end of the sentence have the tags of the source's marks at that end. A tag whose source words
+    have no links goes to the target word at the same relative position.
 
     links: (source word, target word), counted from 0.
     """
@@ -62,12 +63,12 @@ def _all_of(word: WordTags) -> Tags:
 
 
 def _marks(of_linked: Sequence[Tags | None], core: Tags) -> Tags:
-    """The tags of the first linked word's marks, or those of the word itself."""
+    """The tags of the marks of the first word that has marks, else `core`."""
     return next((tags for tags in of_linked if tags is not None), core)
 
 
 def _fill(cores: Sequence[Tags | None], whole: Tags) -> list[Tags]:
-    """The tags of words without links."""
+    """Replaces None, for a word without links, by the tags that its neighbors share. whole: the tags at both ends."""
     left: list[Tags] = []
     for core in cores:
         left.append(core if core is not None else left[-1] if left else whole)
@@ -78,7 +79,7 @@ def _fill(cores: Sequence[Tags | None], whole: Tags) -> list[Tags]:
 
 
 def _add_missing(source: Sequence[WordTags], placed: list[WordTags]) -> list[WordTags]:
-    """Puts each tag that is around no word around the word at its place, with the tags that it is in."""
+    """Puts each tag that is around no target word around the word at its relative position, with its outer tags."""
     missing = _union(map(_all_of, source)) - _union(map(_all_of, placed))
     for tag in sorted(missing) if placed else []:
         words = [i for i, word in enumerate(source) if tag in _all_of(word)]
@@ -91,14 +92,15 @@ def _add_missing(source: Sequence[WordTags], placed: list[WordTags]) -> list[Wor
 
 
 def _smallest(word: WordTags, tag: int) -> Tags:
-    """The smallest set of a word's tags that has this one."""
+    """The smallest of the word's sets of tags that contains `tag`."""
     return min((tags for tags in word if tags is not None and tag in tags), key=len)
 
 
 def place_atom(word: int, source: int, target: int, links: Iterable[tuple[int, int]]) -> int:
-    """Before which of `target` words something stands that stands before source word `word` of `source` words.
+    """The index of the target word before which an atom goes that is before source word `word`.
 
-    It goes before the first word that the next source word is linked to, else behind those of the word before it.
+    source, target: the numbers of words. The atom goes before the first word linked to the next source word, else after
+    the last word linked to the previous source word, else to the same relative position.
     """
     by_source: dict[int, list[int]] = {}
     for i, t in links:

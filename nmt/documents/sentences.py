@@ -1,29 +1,30 @@
-"""A text split into sentences and what stands between them, and put together again.
+"""Splits a text into sentences and the white space between them.
 
-sentencex finds the boundaries: Wikimedia keeps it up, it knows the abbreviations of some 300 languages, and its
+sentencex finds the boundaries. It is maintained by Wikimedia and has the abbreviations of about 300 languages, and its
 sentences joined are the text.
 """
 
 import re
 from typing import NamedTuple
 
-# What a text editor takes for the end of a line; \r\n is one.
+# The line ends of str.splitlines; \r\n is a single one.
 _LINE_ENDS = re.compile("(\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])")
 _AROUND = re.compile(r"(\s*)(.*?)(\s*)", re.S)
 
 
 class Part(NamedTuple):
-    """A piece of a text. translatable: a sentence, without white space around it; the others are kept as they are."""
+    """A part of a text. translatable: it is a sentence, without white space around it; other parts are kept."""
 
     text: str
     translatable: bool
 
 
 def split_text(text: str, language: str, *, lines: bool = True) -> list[Part]:
-    """The parts of a text, which joined are the text: sentences, and the white space between them.
+    """The parts of a text: sentences, and the white space between them. Joined they are the text.
 
-    language: of the text, as ISO 639; of another word the rules for English hold. lines: a line end ends a sentence,
-    as in plain text; in HTML it is a space. A sentence without letters and digits is kept as it is.
+    language: the ISO 639 code of the text; for an unknown code the rules are those of English. lines: whether a line
+    end ends a sentence, as in plain text; in HTML it is a space. A sentence without letters and digits is not
+    translatable.
     """
     from sentencex import segment  # pyright: ignore[reportAttributeAccessIssue]  (it has no types)
 
@@ -39,7 +40,7 @@ def split_text(text: str, language: str, *, lines: bool = True) -> list[Part]:
 
 
 def _joined(parts: list[Part]) -> list[Part]:
-    """Without empty parts; neighbors that are kept are one."""
+    """Removes empty parts and joins adjacent parts that are not translatable."""
     found: list[Part] = []
     for part in parts:
         if found and not part.translatable and not found[-1].translatable:

@@ -1,4 +1,4 @@
-"""Minimum risk training: candidate translations are drawn from the model, and their expected cost is to fall."""
+"""Minimum risk training: minimizes the expected cost of candidate translations that are drawn from the model."""
 
 from nmt.minimum_risk.candidates import Candidates, CandidateSampler
 from nmt.minimum_risk.loss import RiskLoss, expected_costs, risk_loss

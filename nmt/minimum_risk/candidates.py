@@ -1,4 +1,4 @@
-"""Candidates: translations drawn from the model as it is, the reference among them, with what each costs."""
+"""Candidates: the reference and translations drawn from the current model, each with its cost."""
 
 import zlib
 from typing import NamedTuple
@@ -16,16 +16,16 @@ from nmt.decoding.options import SearchOptions
 from nmt.decoding.sampling import sample
 from nmt.minimum_risk.options import MinimumRiskOptions
 
-# Padded pieces of the candidates of one batch, which go through the decoder together; where a sentence alone has more,
-# it is a batch of its own. As many as fill the machine.
+# Pieces of the candidates of a batch, padding included, which are decoded together: enough to use the machine fully. A
+# sentence that has more is a batch of its own.
 CPU_PIECES, GPU_PIECES = 8192, 65536
 
 
 class Candidates(NamedTuple):
-    """N candidates of the B sentences of a batch, those of a sentence adjacent, the reference first.
+    """N candidates of the B sentences of a batch. The candidates of a sentence are adjacent, the reference first.
 
-    sentences (N,): rows of the batch; places (N,): from 0 in each sentence; tgt_in (N, T): BOS y1 ...; tgt_out (N, T):
-    y1 ..., which ends in EOS unless it was cut off; costs (N,): from 0 to 1, float64.
+    sentences (N,): rows of the batch; places (N,): the index of the candidate in its sentence, from 0; tgt_in (N, T):
+    BOS y1 ...; tgt_out (N, T): y1 ..., ending in EOS unless truncated; costs (N,): 0 to 1, float64.
     """
 
     sentences: Tensor
@@ -36,25 +36,25 @@ class Candidates(NamedTuple):
 
 
 class CandidateSampler:
-    """Draws candidates and says what they cost.
+    """Draws candidates and computes their costs.
 
-    subwords: of the target; metric: of a sentence, as minimum_risk.cost names it. What is drawn for a sentence depends
-    on the weights, `seed`, the epoch and the sentence alone, so a resumed run and other ranks draw the same.
+    subwords: of the target; metric: the sentence metric that minimum_risk.cost names. The samples of a sentence depend
+    only on the weights, `seed`, the epoch and the sentence, so a resumed run and any rank draw the same.
     """
 
     def __init__(self, options: MinimumRiskOptions, subwords: Subwords, metric: SentenceMetric, seed: int):
         self.options, self.subwords, self.metric, self.seed = options, subwords, metric, seed
 
     def split(self, rows: np.ndarray, longest: int, device: torch.device) -> list[np.ndarray]:
-        """Rows of a batch -> those of batches whose candidates go through the decoder together. longest: pieces."""
+        """Splits the rows of a batch into parts whose candidates are decoded together. longest: pieces of a target."""
         most = CPU_PIECES if device.type == "cpu" else GPU_PIECES
         pieces = len(rows) * (self.options.samples + 1) * longest
         return np.array_split(rows, min(len(rows), max(1, -(-pieces // most))))
 
     def draw(self, model, batch: Batch, epoch: int) -> Candidates:
-        """The reference and the samples of each sentence, equal ones once.  # Shen et al. (2016), algorithm 1
+        """The distinct candidates of each sentence: the reference and samples.  # Shen et al. (2016), algorithm 1
 
-        Without dropout; the model is left in the mode that it was in, and torch's random numbers as they were.
+        The samples are drawn without dropout. The mode of the model and torch's random state are not changed.
         """
         seed = zlib.crc32(np.array([self.seed, epoch], dtype=np.int64).tobytes())
         options = SearchOptions(sampling=True, nbest=self.options.samples, sampling_seed=seed)
@@ -74,7 +74,7 @@ class CandidateSampler:
         return self._candidates(distinct, batch.src.device)
 
     def _candidates(self, distinct: list[list[tuple[int, ...]]], device: torch.device) -> Candidates:
-        """distinct: of each sentence its candidates, the reference first."""
+        """distinct: the candidates of each sentence as ids, the reference first."""
         each = [list(ids) for candidates in distinct for ids in candidates]
         tgt_out, lengths = pad(each)
         tgt_in = tgt_out.roll(1, 1)
@@ -87,8 +87,10 @@ class CandidateSampler:
         return Candidates(*(part.to(device) for part in (sentences, places, tgt_in, tgt_out, costs)))
 
     def _costs(self, candidates: list[tuple[int, ...]]) -> list[float]:
-        """1 - metric of each candidate of a sentence, against the first, whose text costs nothing: metrics give 0 to an
-        empty one too."""
+        """1 - metric of each candidate of a sentence, against the first, the reference.
+
+        The text of the reference costs 0, even if it is empty, for which metrics are 0.
+        """
         texts = [self.subwords.decode(ids) for ids in candidates]
         found = {text: 1 - min(1.0, self.metric(text, texts[0]) / 100) for text in dict.fromkeys(texts)}
         found[texts[0]] = 0.0

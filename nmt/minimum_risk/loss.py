@@ -14,8 +14,11 @@ from nmt.model.seq2seq import CHUNK, Seq2Seq
 
 
 class RiskLoss(NamedTuple):
-    """Sums over a batch. expected_cost: over its sentences; cross_entropy: over the real target tokens of the
-    references, smoothed, and 0 where it has no weight; nll: the same as it is, in nats (no gradient)."""
+    """Sums over a batch.
+
+    expected_cost: over its sentences. cross_entropy: over the real target tokens of the references, with label
+    smoothing; 0 if cross_entropy_weight is 0. nll: the same without label smoothing, in nats, without a gradient.
+    """
 
     expected_cost: Tensor
     cross_entropy: Tensor
@@ -25,7 +28,7 @@ class RiskLoss(NamedTuple):
 def expected_costs(log_probs: Tensor, costs: Tensor, sharpness: float) -> Tensor:
     """sum_y Q(y) cost(y) of each sentence, with Q(y) = p(y)^sharpness / sum_y' p(y')^sharpness over its candidates.
 
-    log_probs (B, C), -inf where a sentence has fewer than C candidates; costs (B, C) -> (B,).
+    log_probs (B, C), -inf for the places of a sentence with fewer than C candidates; costs (B, C) -> (B,).
     # Shen et al. (2016), eq. 7 and 8
     """
     return ((sharpness * log_probs).softmax(1) * costs).sum(1)
@@ -34,9 +37,9 @@ def expected_costs(log_probs: Tensor, costs: Tensor, sharpness: float) -> Tensor
 def risk_loss(
     model: Seq2Seq, batch: Batch, candidates: Candidates, options: MinimumRiskOptions, smoothing: float = 0.0
 ) -> RiskLoss:
-    """All candidates of a batch by teacher forcing; the encoder reads a source once. smoothing: of the cross-entropy.
+    """The loss of all candidates of a batch, by teacher forcing. smoothing: label smoothing of the cross-entropy.
 
-    Autograd makes the gradient of eq. 9 of Shen et al. (2016).
+    Each source is encoded once. Autograd computes the gradient.  # Shen et al. (2016), eq. 9
     """
     source, state = model.encode(batch.src, batch.src_lengths)
     rows = candidates.sentences
@@ -58,7 +61,7 @@ def risk_loss(
 def sequence_log_probs(model: Seq2Seq, features: Tensor, tgt_out: Tensor) -> Tensor:
     """features (N, T, R), tgt_out (N, T) -> log-probabilities (N,), summed over real tokens, at least float32.
 
-    Logits exist for CHUNK tokens at a time, and are made again for the gradient.
+    Logits are computed for CHUNK tokens at a time, and recomputed for the gradient.
     """
     is_token = tgt_out != PAD
 

@@ -5,11 +5,11 @@ from enum import Enum
 
 from nmt.bounds import at_least, between, greater_than
 
-MAX_SAMPLES = 10_000  # of a sentence; papers draw 100
+MAX_SAMPLES = 10_000  # for each sentence; papers draw 100
 
 
 class Cost(Enum):
-    """The words of ``minimum_risk.cost``: the metric, of a sentence and from 0 to 1, that is subtracted from 1."""
+    """The values of ``minimum_risk.cost``: the sentence metric, from 0 to 1, that is subtracted from 1."""
 
     bleu = "bleu"
     chrf = "chrf"
@@ -19,9 +19,9 @@ class Cost(Enum):
 class MinimumRiskOptions:
     """The settings minimum_risk.*, for loss.objective=minimum_risk; the values are those of Shen et al. (2016).
 
-    samples: drawn for each sentence, of which equal ones count once; cost: of a candidate; sharpness: alpha, to whose
-    power probabilities are taken before they are renormalized over the candidates of a sentence; cross_entropy_weight:
-    of the cross-entropy of the reference, a target token, beside the expected cost of a sentence.
+    samples: drawn for each sentence; duplicates count once. cost: the metric of a candidate. sharpness: alpha, the
+    power of the probabilities before they are renormalized over the candidates of a sentence. cross_entropy_weight: the
+    weight of the reference's cross-entropy per target token, added to the expected cost per sentence.
     """
 
     samples: int = 100

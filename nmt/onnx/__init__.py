@@ -1,1 +1,1 @@
-"""The model as two ONNX graphs, encoder and decoder step, for programs without torch."""
+"""Export of a model as two ONNX graphs, encoder and decoder step, for programs without torch."""

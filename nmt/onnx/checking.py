@@ -1,4 +1,4 @@
-"""Runs exported graphs beside the model that they were made of."""
+"""Compares the outputs of exported graphs with those of the model."""
 
 from pathlib import Path
 
@@ -13,14 +13,17 @@ from nmt.onnx.description import DECODER, ENCODER
 from nmt.onnx.graphs import NEXT
 from nmt.onnx.layout import layouts
 
-TOLERANCE = 1e-3  # of a log-probability; float32 sums in another order differ by some 1e-6
+TOLERANCE = 1e-3  # absolute; float32 sums in another order differ by about 1e-6
 _LENGTHS, _STEPS = (9, 4, 1), 8
 
 
 @torch.no_grad()
 def largest_difference(folder: Path, model: Seq2Seq) -> float:
-    """Of any number that the graphs in `folder` put out from what `model` computes: in the source, the states, the
-    log-probabilities and the weights, for a few random sentences of different lengths over some greedy steps."""
+    """The largest absolute difference between the outputs of the graphs in `folder` and those of `model`.
+
+    Compares source, states, log-probabilities and weights, for 3 random sentences of different lengths over 8 greedy
+    steps.
+    """
     import onnxruntime
 
     reference = model.with_loops(ReferenceLoops())
@@ -55,11 +58,11 @@ def _run(session, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _furthest(found: dict[str, np.ndarray], wanted: list[Tensor]) -> float:
-    """Infinite where shapes differ, or one is not a number."""
+    """The largest absolute difference; infinite if shapes differ or a difference is NaN."""
     worst = 0.0
     for ours, theirs in zip(found.values(), (each.numpy() for each in wanted), strict=True):
         if ours.shape != theirs.shape:
             return float("inf")
-        apart = np.abs(np.subtract(ours, theirs, dtype=np.float64))[ours != theirs]  # equal infinities are not apart
+        apart = np.abs(np.subtract(ours, theirs, dtype=np.float64))[ours != theirs]  # equal infinities would give NaN
         worst = max(worst, np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
     return float(worst)

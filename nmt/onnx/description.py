@@ -1,4 +1,4 @@
-"""What model.json says: files, names and shapes, ids, and how a translation is made of them."""
+"""The content of model.json: files, names and shapes, special ids, and how to translate with the graphs."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ _USE = (
 
 
 def describe(encoder: Graph, decoder: Graph, tokenizer: Tokenizer, about: dict[str, Any]) -> dict[str, Any]:
-    """The content of model.json; `about`: of the model itself."""
+    """The content of model.json. about: fields that describe the model."""
     inputs = {part.name for part in decoder.inputs}
     state = [part.name for part in decoder.outputs if part.name.removeprefix(NEXT) in inputs]
     return {

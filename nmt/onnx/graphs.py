@@ -1,4 +1,4 @@
-"""Encoder and decoder step as modules whose inputs and outputs are tensors."""
+"""Encoder and decoder step as modules whose inputs and outputs are tensors only."""
 
 from typing import NamedTuple
 
@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from nmt.model.seq2seq import Seq2Seq
 from nmt.onnx.layout import BATCH, SRC_LENGTH, Layout, Part
 
-NEXT = "next_"  # begins the names of the new state's parts
+NEXT = "next_"  # the prefix of the names of the new state's parts
 
 
 class Graph(NamedTuple):
-    """A module, and what goes in and out of it, in order."""
+    """A module with its inputs and outputs, in order."""
 
     module: nn.Module
     inputs: list[Part]
@@ -20,7 +20,7 @@ class Graph(NamedTuple):
 
 
 class EncoderGraph(nn.Module):
-    """src (B, S), src_lengths (B,) -> the parts of the source, then of the first state."""
+    """src (B, S), src_lengths (B,) -> the parts of the source, then those of the initial state."""
 
     def __init__(self, model: Seq2Seq, source: Layout, state: Layout):
         super().__init__()
@@ -32,8 +32,8 @@ class EncoderGraph(nn.Module):
 
 
 class DecoderGraph(nn.Module):
-    """tokens (B,), the parts of the source, those of the state -> log_probs (B, V), weights (B, S) of a model with
-    attention, the parts of the new state."""
+    """tokens (B,), the parts of the source and of the state -> log_probs (B, V), weights (B, S) if the model has
+    attention, and the parts of the new state."""
 
     def __init__(self, model: Seq2Seq, source: Layout, state: Layout):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The tensors in a model's `Source` and `State`: their names, types and shapes, and how they become the two again."""
+"""The tensors of a model's `Source` and `State`: names, types and shapes, flattening into lists and rebuilding."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from torch import Tensor
 from nmt.data.symbols import BOS, EOS
 from nmt.model.seq2seq import Seq2Seq
 
-Axis = int | str  # a size, or the name of one that varies
+Axis = int | str  # a fixed size, or the name of a dynamic one
 
 BATCH, SRC_LENGTH, TGT_LENGTH = "batch", "src_length", "tgt_length"
 
 
 @dataclass(frozen=True)
 class Part:
-    """One tensor. shape: sizes, and the names of those that vary; a part of size 0 holds nothing, and no graph has it
-    as input or output."""
+    """One tensor. shape: fixed sizes, and the names of dynamic ones. A part with a size of 0 is empty; it is no input
+    or output of a graph."""
 
     name: str
     dtype: torch.dtype
@@ -36,8 +36,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Layout:
-    """The parts of a nested named tuple, in the order of its fields. template: the tuple, each tensor replaced by the
-    number of its part."""
+    """The parts of a nested named tuple, in the order of its fields. template: the tuple with each tensor replaced by
+    the index of its part."""
 
     parts: tuple[Part, ...]
     template: Any
@@ -48,11 +48,11 @@ class Layout:
         return [part for part in self.parts if not part.empty]
 
     def hold(self, value: Any) -> list[Tensor]:
-        """The tensors of `held` in a value of this layout."""
+        """The tensors of a value of this layout that are not empty."""
         return [tensor for part, tensor in zip(self.parts, leaves(value), strict=True) if not part.empty]
 
     def build(self, held: Sequence[Tensor], batch: int, src_length: int) -> Any:
-        """The value that `hold` took apart."""
+        """The value of this layout with the tensors `held`: the inverse of `hold`."""
         waiting = list(held)
         tensors = [part.make_empty(batch, src_length) if part.empty else waiting.pop(0) for part in self.parts]
         return _filled(self.template, tensors)
@@ -64,7 +64,7 @@ def leaves(value: Any) -> list[Tensor]:
 
 
 def names(value: Any, prefix: str) -> Iterator[str]:
-    """The name of each of them: the fields on the way to it, joined by underscores."""
+    """The names of the tensors of a nested tuple, in order: prefix and field names, joined by underscores."""
     if isinstance(value, Tensor):
         yield prefix
     else:
@@ -74,8 +74,8 @@ def names(value: Any, prefix: str) -> Iterator[str]:
 
 
 def layouts(model: Seq2Seq) -> tuple[Layout, Layout]:
-    """Of the Source and of the State of `model`, by what varies between two batches of different sizes."""
-    sizes = ((2, 5, 3), (4, 7, 6))  # sentences, their length, steps
+    """The layouts of the Source and of the State of `model`. Sizes that differ between two batches are dynamic."""
+    sizes = ((2, 5, 3), (4, 7, 6))  # sentences, source length, steps
     axes: dict[tuple[int, int], Axis] = dict(
         zip(zip(*sizes, strict=True), (BATCH, SRC_LENGTH, TGT_LENGTH), strict=True)
     )
@@ -96,7 +96,7 @@ def _layout(prefix: str, one: Any, other: Any, axes: dict[tuple[int, int], Axis]
 
 
 def _run(model: Seq2Seq, batch: int, length: int, steps: int) -> tuple[Any, Any]:
-    """Source and State after so many steps."""
+    """Source and State after the given number of steps."""
     source, state = model.encode(torch.full((batch, length), EOS), torch.full((batch,), length))
     for _ in range(steps):
         _, state, _ = model.step(torch.full((batch,), BOS), state, source)
@@ -104,7 +104,7 @@ def _run(model: Seq2Seq, batch: int, length: int, steps: int) -> tuple[Any, Any]
 
 
 def _filled(template: Any, found: list[Any]) -> Any:
-    """A nested tuple like `template`, with `found` in the places of its leaves; takes them out of the list."""
+    """A nested tuple like `template`, with the elements of `found` as leaves; removes them from the list."""
     if not isinstance(template, tuple):
         return found.pop(0)
     filled = [_filled(each, found) for each in template]

@@ -1,4 +1,4 @@
-"""Writes a model as ONNX files: two graphs, the SentencePiece models, and model.json, which says how to run them."""
+"""Writes a model as ONNX files: two graphs, the SentencePiece models, and model.json, which describes their use."""
 
 import json
 import logging
@@ -22,12 +22,12 @@ from nmt.onnx.graphs import Graph, decoder_graph, encoder_graph
 from nmt.onnx.layout import Layout, layouts
 from nmt.onnx.loops import ScanLoops
 
-OPSET = 18  # of ONNX: what onnxruntime has read since version 1.14, of 2023
+OPSET = 18  # of ONNX; onnxruntime supports it since version 1.14, of 2023
 _NEEDED = ("onnx", "onnxscript", "onnxruntime")
 
 
 def check_installed() -> None:
-    """Raises ValueError where a library of the extra `export` is missing."""
+    """Raises ValueError if a library of the extra `export` is missing."""
     for name in _NEEDED:
         try:
             import_module(name)
@@ -36,9 +36,9 @@ def check_installed() -> None:
 
 
 def write(folder: Path, model: Seq2Seq, tokenizer: Tokenizer, about: dict[str, Any]) -> None:
-    """Writes encoder.onnx, decoder.onnx, tokenizer/ and model.json into a folder that is there.
+    """Writes encoder.onnx, decoder.onnx, tokenizer/ and model.json into an existing folder.
 
-    model: in eval mode and float32, on the CPU. about: what else model.json is to say.
+    model: in eval mode and float32, on the CPU. about: further fields of model.json.
     """
     encoder, decoder = write_graphs(folder, model)
     tokenizer.save(folder / "tokenizer")
@@ -48,8 +48,8 @@ def write(folder: Path, model: Seq2Seq, tokenizer: Tokenizer, about: dict[str, A
 
 @torch.no_grad()
 def write_graphs(folder: Path, model: Seq2Seq) -> tuple[Graph, Graph]:
-    """Writes encoder.onnx and decoder.onnx, which compute what the reference loops compute, whatever loops the model
-    has."""
+    """Writes encoder.onnx and decoder.onnx; they have the equations of the reference loops, whatever loops the model
+    uses."""
     reference = model.with_loops(ReferenceLoops())
     source, state = layouts(reference)
     scanned = model.with_loops(ScanLoops())
@@ -59,7 +59,7 @@ def write_graphs(folder: Path, model: Seq2Seq) -> tuple[Graph, Graph]:
     return encoder, decoder
 
 
-# Sizes of an example are above 1, which torch takes for a size that never varies, and all different.
+# The sizes of the examples are above 1, as torch.export takes 1 for a fixed size, and all different.
 
 
 def _sentences() -> tuple[Tensor, Tensor]:
@@ -98,7 +98,7 @@ def _write_graph(path: Path, graph: Graph, example: tuple[Any, ...]) -> None:
 
 @contextmanager
 def _without_notes() -> Iterator[None]:
-    """Keeps back what torch and onnxscript write for their developers: about torchvision, constants, deprecations."""
+    """Suppresses messages of torch and onnxscript to their developers: about torchvision, constants, deprecations."""
     loggers = {name: logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")}
     levels = {name: logger.level for name, logger in loggers.items()}
     try:

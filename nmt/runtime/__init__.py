@@ -1,1 +1,1 @@
-"""Where the program runs: device, processes, signals and log."""
+"""The environment of the program: device, processes, signals, log and files."""

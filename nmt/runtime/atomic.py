@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written beside their place, synced, and renamed."""
+"""Writes files and folders atomically: to a temporary place in the same folder, synced, and renamed."""
 
 import errno
 import fcntl
@@ -12,20 +12,20 @@ from pathlib import Path
 
 @contextmanager
 def written_beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """A temporary file (or folder) beside `path`, which takes its place at the end, and is removed if the body raises.
+    """A temporary file or folder beside `path`, which replaces `path` at the end; it is removed if the body raises.
 
-    It is on the disk before it takes its place. What stood at `path` is untouched until then.
+    It is synced to disk before it replaces `path`. What was at `path` is unchanged until then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with temporary(path, folder=folder) as beside:
         yield beside
-        beside.chmod(0o755 if folder else 0o644)  # as any other, where a temporary one is for its owner only
+        beside.chmod(0o755 if folder else 0o644)  # a temporary one is readable by its owner only
         for each in (*beside.rglob("*"), beside):
             sync(each)
         if not folder:
-            os.replace(beside, path)  # whole or not at all; who else writes the same now loses nothing
+            os.replace(beside, path)  # atomic, also if another process writes the same file now
         else:
-            if path.exists():  # damaged, or someone else's who was quicker: equal content either way
+            if path.exists():  # damaged, or just written by another process with the same content
                 shutil.rmtree(path, ignore_errors=True)
             with suppress(OSError):
                 os.rename(beside, path)
@@ -33,10 +33,10 @@ def written_beside(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def temporary(path: Path, *, folder: bool = False) -> Iterator[Path]:
-    """A hidden file (or folder) beside `path`, which is removed at the end, unless it was renamed.
+    """A hidden temporary file or folder beside `path`, which is removed at the end unless it has been renamed.
 
-    Its name begins with a dot and the name of `path`. It is locked as long as its writer lives: see `remove_abandoned`.
-    Raises OSError, naming `path`, where none can be made.
+    Its name begins with a dot and the name of `path`. It is locked while its writer lives: see `remove_abandoned`.
+    Raises OSError, which names `path`, if it cannot be created.
     """
     try:
         beside, lock = _locked(path, folder)
@@ -51,9 +51,9 @@ def temporary(path: Path, *, folder: bool = False) -> Iterator[Path]:
 
 
 def remove_abandoned(folder: Path, name: str) -> None:
-    """Removes what writers of NAME... that were killed left in `folder`.
+    """Removes the temporary files and folders of NAME... in `folder` that killed processes left behind.
 
-    A writer that lives, on whatever machine, holds a lock; where the file system has no locks, nothing is removed.
+    A living writer, on any machine, holds a lock. If the file system has no locks, nothing is removed.
     """
     for place in folder.glob(f".{name}*"):
         with suppress(OSError):
@@ -66,7 +66,7 @@ def remove_abandoned(folder: Path, name: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Waits until a file, or the names in a folder, are on the disk and not only in memory."""
+    """Waits until a file, or the entries of a folder, are written to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -78,11 +78,11 @@ def sync(path: Path) -> None:
 
 
 def _locked(path: Path, folder: bool) -> tuple[Path, int]:
-    """A new temporary place, and the open file that locks it."""
+    """A new temporary file or folder, and the file descriptor that holds its lock."""
     make = tempfile.mkdtemp if folder else _make_file
     while True:
         beside = Path(make(prefix=f".{path.name}-", dir=path.parent))
-        with suppress(FileNotFoundError):  # or it was removed before it was locked, and the next one is tried
+        with suppress(FileNotFoundError):  # it was removed before it was locked: try another one
             handle = os.open(beside, os.O_RDONLY)
             with suppress(OSError):  # some network file systems have no locks
                 fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,30 +1,31 @@
-"""Whether the threads of this process wait for cores that other programs keep busy."""
+"""Measures how long the threads of this process wait for cores that other programs use."""
 
 from pathlib import Path
 
 import torch
 
-# A thread that waits for the others at the end of each product makes them all wait with it: on two cores with one other
-# busy program two threads trained at a third of the speed of one. Of a quiet machine the share is below a hundredth.
+# The share above which advice is given. At the end of each matrix product all threads wait for the slowest: on two
+# cores with one other busy program, two threads trained at a third of the speed of one. On an idle machine the share
+# is below 0.01.
 NOTICED = 0.1
 
 
 class CoreWait:
-    """Measures the share of their time that threads were ready to run and had no core (Linux; elsewhere always 0)."""
+    """Measures the share of time that threads were ready to run but had no core (Linux; on other systems always 0)."""
 
     def __init__(self, tasks: Path = Path("/proc/self/task")):
         self.tasks = tasks
         self.before = self._times()
 
     def share(self) -> float:
-        """Since the last call: time without a core, over the time in which threads ran or wanted to."""
+        """The time spent waiting for a core, divided by the time running or waiting, since the last call."""
         now = self._times()
         ran, waited = (a - b for a, b in zip(now, self.before, strict=True))
         self.before = now
         return waited / (ran + waited) if ran + waited > 0 and waited >= 0 else 0.0
 
     def advice(self) -> str:
-        """What to say where threads wait for cores and fewer of them would be faster; else ""."""
+        """A message if threads wait for cores, so that fewer threads would be faster; else ""."""
         threads = torch.get_num_threads()
         if threads == 1 or (share := self.share()) <= NOTICED:
             return ""
@@ -34,7 +35,7 @@ class CoreWait:
         )
 
     def _times(self) -> tuple[int, int]:
-        """Nanoseconds of all threads together: on a core, and waiting for one."""
+        """The nanoseconds that all threads together ran on a core, and waited for one."""
         ran = waited = 0
         for schedule in self.tasks.glob("*/schedstat"):
             try:

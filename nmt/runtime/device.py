@@ -12,17 +12,17 @@ from torch import Tensor
 
 from nmt.runtime.distributed import Distributed, gpu_of
 
-# oneDNN keeps the kernels that it made for the last 1024 shapes, and every batch of text brings new ones: a run on a
-# CPU grew for hours. 128 took no time that could be measured, and a fifth off the memory after 100 updates already. The
-# variable is read when the first kernel is made.
+# oneDNN caches kernels for 1024 shapes by default, and every batch of text has new shapes: the memory of a run on a CPU
+# grew for hours. With 128 the speed was the same, and the memory after 100 updates a fifth less. The variable is read
+# when the first kernel is created.
 os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "128")
-# torch keeps as many again of its packed products: translating 100,000 lines took 750 MB and grew, which with few of
-# them it does not.
+# torch caches as many packed matrix products: translating 100,000 lines took 750 MB and memory kept growing. With a
+# small cache it does not grow.
 os.environ.setdefault("LRU_CACHE_CAPACITY", "32")
 
 
 class DeviceName(Enum):
-    """The words of ``device``."""
+    """The values of ``device``."""
 
     auto = "auto"
     cpu = "cpu"
@@ -30,7 +30,7 @@ class DeviceName(Enum):
 
 
 class Precision(Enum):
-    """The words of ``precision``: the type of matrix products. State, energies, softmax and loss stay in float32."""
+    """The values of ``precision``: the type of matrix products. State, energies, softmax and loss are float32."""
 
     auto = "auto"
     fp32 = "fp32"
@@ -40,9 +40,9 @@ class Precision(Enum):
 
 @dataclass(frozen=True)
 class Device:
-    """A torch device, the type of its matrix products (float32: no autocast) and why, in words for the log.
+    """A torch device and the type of its matrix products (float32: no autocast).
 
-    cuda_graphs: whether training records CUDA graphs.
+    reason: why this type was chosen, for the log. cuda_graphs: whether training captures CUDA graphs.
     """
 
     device: torch.device
@@ -60,7 +60,7 @@ class Device:
 
 
 def choose_device(name: DeviceName, precision: Precision, distributed: Distributed | None = None) -> Device:
-    """The device and the type of its products. Raises ValueError where the machine does not have it."""
+    """The device and the type of its matrix products. Raises ValueError if the machine does not support them."""
     cuda = torch.cuda.is_available()
     match name:
         case DeviceName.cuda if not cuda:
@@ -72,7 +72,7 @@ def choose_device(name: DeviceName, precision: Precision, distributed: Distribut
     if name is DeviceName.cuda:
         device = torch.device("cuda", _gpu(distributed or Distributed()))
         torch.cuda.set_device(device)
-        # float32 is float32, whatever TORCH_ALLOW_TF32_CUBLAS_OVERRIDE says.
+        # No TF32 for float32, whatever the value of TORCH_ALLOW_TF32_CUBLAS_OVERRIDE.
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         dtype, why = _cuda_precision(precision, device)
     else:
@@ -82,7 +82,7 @@ def choose_device(name: DeviceName, precision: Precision, distributed: Distribut
 
 
 def _gpu(distributed: Distributed) -> int:
-    """This rank's GPU, which no other rank has. Raises ValueError, on all ranks, where there are too few."""
+    """The index of this rank's own GPU. Raises ValueError on all ranks if there are fewer GPUs than ranks."""
     gpu, count = gpu_of(distributed.local), torch.cuda.device_count()
     if distributed.size > 1:
         own = None if gpu is None else str(torch.cuda.get_device_properties(gpu).uuid)
@@ -131,22 +131,23 @@ def cpu_multiplies_bf16() -> bool:
 
 
 def seed_everything(seed: int) -> None:
-    """Seeds every random generator: initialization, dropout, shuffling."""
+    """Seeds the random generators of Python, NumPy and torch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def random_states() -> dict[str, Tensor]:
-    """The states of torch's generators (uint8 tensors), by device: nothing else is drawn from during training."""
+    """The states of torch's generators (uint8 tensors) by device. Training uses no other generators."""
     states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_initialized():  # to ask a GPU that is not used would make a context on it
+    if torch.cuda.is_initialized():  # otherwise the call would create a CUDA context on an unused GPU
         states["cuda"] = torch.cuda.get_rng_state()
     return states
 
 
 def restore_random_states(states: dict[str, Tensor]) -> None:
-    """Puts back what random_states gave; a cuda state is ignored where no GPU is used. Raises ValueError."""
+    """Restores a result of `random_states`; the cuda state is ignored if no GPU is used. Raises ValueError if it is
+    damaged."""
     try:
         torch.set_rng_state(states["cpu"])
         if "cuda" in states and torch.cuda.is_initialized():

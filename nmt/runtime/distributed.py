@@ -17,9 +17,9 @@ from torch.distributed.rendezvous import rendezvous
 
 Item = TypeVar("Item")
 
-# How long a rank waits for the others to be there, for rank 0 to prepare a corpus of many millions of pairs, and for a
-# message during training, between two of which rank 0 may write a checkpoint and score a validation. A rank that dies
-# is noticed long before, by its connection or by torchrun; one that hangs is noticed by the last.
+# Timeouts of a rank: for the others to start; for rank 0 to prepare a corpus of many millions of pairs; for a message
+# during training, between two of which rank 0 may write a checkpoint and score a validation. A rank that dies is
+# noticed much earlier, by its connection or by torchrun; one that hangs is noticed by the last timeout.
 RENDEZVOUS_TIMEOUT = datetime.timedelta(minutes=10)
 PREPARING = datetime.timedelta(hours=3)
 ANSWERING = datetime.timedelta(minutes=20)
@@ -27,16 +27,19 @@ ANSWERING = datetime.timedelta(minutes=20)
 
 @dataclass(frozen=True)
 class Distributed:
-    """This process among those that torchrun started; alone: rank 0 of 1."""
+    """The rank of this process among those of torchrun; without torchrun rank 0 of 1.
+
+    local: the rank on this machine.
+    """
 
     rank: int = 0
     size: int = 1
     local: int = 0
-    preparing: dist.ProcessGroup | None = None  # all ranks, for messages that take as long as a corpus
+    preparing: dist.ProcessGroup | None = None  # all ranks, with the timeout PREPARING
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the one that writes."""
+        """Whether this is rank 0, which writes all files."""
         return self.rank == 0
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -56,7 +59,10 @@ class Distributed:
         return box[0]
 
     def on_main(self, action: Callable[[], Item]) -> Item:
-        """What rank 0's `action` gives, on every rank. Its ValueError or OSError is raised there; the others leave."""
+        """Runs `action` on rank 0 -> its result, on every rank.
+
+        If it raises ValueError or OSError, rank 0 raises it, and the other ranks raise SystemExit(2).
+        """
         if self.size == 1:
             return action()
         found, error = None, None
@@ -74,7 +80,7 @@ class Distributed:
 
     @contextlib.contextmanager
     def main_process_first(self):
-        """Rank 0 runs the block first; the others then find its caches."""
+        """Runs the block first on rank 0, then on the others, which use the caches that rank 0 has written."""
         if self.size > 1 and not self.is_main:
             self._wait()
         yield
@@ -97,7 +103,7 @@ class Distributed:
 
 @contextlib.contextmanager
 def connected(rank: int):
-    """Gloo's and NCCL's errors, when another rank dies, in one line."""
+    """Raises ConnectionError, with a message of one line, for the RuntimeError of Gloo or NCCL if another rank dies."""
     try:
         yield
     except RuntimeError as error:
@@ -107,7 +113,7 @@ def connected(rank: int):
 
 @contextlib.contextmanager
 def init_distributed():
-    """The ranks of this process, from the variables that torchrun sets; leaves the group at the end."""
+    """Joins the process group of torchrun's environment variables -> Distributed; leaves the group at the end."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield Distributed()
@@ -125,24 +131,27 @@ def init_distributed():
         )
         preparing = dist.new_group(backend="gloo", timeout=PREPARING)
     assert isinstance(preparing, dist.ProcessGroup)
-    # After an error nothing is torn down, which could wait for the others: the end of the process cuts the connection.
+    # After an error the group is not destroyed, as that could wait for the others: exiting closes the connections.
     yield Distributed(rank, size, local, preparing)
     dist.destroy_process_group()
 
 
 def gpu_of(local: int) -> int | None:
-    """The GPU of the rank with this number on its machine: each its own, or the one that it sees (as srun may have it);
-    None where there are too few."""
+    """The index of the GPU for a local rank: its own, or the only visible one (srun may show each rank only its own).
+
+    None if there are too few GPUs.
+    """
     count = torch.cuda.device_count()
     return local if local < count else 0 if count == 1 else None
 
 
 def _own_store(store: Store, rank: int, size: int) -> Store:
-    """A part of `store` that is used by the ranks of this start alone.
+    """A part of `store` that only the ranks of this start use.
 
-    torchrun keeps its store when it restarts the ranks, and with it the addresses of those that died, which the others
-    would try to reach; and the counts of restarts of several machines, which could tell starts apart, differ. So each
-    rank asks under a name never used before, and rank 0 answers whoever asks, the dead as well, until all have come.
+    torchrun keeps its store when it restarts the ranks, with the addresses of processes that died, and new ranks would
+    try to connect to them. The restart counts cannot tell starts apart, as they differ between machines. So each rank
+    writes a unique name as its request, and rank 0 answers every request, also those of dead processes, until all ranks
+    have confirmed.
     """
     name = uuid.uuid4().hex
     if rank:

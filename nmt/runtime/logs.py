@@ -1,4 +1,4 @@
-"""The program's log: standard error and, for a run, a file."""
+"""The program's log, on standard error and, for a run, in a file."""
 
 import logging
 import sys
@@ -8,7 +8,7 @@ log = logging.getLogger("nmt")
 
 
 class StderrHandler(logging.StreamHandler):
-    """Standard error as it is at the moment: while a progress bar is drawn, lines go above it."""
+    """Writes to the current sys.stderr, so that lines appear above a progress bar that replaces it."""
 
     def __init__(self):
         logging.Handler.__init__(self)
@@ -20,8 +20,8 @@ class StderrHandler(logging.StreamHandler):
 
 
 def start_log(path: Path | None, *, quiet: bool = False) -> None:
-    """Sends the program's log to standard error and, with the time, to the file `path`. quiet: to the file alone."""
-    logging.raiseExceptions = False  # a full disk ends the run by its checkpoints, in one line
+    """Sends the program's log to standard error and, with the time, to the file `path`. quiet: only to the file."""
+    logging.raiseExceptions = False  # with a full disk, saving a checkpoint ends the run with a message of one line
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in list(log.handlers):

@@ -1,24 +1,23 @@
-"""Stopping by signals: after the first the training loop saves and ends; a second one ends the process at once."""
+"""Stopping by signals: after the first, the training loop saves and ends; a second one ends the process at once."""
 
 import signal
 import threading
 import time
 from types import TracebackType
 
-# What schedulers send before they take a machine away, and Ctrl-C.
+# The signals of schedulers before they reclaim a machine, and of Ctrl-C.
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class StopRequest:
-    """`with StopRequest() as stop:` then check `stop.requested` after each update.
+    """Records a signal to stop: `with StopRequest() as stop:`, then check `stop.requested` after each update.
 
-    requested: the name of the first signal that came ("SIGTERM"), or "" while none has.
-    grace_seconds: seconds in which further signals belong to the first. Under torchrun, Ctrl-C reaches a rank twice,
-    once from
-        the terminal and once from torchrun; with 0 any second signal ends the process, by the kernel and at once, even
-        in the middle of a long computation.
+    requested: the name of the first signal received, such as "SIGTERM", or "".
+    grace_seconds: seconds within which further signals count as the first. Under torchrun, Ctrl-C reaches a rank twice,
+    from the terminal and from torchrun. With 0, any second signal ends the process at once by the default action of the
+    kernel, even during a long computation.
 
-    On leaving, the handlers from before are back. In a thread that is not the main one it installs nothing.
+    On exit, the earlier handlers are restored. In a thread other than the main one, no handlers are installed.
     """
 
     def __init__(self, grace_seconds: float = 0.0) -> None:

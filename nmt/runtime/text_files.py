@@ -1,4 +1,4 @@
-"""Opening files of text: plain or gzip, standard input and output as `-`, every error with the file's name."""
+"""Opens text files: plain or gzip, standard input and output as `-`; every error names the file."""
 
 import gzip
 import io
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 STREAM = "-"  # standard input, or standard output
-DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)  # what reading a gzip file raises that was cut short or changed
+DAMAGED = (EOFError, zlib.error, gzip.BadGzipFile)  # raised by reading a truncated or damaged gzip file
 _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 _OTHER = {b"BZh": "bzip2 -d", b"\xfd7zXZ\x00": "xz -d", b"\x28\xb5\x2f\xfd": "zstd -d", b"PK\x03\x04": "unzip"}
@@ -18,8 +18,8 @@ _OTHER = {b"BZh": "bzip2 -d", b"\xfd7zXZ\x00": "xz -d", b"\x28\xb5\x2f\xfd": "zs
 def open_input(path: str | Path) -> BinaryIO:
     """Opens a file for reading, or standard input for `-`; gzip is recognized by its first bytes, whatever the name.
 
-    Pipes may be read too: no byte is read twice. Raises OSError naming the file; ValueError where standard input is
-    closed, and for the other ways to compress that are in common use.
+    The file may be a pipe, as no byte is read twice. Raises OSError, which names the file; ValueError if standard input
+    is closed, or if the file is compressed by bzip2, xz, zstd or zip.
     """
     file = _standard_input() if str(path) == STREAM else open(path, "rb")  # noqa: SIM115  (the caller closes it)
     assert isinstance(file, io.BufferedReader)
@@ -43,10 +43,10 @@ def read_lines(path: str | Path) -> Iterator[str]:
 
 
 def decode_lines(file: BinaryIO, path: str | Path, errors: str = "strict") -> Iterator[str]:
-    """The lines of an open file without their ends: a line feed, alone or after one carriage return.
+    """The lines of an open file without their ends: a line feed, or a carriage return and a line feed.
 
-    A byte order mark at the start is dropped. Raises ValueError, naming `path` and the line, for bytes that are not
-    UTF-8 (errors="replace": they become U+FFFD), and for gzip that is damaged or cut short.
+    A byte order mark at the start is dropped. Raises ValueError, which names `path` and the line, for bytes that are
+    not UTF-8 (with errors="replace" they become U+FFFD), and for a gzip file that is damaged or truncated.
     """
     number, name = 0, name_of(path)
     try:
@@ -68,9 +68,9 @@ def decode_lines(file: BinaryIO, path: str | Path, errors: str = "strict") -> It
 
 
 def open_output(path: str | Path, *, append: bool = False) -> BinaryIO:
-    """Opens a file for writing, or standard output for `-`; a name that ends in `.gz` gets gzip.
+    """Opens a file for writing, or standard output for `-`; a file whose name ends in `.gz` is compressed by gzip.
 
-    Raises OSError, then and at every write, naming the file; ValueError where standard output is closed.
+    This call and every write may raise OSError, which names the file. Raises ValueError if standard output is closed.
     """
     if str(path) == STREAM:
         return cast(BinaryIO, _StandardOutput())
@@ -81,12 +81,12 @@ def open_output(path: str | Path, *, append: bool = False) -> BinaryIO:
 
 
 def name_of(path: str | Path) -> str:
-    """What a message calls an input."""
+    """The name of an input in messages."""
     return "standard input" if str(path) == STREAM else str(path)
 
 
 class _File(io.FileIO):
-    """A file whose errors name it: Python's error for a failed write does not."""
+    """A file whose errors include its name, unlike Python's error for a failed write."""
 
     def write(self, data, /) -> int:
         try:
@@ -96,7 +96,7 @@ class _File(io.FileIO):
 
 
 class _StandardOutput(io.RawIOBase):
-    """Standard output, which closing leaves open."""
+    """Standard output; `close` does not close it."""
 
     def __init__(self):
         if sys.stdout is None:
@@ -120,7 +120,7 @@ class _StandardOutput(io.RawIOBase):
 
 
 class _Unzipped(gzip.GzipFile):
-    """A gzip file for reading that closes what is below it."""
+    """A gzip file for reading that closes the underlying file too."""
 
     def __init__(self, file: io.BufferedReader):
         super().__init__(fileobj=file, mode="rb")
@@ -132,7 +132,7 @@ class _Unzipped(gzip.GzipFile):
 
 
 class _Zipped(gzip.GzipFile):
-    """A gzip file for writing: without a name and a time in it, so that equal text gives equal bytes."""
+    """A gzip file for writing, without name and time in its header, so that equal text gives equal bytes."""
 
     def __init__(self, file):
         super().__init__(filename="", fileobj=file, mode="wb", mtime=0)
@@ -146,14 +146,14 @@ class _Zipped(gzip.GzipFile):
 
 
 def _standard_input() -> io.BufferedReader:
-    """Standard input, which closing leaves open."""
+    """Standard input; `close` does not close it."""
     if sys.stdin is None:
         raise ValueError("standard input is closed: give it a file (< FILE), or name one instead of -")
     return io.BufferedReader(_Shared(sys.stdin.buffer))
 
 
 class _Shared(io.RawIOBase):
-    """Reads from a stream that stays open after it."""
+    """Reads from a stream without closing it."""
 
     def __init__(self, stream):
         self._stream = stream

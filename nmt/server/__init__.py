@@ -1,4 +1,4 @@
-"""The translation server: LibreTranslate's HTTP interface, word links and attention, and the page in the browser.
+"""The translation server: LibreTranslate's HTTP interface, word links and attention, and a web page.
 
-One thread runs the models. Requests of all clients share its batches, and nothing waits with a lock held.
+One thread runs the models. Its batches hold sentences from requests of all clients. No lock is held while waiting.
 """

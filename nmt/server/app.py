@@ -1,4 +1,4 @@
-"""The web application: paths, their documentation, and errors as clients expect them."""
+"""The web application: paths, their documentation, and errors in the format of LibreTranslate."""
 
 import logging
 from typing import Any
@@ -26,8 +26,8 @@ _ERRORS: dict[int | str, dict[str, Any]] = {status: {"model": contract.Error} fo
 
 
 def create_app(handlers: Handlers) -> FastAPI:
-    """The application, without the models' thread, which must run as long as it is used."""
-    # Its pages of documentation would load scripts from elsewhere; /openapi.json is the documentation.
+    """The application. The models' thread is not part of it and must run as long as the application is used."""
+    # FastAPI's pages of documentation would load scripts from other hosts; /openapi.json is the documentation.
     app = FastAPI(
         title="nmt", description=_ABOUT, version=contract.API_VERSION, docs_url=None, redoc_url=None, responses=_ERRORS
     )
@@ -51,7 +51,7 @@ def create_app(handlers: Handlers) -> FastAPI:
 
 
 def _body_of(body: type[BaseModel]) -> dict[str, Any]:
-    """The body of a path for OpenAPI: handlers read it themselves, as it has two forms."""
+    """The description of a request body for OpenAPI. Handlers parse the body, as it may be JSON or a form."""
     schema = {"schema": body.model_json_schema()}
     content = {"application/json": schema, "application/x-www-form-urlencoded": schema}
     return {"requestBody": {"required": True, "content": content}}
@@ -73,7 +73,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:
-    return Response(status_code=499)  # nobody reads it
+    return Response(status_code=499)  # not sent, as the client has disconnected
 
 
 async def _failed(request: Request, error: Exception) -> Response:

@@ -1,4 +1,4 @@
-"""Reading a request: its body within limits, as JSON or a form; and waiting for an answer while the client does."""
+"""Reads the body of a request within limits, as JSON or a form, and waits for an answer while the client does."""
 
 import asyncio
 import json
@@ -10,12 +10,12 @@ from starlette.requests import ClientDisconnect, Request
 
 from nmt.server.errors import Refusal
 
-# What is read of a body that is too large, so that its sender comes to read the answer.
+# The most bytes that are read and discarded of a body that is too large, so that the client gets to read the answer.
 _MAX_DISCARDED = 2**26
 
 
 async def read_fields(request: Request, *, max_bytes: int, seconds: float) -> Any:
-    """The fields of a JSON body or of a form. Raises Refusal for one that is too large, too slow or damaged."""
+    """The fields of a JSON body or of a form. Raises Refusal if the body is too large, too slow or damaged."""
     try:
         async with asyncio.timeout(seconds):
             body = await _read(request, max_bytes)
@@ -26,7 +26,7 @@ async def read_fields(request: Request, *, max_bytes: int, seconds: float) -> An
         return await _form(request, body)
     try:
         fields = json.loads(body)
-        json.dumps(fields, ensure_ascii=False).encode("utf-8")  # half a character, such as \ud800, is none
+        json.dumps(fields, ensure_ascii=False).encode("utf-8")  # raises for half of a surrogate pair, such as \ud800
     except (ValueError, RecursionError):
         raise Refusal(400, "Invalid JSON format") from None
     return fields
@@ -46,7 +46,7 @@ async def _read(request: Request, max_bytes: int) -> bytes:
 
 
 async def _form(request: Request, body: bytes) -> dict[str, str]:
-    """The texts of a form, the first of each name; files are no texts."""
+    """The text fields of a form, the first of each name; files are ignored."""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
@@ -59,12 +59,13 @@ async def _form(request: Request, body: bytes) -> dict[str, str]:
 
 
 async def wait_for(request: Request, future: "Future[list[Any]]", *, seconds: float) -> list[Any]:
-    """The result of a future, whose request has been read. Cancels it when the client hangs up or time is over.
+    """The result of a future. Cancels the future if the client disconnects or after `seconds`.
 
-    Raises Refusal at the end of the time, ClientDisconnect when nobody is there to read it.
+    request: its body must have been read. Raises Refusal after `seconds`, ClientDisconnect if the client disconnects,
+    and the exception of the future.
     """
     answer = asyncio.wrap_future(future)
-    gone = asyncio.ensure_future(request.receive())  # after the body comes only the end of the connection
+    gone = asyncio.ensure_future(request.receive())  # after the body, returns only when the client disconnects
     try:
         await asyncio.wait({answer, gone}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         if answer.done():

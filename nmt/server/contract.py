@@ -1,6 +1,6 @@
-"""The bodies of requests and answers: LibreTranslate's, and what this server adds to them.
+"""The bodies of requests and answers: those of LibreTranslate, with additional fields.
 
-LibreTranslate's clients send a form or JSON, and read `{"error": ...}` where they are refused.
+LibreTranslate's clients send a form or JSON, and expect `{"error": ...}` if a request is refused.
 """
 
 from typing import Annotated, Literal, TypeVar
@@ -11,7 +11,7 @@ from nmt.server.errors import Refusal
 
 Body = TypeVar("Body", bound=BaseModel)
 
-API_VERSION = "1.1.0"  # of paths and fields; a change that breaks a client makes it 2
+API_VERSION = "1.1.0"  # of paths and fields; a change that breaks clients increases the first number
 
 
 class Error(BaseModel):
@@ -36,12 +36,13 @@ class TranslateRequest(BaseModel):
 
 
 class Sentence(BaseModel):
-    """A sentence, its translation, and how the model came to it.
+    """A sentence, its translation, and the links, attention and log-probabilities of its words.
 
-    Words are divided by spaces. weights has a row for each target word and a column for each source word; a row and the
-    weight in endWeights, on the end of the sentence, sum to one. links are pairs of a source word and a target word,
-    counted from 0. A model without attention, and a very long sentence, has weights and endWeights of null, and no
-    links. logProbs is the natural logarithm of each target word's probability; logProb that of the sentence.
+    Words are separated by spaces. weights has a row for each target word and a column for each source word; a row and
+    its weight in endWeights, the attention on the end of the sentence, sum to one. links are pairs of a source word and
+    a target word, counted from 0. Without attention, and for a very long sentence, weights and endWeights are null, and
+    there are no links. logProbs is the natural logarithm of each target word's probability; logProb that of the
+    sentence.
     """
 
     source: str
@@ -56,12 +57,13 @@ class Sentence(BaseModel):
 
 
 class Confidence(BaseModel):
-    """How sure a translation is, and which words have no counterpart.
+    """The confidence of a translation, and its words without a counterpart.
 
-    words is the probability that each target word is right, sentence the expected share of right words: null where
-    there are no words, and for a very long sentence. omitted counts, from 0, the source words that nothing attended to;
-    unsupported the target words that the source has nothing for; both are null where there is no attention. Words are
-    divided by spaces. calibrated is false where the run has no calibration: words are then the model's probabilities.
+    words is the probability that each target word is right, sentence the expected share of right words; they are null
+    if there are no words, and for a very long sentence. omitted lists the source words that receive too little
+    attention, unsupported the target words with too little support in the source, counted from 0; both are null without
+    attention. Words are separated by spaces. calibrated is false if the run has no calibration: words are then the
+    model's probabilities.
     """
 
     source: str
@@ -76,15 +78,15 @@ class Confidence(BaseModel):
 
 
 class DetectedLanguage(BaseModel):
-    """The language of a text. confidence is 0, as nothing is detected: there is one source language."""
+    """The language of a text. confidence is 0, as the only source language is returned without detection."""
 
     confidence: float
     language: str
 
 
 class TranslateAnswer(BaseModel):
-    """A text, or a list of them where q is a list; the other fields are there where they were asked for, in the same
-    form. attention, confidence: the sentences of each text, in order; what stands between them is not repeated."""
+    """The translation, or a list of translations if q is a list. The other fields have the same form and are present if
+    requested. attention, confidence: the sentences of each text, in order, without the white space between them."""
 
     translatedText: str | list[str]
     alternatives: list[str] | list[list[str]] | None = None
@@ -94,7 +96,7 @@ class TranslateAnswer(BaseModel):
 
 
 class AlignRequest(BaseModel):
-    """Sentences with their translations, whose words are to be linked."""
+    """Sentences and their translations, for linking their words."""
 
     pairs: list[tuple[str, str]] = Field(description="Pairs of a source sentence and its translation")
     source: str
@@ -103,20 +105,20 @@ class AlignRequest(BaseModel):
 
 
 class AlignAnswer(BaseModel):
-    """The pairs in order, as if the model had translated them so."""
+    """The pairs, in order, with the links, attention and log-probabilities of the given translations."""
 
     pairs: list[Sentence]
 
 
 class DetectRequest(BaseModel):
-    """A text."""
+    """A text whose language is requested."""
 
     q: str
     api_key: str | None = None
 
 
 class Language(BaseModel):
-    """A source language and what it is translated to."""
+    """A source language and its target languages."""
 
     code: str
     name: str
@@ -124,14 +126,14 @@ class Language(BaseModel):
 
 
 class Health(BaseModel):
-    """Whether requests are answered, and how many sentences wait."""
+    """The status of the server, and the number of sentences that wait or are being translated."""
 
     status: Literal["ok"]
     waiting: int
 
 
 def read_body(kind: type[Body], fields: object) -> Body:
-    """The fields of a request. Raises Refusal in the words of LibreTranslate, where it has any."""
+    """The validated fields of a request. Raises Refusal, with LibreTranslate's message if it has one."""
     if not isinstance(fields, dict):
         raise Refusal(400, "Invalid JSON format")
     for name, about in kind.model_fields.items():

@@ -1,8 +1,8 @@
-"""What a request is refused with."""
+"""The exception for a request that is refused."""
 
 
 class Refusal(Exception):
-    """An HTTP status of 400 or more, and the sentence that the client reads."""
+    """A request is refused. status: the HTTP status, 400 or more; message: the text for the client."""
 
     def __init__(self, status: int, message: str):
         super().__init__(message)

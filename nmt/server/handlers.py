@@ -1,4 +1,4 @@
-"""What is done for each path."""
+"""The handlers of the paths."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -28,7 +28,7 @@ class Handlers:
         self._directions, self._thread, self._limits = directions, thread, limits
 
     async def translate(self, request: Request) -> JSONResponse:
-        """Translates a text or a list of texts; sentences are translated one by one, white space stays."""
+        """Translates a text or a list of texts, sentence by sentence; the white space between sentences is kept."""
         body = read_body(TranslateRequest, await self._fields(request))
         texts = [body.q] if isinstance(body.q, str) else body.q
         self._check_characters(texts)
@@ -44,7 +44,7 @@ class Handlers:
     async def _translate(
         self, request: Request, model: PairModel, texts: Sequence[str], body: TranslateRequest
     ) -> list[dict[str, Any]]:
-        """The fields of the answer for each text."""
+        """The fields of the answer, for each text."""
         if body.format == "html":
             return await self._translate_html(request, model, texts, body)
         split = [translation.split(text, model.src, model.tgt) for text in texts]
@@ -68,7 +68,7 @@ class Handlers:
     async def _translate_html(
         self, request: Request, model: PairModel, texts: Sequence[str], body: TranslateRequest
     ) -> list[dict[str, Any]]:
-        """The same for HTML."""
+        """As `_translate`, for HTML. Raises Refusal if the model has no attention or the HTML cannot be translated."""
         if not model.has_attention:
             raise Refusal(
                 400, "html format is not supported: its tags follow attention, which this model does not have"
@@ -77,7 +77,7 @@ class Handlers:
             if getattr(body, name):
                 raise Refusal(400, f"Invalid request: {name} parameter: it is for text, and format is html")
         try:
-            # Beside the loop that answers the others, as some documents take seconds.
+            # In another thread, as some documents take seconds and would block the event loop.
             documents = [await asyncio.to_thread(HtmlDocument, text, model.src) for text in texts]
         except ValueError as error:
             raise Refusal(400, f"Invalid request: {error}") from None
@@ -91,7 +91,7 @@ class Handlers:
         return answers
 
     async def align(self, request: Request) -> JSONResponse:
-        """Links the words of given pairs, and says how probable the model finds each target word."""
+        """Links the words of given pairs, and returns the log-probability of each target word."""
         body = read_body(AlignRequest, await self._fields(request))
         self._check_characters([text for pair in body.pairs for text in pair])
         model = self._directions.find(body.source, body.target)
@@ -100,7 +100,7 @@ class Handlers:
         return JSONResponse({"pairs": described})
 
     async def detect(self, request: Request) -> JSONResponse:
-        """Names the one language that this server translates from; 501 where there are several, as it detects none."""
+        """The source language of this server, if it has only one; otherwise status 501, as it detects no languages."""
         read_body(DetectRequest, await self._fields(request))
         sources = self._directions.sources()
         if len(sources) > 1:
@@ -108,18 +108,18 @@ class Handlers:
         return JSONResponse([_language(sources[0])])
 
     async def languages(self) -> JSONResponse:
-        """The source languages, each with the languages that it is translated to."""
+        """The source languages, each with its target languages."""
         return JSONResponse(self._directions.describe())
 
     async def health(self) -> JSONResponse:
-        """Answers as long as the server does."""
+        """The status of the server, and the number of sentences that wait or are being translated."""
         return JSONResponse({"status": "ok", "waiting": self._thread.waiting})
 
     async def _fields(self, request: Request) -> Any:
         return await read_fields(request, max_bytes=self._limits.body, seconds=self._limits.seconds)
 
     async def _work(self, request: Request, work: Work, items: Sequence[Any]) -> list[Any]:
-        """The results of the model's thread. Raises Refusal where there is too much to do."""
+        """The results of the model's thread. Raises Refusal if the request or the queue exceeds a limit."""
         if len(items) > self._limits.sentences:
             raise Refusal(400, f"Invalid request: {len(items)} sentences exceed the limit of {self._limits.sentences}")
         longest = max((len(text) for item in items for text in ([item] if isinstance(item, str) else item)), default=0)
@@ -139,7 +139,7 @@ class Handlers:
 
 
 def _rendered(render: Callable[[int], str], nbest: Sequence[Any], alternatives: int) -> dict[str, Any]:
-    """The fields of an answer; render: the text of a rank."""
+    """The fields of an answer. render: the text with the translations of a rank, 0 for the best."""
     answer: dict[str, Any] = {"translatedText": render(0)}
     if alternatives:
         answer["alternatives"] = translation.alternatives(render, nbest, alternatives)

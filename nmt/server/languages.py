@@ -1,4 +1,4 @@
-"""The languages of the models: their codes and names, and which model a request wants."""
+"""The languages of the models: codes and names, and selecting the model for a request."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from nmt.server.models import PairModel
 
 
 class Directions:
-    """The models by their languages. Raises ValueError where two translate the same way."""
+    """The models by source and target language. Raises ValueError if two have the same languages."""
 
     def __init__(self, models: Sequence[PairModel]):
         self._models = {(each.src, each.tgt): each for each in models}
@@ -20,16 +20,17 @@ class Directions:
         return sorted({src for src, _ in self._models})
 
     def describe(self) -> list[dict]:
-        """Each source language: code, English name, and the codes of what it is translated to."""
+        """For each source language: code, English name, and the codes of its target languages."""
         return [
             {"code": code, "name": name_of(code), "targets": sorted(tgt for src, tgt in self._models if src == code)}
             for code in self.sources()
         ]
 
     def find(self, source: str, target: str) -> PairModel:
-        """The model of a request; "auto" is the one source language that there is, if there is one.
+        """The model for a request. "auto" selects the only source language for that target language.
 
-        A code that is not here stands for the language that it is a variant of: en-US for en. Raises Refusal.
+        The code of an unknown variant selects the language without the variant: en-US selects en. Raises Refusal if no
+        model fits, or if "auto" is ambiguous.
         """
         codes = {code for pair in self._models for code in pair}
         tgt = _match(target, codes)
@@ -46,7 +47,7 @@ class Directions:
 
 
 def _match(wanted: str, codes: set[str]) -> str:
-    """Raises Refusal for a code that is not, and is no variant of, one of `codes`."""
+    """The code among `codes` that equals `wanted` or that `wanted` is a variant of. Raises Refusal if there is none."""
     lower = {code.lower().replace("_", "-"): code for code in codes}
     name = wanted.lower().replace("_", "-")
     found = lower.get(name) or lower.get(name.split("-")[0])
@@ -56,8 +57,8 @@ def _match(wanted: str, codes: set[str]) -> str:
 
 
 def name_of(code: str) -> str:
-    """The English name of a language; the code where it is none."""
-    import langcodes  # reads its tables
+    """The English name of a language; for an invalid code the code itself."""
+    import langcodes  # slow to import
 
     try:
         language = langcodes.Language.get(code)

@@ -1,4 +1,4 @@
-"""What a request may ask for, and how much may wait."""
+"""The limits on requests and on the queue."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ class ServerLimits:
 
     characters: int = 20_000  # of a request
     sentences: int = 500  # of a request
-    sentence_characters: int = 2000  # of each of them
-    seconds: float = 60.0  # until a request is answered, its arrival included
-    waiting: int = 2000  # sentences of all requests that wait for the model
-    idle_seconds: float = 10.0  # in which a connection must have sent a whole request head
+    sentence_characters: int = 2000  # of a sentence
+    seconds: float = 60.0  # for receiving a body, and again for its translation
+    waiting: int = 2000  # sentences in the queue, of all requests
+    idle_seconds: float = 10.0  # within which a connection must send a complete request head
 
     def __post_init__(self):
         positive_int(
@@ -32,5 +32,5 @@ class ServerLimits:
 
     @property
     def body(self) -> int:
-        """Bytes of a body: a character takes up to 12, as JSON escapes or in a form."""
+        """The most bytes of a body: a character takes up to 12, with JSON escapes or in a form."""
         return 12 * self.characters + 2**16

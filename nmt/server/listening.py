@@ -1,4 +1,4 @@
-"""The web server: uvicorn, with a limit on connections that send nothing."""
+"""The web server: uvicorn, with a time limit on connections that send no complete request."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ log = logging.getLogger("nmt")
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """A socket of that address, not listening yet. Raises ValueError for one that cannot be had."""
+    """A socket that is bound to the address and does not listen yet. Raises ValueError if it cannot be bound."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -26,9 +26,9 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def listen(app: Callable, bound: socket.socket, *, idle_seconds: float, grace_seconds: float) -> None:
-    """Answers requests until SIGTERM or SIGINT, then finishes those that have come, for up to grace_seconds.
+    """Answers requests until SIGTERM or SIGINT, then finishes those received before, for at most grace_seconds.
 
-    idle_seconds: the time for a connection to send the head of a request, and until it sends the next one.
+    idle_seconds: the time within which a connection must send the head of a request, also after an answer.
     """
     config = uvicorn.Config(
         app,
@@ -53,7 +53,7 @@ class _Server(uvicorn.Server):
 
 
 def _impatient(idle_seconds: float) -> type[H11Protocol]:
-    """uvicorn's protocol, which also drops connections whose request does not come, or comes in crumbs."""
+    """uvicorn's protocol, which also closes connections that send no complete request head within idle_seconds."""
 
     class Impatient(H11Protocol):
         _patience: asyncio.TimerHandle | None = None

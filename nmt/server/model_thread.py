@@ -1,4 +1,4 @@
-"""The thread that runs the models: lines of many requests in common batches."""
+"""The thread that runs the models, in batches with lines of many requests."""
 
 import threading
 import time
@@ -7,16 +7,16 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
-# What is done with a batch: items to as many results, in order.
+# The function for a batch: items -> as many results, in order.
 Work = Callable[[list[Any]], Sequence[Any]]
 
 
 class Busy(Exception):
-    """As much waits as may wait."""
+    """The queue is full, or the thread has been closed."""
 
 
 class _Request:
-    """Items that want the same work, and their results as they come."""
+    """Items for the same work function, and their results so far."""
 
     def __init__(self, work: Work, items: Sequence[Any]):
         self.work, self.items = work, items
@@ -35,26 +35,26 @@ class _Request:
         self._settle(self.future.set_exception, error)
 
     def _settle(self, settle: Callable[[Any], None], value: Any) -> None:
-        """Unless it failed before, or nobody waits for it any more."""
+        """Sets the future, unless it is done or cancelled."""
         if not self.future.done() and self.future.set_running_or_notify_cancel():
             settle(value)
 
 
 class _Place(NamedTuple):
-    """An item of a batch: where it comes from."""
+    """An item of a batch: its request and its number there."""
 
     request: _Request
     number: int
 
 
 class ModelThread:
-    """Runs the work of requests in one thread, in batches of up to `batch_size` items that want the same work.
+    """Runs the work of requests in one thread, in batches of up to `batch_size` items with the same work function.
 
-    A batch that is not full waits for more until its oldest request is gather_seconds old. Requests take turns: one
-    with many items does not keep a small one waiting. An item whose batch fails is tried alone, so that it does not
-    spoil the others' answers. Use as a context: on leaving, what was submitted is finished first.
+    A batch that is not full waits for more items until its oldest request is gather_seconds old. Requests take turns,
+    so one with many items does not delay a small one. If a batch fails, its items are tried one by one, so that one
+    item does not fail the others. Used as a context manager; on exit, submitted requests are finished first.
 
-    max_waiting: items that may wait, those in work included.
+    max_waiting: the most items in the queue, including those being processed.
     """
 
     def __init__(self, *, batch_size: int, max_waiting: int, gather_seconds: float = 0.003):
@@ -77,13 +77,14 @@ class ModelThread:
 
     @property
     def waiting(self) -> int:
-        """How many items wait or are in work."""
+        """The number of items that wait or are being processed."""
         return self._waiting
 
     def submit(self, work: Work, items: Sequence[Any]) -> "Future[list[Any]]":
-        """The results of the items, in order. Cancelling the future drops the items that are not in work yet.
+        """Submits items -> a future of their results, in order.
 
-        The future raises what `work` raised for an item. Raises Busy where so many cannot wait.
+        Cancelling the future drops the items that are not yet being processed. The future raises the exception of
+        `work` for an item. Raises Busy if the queue is full or the thread has been closed.
         """
         request = _Request(work, items)
         if not items:
@@ -104,7 +105,7 @@ class ModelThread:
                 self._waiting -= len(batch)
 
     def _next_batch(self) -> list[_Place]:
-        """Waits for one; empty at the end."""
+        """Waits for the next batch; empty after the thread has been closed."""
         with self._changed:
             while True:
                 self._drop_cancelled()
@@ -119,12 +120,12 @@ class ModelThread:
                 self._changed.wait(patience)
 
     def _fits(self) -> int:
-        """How many items could go with the first."""
+        """The number of items that could be in a batch with the first."""
         work = self._turns[0].work
         return sum(len(each.items) - each.taken for each in self._turns if each.work == work)
 
     def _take(self) -> list[_Place]:
-        """One item of each request in turn, of those that want the work of the first."""
+        """The next batch: one item of each request in turn, of those with the work function of the first."""
         work = self._turns[0].work
         others: list[_Request] = []
         batch: list[_Place] = []
@@ -137,7 +138,7 @@ class ModelThread:
             request.taken += 1
             if request.taken < len(request.items):
                 self._turns.append(request)
-        # What wants another work comes next, whatever arrives meanwhile.
+        # Requests for another work function are next, before any that arrive meanwhile.
         self._turns.extendleft(reversed(others))
         return batch
 

@@ -15,7 +15,7 @@ from nmt.decoding.word_scores import word_log_probs
 
 
 class PreparedModel:
-    """A model in eval mode whose weights stay: it is made ready for search once, and not for every batch."""
+    """A model in eval mode with constant weights; it caches the results of `for_inference`."""
 
     def __init__(self, model: Any):
         self._model = model
@@ -34,8 +34,8 @@ class PreparedModel:
 
 
 class Explained(NamedTuple):
-    """The n best translations of a line, with attention; of the best the log-probabilities of its words (Tw,) and,
-    where it was asked for, the confidence."""
+    """The n best translations of a line, with attention; the log-probabilities (Tw,) of the words of the best one, and
+    its confidence if it was requested."""
 
     nbest: list[Translation]
     log_probs: np.ndarray
@@ -43,11 +43,10 @@ class Explained(NamedTuple):
 
 
 class PairModel:
-    """Translates and aligns lines from one of its languages to the other. Its methods are the work of batches, in the
-    model's thread.
+    """Translates and aligns lines of one pair of languages. Its methods are the work functions of the model's thread.
 
-    search.nbest is the most translations that are to be had of a line. autocast: the context of every computation.
-    calibration: of the confidence, None where the model has none. head: `model` with an alignment head, which links.
+    search.nbest: the number of translations of a line. autocast: returns the context of every computation. calibration:
+    of the confidence, None if the model has none. head: `model` with an alignment head, which makes the links.
     """
 
     def __init__(
@@ -77,17 +76,17 @@ class PairModel:
             return list(self._plain.translate(lines))
 
     def translate_with_links(self, lines: list[str]) -> list[list[Translation]]:
-        """The same with attention."""
+        """The n best translations of each line, with attention."""
         with self._autocast():
             return list(self._attending.translate(lines))
 
     def explain(self, lines: list[str]) -> list[Explained]:
-        """The same with attention, and the log-probability of each word of the best translation."""
+        """As `translate_with_links`, with the log-probability of each word of the best translation."""
         found = self.translate_with_links(lines)
         return list(map(Explained, found, self._word_log_probs([nbest[0] for nbest in found])))
 
     def explain_with_confidence(self, lines: list[str]) -> list[Explained]:
-        """The same with the confidence of the best translation."""
+        """As `explain`, with the confidence of the best translation."""
         found = self.explain(lines)
         best = [each.nbest[0] for each in found]
         temperature = self._calibration.temperature if self._calibration else 1.0
@@ -98,7 +97,7 @@ class PairModel:
         ]
 
     def align(self, pairs: list[Pair]) -> list[Explained]:
-        """Each pair as if the model had translated it so."""
+        """The given pairs by forced decoding, in the form of translations by search."""
         with self._autocast():
             options = {"batch_size": self.batch_size, "head": self._head}
             forced = list(force_decode(self._model, self._tokenizer, pairs, **options))

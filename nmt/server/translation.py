@@ -1,4 +1,4 @@
-"""From the texts of a request to lines for the model, and from its translations to the answer."""
+"""Splits the texts of a request into lines for the model, and builds the answer from the translations."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -16,19 +16,19 @@ from nmt.server.models import Explained
 
 
 class Text(NamedTuple):
-    """A text of a request, split."""
+    """A text of a request, split into sentences and the white space between them."""
 
     parts: list[Part]
-    spaced: bool  # see needs_space
+    spaced: bool  # whether to insert spaces between sentences, see needs_space
 
 
 def split(text: str, src: str, tgt: str) -> Text:
-    """src, tgt: the languages of the text and of its translation."""
+    """Splits a text. src, tgt: the languages of the text and of its translation."""
     return Text(split_text(text, src), needs_space(src, tgt))
 
 
 def needs_space(src: str, tgt: str) -> bool:
-    """Whether a space is to be put between sentences that have none, as the source language writes none."""
+    """Whether to insert spaces between translated sentences: the source language writes none, the target does."""
     return bleu_tokenizer(src) not in BY_SPACES and bleu_tokenizer(tgt) in BY_SPACES
 
 
@@ -38,7 +38,7 @@ def sentences(text: Text) -> list[str]:
 
 
 def join(text: Text, nbest: Sequence[Sequence[Translation]], rank: int = 0) -> str:
-    """The text with each sentence's translation in its place: that of a rank, or else its best one."""
+    """The text with each sentence replaced by its translation of the given rank, or by the best if there is none."""
     translated = iter(nbest)
     out = ""
     for part in text.parts:
@@ -51,7 +51,7 @@ def join(text: Text, nbest: Sequence[Sequence[Translation]], rank: int = 0) -> s
 
 
 def render_html(document: HtmlDocument, nbest: Sequence[Sequence[Translation]], rank: int, *, spaced: bool) -> str:
-    """The same for a document; the translations have attention."""
+    """As `join`, for an HTML document. The translations must have attention, for the links."""
     found = [_of_rank(each, rank) for each in nbest]
     return document.render([Translated(each.text, word_links(each)) for each in found], spaced=spaced)
 
@@ -61,21 +61,21 @@ def _of_rank(nbest: Sequence[Translation], rank: int) -> Translation:
 
 
 def alternatives(render: Callable[[int], str], nbest: Sequence[Sequence[Translation]], wanted: int) -> list[str]:
-    """Up to `wanted` further translations of a text, which differ from its best and from each other.
+    """Up to `wanted` further translations of a text, which differ from the best and from each other.
 
-    render: the text of a rank.
+    render: the text with the translations of a rank.
     """
     if not wanted:
         return []
     different = dict.fromkeys(render(rank) for rank in range(max(map(len, nbest), default=0)))
-    return list(different)[1:][:wanted]  # islice takes no number of more than 64 bits
+    return list(different)[1:][:wanted]  # islice does not accept numbers of more than 64 bits
 
 
 def describe(source: str, explained: Explained) -> dict[str, Any]:
-    """A `Sentence` of the contract, of the best translation."""
+    """The fields of `contract.Sentence` for the best translation."""
     translation = explained.nbest[0]
     attention = word_attention(translation)
-    # A model without attention, and a long line, has no weights; a pair without words has none to be kept.
+    # Without attention, and for a line that is too long, there are no weights; they are null, except for an empty pair.
     kept = bool(translation.weights.size) or not (translation.src_words or translation.tgt_words)
     return {
         "source": source,
@@ -91,7 +91,7 @@ def describe(source: str, explained: Explained) -> dict[str, Any]:
 
 
 def describe_confidence(source: str, explained: Explained) -> dict[str, Any]:
-    """A `Confidence` of the contract, of the best translation."""
+    """The fields of `contract.Confidence` for the best translation."""
     best = explained.nbest[0]
     assert explained.confidence
     return {
@@ -108,12 +108,12 @@ def _rounded(weights: np.ndarray) -> list:
 
 
 def _number(value: float) -> float | None:
-    """None for what JSON cannot say."""
+    """Rounded to four digits; None for NaN and infinity, which JSON does not have."""
     return round(float(value), 4) if math.isfinite(value) else None
 
 
 def shared_out(results: Sequence[Any], texts: Sequence[Sequence[Any]]) -> Iterator[list[Any]]:
-    """Consecutive results, as many for each text as it has sentences."""
+    """Divides the results among the texts: for each text as many as it has sentences."""
     each = iter(results)
     for text in texts:
         yield list(islice(each, len(text)))

@@ -1,1 +1,1 @@
-"""What validations measure: the likelihood and translations of a translator, the likelihood and links of an aligner."""
+"""Validations: the likelihood and the translations of a translator, the likelihood and the links of an aligner."""

@@ -1,4 +1,4 @@
-"""What a validation of an aligner finds: the likelihood of both directions, and the error rate where there is gold."""
+"""The validation of an aligner: the likelihood of both directions, and the error rate if there are gold links."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from nmt.validation.translation import Likelihood, ValidationInterrupted, Valida
 def alignment_likelihood(
     model: Aligner, batches: Batches, device: Device, distributed: Distributed, stopped: Callable[[], bool] = never
 ) -> Likelihood:
-    """The likelihood of a corpus in both directions: nats, and pieces of both sides without the ends of sentences.
+    """The likelihood of a corpus, summed over both directions: in nats, and the pieces of both sides without EOS.
 
-    The work is shared out over the ranks; `model` is in eval mode. Raises ValidationInterrupted.
+    The work is divided among the ranks; `model` is in eval mode. Raises ValidationInterrupted if it is stopped.
     """
     sums = torch.zeros(3, dtype=torch.float64, device=device.device)
     with device.autocast():
@@ -45,7 +45,7 @@ def alignment_likelihood(
 
 @dataclass
 class AlignmentValidator:
-    """A validation set: `batches` for the likelihood of all of it, and where there are gold links `pairs`, its text."""
+    """A validation set: `batches` for the likelihood, and `pairs`, its text, for the links if there are gold links."""
 
     batches: Batches
     pairs: Sequence[Pair]
@@ -55,7 +55,7 @@ class AlignmentValidator:
     def validate(
         self, model, device: Device, distributed: Distributed, stopped: Callable[[], bool] = never
     ) -> ValidationResult:
-        """With `model` as it is; every rank finds the same. Raises ValidationInterrupted."""
+        """Validates `model`; the result is the same on every rank. Raises ValidationInterrupted if it is stopped."""
         training = model.training
         model.eval()
         loss = alignment_likelihood(model, self.batches, device, distributed, stopped).loss
@@ -64,7 +64,7 @@ class AlignmentValidator:
         return ValidationResult(loss, {}, [], alignment=scores)
 
     def _scores(self, model: Aligner, distributed: Distributed, stopped: Callable[[], bool]) -> AlignmentScores:
-        """In float32, as nmt.align does it; the pairs are shared out over the ranks."""
+        """The scores of the links, in float32 as in nmt.align; the pairs are divided among the ranks."""
         assert self.gold
         own = []
         mine = self.pairs[distributed.rank :: distributed.size]
@@ -76,8 +76,10 @@ class AlignmentValidator:
 
 
 def score_shares(gold: Gold, own: list[list[Link]], distributed: Distributed) -> AlignmentScores:
-    """The scores of links that the ranks made of every size-th pair each; `own`: this rank's. Raises
-    ValidationInterrupted where a rank has not made all of its share."""
+    """The scores of links that are divided among the ranks. Raises ValidationInterrupted if a share is incomplete.
+
+    own: the links of this rank, of the pairs rank, rank + size, rank + 2 size and so on.
+    """
     shares = distributed.gather(own)
     if sum(map(len, shares)) < len(gold.links):
         raise ValidationInterrupted

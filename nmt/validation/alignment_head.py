@@ -1,4 +1,4 @@
-"""What a validation of an alignment head finds: the cross-entropy with given links, and their error rate."""
+"""The validation of an alignment head: the cross-entropy with given links, and the alignment error rate."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from nmt.validation.translation import Likelihood, ValidationInterrupted, Valida
 
 @dataclass
 class HeadValidator:
-    """A validation set with links: `batches` hold its sure links between pieces, `gold` all links between words."""
+    """A validation set with links: the sure ones between pieces in `batches`, all between words in `gold`."""
 
     batches: Batches
     pairs: Sequence[Pair]
@@ -29,8 +29,10 @@ class HeadValidator:
     def validate(
         self, model, device: Device, distributed: Distributed, stopped: Callable[[], bool] = never
     ) -> ValidationResult:
-        """With `model` as it is; every rank finds the same. loss: in nats a target piece. Raises
-        ValidationInterrupted."""
+        """Validates `model`; the result is the same on every rank. The loss is in nats per target piece.
+
+        Raises ValidationInterrupted if it is stopped.
+        """
         training = model.training
         model.eval()
         loss = self._likelihood(model, device, distributed, stopped).loss
@@ -42,7 +44,7 @@ class HeadValidator:
     def _likelihood(
         self, model: TranslatorWithHead, device: Device, distributed: Distributed, stopped: Callable[[], bool]
     ) -> Likelihood:
-        """The cross-entropy of all of it, in nats, and its target pieces; the work is shared out over the ranks."""
+        """The summed cross-entropy, in nats, and the number of target pieces; the work is divided among the ranks."""
         sums = torch.zeros(3, dtype=torch.float64, device=device.device)
         for rows in self.batches.epoch(0)[distributed.rank :: distributed.size]:
             if stopped():
@@ -61,7 +63,7 @@ class HeadValidator:
     def _scores(
         self, model: TranslatorWithHead, distributed: Distributed, stopped: Callable[[], bool]
     ) -> AlignmentScores:
-        """In float32, as nmt.align does it; the pairs are shared out over the ranks."""
+        """The scores of the links, in float32 as in nmt.align; the pairs are divided among the ranks."""
         own = []
         mine = self.pairs[distributed.rank :: distributed.size]
         for aligned in force_decode(model.translator, self.tokenizer, mine, score=False, head=model):

@@ -1,4 +1,4 @@
-"""What a validation finds: the likelihood of the references, and the BLEU of real translations."""
+"""The validation of a translator: the likelihood of the references, and the metrics of translations by search."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -20,21 +20,24 @@ from nmt.runtime.distributed import Distributed
 
 
 class Likelihood(NamedTuple):
-    """nll: summed negative log-likelihood in nats, never smoothed; tokens: how many, EOS included."""
+    """nll: summed negative log-likelihood in nats, without label smoothing; tokens: their number, EOS included."""
 
     nll: float
     tokens: int
 
     @property
     def loss(self) -> float:
-        """Nats a token."""
+        """Nats per token."""
         return self.nll / max(1, self.tokens)
 
 
 class ValidationResult(NamedTuple):
-    """loss in nats a token; scores of the translations, by metric of METRICS; samples: a few sentences as (source,
-    reference, Translation); health of the attention of all translations, None where the model has none; alignment: an
-    aligner's scores against gold links, None where there are none."""
+    """The results of a validation.
+
+    loss: in nats per token. scores: of the translations, by their names in METRICS. samples: a few sentences as
+    (source, reference, Translation). attention_stats: of all translations, None if the model has no attention.
+    alignment: the scores of links, None if there are no gold links.
+    """
 
     loss: float
     scores: dict[str, float]
@@ -44,18 +47,18 @@ class ValidationResult(NamedTuple):
 
     @property
     def bleu(self) -> float:
-        """In per cent."""
+        """BLEU, 0 to 100."""
         return self.scores["bleu"]
 
     @property
     def aer(self) -> float:
-        """The alignment error rate in per cent."""
+        """The alignment error rate in percent."""
         assert self.alignment, "the validation set has no gold links"
         return 100 * self.alignment.aer
 
     def numbers(self, seconds: float) -> dict[str, float]:
-        """For the log: loss, perplexity, metrics, `seconds`, and attention_... where the model has attention; aer,
-        precision and recall in per cent where there are gold links."""
+        """The numbers for the log: loss, perplexity, metrics and `seconds`; attention_... if the model has attention;
+        aer, precision and recall in percent if there are gold links."""
         perplexity = math.exp(min(self.loss, 700.0))
         numbers = {"loss": self.loss, "perplexity": perplexity, **self.scores, "seconds": seconds}
         if self.attention_stats:
@@ -66,11 +69,11 @@ class ValidationResult(NamedTuple):
 
 
 class ValidationInterrupted(Exception):
-    """A validation that somebody asked to stop; raised on all ranks, whichever was asked."""
+    """The validation was stopped; raised on all ranks if it is stopped on any."""
 
 
 def never() -> bool:
-    """Nobody asks to stop."""
+    """Never stops a validation."""
     return False
 
 
@@ -78,9 +81,9 @@ def never() -> bool:
 def likelihood(
     model, batches: Batches, device: Device, distributed: Distributed, stopped: Callable[[], bool] = never
 ) -> Likelihood:
-    """The model's likelihood of a corpus, shared out over the ranks; dropout is off while it is measured.
+    """The likelihood of a corpus under the model, without dropout; the work is divided among the ranks.
 
-    stopped: asked before each batch. Raises ValidationInterrupted.
+    stopped: called before each batch; if it returns true, the function raises ValidationInterrupted.
     """
     training = model.training
     model.eval()
@@ -92,11 +95,11 @@ def likelihood(
         batch = batches.collate(rows).to(device.device)
         sums[1] += len(batch.token_positions)
         with device.autocast():
-            if batch.src.shape[1] * batch.tgt_in.numel() > WINDOW_WEIGHTS:  # the weights of attention are so many
+            if batch.src.shape[1] * batch.tgt_in.numel() > WINDOW_WEIGHTS:  # the number of attention weights
                 sums[0] -= log_probs_by_steps(model, batch.src, batch.tgt_in, batch.tgt_out).sum()
                 continue
             loss = model.loss(batch)
-        sums[0] += loss.nll  # on the device, which nobody waits for here
+        sums[0] += loss.nll  # on the device, without a synchronization
     model.train(training)
     nll, tokens, stops = distributed.sum(sums).tolist()
     if stops:
@@ -115,16 +118,17 @@ def distributed_translate(
     attention: bool = False,
     prefixes: Sequence[str] | None = None,
 ) -> list[Translation]:
-    """The best translation of each line by `translator`, whose model is `model`, on every rank; the work is shared out.
+    """The best translation of each line, on every rank; the work is divided among the ranks.
 
-    prefixes: how the translation of each line begins. attention: of all lines; without it only those that this rank
-    translated have theirs, and the others (T, 0). Raises ValidationInterrupted.
+    translator: its model is `model`. prefixes: the beginning of the translation of each line. attention: whether each
+    rank has the weights of all translations; if not, it has those of its own share, and the others are (T, 0).
+    stopped: called before each line is read. Raises ValidationInterrupted if it is stopped.
     """
     training = model.training
     model.eval()
     own: list[Translation] = []
     with device.autocast():
-        # What asks to stop waits for one batch, not for a window of 32.
+        # A small window, as a request to stop takes effect between windows only; by default a window has 32 batches.
         mine = lines[distributed.rank :: distributed.size]
         begun = None if prefixes is None else prefixes[distributed.rank :: distributed.size]
         for best in translator.translate(_until(mine, stopped), prefixes=begun, window=4 * translator.batch_size):
@@ -146,9 +150,9 @@ def _until(lines: list[str], stopped: Callable[[], bool]) -> Iterator[str]:
 
 @dataclass
 class Validator:
-    """A validation set: `batches` for the likelihood of all of it, `src` and `references` for the metrics.
+    """A validation set: `batches` for the likelihood, `src` and `references` for the metrics.
 
-    tokenizer: BLEU's. Raises ValueError for one that does not work here.
+    tokenizer: of BLEU. Raises ValueError if it is not available here.
     """
 
     batches: Batches
@@ -158,7 +162,7 @@ class Validator:
     translator: Translator
     samples: int = 3
     scorers: dict[str, Scorer] = field(init=False)
-    pieces: bool = field(init=False)  # attention is measured by piece, as the text has no spaces
+    pieces: bool = field(init=False)  # attention_stats are over pieces, for text without spaces
 
     def __post_init__(self):
         self.scorers = {name: metric.build(self.tokenizer) for name, metric in METRICS.items() if metric.validated}
@@ -167,10 +171,10 @@ class Validator:
     def validate(
         self, model, device: Device, distributed: Distributed, stopped: Callable[[], bool] = never
     ) -> ValidationResult:
-        """Translates and scores with `model` as it is, in the precision of training; every rank finds the same.
+        """Translates and scores with `model`, in the precision of training; the result is the same on every rank.
 
-        Where the loss is not finite nothing is translated, as search has nothing to choose by. Raises
-        ValidationInterrupted.
+        If the loss is not finite, nothing is translated and all scores are 0. Raises ValidationInterrupted if it is
+        stopped.
         """
         loss = likelihood(model, self.batches, device, distributed, stopped).loss
         if not math.isfinite(loss):
@@ -183,7 +187,7 @@ class Validator:
         }
         mine = range(distributed.rank, len(self.src), distributed.size)
         samples = [(self.src[row], self.references[row], found[row]) for row in mine[: self.samples]]
-        # Of the other ranks' translations the weights are not here, so their sums come instead.
+        # The weights of the other ranks' translations are not on this rank: sums are exchanged instead.
         own = (found[row] for row in mine if found[row].weights.size)
         sums = attention_sums(word_attention(by_piece(each) if self.pieces else each) for each in own)
         total = AttentionSums(*distributed.sum(torch.tensor(sums, dtype=torch.float64, device=device.device)).tolist())

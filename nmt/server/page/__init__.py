@@ -1,4 +1,4 @@
-"""The page in the browser. What shows words and attention, it shares with the report page."""
+"""The web page of the server. Words and attention are displayed by the scripts of the report page."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ _FILES = {
     "/page/matrix.js": (_REPORT / "matrix.js", "text/javascript"),
     "/page/attention.js": (_REPORT / "attention.js", "text/javascript"),
 }
-# The browser asks no other place, whatever a text may contain.
+# The browser loads nothing from other hosts, whatever a text contains.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -27,7 +27,7 @@ _HEADERS = {
 
 
 def add_page(app: FastAPI) -> None:
-    """Adds the page at / and its files, which are read now."""
+    """Adds the page at / and its files. The files are read once, in this call."""
     contents = {path: (file.read_bytes(), kind) for path, (file, kind) in _FILES.items()}
 
     async def read(request: Request) -> Response:
