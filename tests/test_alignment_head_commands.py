@@ -164,7 +164,7 @@ def test_a_head_learns_from_weights_of_links(trained):
         ),
         ("train", [*TRANSLATOR, "finetune_from=HEAD"], "has model.kind=alignment_head, and this run has model.kind=tr"),
         ("train", [*TRANSLATOR, "model.alignment_head.size=3"], "it needs model.kind=alignment_head"),
-        ("align", ["checkpoint=RUN", *PAIRS, "links_from=head"], "RUN has no alignment head"),
+        ("align", ["checkpoint=RUN", *PAIRS, "links_from=head"], "RUN/checkpoints/best has no alignment head"),
         ("align", ["checkpoint=[RUN,HEAD]", *PAIRS, "links_from=head"], "give one checkpoint="),
     ],
 )
