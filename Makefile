@@ -22,7 +22,7 @@ demo: setup
 	$(BIN)/python -m nmt.evaluate checkpoint=$(RUN)
 
 # All tests of a file run in one process, as they share fixtures that take seconds to make.
-TESTS = $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
+TESTS = $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(TESTS)

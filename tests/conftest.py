@@ -24,6 +24,9 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.process)
         if "gpu" in item.keywords and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="needs a CUDA GPU, and torch sees none"))
+    # The files that take longest come first, so that no worker is left with one of them at the end.
+    long = {item.path for item in items if "process" in item.keywords}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="session")
