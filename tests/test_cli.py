@@ -103,6 +103,7 @@ def test_numbers_may_be_written_with_an_exponent_or_quoted(ask, word):
     assert ask("train", word).configs[0].optim.lr == 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["1e-3", "'1e-3'", '"1e-3"', "1.0e-3"])
 def test_an_exponent_in_a_yaml_file_is_a_number_though_yaml_reads_it_as_text(ask, tmp_path_factory, text):
     folder = tmp_path_factory.mktemp("configs")
@@ -112,6 +113,7 @@ def test_an_exponent_in_a_yaml_file_is_a_number_though_yaml_reads_it_as_text(ask
     assert config.optim.lr == 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -130,6 +132,7 @@ def test_a_mistake_in_ones_own_yaml_file_is_refused(refusal, tmp_path_factory, t
     assert said in refusal("train", f"--config-dir={folder}", "+experiment=mine")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", ["evaluate", "translate"])
 @pytest.mark.parametrize(
     "word", ["model.encoder.hidden=3", "+model.tied_embeddings=target", "model/attention=dot", "tokenizer.vocab_size=9"]

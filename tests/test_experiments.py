@@ -58,6 +58,7 @@ def test_the_corpora_are_these():
     assert CORPORA == ["demo", "files", "hub", "iwslt17", "multi30k", "wmt14_ende", "wmt14_enfr"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_composes_builds_and_bears_its_name(experiment):
     config = composed(f"+experiment={experiment}")
