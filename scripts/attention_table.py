@@ -32,7 +32,7 @@ EXPERIMENTS = (
 
 class Result(NamedTuple):
     """The result of an evaluated run. aer: in percent, None without gold links or attention; weights: the number of
-    parameters; pace: target tokens per second in training."""
+    parameters; pace: target tokens per second in training, the median of the logged values."""
 
     bleu: float
     perplexity: float
@@ -51,7 +51,7 @@ def read(run: Path) -> Result:
     assert found, run
     aer = 100 * scores["alignment"]["aer"] if scores.get("alignment") else None
     weights = int(found[1].replace(",", ""))
-    return Result(scores["bleu"]["score"], scores["perplexity"], aer, weights, statistics.fmean(paces) if paces else 0)
+    return Result(scores["bleu"]["score"], scores["perplexity"], aer, weights, statistics.median(paces) if paces else 0)
 
 
 def table(results: dict[str, list[Result]]) -> str:
