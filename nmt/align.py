@@ -1,6 +1,7 @@
 """The align command: `python -m nmt.align checkpoint=RUN src=FILE tgt=FILE > links` links the words of given pairs."""
 
 import contextlib
+import gc
 import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -78,6 +79,9 @@ def _align(config: AlignConfig, overrides: list[str]) -> None:
 
     begun, found = time.monotonic(), []
     with contextlib.ExitStack() as stack:
+        # The garbage collector then no longer searches what stays in memory: a third of the time of aligning.
+        gc.freeze()
+        stack.callback(gc.unfreeze)
         stack.enter_context(device.autocast())
         links_file = None
         if config.out or not config.gold:

@@ -154,6 +154,24 @@ def test_words_are_in_range_and_never_go_back(model, text):
     assert set(encoded.words) <= set(range(len(text.split())))
 
 
+@pytest.mark.parametrize("kind", ModelType)
+@settings(max_examples=60, deadline=None)
+@given(text=TEXT)
+def test_words_do_not_depend_on_the_kind_of_space(kind, text):
+    model, words = subwords(kind), text.split()
+    assert model.encode_words(" ".join(words)) == model.encode_words("\u3000".join(words))
+
+
+def test_words_do_not_depend_on_the_words_encoded_before(monkeypatch):
+    monkeypatch.setattr("nmt.data.tokenizer.subwords._REMEMBERED_WORDS", 2)
+    model = Subwords(subwords(ModelType.bpe).model)
+    text = "the house sees the river the house"
+    first = model.encode_words(text)
+    assert model.encode_words(text) == first
+    assert first.ids == model.encode(text)
+    assert len(model._ids_of_word) <= 2
+
+
 def is_plain(word: str) -> bool:
     """Whether normalization leaves one word of it, whatever stands before and after."""
     safe = not any(unicodedata.category(c)[0] in "CM" or c == "\u2581" for c in unicodedata.normalize("NFKD", word))

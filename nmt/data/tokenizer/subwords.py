@@ -18,6 +18,7 @@ from nmt.data.tokenizer.normalization import SPACE, keeps_text, kept_text
 # encodable). A model that keeps all characters gets them all but the surrogates.
 _SPACES = re.compile(r"[^\S ]|[\u2581\ud800-\udfff]")
 _SURROGATES = re.compile(r"[\ud800-\udfff]")
+_REMEMBERED_WORDS = 2**16
 
 
 class EncodedWords(NamedTuple):
@@ -76,6 +77,7 @@ class Subwords:
             else:
                 self._bytes.append(piece.encode())
         self._is_byte = [False] * len(NAMES) + [processor.is_byte(i) for i in others]
+        self._ids_of_word: dict[str, list[int]] = {}
 
     def __len__(self) -> int:
         return len(self._pieces)
@@ -143,6 +145,30 @@ class Subwords:
 
     def encode_words(self, text: str) -> EncodedWords:
         """`encode`, with the word of each piece; a piece that is only a space belongs to the next word."""
+        in_text = text.split(" ")
+        if not self._encodes_words_apart or not text.isprintable() or SPACE in text or "" in in_text:
+            return self._encode_with_offsets(text)
+        ids: list[int] = []
+        words: list[int] = []
+        for index, word in enumerate(in_text):
+            of_word = self._ids_of_word.get(word)
+            if of_word is None:
+                if len(self._ids_of_word) >= _REMEMBERED_WORDS:
+                    self._ids_of_word.clear()
+                of_word = self._ids_of_word[word] = self.encode(word)
+            ids += of_word
+            words += [index] * len(of_word)
+        return EncodedWords(ids, words)
+
+    @cached_property
+    def _encodes_words_apart(self) -> bool:
+        """Whether the pieces of words with single spaces between them are those of each word encoded alone. A unigram
+        model adds up the scores of the whole text, so rounding may choose another segmentation."""
+        plain = self._processor.normalize("a b") == f"{SPACE}a{SPACE}b"
+        within_words = SPACE in self._pieces and not any(SPACE in piece[1:] for piece in self._pieces)
+        return plain and within_words and not self.has_nbest
+
+    def _encode_with_offsets(self, text: str) -> EncodedWords:
         spaced = self._spaced(text)
         mapped = self._processor.encode(spaced, out_type="offset_mapping")
         ids = self._ours[mapped["ids"]].tolist() if mapped["ids"] else []
