@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -91,6 +92,59 @@ def shell(folder: Path, command: str) -> Ended:
     return Ended(ended.returncode, ended.stdout, ended.stderr.decode())
 
 
+REDIRECTION = re.compile(r"(?P<stream>\d?)(?P<how>>>|>|<)(?P<to>&-|.*)")
+FLAGS = {"<": os.O_RDONLY, ">": os.O_WRONLY | os.O_CREAT | os.O_TRUNC, ">>": os.O_WRONLY | os.O_CREAT | os.O_APPEND}
+
+
+def redirect(word: str) -> None:
+    """Does to this process what a word such as `2>&-` or `>FILE` does to a command."""
+    found = REDIRECTION.fullmatch(word)
+    assert found, word
+    number = int(found["stream"] or found["how"] != "<")
+    if found["to"] == "&-":
+        os.close(number)
+    else:
+        os.dup2(os.open(found["to"], FLAGS[found["how"]], 0o666), number)
+
+
+def open_streams() -> None:
+    """The standard streams as a new interpreter opens them: None if the descriptor is closed."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            setattr(sys, name, None)
+        else:
+            setattr(sys, name, open(number, "w" if number else "r", encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+@pytest.fixture
+def forked(fork):
+    """`shell` in a fork of this process, without the seconds that a new one takes to import torch."""
+
+    def start(folder: Path, command: str) -> Ended:
+        first, *words = re.sub(r"([<>]) ", r"\1", command).split()
+        verb = first.removeprefix("nmt.")
+
+        def work() -> None:
+            os.chdir(folder)
+            for word in words:
+                if REDIRECTION.fullmatch(word):
+                    redirect(word)
+            open_streams()
+            sys.argv = [first, *(word for word in words if not REDIRECTION.fullmatch(word))]
+            try:
+                run_command(verb, *DOORS[verb])
+            finally:
+                if sys.stdout:
+                    sys.stdout.flush()  # if this fails here, it also fails at the end of an interpreter
+
+        child = fork(work)
+        return Ended(child.wait(), child.out.read_bytes(), child.errors())
+
+    return start
+
+
 def write(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines))
 
@@ -162,9 +216,16 @@ def test_an_output_over_an_input_or_another_output_is_refused_and_nothing_is_los
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("redirections", ["in=text.de out=o <&- >&- 2>&-", "in=text.de > /dev/full"])
+def test_a_fork_ends_as_a_real_command(folder, forked, redirections):
+    command = f"nmt.translate checkpoint=RUN device=cpu {redirections}"
+    assert forked(folder, command) == shell(folder, command)
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("words", ["out=text.de < text.de", "in=text.de >> text.de", "alignments=text.de < text.de"])
-def test_a_redirected_stream_is_an_input_or_output_too(folder, words):
-    ended = shell(folder, f"nmt.translate checkpoint=RUN device=cpu {words}")
+def test_a_redirected_stream_is_an_input_or_output_too(folder, forked, words):
+    ended = forked(folder, f"nmt.translate checkpoint=RUN device=cpu {words}")
     assert ended.code == 2
     assert "is the file that" in ended.err
     assert (folder / "text.de").read_text().splitlines() == SRC
@@ -247,8 +308,8 @@ def test_a_dash_is_standard_input_and_output(folder):
         ("nmt.align checkpoint=RUN device=cpu src=text.de tgt=text.en >&-", "standard output is closed: give out=FILE"),
     ],
 )
-def test_a_closed_stream_that_is_needed_is_one_line(folder, command, said):
-    ended = shell(folder, command)
+def test_a_closed_stream_that_is_needed_is_one_line(folder, forked, command, said):
+    ended = forked(folder, command)
     assert said in Ended(ended.code, ended.out, ended.err).mistake
 
 
@@ -265,8 +326,8 @@ def test_a_closed_stream_that_is_needed_is_one_line(folder, command, said):
         (f"nmt.train {' '.join(TINY)} data.train=train data.valid=text run=o <&- >&- 2>&-", "o/checkpoints/last"),
     ],
 )
-def test_a_closed_stream_that_is_not_needed_is_no_mistake(folder, command, written):
-    ended = shell(folder, command)
+def test_a_closed_stream_that_is_not_needed_is_no_mistake(folder, forked, command, written):
+    ended = forked(folder, command)
     assert ended.code == 0, ended.err
     assert "Traceback" not in ended.err
     assert (folder / written).exists()
@@ -290,8 +351,8 @@ def test_a_closed_stream_that_is_not_needed_is_no_mistake(folder, command, writt
         ("nmt.evaluate heatmaps=0 out=o > /dev/full", "standard output: No space left on device"),
     ],
 )
-def test_a_full_disk_is_one_line_with_file_and_key(folder, command, said):
-    ended = shell(folder, f"{command} checkpoint=RUN device=cpu")
+def test_a_full_disk_is_one_line_with_file_and_key(folder, forked, command, said):
+    ended = forked(folder, f"{command} checkpoint=RUN device=cpu")
     assert ended.code == 2
     assert ended.err.splitlines()[-1] == f"error: {said}"
     assert "Traceback" not in ended.err

@@ -315,7 +315,8 @@ class Child:
             traceback.print_exc()
         finally:
             with contextlib.suppress(OSError):
-                sys.stdout.flush()
+                if sys.stdout:  # None if the work closed it
+                    sys.stdout.flush()
             os._exit(code)
 
     def wait(self, timeout: float = 300) -> int:
@@ -361,7 +362,11 @@ def fork(tmp_path):
 @pytest.fixture
 def start_command(fork):
     """start_command(name, arguments, prepare=...) -> Child: `python -m nmt.NAME ARGUMENTS`, forked to spare the
-    imports."""
+    imports, also those that training makes late."""
+    import torch._dynamo  # by torch.optim
+
+    import nmt.analysis.curves
+    import nmt.analysis.heatmap
     import nmt.serve
     import nmt.train
     import nmt.translate

@@ -443,7 +443,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_the_last_good_checkpoint_goes_
 ):
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "preset=4m", "none", str(disk)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a small tmpfs: {mounted.stderr.decode().strip()}")
     try:
