@@ -12,9 +12,8 @@ import torch
 
 from nmt import build
 from nmt.acceleration.selection import CudaGraphsMode, prepare_device
-from nmt.attention.hard import AttentionChoice, HardTraining
 from nmt.cli import CONFIGS
-from nmt.config.schema import ModelKind, TrainConfig
+from nmt.config.schema import TrainConfig
 from nmt.data.batches import Batches, BatchOptions
 from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator
@@ -25,7 +24,10 @@ from nmt.training.gradients import Gradients, SyncedFlags
 from tests.support.commands import compose_config
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
-EXPERIMENTS = sorted(path.stem for path in (CONFIGS / "experiment").glob("*.yaml"))
+OTHER_MODELS = {"aligner", "alignment_head"}
+TRANSLATORS = sorted({path.stem for path in (CONFIGS / "experiment").glob("*.yaml")} - OTHER_MODELS)
+# Sampled positions differ from device to device.
+WITHOUT_SAMPLES = [name for name in TRANSLATORS if name != "hard"]
 SMALL = ["preset=demo", "model.tied_embeddings=none", "decode.max_length=10"]
 SMALL += [f"model.{side}.{name}=0" for side in ("encoder", "decoder") for name in ("dropout", "word_dropout")]
 CPU = Device(torch.device("cpu"), torch.float32, "for tests")
@@ -37,16 +39,6 @@ def composed(experiment: str) -> TrainConfig:
     config = compose_config([f"+experiment={experiment}", *SMALL])
     assert isinstance(config, TrainConfig)
     return config
-
-
-TRANSLATORS = [name for name in EXPERIMENTS if composed(name).model.kind is ModelKind.translator]
-# Sampled positions differ from device to device.
-WITHOUT_SAMPLES = [
-    name
-    for name in TRANSLATORS
-    if composed(name).model.attention.choice is AttentionChoice.soft
-    or composed(name).model.attention.hard.training is not HardTraining.reinforce
-]
 
 
 @pytest.fixture(autouse=True)

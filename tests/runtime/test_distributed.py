@@ -46,7 +46,7 @@ KINDS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_two_ranks_are_one_with_the_same_batch(tiny, start_command, two_ranks, tmp_path, losses, kind):
-    own = {**EXACT, **KINDS[kind], "trainer__max_updates": 50, "trainer__save_every": 0, "trainer__validate_every": 25}
+    own = {**EXACT, **KINDS[kind], "trainer__max_updates": 20, "trainer__save_every": 0, "trainer__validate_every": 10}
     assert start_command("train", tiny.settings(tmp_path / "one", **own)).wait() == 0
     children = two_ranks(tiny.settings(tmp_path / "two", **own))
     assert [child.wait() for child in children] == [0, 0], children[0].errors()
@@ -55,7 +55,7 @@ def test_two_ranks_are_one_with_the_same_batch(tiny, start_command, two_ranks, t
         assert [update for update, _ in one] == [update for update, _ in two]
         for (update, loss), (_, other) in zip(one, two, strict=True):
             assert other == pytest.approx(loss, rel=1e-5), update
-    assert len(losses(tmp_path / "two")) == 50
+    assert len(losses(tmp_path / "two")) == 20
     assert children[1].errors() == ""
 
 

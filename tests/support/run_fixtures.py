@@ -1,6 +1,7 @@
 """What the tests of training share: a tiny corpus, trainers over it, and processes that run the program's commands."""
 
 import contextlib
+import importlib
 import json
 import os
 import random
@@ -363,16 +364,14 @@ def fork(tmp_path):
 def start_command(fork):
     """start_command(name, arguments, prepare=...) -> Child: `python -m nmt.NAME ARGUMENTS`, forked to spare the
     imports, also those that training makes late."""
-    import torch._dynamo  # by torch.optim
-
-    import nmt.analysis.curves
-    import nmt.analysis.heatmap
     import nmt.serve
     import nmt.train
     import nmt.translate
     from nmt.cli import run_command as enter
     from nmt.config.schema import ServeConfig, TrainConfig, TranslateConfig
 
+    for late in ("torch._dynamo", "nmt.analysis.curves", "nmt.analysis.heatmap"):
+        importlib.import_module(late)
     mains = {
         "train": (nmt.train, TrainConfig),
         "translate": (nmt.translate, TranslateConfig),
