@@ -7,21 +7,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmt.bounds import fraction, positive_int
 from nmt.data.batches import Batch
 from nmt.data.binarized import WEIGHT_ONE
 from nmt.data.symbols import PAD
 from nmt.layers.loss import Loss
 from nmt.model.seq2seq import Seq2Seq
 
+# Embeddings start with a small standard deviation and are scaled, so that Adam changes them quickly.
+_EMBEDDING_STD = 0.1
+_SCALE = 5.0
 _MIN_ATTENTION = 1e-4  # lower bound of an attention weight before its logarithm is taken
 
 
 @dataclass
 class AlignmentHeadOptions:
-    """The settings model.alignment_head.*: size, the width of queries and keys; dropout, of the inputs of both."""
+    """The settings model.alignment_head.*: size, the width of queries and keys; embedding, the width of the head's own
+    embeddings of source and target pieces; dropout, of the inputs of both."""
 
     size: int = 256
+    embedding: int = 128
     dropout: float = 0.1
+
+    def __post_init__(self):
+        positive_int(model__alignment_head__size=self.size, model__alignment_head__embedding=self.embedding)
+        fraction(model__alignment_head__dropout=self.dropout)
 
 
 class Aligned(NamedTuple):
@@ -68,7 +78,7 @@ def alignment_cross_entropy(log_weights: Tensor, links: Tensor, real: Tensor, nu
 class AlignmentHead(nn.Module):
     """p(j | t): the probability that target piece y_t translates source position j, given the target up to y_t.
 
-        q_t  = tanh(W [f_t; f_t+1; E y_t] + w)     f_t: the decoder's features that predict y_t; f_t+1: after reading it
+        q_t  = tanh(W [f_t; f_t+1; F y_t] + w)     f_t: the decoder's features that predict y_t; f_t+1: after reading it
         k_j  = tanh(V [h_j; E x_j] + v)            h_j: the annotation of x_j; the key of EOS is a parameter, null
         e_tj = q_t . k_j / sqrt(A) + u log a_tj + u' log a_t+1,j       a: the weights of the decoder's attention
         p(j | t) = softmax_j e_tj
@@ -76,13 +86,13 @@ class AlignmentHead(nn.Module):
     # After Zenkel et al. (2019), section 4: an attention layer on a frozen translator, with the target word as input
     """
 
-    def __init__(
-        self, features: int, tgt_embedding: int, memory: int, src_embedding: int, options: AlignmentHeadOptions
-    ):
+    def __init__(self, features: int, tgt_size: int, memory: int, src_size: int, options: AlignmentHeadOptions):
         super().__init__()
         self.dropout = nn.Dropout(options.dropout)
-        self.query = nn.Linear(2 * features + tgt_embedding, options.size)
-        self.key = nn.Linear(memory + src_embedding, options.size)
+        self.src_embedding = nn.Embedding(src_size, options.embedding)
+        self.tgt_embedding = nn.Embedding(tgt_size, options.embedding)
+        self.query = nn.Linear(2 * features + options.embedding, options.size)
+        self.key = nn.Linear(memory + options.embedding, options.size)
         self.null = nn.Parameter(torch.empty(options.size))
         self.attention = nn.Parameter(torch.empty(2))
         self.reset_parameters()
@@ -92,16 +102,18 @@ class AlignmentHead(nn.Module):
         for layer in (self.query, self.key):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
+        for embedding in (self.src_embedding, self.tgt_embedding):
+            nn.init.normal_(embedding.weight, std=_EMBEDDING_STD)
         nn.init.normal_(self.null, std=0.5)
         nn.init.constant_(self.attention, 0.5)
 
     def forward(
         self, features: Tensor, tgt: Tensor, memory: Tensor, src: Tensor, attention: Tensor, mask: Tensor, real: Tensor
     ) -> Tensor:
-        """features (B, T, R), embeddings tgt (B, T, E) and src (B, S, E), memory (B, S, M), attention (B, T, S), mask
-        (B, S) and real (B, T), False on padding -> log_weights (B, T, S), -inf on padding of the source."""
-        query = torch.cat((features, following(features, real), tgt), 2)
-        keys = torch.cat((memory, src), 2)
+        """features (B, T, R), pieces tgt (B, T) and src (B, S), memory (B, S, M), attention (B, T, S), mask (B, S) and
+        real (B, T), False on padding -> log_weights (B, T, S), -inf on padding of the source."""
+        query = torch.cat((features, following(features, real), _SCALE * self.tgt_embedding(tgt)), 2)
+        keys = torch.cat((memory, _SCALE * self.src_embedding(src)), 2)
         query, keys = torch.tanh(self.query(self.dropout(query))), torch.tanh(self.key(self.dropout(keys)))
         both = torch.stack((attention, following(attention, real)), 3).float().clamp_min(_MIN_ATTENTION).log()
         return alignment_log_weights(query, keys, self.null, both @ self.attention, mask)
@@ -116,8 +128,8 @@ class TranslatorWithHead(nn.Module):
         super().__init__()
         encoder, decoder = translator.encoder, translator.decoder
         self.translator = translator.requires_grad_(False)
-        widths = decoder.features_size, decoder.embedding.embedding_dim, encoder.size, encoder.embedding.embedding_dim
-        self.head = AlignmentHead(*widths, options)
+        vocabulary = decoder.embedding.num_embeddings, encoder.embedding.num_embeddings
+        self.head = AlignmentHead(decoder.features_size, vocabulary[0], encoder.size, vocabulary[1], options)
 
     @property
     def device(self):
@@ -138,9 +150,7 @@ class TranslatorWithHead(nn.Module):
             encoded = translator.encoder(src, src_lengths)
             source, state = translator.decoder.source(encoded), translator.decoder.init_state(encoded)
             features, attention = translator.decoder.features(tgt_in, state, source)
-            embedded = translator.decoder.embedding(tgt_out), translator.encoder.embedding(src)
-        tgt, source_words = embedded
-        log_weights = self.head(features, tgt, encoded.memory, source_words, attention, encoded.mask, tgt_out != PAD)
+        log_weights = self.head(features, tgt_out, encoded.memory, src, attention, encoded.mask, tgt_out != PAD)
         return Aligned(attention, log_weights)
 
     def loss(self, batch: Batch, _smoothing: float = 0.0, _guidance: float = 0.0) -> Loss:

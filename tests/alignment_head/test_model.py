@@ -99,6 +99,12 @@ def test_weights_of_a_piece_depend_on_that_piece(head):
     assert not torch.allclose(before[0, 1], after[0, 1])
 
 
+@pytest.mark.parametrize("options", [{"size": 0}, {"embedding": 0}, {"dropout": 1.0}])
+def test_impossible_sizes_are_refused(options):
+    with pytest.raises(ValueError, match=rf"model\.alignment_head\.{next(iter(options))}="):
+        AlignmentHeadOptions(**options)
+
+
 def test_only_the_head_learns_and_the_translator_is_without_dropout(tiny):
     translator = tiny.model(dropout=0.5)
     model = TranslatorWithHead(translator, AlignmentHeadOptions(size=8)).train()
