@@ -99,7 +99,7 @@ def _align(config: AlignConfig, overrides: list[str]) -> None:
             if soft:
                 soft.write(line.alignment.weights)
             if pictures and line.alignment.weights.size:
-                _draw(line, pictures / f"{number}.png")
+                _draw(line, pictures / f"{number}.png", "probability of a link" if aligner else "attention weight")
             if gold:
                 found.append(line.alignment.links)
     seconds = time.monotonic() - begun
@@ -170,11 +170,12 @@ def _text(config: AlignConfig, line: _Line) -> bytes:
     return f"{found}{line.score if config.score else ''}\n".encode()
 
 
-def _draw(line: _Line, path: Path) -> None:
+def _draw(line: _Line, path: Path, measure: str) -> None:
     from nmt.analysis.heatmap import draw  # matplotlib is slow to import, and only heatmaps need it
 
     alignment = line.alignment
-    draw(alignment.weights, line.pair.src.split(), line.pair.tgt.split(), path, eos=alignment.eos)
+    words = line.pair.src.split(), line.pair.tgt.split()
+    draw(alignment.weights, *words, path, eos=alignment.eos, measure=measure)
 
 
 def _load_translators(config: AlignConfig, device: torch.device) -> list[Loaded]:

@@ -101,6 +101,13 @@ def test_scores_are_of_both_directions_a_word_and_confidences_the_weights_of_the
     assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["0.png", "1.png", "4.png", "5.png"]
 
 
+def test_pictures_are_labelled_as_probabilities(trained, tmp_path, monkeypatch):
+    labels = []
+    monkeypatch.setattr("nmt.analysis.heatmap.draw", lambda *_, measure, **__: labels.append(measure))
+    assert call(trained, "align", *ALIGN, f"heatmaps={tmp_path}/pictures").code == 0
+    assert set(labels) == {"probability of a link"}
+
+
 def test_a_pair_that_was_cut_in_half_scores_lower(trained, tmp_path):
     write_lines(tmp_path / "a.de", [SRC[0], SRC[0]])
     write_lines(tmp_path / "a.en", [TGT[0], "ME LU ME"])
