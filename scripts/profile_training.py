@@ -87,7 +87,7 @@ def profile(config: schema.TrainConfig, updates: int) -> list[dict[str, float]]:
     forth, back = FusedAttention.forward_step, FusedAttention.backward_step
     model.encoder.forward = watch.timed("encoder", model.encoder.forward)
     model.decoder.features = watch.timed("decoder", model.decoder.features)
-    model.loss_from_features = watch.timed("loss", model.loss_from_features)
+    forward = watch.timed("forward", model.loss)
     collate = watch.timed("data", lambda rows: batches.collate(rows).to(device.device))
     FusedAttention.forward_step, FusedAttention.backward_step = (
         watch.timed("  its attention", forth),
@@ -100,7 +100,7 @@ def profile(config: schema.TrainConfig, updates: int) -> list[dict[str, float]]:
             tokens = int(encoded.tgt_lengths[rows].sum())
             model.zero_grad(set_to_none=True)
             with device.autocast():
-                loss = model.loss(batch, config.loss.label_smoothing)
+                loss = forward(batch, config.loss.label_smoothing)
             watch.timed("backward", (loss.objective / tokens).backward)()
             watch.timed("clip", torch.nn.utils.clip_grad_norm_)(
                 model.parameters(), config.optim.max_grad_norm or math.inf
@@ -108,7 +108,9 @@ def profile(config: schema.TrainConfig, updates: int) -> list[dict[str, float]]:
             watch.timed("optimizer", optimizer.step)()
             if config.optim.ema_decay:
                 watch.timed("average", ema.update)(1)
-            laps.append({**watch.lap(), "tokens": float(tokens)})
+            lap = watch.lap()
+            lap["loss"] = lap.pop("forward") - lap["encoder"] - lap["decoder"]
+            laps.append({**lap, "tokens": float(tokens)})
     finally:
         FusedAttention.forward_step, FusedAttention.backward_step = forth, back
     return laps[3:]

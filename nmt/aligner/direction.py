@@ -163,7 +163,7 @@ class Direction(nn.Module):
     @torch.no_grad()
     def lattice(self, tables: Tables, src: Tensor, src_lengths: Tensor, tgt: Tensor, tgt_lengths: Tensor) -> Lattice:
         """The exact lattice of pairs; arguments as of log_likelihood. The model is in eval mode."""
-        hidden, output = tables.hidden[src], self.output.weight[tgt]
+        hidden, output = functional.embedding(src, tables.hidden), functional.embedding(tgt, self.output.weight)
         emissions = _full(torch.bmm(output, hidden.transpose(1, 2)))
         emissions += self.output.bias[tgt].unsqueeze(2)
         emissions -= tables.normalizers[src].unsqueeze(1)

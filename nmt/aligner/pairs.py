@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import islice, pairwise
 from typing import NamedTuple
 
@@ -148,7 +149,7 @@ def links_of(chosen: np.ndarray) -> list[list[Link]]:
     """chosen (B, Sw, Tw) bool -> the links of each pair, sorted."""
     rows, src, tgt = np.nonzero(chosen)
     ends = np.searchsorted(rows, np.arange(len(chosen) + 1)).tolist()
-    links = list(map(Link, src.tolist(), tgt.tolist()))
+    links = list(map(partial(tuple.__new__, Link), zip(src.tolist(), tgt.tolist(), strict=True)))  # no Python per link
     return [links[begin:end] for begin, end in pairwise(ends)]
 
 
