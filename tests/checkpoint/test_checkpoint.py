@@ -484,7 +484,7 @@ def test_a_file_size_limit_is_said_in_one_line_and_keeps_the_last_good_checkpoin
 
 @pytest.mark.process
 def test_a_full_disk_is_said_in_one_line_and_keeps_the_last_good_checkpoint(tmp_path):
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "preset=1m", "none", str(tmp_path)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(tmp_path)], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"needs the right to mount a small tmpfs: {mounted.stderr.decode().strip()}")
     try:
