@@ -26,7 +26,7 @@ from nmt.config.schema import (
 
 pytestmark = pytest.mark.slow  # whole commands, each a second or so
 
-DOORS = {
+COMMANDS = {
     "align": (align.main, AlignConfig),
     "compare": (compare.main, CompareConfig),
     "evaluate": (evaluate.main, EvaluateConfig),
@@ -76,7 +76,7 @@ def call(folder: Path, verb: str, *words: str, stdin: bytes = b"") -> Ended:
         patch.setattr(sys, "stderr", err)
         patch.setattr(sys, "argv", [f"nmt.{verb}", *words])
         try:
-            run_command(verb, *DOORS[verb])
+            run_command(verb, *COMMANDS[verb])
         except SystemExit as end:
             code = int(end.code or 0)
         out.flush()
@@ -134,7 +134,7 @@ def forked(fork):
             open_streams()
             sys.argv = [first, *(word for word in words if not REDIRECTION.fullmatch(word))]
             try:
-                run_command(verb, *DOORS[verb])
+                run_command(verb, *COMMANDS[verb])
             finally:
                 if sys.stdout:
                     sys.stdout.flush()  # if this fails here, it also fails at the end of an interpreter

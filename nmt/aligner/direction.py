@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from nmt.aligner.hmm import CLASSES, Lattice, log_likelihood, normalized_jumps
 from nmt.bounds import at_least, fraction, greater_than, positive_int
+from nmt.layers.embedding import ScaledEmbedding
 
-EMBEDDING_STD = 0.1  # initial standard deviation of embeddings, which determines their relative speed of change
 # Maximum number of energies in memory when the tables are computed.
 _CHUNK = 2**24
 
@@ -60,11 +60,6 @@ class Tables(NamedTuple):
     null: Tensor
 
 
-def energy_scale(embedding: float) -> float:
-    """The factor that scales embeddings of standard deviation `embedding` to a standard deviation of 0.5."""
-    return 0.5 / embedding
-
-
 class Direction(nn.Module):
     """p(y | x) of target pieces y given source pieces x, summed over alignments.
 
@@ -94,7 +89,7 @@ class Direction(nn.Module):
         self.register_buffer("unigram", unigram)
         self.register_buffer("continues", continues)
         jumps = CLASSES * (2 * options.max_jump + 1)
-        self.embedding = nn.Embedding(src_size, options.embedding)
+        self.embedding = ScaledEmbedding(src_size, options.embedding)
         self.dropout = nn.Dropout(options.dropout)
         self.projection = nn.Linear(options.embedding, options.hidden)
         self.output = nn.Linear(options.hidden, len(unigram))
@@ -106,7 +101,7 @@ class Direction(nn.Module):
 
     def reset_parameters(self) -> None:
         """Initializes the weights."""
-        nn.init.normal_(self.embedding.weight, std=EMBEDDING_STD)
+        self.embedding.reset_parameters()
         nn.init.xavier_uniform_(self.projection.weight)
         nn.init.zeros_(self.projection.bias)
         nn.init.normal_(self.output.weight, std=0.05)
@@ -122,7 +117,7 @@ class Direction(nn.Module):
 
     def hidden_of(self, pieces: Tensor) -> Tensor:
         """pieces (N,) -> (N, H)."""
-        embedded = self.dropout(energy_scale(EMBEDDING_STD) * self.embedding(pieces))
+        embedded = self.dropout(self.embedding(pieces))
         return torch.tanh(self.projection(embedded))
 
     def log_likelihood(self, src: Tensor, src_lengths: Tensor, tgt: Tensor, tgt_lengths: Tensor) -> Tensor:

@@ -11,12 +11,10 @@ from nmt.bounds import fraction, positive_int
 from nmt.data.batches import Batch
 from nmt.data.binarized import WEIGHT_ONE
 from nmt.data.symbols import PAD
+from nmt.layers.embedding import ScaledEmbedding
 from nmt.layers.loss import Loss
 from nmt.model.seq2seq import Seq2Seq
 
-# Embeddings start with a small standard deviation and are scaled, so that Adam changes them quickly.
-_EMBEDDING_STD = 0.1
-_SCALE = 5.0
 _MIN_ATTENTION = 1e-4  # lower bound of an attention weight before its logarithm is taken
 
 
@@ -89,8 +87,8 @@ class AlignmentHead(nn.Module):
     def __init__(self, features: int, tgt_size: int, memory: int, src_size: int, options: AlignmentHeadOptions):
         super().__init__()
         self.dropout = nn.Dropout(options.dropout)
-        self.src_embedding = nn.Embedding(src_size, options.embedding)
-        self.tgt_embedding = nn.Embedding(tgt_size, options.embedding)
+        self.src_embedding = ScaledEmbedding(src_size, options.embedding)
+        self.tgt_embedding = ScaledEmbedding(tgt_size, options.embedding)
         self.query = nn.Linear(2 * features + options.embedding, options.size)
         self.key = nn.Linear(memory + options.embedding, options.size)
         self.null = nn.Parameter(torch.empty(options.size))
@@ -103,7 +101,7 @@ class AlignmentHead(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
         for embedding in (self.src_embedding, self.tgt_embedding):
-            nn.init.normal_(embedding.weight, std=_EMBEDDING_STD)
+            embedding.reset_parameters()
         nn.init.normal_(self.null, std=0.5)
         nn.init.constant_(self.attention, 0.5)
 
@@ -112,8 +110,8 @@ class AlignmentHead(nn.Module):
     ) -> Tensor:
         """features (B, T, R), pieces tgt (B, T) and src (B, S), memory (B, S, M), attention (B, T, S), mask (B, S) and
         real (B, T), False on padding -> log_weights (B, T, S), -inf on padding of the source."""
-        query = torch.cat((features, following(features, real), _SCALE * self.tgt_embedding(tgt)), 2)
-        keys = torch.cat((memory, _SCALE * self.src_embedding(src)), 2)
+        query = torch.cat((features, following(features, real), self.tgt_embedding(tgt)), 2)
+        keys = torch.cat((memory, self.src_embedding(src)), 2)
         query, keys = torch.tanh(self.query(self.dropout(query))), torch.tanh(self.key(self.dropout(keys)))
         both = torch.stack((attention, following(attention, real)), 3).float().clamp_min(_MIN_ATTENTION).log()
         return alignment_log_weights(query, keys, self.null, both @ self.attention, mask)

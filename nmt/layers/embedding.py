@@ -50,3 +50,17 @@ class Embedding(nn.Embedding):
         if time_major:
             tokens, scale = tokens.t(), scale.t()
         return super().forward(tokens.clamp_min(PAD)) * scale.unsqueeze(-1)
+
+
+class ScaledEmbedding(nn.Embedding):
+    """Embeddings that start with a standard deviation of 0.1, times 5. With a small initial value Adam, whose steps are
+    equally large for all parameters, changes them quickly in proportion."""
+
+    std, scale = 0.1, 5.0
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=self.std)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """ids (...) -> (..., embedding_dim)."""
+        return self.scale * super().forward(input)

@@ -154,12 +154,12 @@ def test_words_are_in_range_and_never_go_back(model, text):
     assert set(encoded.words) <= set(range(len(text.split())))
 
 
-@pytest.mark.parametrize("kind", ModelType)
+@every_model
 @settings(max_examples=60, deadline=None)
 @given(text=TEXT)
-def test_words_do_not_depend_on_the_kind_of_space(kind, text):
-    model, words = subwords(kind), text.split()
-    assert model.encode_words(" ".join(words)) == model.encode_words("\u3000".join(words))
+def test_words_encoded_one_by_one_have_the_pieces_of_the_whole_text(model, text):
+    text = " ".join(text.split())
+    assert model().encode_words(text) == model()._encode_with_offsets(text)
 
 
 def test_words_do_not_depend_on_the_words_encoded_before(monkeypatch):

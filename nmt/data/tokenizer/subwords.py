@@ -145,12 +145,12 @@ class Subwords:
 
     def encode_words(self, text: str) -> EncodedWords:
         """`encode`, with the word of each piece; a piece that is only a space belongs to the next word."""
-        in_text = text.split(" ")
-        if not self._encodes_words_apart or not text.isprintable() or SPACE in text or "" in in_text:
+        parts = text.split(" ")
+        if not self._encodes_words_apart or not text.isprintable() or SPACE in text or "" in parts:
             return self._encode_with_offsets(text)
         ids: list[int] = []
         words: list[int] = []
-        for index, word in enumerate(in_text):
+        for index, word in enumerate(parts):
             of_word = self._ids_of_word.get(word)
             if of_word is None:
                 if len(self._ids_of_word) >= _REMEMBERED_WORDS:
@@ -169,6 +169,7 @@ class Subwords:
         return plain and within_words and not self.has_nbest
 
     def _encode_with_offsets(self, text: str) -> EncodedWords:
+        """`encode_words` of any text: encodes all of it, and finds the word of each piece by its offsets."""
         spaced = self._spaced(text)
         mapped = self._processor.encode(spaced, out_type="offset_mapping")
         ids = self._ours[mapped["ids"]].tolist() if mapped["ids"] else []
