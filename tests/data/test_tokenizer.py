@@ -155,7 +155,7 @@ def test_words_are_in_range_and_never_go_back(model, text):
 
 
 @every_model
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(text=TEXT)
 def test_words_encoded_one_by_one_have_the_pieces_of_the_whole_text(model, text):
     text = " ".join(text.split())
