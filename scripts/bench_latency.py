@@ -5,9 +5,9 @@
 
 Times are CPU times, medians over all lines and repeats. `of minima` is the median over lines of the shortest time of
 each line, on which other programs of the machine have less influence. Each version runs in its own process, with the
-model prepared before the first line. The versions translate each line in turn. `ratio` is the median over lines and
-repeats of this version's time divided by the other's; `equal` counts the lines whose translation and score are
-identical to the last bit.
+model prepared before the first line, as in the server. The versions translate each line in turn. `ratio` is the median
+over lines and repeats of this version's time divided by the other's; `equal` counts the lines whose translation and
+score are identical to the last bit.
 """
 
 import argparse
@@ -24,13 +24,16 @@ import torch
 from nmt import build
 from nmt.decoding.options import SearchOptions
 from nmt.decoding.translator import Translator
+from nmt.server.models import PreparedModel
 
 
 def serve_lines(checkpoint: str, beam: int) -> None:
     """Translates each line of stdin, a JSON string, and prints a line [CPU milliseconds, translation, score]."""
     torch.set_num_threads(1)
     loaded = build.load(checkpoint, torch.device("cpu"))
-    translator = Translator(loaded.model, loaded.tokenizer, SearchOptions(beam=beam), batch_size=1, attention=False)
+    translator = Translator(
+        PreparedModel(loaded.model), loaded.tokenizer, SearchOptions(beam=beam), batch_size=1, attention=False
+    )
     begun = 0.0
 
     def typed():

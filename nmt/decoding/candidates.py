@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmt.acceleration.inference.output import topk_ids
+from nmt.acceleration.inference.output import BLOCK
 from nmt.decoding.constraints import FORBIDDEN_IDS
 
 
@@ -45,31 +45,59 @@ def take_best(
 
     logits: (B * P, V); log_probs (B, P) of the P hypotheses of each sentence. allowed: the logits with -inf for tokens
     that are not allowed. handicaps (B, V): subtracted from the logits for the ranking alone.
-    The K best of all are among the K best of each hypothesis, so nothing of size P * V is sorted, and log_probs are
-    added to these few alone. Log-probabilities are at least float32, whatever the precision of the model.
+    The K best are in those K blocks of the vocabulary that have the largest maxima, so only these blocks are sorted.
+    Log-probabilities are at least float32, whatever the precision of the model, and sums are float64.
     """
     size, parents = log_probs.shape
-    # Two more than K, since PAD and BOS may be among them; ordered by id, so that the stable sort below decides ties.
-    ranked = allowed if handicaps is None else allowed - handicaps.repeat_interleave(parents, 0)
-    ids, _ = topk_ids(ranked, min(beam + len(FORBIDDEN_IDS), logits.shape[1])).sort(dim=1)
-    tokens, gained = ids.cpu().numpy(), log_softmax(logits).gather(1, ids).cpu().numpy()
+    gained = log_softmax(logits)
     for forbidden in FORBIDDEN_IDS:
-        gained[tokens == forbidden] = -np.inf
+        gained.select(1, forbidden).fill_(-torch.inf)
     if allowed is not logits:
-        gained[allowed.gather(1, ids).isneginf().cpu().numpy()] = -np.inf
-    # (B, P, 1) + (B, P, k), in float64
-    grown = only_finite(log_probs[:, :, None] + gained.reshape(size, parents, -1)).reshape(size, -1)
-    tokens, width = tokens.reshape(size, -1), tokens.shape[1]
+        gained.masked_fill_(allowed.isneginf(), -torch.inf)
+    ranked = gained if handicaps is None else gained - handicaps.repeat_interleave(parents, 0)
+    columns, outside = _best_blocks(ranked, log_probs, beam)
+    continued, tokens = np.divmod(columns, logits.shape[1])
+    so_far = pick(log_probs, continued)
+
+    def grow(by: Tensor) -> np.ndarray:
+        there = torch.from_numpy(columns).to(by.device)
+        grown = only_finite(so_far + by.view(size, -1).gather(1, there).cpu().numpy())
+        grown[outside] = -np.inf
+        return grown
+
+    grown = grow(gained)
+    order = (-(grown if handicaps is None else grow(ranked))).argsort(1, kind="stable")[:, :beam]
+    best = Candidates(pick(grown, order), pick(continued, order), pick(tokens, order))
     # A small vocabulary may have fewer than K continuations at the first step: then some places stay empty.
-    missing = ((0, 0), (0, max(0, beam - grown.shape[1])))
-    if beam > grown.shape[1]:
-        grown = np.pad(grown, missing, constant_values=-np.inf)
-    costs = (
-        grown if handicaps is None else grown - np.pad(handicaps.gather(1, ids.view(size, -1)).cpu().numpy(), missing)
-    )
-    order = (-costs).argsort(1, kind="stable")[:, :beam]
-    continued = order.clip(max=tokens.shape[1] - 1)
-    return Candidates(pick(grown, order), continued // width, pick(tokens, continued))
+    if missing := beam - order.shape[1]:
+        places = ((0, 0), (0, missing))
+        return Candidates(
+            np.pad(best[0], places, constant_values=-np.inf), *(np.pad(each, places) for each in best[1:])
+        )
+    return best
+
+
+def _best_blocks(ranked: Tensor, log_probs: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `count` blocks of each sentence that have the largest maxima of ranked + log_probs.
+
+    ranked (B * P, V), log_probs (B, P) -> columns (B, k) of (B, P * V), ascending, so that a stable sort decides ties;
+    and bool (B, k), True for columns of another block: the last block of a row is shorter, and extends into the one
+    before. Ties of maxima at the limit are decided by the values of the sentence alone, not by the batch.
+    """
+    size, vocab_size = len(log_probs), ranked.shape[1]
+    width = min(BLOCK, vocab_size)
+    whole = vocab_size // width * width
+    maxima = ranked[:, :whole].view(len(ranked), -1, width).amax(2)
+    if whole < vocab_size:
+        maxima = torch.cat((maxima, ranked[:, whole:].amax(1, keepdim=True)), 1)
+    blocks = maxima.shape[1]
+    of_sentence = (maxima.cpu().numpy().reshape(*log_probs.shape, blocks) + log_probs[:, :, None]).reshape(size, -1)
+    count = min(count, of_sentence.shape[1])
+    chosen = np.sort(np.argpartition(-of_sentence, count - 1, axis=1)[:, :count], axis=1)
+    parents, block = np.divmod(chosen, blocks)
+    begin = (block * width)[:, :, None]
+    ids = np.minimum(begin, vocab_size - width) + np.arange(width)
+    return (parents[:, :, None] * vocab_size + ids).reshape(size, -1), (ids < begin).reshape(size, -1)
 
 
 def log_softmax(logits: Tensor) -> Tensor:

@@ -66,8 +66,9 @@ def backtrace(history: list[SearchStep], src_lengths: Tensor, nbest: int) -> lis
         (on,) = np.nonzero(end >= step)
         ids[on, step] = tokens[step, sentence[on], here[on]]
         here[on] = parents[step, sentence[on], here[on]]
-        row = np.searchsorted(sentences[step], sentence[on])
-        weights[on, step] = history[step].weights.cpu().numpy()[row, here[on]]
+        if weights.shape[2]:
+            row = np.searchsorted(sentences[step], sentence[on])
+            weights[on, step] = history[step].weights.cpu().numpy()[row, here[on]]
     found: list[list[Hypothesis]] = [[] for _ in range(size)]
     lengths = src_lengths.tolist()
     for number, of in enumerate(sentence):

@@ -61,3 +61,26 @@ def test_a_beam_of_one_takes_the_likeliest(seed):
     one, other = take_best(logits, logits, log_probs, beam=1), likeliest(logits.tolist(), log_probs=log_probs)
     assert one.tokens.tolist() == other.tokens.tolist()
     assert one.log_probs.tolist() == other.log_probs.tolist()
+
+
+@pytest.mark.parametrize("vocab_size", [5, 63, 64, 65, 127, 130, 1000])
+@pytest.mark.parametrize("beam", [1, 4, 12])
+@pytest.mark.parametrize("handicapped", [False, True])
+def test_the_best_of_all_continuations_are_taken(vocab_size, beam, handicapped):
+    generator = torch.Generator().manual_seed(vocab_size + beam)
+    logits = torch.randn(2 * 3, vocab_size, generator=generator)
+    allowed = logits.masked_fill(torch.rand(logits.shape, generator=generator) < 0.3, -torch.inf)
+    log_probs = np.array([[-1.0, -np.inf, -0.5], [-3.0, -2.0, -2.5]])
+    handicaps = 2 * torch.rand(2, vocab_size, generator=generator).double() if handicapped else None
+    grown = logits.log_softmax(1).masked_fill(allowed.isneginf(), -torch.inf)
+    grown[:, [PAD, BOS]] = -torch.inf
+    grown = grown.double().view(2, 3, -1) + torch.from_numpy(log_probs).unsqueeze(2)
+    costs = grown if handicaps is None else grown - handicaps.unsqueeze(1)
+    best = take_best(logits, allowed, log_probs, beam, handicaps)
+    for sentence, (all_grown, all_costs) in enumerate(zip(grown.flatten(1), costs.flatten(1), strict=True)):
+        expected = all_costs.sort(descending=True, stable=True).indices[:beam]
+        expected = expected[all_costs[expected].isfinite()]
+        there = np.isfinite(best.log_probs[sentence])
+        found = (best.parents * vocab_size + best.tokens)[sentence, there]
+        assert found.tolist() == expected.tolist()
+        assert best.log_probs[sentence, there] == pytest.approx(all_grown[expected].numpy())

@@ -27,11 +27,13 @@ class PackedLinear(nn.Module):
             self.weight = torch.ops.mkldnn._reorder_linear_weight(self.weight)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return self.forward_low_precision(inputs).to(self.accumulated)
+        product = self.forward_low_precision(inputs)
+        return product if self.dtype is self.accumulated else product.to(self.accumulated)
 
     def forward_low_precision(self, inputs: Tensor) -> Tensor:
         """`forward` in `dtype`, without a cast of the result."""
-        inputs = inputs.to(self.dtype)
+        if inputs.dtype is not self.dtype:  # a cast without effect takes time too
+            inputs = inputs.to(self.dtype)
         if self.packed:
             return torch.ops.mkldnn._linear_pointwise.default(inputs, self.weight, self.bias, "none", [], "")
         return functional.linear(inputs, self.weight, self.bias)
