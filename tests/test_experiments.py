@@ -50,7 +50,7 @@ def test_another_score_on_the_command_line_replaces_that_of_the_experiment(exper
 def test_the_experiments_are_these():
     kinds = ["conditional_gru", "entmax", "gaussian", "hard", "hard_marginal", "local_m", "local_p", "multihead"]
     transformers = ["transformer", "transformer_multi30k"]
-    published = ["bahdanau", "coverage", "hansards", *LUONG, "multi30k", "rnnencdec"]
+    published = ["bahdanau", "coverage", "hansards", *LUONG, "multi30k", "multi30k_large", "rnnencdec"]
     assert sorted(["aligner", "alignment_head", *published, *kinds, *transformers]) == EXPERIMENTS
 
 
