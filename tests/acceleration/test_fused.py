@@ -13,7 +13,12 @@ from tests.support.models import STACKS, reference_of
 
 CELLS = list(CellKind)
 SCORES = list(ScoreFunction)
-LOOPS = [("bahdanau", {}), ("luong", {"input_feeding": True}), ("luong", {"input_feeding": False})]
+LOOPS = [
+    ("bahdanau", {}),
+    ("conditional_gru", {}),
+    ("luong", {"input_feeding": True}),
+    ("luong", {"input_feeding": False}),
+]
 ODD = {"layers": 2, "cell": CellKind.lstm}
 
 
@@ -138,6 +143,23 @@ def test_gradcheck_of_the_bahdanau_loop(make, make_batch, kind, score):
         )
 
     assert torch.autograd.gradcheck(loop, inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("kind", CELLS)
+@pytest.mark.parametrize("score", [ScoreFunction.additive, ScoreFunction.coverage, ScoreFunction.general])
+def test_gradcheck_of_the_loop_of_the_conditional_gru(make, kind, score):
+    decoder = make("conditional_gru", cell=kind, score=score, attention_size=3).decoder
+    source, cells = source_of(decoder.attention), (decoder.cell, decoder.transition)
+    projected, start = leaf(3, 2, decoder.cell.gates * 8), leaf(2, decoder.cell.state_size)
+    parameters = [*decoder.transition.parameters(), *weights_of(decoder.attention)]
+    parameters += [p for n, p in decoder.cell.named_parameters() if not n.startswith("project")]
+    assert is_fused(decoder.cell, decoder.attention)
+
+    def loop(projected, start, memory, keys, *_):
+        of_source = source._replace(memory=memory, keys=keys)
+        return FusedLoops().conditional_gru(cells, decoder.attention, projected, start, of_source)
+
+    assert torch.autograd.gradcheck(loop, (projected, start, source.memory, source.keys, *parameters), fast_mode=True)
 
 
 @pytest.mark.parametrize("kind", CELLS)

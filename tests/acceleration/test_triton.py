@@ -30,6 +30,7 @@ LOOPS = [
     ("bahdanau", {"layers": 2}),
     ("luong", {"layers": 2}),
     ("bahdanau", {}),
+    ("conditional_gru", {}),
     ("luong", {"input_feeding": True}),
     ("luong", {"input_feeding": False}),
 ]

@@ -9,6 +9,8 @@ All tensors are time-major. With a leading dimension D (the two directions of an
 side: time is always the third dimension from the end. Products run in `dtype`, states and gates in float32 (or wider).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,13 @@ class FusedCell:
         self.low_precision = low_precision
         self.hidden = states[..., : self.size] if low_precision is None else low_precision
         self.matmul_input = self.hidden.unbind(-3)
+        self.write_to(self.state[1:], self.matmul_input[1:])
+
+    def write_to(self, states: Sequence[Tensor], matmul_inputs: Sequence[Tensor]) -> None:
+        """Sets where forward steps write the new state (..., B, state_size) and h in the type of products (..., B, H):
+        for each step a tensor, by default of this cell, else of the cell that continues from it."""
+        self.new_state = states
+        self.new_matmul_input = matmul_inputs
 
     def query_at(self, t: int) -> Query:
         """State t as a query."""
@@ -70,15 +79,15 @@ class FusedCell:
         return ()
 
     def forward_step(self, t: int) -> None:
-        """Computes states[t + 1] from states[t] and gates[t]."""
+        """Computes the new state, by default states[t + 1], from states[t] and gates[t]."""
         raise NotImplementedError
 
     def forward_step_masked(self, t: int, step_mask: Tensor) -> None:
         """`forward_step` with the new state times step_mask (..., B, 1): 0 if the step is padding, else 1."""
         self.forward_step(t)
-        self.state[t + 1].mul_(step_mask)
+        self.new_state[t].mul_(step_mask)
         if self.low_precision is not None:
-            self.matmul_input[t + 1].mul_(step_mask)
+            self.new_matmul_input[t].mul_(step_mask)
 
     def start_backward(self) -> None:
         """Allocates the gradients of the gates."""
@@ -104,7 +113,7 @@ class FusedCell:
 
     def _keep(self, t: int) -> None:
         if self.low_precision is not None:
-            self.matmul_input[t].copy_(self.state[t][..., : self.size])
+            self.new_matmul_input[t].copy_(self.new_state[t][..., : self.size])
 
     def _against_hidden(self, gradients: Tensor, hidden: Tensor) -> Tensor:
         """(..., T, B, X), (..., T, B, H) -> (..., X, H)."""
@@ -138,8 +147,8 @@ class FusedGRU(FusedCell):
         self.sigmoids[t].sigmoid_()
         torch.mul(self.reset[t], state, out=self.reset_state[t])
         addmm_(candidate, self.reset_state[t], self.candidate_weight.mT)
-        torch.lerp(state, fast_tanh_(candidate, self.weight.dtype), self.update[t], out=self.state[t + 1])
-        self._keep(t + 1)
+        torch.lerp(state, fast_tanh_(candidate, self.weight.dtype), self.update[t], out=self.new_state[t])
+        self._keep(t)
 
     def start_backward(self) -> None:
         super().start_backward()
@@ -195,8 +204,8 @@ class FusedGRUResetAfter(FusedCell):
         self.sigmoids[t].add_(sigmoids).sigmoid_()
         torch.add(recurrent, self.bias, out=self.recurrent[t])
         candidate.addcmul_(self.reset[t], self.recurrent[t])
-        torch.lerp(state, fast_tanh_(candidate, self.weight.dtype), self.update[t], out=self.state[t + 1])
-        self._keep(t + 1)
+        torch.lerp(state, fast_tanh_(candidate, self.weight.dtype), self.update[t], out=self.new_state[t])
+        self._keep(t)
 
     def start_backward(self) -> None:
         super().start_backward()
@@ -238,8 +247,12 @@ class FusedLSTM(FusedCell):
         self.sigmoids = gates[..., : 3 * self.size].unbind(-3)
         parts = gates.split(self.size, -1)
         self.input_gate, self.forget_gate, self.output_gate, self.candidate = (part.unbind(-3) for part in parts)
-        self.h, self.c = (part.unbind(-3) for part in self.states.split(self.size, -1))
+        self.c = states[..., self.size :].unbind(-3)
         self.tanh_cell = tanh_cell.unbind(-3)
+
+    def write_to(self, states: Sequence[Tensor], matmul_inputs: Sequence[Tensor]) -> None:
+        super().write_to(states, matmul_inputs)
+        self.new_parts = [state.split(self.size, -1) for state in states]
 
     @staticmethod
     def workspace(bias: Tensor | None, like: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
@@ -248,11 +261,12 @@ class FusedLSTM(FusedCell):
     def forward_step(self, t: int) -> None:
         addmm_(self.gate[t], self.matmul_input[t], self.weight.mT)
         self.sigmoids[t].sigmoid_()
-        torch.mul(self.forget_gate[t], self.c[t], out=self.c[t + 1])
-        self.c[t + 1].addcmul_(self.input_gate[t], fast_tanh_(self.candidate[t], self.weight.dtype))
-        self.tanh_cell[t].copy_(self.c[t + 1])
-        torch.mul(self.output_gate[t], fast_tanh_(self.tanh_cell[t], self.weight.dtype), out=self.h[t + 1])
-        self._keep(t + 1)
+        new_h, new_c = self.new_parts[t]
+        torch.mul(self.forget_gate[t], self.c[t], out=new_c)
+        new_c.addcmul_(self.input_gate[t], fast_tanh_(self.candidate[t], self.weight.dtype))
+        self.tanh_cell[t].copy_(new_c)
+        torch.mul(self.output_gate[t], fast_tanh_(self.tanh_cell[t], self.weight.dtype), out=new_h)
+        self._keep(t)
 
     def start_backward(self) -> None:
         super().start_backward()

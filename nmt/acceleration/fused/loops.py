@@ -9,6 +9,7 @@ from nmt.acceleration.fused import consistency, cudnn, loss, marginal
 from nmt.acceleration.fused.attend_all import AttendAll
 from nmt.acceleration.fused.bahdanau import BahdanauLoop
 from nmt.acceleration.fused.cells import FusedCell, FusedGRU, FusedGRUResetAfter, FusedLSTM
+from nmt.acceleration.fused.conditional_gru import ConditionalGRULoop
 from nmt.acceleration.fused.linear import linear
 from nmt.acceleration.fused.luong import LuongLoop
 from nmt.acceleration.fused.run_cell import RunCell
@@ -95,6 +96,23 @@ class FusedLoops(ReferenceLoops):
                 *(_fused_cell(cell, projected, dtype), attention.normalizer, dtype, projected, start),
                 *(source.memory, _keys(attention, source), source.mask),
                 *(cell.weight, _bias(cell), context.weight),
+                *_score_weights(attention),
+            )
+        return BahdanauOutputs(states.to(start.dtype), contexts.to(start.dtype), weights)
+
+    def conditional_gru(
+        self, cells: tuple[Cell, Cell], attention: Attention, projected: Tensor, start: Tensor, source: Source
+    ) -> BahdanauOutputs:
+        first, second = cells
+        if not (is_fused(first, attention) and is_fused(second)):
+            return super().conditional_gru(cells, attention, projected, start, source)
+        dtype = matmul_dtype(projected, start)
+        with torch.autocast(projected.device.type, enabled=False):
+            states, contexts, weights = ConditionalGRULoop.apply(
+                *(_fused_cell(first, projected, dtype), attention.normalizer, dtype, projected, start),
+                *(source.memory, _keys(attention, source), source.mask),
+                *(first.weight, _bias(first), second.weight, _bias(second)),
+                *(second.project.weight, second.project.bias),
                 *_score_weights(attention),
             )
         return BahdanauOutputs(states.to(start.dtype), contexts.to(start.dtype), weights)

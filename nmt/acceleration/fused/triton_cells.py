@@ -179,12 +179,12 @@ class TritonGRU(FusedGRU):
         addmm_(self.sigmoids[t], self.matmul_input[t], self.gate_weight.mT)
         reset_forward[self.grid](*shared, reset_state, step_between_cells(reset_state), **self.options)
         addmm_(self.candidate[t], reset_state, self.candidate_weight.mT)
-        low_precision = self.matmul_input[t + 1]
+        low_precision = self.new_matmul_input[t]
         mask = state if step_mask is None else step_mask
         update_forward[self.grid](
             *(
                 *shared,
-                self.state[t + 1],
+                self.new_state[t],
                 low_precision,
                 step_between_cells(low_precision),
                 mask,
