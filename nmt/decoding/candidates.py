@@ -45,7 +45,8 @@ def take_best(
 
     logits: (B * P, V); log_probs (B, P) of the P hypotheses of each sentence. allowed: the logits with -inf for tokens
     that are not allowed. handicaps (B, V): subtracted from the logits for the ranking alone.
-    The K best are in those K blocks of the vocabulary that have the largest maxima, so only these blocks are sorted.
+    A block is a part of the vocabulary after one hypothesis. The K best are in the K blocks with the largest maxima, so
+    only these blocks are sorted.
     Log-probabilities are at least float32, whatever the precision of the model, and sums are float64.
     """
     size, parents = log_probs.shape
@@ -82,7 +83,7 @@ def _best_blocks(ranked: Tensor, log_probs: np.ndarray, count: int) -> tuple[np.
 
     ranked (B * P, V), log_probs (B, P) -> columns (B, k) of (B, P * V), ascending, so that a stable sort decides ties;
     and bool (B, k), True for columns of another block: the last block of a row is shorter, and extends into the one
-    before. Ties of maxima at the limit are decided by the values of the sentence alone, not by the batch.
+    before. Of equal maxima at the limit the first are taken, so that ties are decided as in `Candidates`.
     """
     size, vocab_size = len(log_probs), ranked.shape[1]
     width = min(BLOCK, vocab_size)
@@ -91,9 +92,13 @@ def _best_blocks(ranked: Tensor, log_probs: np.ndarray, count: int) -> tuple[np.
     if whole < vocab_size:
         maxima = torch.cat((maxima, ranked[:, whole:].amax(1, keepdim=True)), 1)
     blocks = maxima.shape[1]
-    of_sentence = (maxima.cpu().numpy().reshape(*log_probs.shape, blocks) + log_probs[:, :, None]).reshape(size, -1)
+    of_sentence = maxima.cpu().numpy().reshape(*log_probs.shape, blocks) + log_probs[:, :, None]
+    of_sentence = only_finite(of_sentence.reshape(size, -1))
     count = min(count, of_sentence.shape[1])
-    chosen = np.sort(np.argpartition(-of_sentence, count - 1, axis=1)[:, :count], axis=1)
+    limit = -np.partition(-of_sentence, count - 1, axis=1)[:, count - 1 : count]
+    above, ties = of_sentence > limit, of_sentence == limit
+    taken = above | (ties & (ties.cumsum(1) <= count - above.sum(1, keepdims=True)))
+    chosen = taken.nonzero()[1].reshape(size, count)
     parents, block = np.divmod(chosen, blocks)
     begin = (block * width)[:, :, None]
     ids = np.minimum(begin, vocab_size - width) + np.arange(width)

@@ -5,7 +5,7 @@ with these can be searched, also an ensemble. Shapes: B sentences, K places of t
 length, V vocabulary, N = B * P rows of a step; P is 1 at the first step, then K. The rows of a sentence are adjacent
 and share one row of Source, which is never copied.
 
-Tensors of width V stay on the model's device. The few candidates of each hypothesis are compared on the host with
+Tensors of width V stay on the model's device. The few candidates of each sentence are compared on the host with
 NumPy, whose operations on small arrays take a fraction of the time of torch's.
 
 Beam search (Sutskever et al. 2014, section 3.2): a sentence has K places. At each step the best continuations take the

@@ -17,7 +17,8 @@ from nmt.decoding.word_scores import word_log_probs
 class PreparedModel:
     """A model in eval mode with constant weights; it caches the results of `for_inference`.
 
-    The memory is always folded: with a single short sentence, the usual request, this reads the fewest weights.
+    The memory is always folded, whatever `fold_memory`: with a single short sentence, the usual request, this reads the
+    fewest weights.
     """
 
     def __init__(self, model: Any):

@@ -84,3 +84,12 @@ def test_the_best_of_all_continuations_are_taken(vocab_size, beam, handicapped):
         found = (best.parents * vocab_size + best.tokens)[sentence, there]
         assert found.tolist() == expected.tolist()
         assert best.log_probs[sentence, there] == pytest.approx(all_grown[expected].numpy())
+
+
+@pytest.mark.parametrize("beam", [1, 3, 5])
+def test_of_equal_continuations_the_first_are_taken_in_a_large_vocabulary(beam):
+    logits = torch.zeros(3, 1000)
+    logits[:, [136, 700, 990]] = 3.0
+    best = take_best(logits, logits, np.full((1, 3), -1.0), beam)
+    expected = [(parent, token) for parent in range(3) for token in (136, 700, 990)][:beam]
+    assert list(zip(best.parents[0].tolist(), best.tokens[0].tolist(), strict=True)) == expected

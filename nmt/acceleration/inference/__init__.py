@@ -49,7 +49,7 @@ class InferenceModel:
 
     Products run in the current autocast type; states, energies, softmax and sums in float32 (or wider).
     fold_memory: for steps with several rows per sentence. With one hypothesis per sentence, folding costs as much as it
-    saves.
+    saves in batches, and saves time for a single short sentence.
     rescore_top_k: the number of largest logits of a row that are computed in float32 in any case.
     predict: the function of the model that computes logits from a step of the decoder and the output layer.
     """
