@@ -138,8 +138,8 @@ class Translator:
         window = 32 * self.batch_size if window is None else window
         assert window >= 1, window
         assert not self.model.training, "dropout would change the translations: call model.eval() first"
-        # Search takes at most `beam` tokens of a row, and none of FORBIDDEN_IDS; one more logit is rescored, so that bf16
-        # does not decide which is the last of them.
+        # Search takes at most `beam` tokens of a row, and none of FORBIDDEN_IDS; one more logit is rescored, so that
+        # bf16 does not decide which is the last of them.
         beam = 1 if self.search.sampling else self.search.beam
         model = self.model.for_inference(fold_memory=beam > 1, rescore_top_k=beam + len(FORBIDDEN_IDS) + 1)
         prepared = (self._prepare(line, prefix) for line, prefix in _with_prefixes(lines, prefixes))
