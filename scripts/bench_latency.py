@@ -11,6 +11,7 @@ score are identical to the last bit.
 """
 
 import argparse
+import inspect
 import json
 import os
 import statistics
@@ -24,16 +25,16 @@ import torch
 from nmt import build
 from nmt.decoding.options import SearchOptions
 from nmt.decoding.translator import Translator
-from nmt.server.models import PreparedModel
 
 
 def serve_lines(checkpoint: str, beam: int) -> None:
     """Translates each line of stdin, a JSON string, and prints a line [CPU milliseconds, translation, score]."""
     torch.set_num_threads(1)
     loaded = build.load(checkpoint, torch.device("cpu"))
-    translator = Translator(
-        PreparedModel(loaded.model), loaded.tokenizer, SearchOptions(beam=beam), batch_size=1, attention=False
-    )
+    options = {"batch_size": 1, "attention": False}
+    if "fold_memory" in inspect.signature(Translator).parameters:  # not in every version that is compared
+        options["fold_memory"] = True
+    translator = Translator(loaded.model, loaded.tokenizer, SearchOptions(beam=beam), **options)
     begun = 0.0
 
     def typed():

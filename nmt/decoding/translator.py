@@ -101,6 +101,7 @@ class Translator:
     its own. `attention=False` returns neither weights nor the word of each piece. The weights of a very long line are
     far larger than everything else, so a line of more than ATTENTION_PIECES pieces never has weights.
     head: the same model with an alignment head, which then makes the links of translations with attention.
+    fold_memory: see `nmt.acceleration.inference.InferenceModel`; None: with more than one hypothesis per sentence.
 
     Raises ValueError if batch_size is below 1.
     """
@@ -114,6 +115,7 @@ class Translator:
         batch_size: int = 64,
         attention: bool = True,
         head: TranslatorWithHead | None = None,
+        fold_memory: bool | None = None,
     ):
         if batch_size < 1:
             raise ValueError(f"decode.batch_size is {batch_size}: a batch has at least one sentence; try 64")
@@ -123,6 +125,7 @@ class Translator:
         self.batch_size = batch_size
         self.attention = attention
         self.head = head
+        self.fold_memory = fold_memory
 
     def translate(
         self, lines: Iterable[str], *, prefixes: Iterable[str] | None = None, window: int | None = None, skip: int = 0
@@ -141,7 +144,8 @@ class Translator:
         # Search takes at most `beam` tokens of a row, and none of FORBIDDEN_IDS; one more logit is rescored, so that
         # bf16 does not decide which is the last of them.
         beam = 1 if self.search.sampling else self.search.beam
-        model = self.model.for_inference(fold_memory=beam > 1, rescore_top_k=beam + len(FORBIDDEN_IDS) + 1)
+        fold_memory = beam > 1 if self.fold_memory is None else self.fold_memory
+        model = self.model.for_inference(fold_memory=fold_memory, rescore_top_k=beam + len(FORBIDDEN_IDS) + 1)
         prepared = (self._prepare(line, prefix) for line, prefix in _with_prefixes(lines, prefixes))
         for lines_ahead in windows(prepared, window, lambda line: len(line.ids) ** 2):
             # The window in which skipping ends is translated whole, so that the batches are the same as without skip.

@@ -15,25 +15,22 @@ from nmt.decoding.word_scores import word_log_probs
 
 
 class PreparedModel:
-    """A model in eval mode with constant weights; it caches the results of `for_inference`.
-
-    The memory is always folded, whatever `fold_memory`: with a single short sentence, the usual request, this reads the
-    fewest weights.
-    """
+    """A model in eval mode with constant weights; it caches the results of `for_inference`."""
 
     def __init__(self, model: Any):
         self._model = model
         self.training: bool = model.training
-        self._ready: dict[int, Searchable] = {}
+        self._ready: dict[tuple[bool, int], Searchable] = {}
 
     @property
     def device(self):
         return self._model.device
 
     def for_inference(self, *, fold_memory: bool, rescore_top_k: int) -> Searchable:
-        if rescore_top_k not in self._ready:
-            self._ready[rescore_top_k] = self._model.for_inference(fold_memory=True, rescore_top_k=rescore_top_k)
-        return self._ready[rescore_top_k]
+        key = fold_memory, rescore_top_k
+        if key not in self._ready:
+            self._ready[key] = self._model.for_inference(fold_memory=fold_memory, rescore_top_k=rescore_top_k)
+        return self._ready[key]
 
 
 class Explained(NamedTuple):
@@ -70,8 +67,10 @@ class PairModel:
         self._model, self._tokenizer, self._autocast, self._head = model, tokenizer, autocast, head
         self._calibration = calibration
         prepared = PreparedModel(model)
-        self._plain = Translator(prepared, tokenizer, search, attention=False, batch_size=batch_size)
-        self._attending = Translator(prepared, tokenizer, search, attention=True, batch_size=batch_size, head=head)
+        # With a single short sentence, the usual request, folding the memory reads the fewest weights.
+        options: dict[str, Any] = {"batch_size": batch_size, "fold_memory": True}
+        self._plain = Translator(prepared, tokenizer, search, attention=False, **options)
+        self._attending = Translator(prepared, tokenizer, search, attention=True, head=head, **options)
 
     def translate(self, lines: list[str]) -> list[list[Translation]]:
         """The n best translations of each line, without attention."""

@@ -171,10 +171,14 @@ def test_weights_can_be_left_behind(toy):
     assert [best[0].tgt_words for best in without] == [best[0].tgt_words for best in kept]
 
 
-@pytest.mark.parametrize(("beam", "fold_memory", "rescore_top_k"), [(1, False, 4), (5, True, 8)])
-def test_the_model_is_made_for_inference_for_the_beam(toy, beam, fold_memory, rescore_top_k):
+@pytest.mark.parametrize(
+    ("beam", "asked", "fold_memory", "rescore_top_k"), [(1, None, False, 4), (5, None, True, 8), (1, True, True, 4)]
+)
+def test_the_model_is_made_for_inference_for_the_beam(toy, beam, asked, fold_memory, rescore_top_k):
     model = toy(end=1.0)
-    list(translator(model, beam=beam).translate(["aa bb"]))
+    translating = translator(model, beam=beam)
+    translating.fold_memory = asked
+    list(translating.translate(["aa bb"]))
     assert model.options == {"fold_memory": fold_memory, "rescore_top_k": rescore_top_k}
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nmt.decoding.translator import Translation
-from nmt.server.models import Explained, PreparedModel
+from nmt.server.models import Explained
 from nmt.server.translation import alternatives, describe
 
 
@@ -41,13 +41,3 @@ def test_with_attention_weights_have_a_row_for_each_target_word(src, tgt, told):
     weights = np.full((rows, columns), 1 / max(1, columns), np.float32)
     found = describe(src, Explained([translation(src, tgt, weights)], np.zeros(len(tgt.split()))))
     assert (found["weights"], found["endWeights"]) == told
-
-
-def test_the_model_is_prepared_once_for_single_short_lines():
-    prepared = []
-    model = SimpleNamespace(training=False, for_inference=lambda **options: prepared.append(options) or options)
-    server = PreparedModel(model)
-    assert server.for_inference(fold_memory=False, rescore_top_k=4) is server.for_inference(
-        fold_memory=True, rescore_top_k=4
-    )
-    assert prepared == [{"fold_memory": True, "rescore_top_k": 4}]

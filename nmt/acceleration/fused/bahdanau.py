@@ -5,7 +5,7 @@ from torch.autograd.function import once_differentiable
 
 from nmt.acceleration.fused.attention import FusedAttention
 from nmt.acceleration.fused.cells import FusedCell
-from nmt.acceleration.fused.run_cell import bias_gradient, copy_gates, last_gradient
+from nmt.acceleration.fused.run_cell import bias_gradient, copy_gates, last_gradient, own_gradient
 from nmt.acceleration.fused.scores import ScoreWeights, create_attention
 from nmt.acceleration.matmul import addmm_, weight_gradient
 from nmt.attention.scores import Source
@@ -61,10 +61,7 @@ class BahdanauLoop(torch.autograd.Function):
         attention: FusedAttention = attention_type.from_buffers(normalizer, *buffers[split:])
         with torch.autocast(cell.states.device.type, enabled=False):
             cell.start_backward()
-            if d_contexts is None:
-                d_contexts = torch.zeros_like(attention.contexts)
-            else:
-                d_contexts = d_contexts.clone(memory_format=torch.contiguous_format)
+            d_contexts = own_gradient(d_contexts, attention.contexts)
             attention.start_backward(cell.all_queries(0), d_contexts, d_weights)
             gradient = last_gradient(d_states, cell)
             for t in reversed(range(cell.steps)):

@@ -5,7 +5,7 @@ from torch.autograd.function import once_differentiable
 
 from nmt.acceleration.fused.attention import FusedAttention
 from nmt.acceleration.fused.cells import FusedCell
-from nmt.acceleration.fused.run_cell import bias_gradient, copy_gates, last_gradient
+from nmt.acceleration.fused.run_cell import bias_gradient, copy_gates, last_gradient, own_gradient
 from nmt.acceleration.fused.scores import ScoreWeights, create_attention
 from nmt.acceleration.matmul import addmm_, weight_gradient
 from nmt.attention.scores import Source
@@ -74,10 +74,7 @@ class ConditionalGRULoop(torch.autograd.Function):
         with torch.autocast(first.states.device.type, enabled=False):
             first.start_backward()
             second.start_backward()
-            if d_contexts is None:
-                d_contexts = torch.zeros_like(attention.contexts)
-            else:
-                d_contexts = d_contexts.clone(memory_format=torch.contiguous_format)
+            d_contexts = own_gradient(d_contexts, attention.contexts)
             attention.start_backward(second.all_queries(0), d_contexts, d_weights)
             gradient = last_gradient(d_states, first)
             for t in reversed(range(first.steps)):

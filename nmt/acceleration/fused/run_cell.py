@@ -25,6 +25,11 @@ def last_gradient(d_states: Tensor | None, cell: FusedCell) -> Tensor:
     return last if d_states is None else last.copy_(d_states.select(-3, cell.steps))
 
 
+def own_gradient(gradient: Tensor | None, output: Tensor) -> Tensor:
+    """A copy of the gradient of an output that the backward loop may add to; zeros if there is none."""
+    return torch.zeros_like(output) if gradient is None else gradient.clone(memory_format=torch.contiguous_format)
+
+
 def bias_gradient(cell: FusedCell) -> Tensor | None:
     """The gradient of the candidate's bias; None for cells without it."""
     return cell.bias_gradient() if isinstance(cell, FusedGRUResetAfter) else None
