@@ -72,6 +72,10 @@ def said(browser: Browser, element: str = "readout") -> str:
     return browser.run(f"document.getElementById('{element}').textContent")
 
 
+def test_one_can_type_at_once(page):
+    assert page.run("document.activeElement.id") == "text"
+
+
 def test_what_is_typed_is_translated(shown, sentence):
     assert said(shown, "translation") == sentence["translation"]
     assert texts(shown, "#src .word") == [*sentence["sourceWords"], "⟨end⟩"]

@@ -249,6 +249,8 @@ function languageName(code) {
   }
 }
 
+// Not by the attribute autofocus: browsers apply that one later, when the focus may be elsewhere.
+at("text").focus();
 watch();
 attempt(async () => {
   const languages = await (await fetch("languages")).json();
