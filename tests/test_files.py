@@ -2,39 +2,21 @@
 
 import contextlib
 import gzip
-import io
+import importlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from nmt import align, compare, evaluate, saliency, train, translate
 from nmt.cli import run_command
-from nmt.config.schema import (
-    AlignConfig,
-    CompareConfig,
-    EvaluateConfig,
-    SaliencyConfig,
-    TrainConfig,
-    TranslateConfig,
-)
+from tests.support.commands import SCHEMAS, Ended, call, environment
 
 pytestmark = pytest.mark.slow  # whole commands, each a second or so
 
-COMMANDS = {
-    "align": (align.main, AlignConfig),
-    "compare": (compare.main, CompareConfig),
-    "evaluate": (evaluate.main, EvaluateConfig),
-    "saliency": (saliency.main, SaliencyConfig),
-    "train": (train.main, TrainConfig),
-    "translate": (translate.main, TranslateConfig),
-}
-REPOSITORY = Path(train.__file__).parents[1]
 TINY = [
     *(
         "tokenizer.model_type=bpe",
@@ -51,45 +33,11 @@ TGT = ["KI DO BA", "ME LU", "DO", "BA KI", "BA DO LU ME"]
 RUN = ["checkpoint=RUN", "device=cpu"]
 
 
-class Ended(NamedTuple):
-    """How a command ended: its exit status and what it printed."""
-
-    code: int
-    out: bytes
-    err: str
-
-    @property
-    def mistake(self) -> str:
-        """The one line with which it was refused."""
-        lines = self.err.splitlines()
-        assert (self.code, len(lines), self.out) == (2, 1, b""), self.err
-        return lines[0].removeprefix("error: ")
-
-
-def call(folder: Path, verb: str, *words: str, stdin: bytes = b"") -> Ended:
-    """`python -m nmt.VERB WORDS` in `folder`, in this process."""
-    code = 0
-    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
-        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace", newline="") for _ in range(2))
-        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        patch.setattr(sys, "stdout", out)
-        patch.setattr(sys, "stderr", err)
-        patch.setattr(sys, "argv", [f"nmt.{verb}", *words])
-        try:
-            run_command(verb, *COMMANDS[verb])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        out.flush()
-        err.flush()
-    return Ended(code, out.buffer.getvalue(), err.buffer.getvalue().decode())
-
-
 def shell(folder: Path, command: str) -> Ended:
     """A line for the shell, in which `nmt.VERB` stands for the real command."""
-    environment = {"PYTHONPATH": str(REPOSITORY), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     line = command.replace("nmt.", f"{sys.executable} -m nmt.")
-    ended = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, env=environment, check=False)
-    return Ended(ended.returncode, ended.stdout, ended.stderr.decode())
+    ended = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, env=environment(), check=False)
+    return Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
 
 
 REDIRECTION = re.compile(r"(?P<stream>\d?)(?P<how>>>|>|<)(?P<to>&-|.*)")
@@ -134,13 +82,13 @@ def forked(fork):
             open_streams()
             sys.argv = [first, *(word for word in words if not REDIRECTION.fullmatch(word))]
             try:
-                run_command(verb, *COMMANDS[verb])
+                run_command(verb, importlib.import_module(first).main, SCHEMAS[verb])
             finally:
                 if sys.stdout:
                     sys.stdout.flush()  # if this fails here, it also fails at the end of an interpreter
 
         child = fork(work)
-        return Ended(child.wait(), child.out.read_bytes(), child.errors())
+        return Ended(child.wait(), child.out.read_text(), child.errors())
 
     return start
 
@@ -246,9 +194,9 @@ def test_gzip_is_read_wherever_text_is(folder, name):
     pair = ["src=text.de", "tgt=text.en", "gold=gold"]
     packed = [f"{word}.{name}" for word in pair]
     scored = call(folder, "align", *RUN, *pair)
-    assert b"alignment error rate" in scored.out
+    assert "alignment error rate" in scored.out
     assert call(folder, "align", *RUN, *packed).out == scored.out
-    assert call(folder, "align", f"links=gold.{name}", f"gold=gold.{name}").out.startswith(b"alignment error rate 0.0")
+    assert call(folder, "align", f"links=gold.{name}", f"gold=gold.{name}").out.startswith("alignment error rate 0.0")
     assert call(folder, "saliency", *RUN, *packed, "heatmaps=0").code == 0
 
 
@@ -272,7 +220,7 @@ def test_what_is_written_under_a_name_of_gzip_is_gzip_and_is_read_again(folder):
         assert gzip.decompress((folder / f"{name}.gz").read_bytes()) == (folder / name).read_bytes()
     pair = [*RUN, "src=text.de", "tgt=out.gz"]
     assert call(folder, "align", *pair, "out=again.gz").code == 0
-    assert gzip.decompress((folder / "again.gz").read_bytes()) == call(folder, "align", *pair).out
+    assert gzip.decompress((folder / "again.gz").read_bytes()).decode() == call(folder, "align", *pair).out
 
 
 @pytest.mark.parametrize("cut", [1, 20, 60])
@@ -289,11 +237,11 @@ def test_a_gzip_output_that_was_cut_off_is_continued(folder, cut):
 def test_a_dash_is_standard_input_and_output(folder):
     text = (folder / "text.de").read_bytes()
     plain = call(folder, "translate", *RUN, stdin=text)
-    assert plain.out.count(b"\n") == len(SRC)
+    assert plain.out.count("\n") == len(SRC)
     assert call(folder, "translate", *RUN, "in=-", "out=-", stdin=text).out == plain.out
     links = call(folder, "translate", *RUN, "in=-", "out=out", "alignments=-", stdin=text)
-    assert (folder / "out").read_bytes() == plain.out
-    assert links.out.count(b"\n") == len(SRC)
+    assert (folder / "out").read_text() == plain.out
+    assert links.out.count("\n") == len(SRC)
     pair = [*RUN, "src=text.de", "tgt=text.en"]
     assert call(folder, "align", *pair, "out=-").out == call(folder, "align", *pair).out
     assert not (folder / "-").exists()
@@ -310,7 +258,7 @@ def test_a_dash_is_standard_input_and_output(folder):
 )
 def test_a_closed_stream_that_is_needed_is_one_line(folder, forked, command, said):
     ended = forked(folder, command)
-    assert said in Ended(ended.code, ended.out, ended.err).mistake
+    assert said in ended.mistake
 
 
 @pytest.mark.process
@@ -420,7 +368,7 @@ def test_a_file_of_an_odd_name_is_read_and_written(folder, name):
     words = [word if "$" not in word else word.replace("=", "='", 1) + "'" for word in words]
     ended = call(folder, "translate", *RUN, *words)
     assert ended.code == 0, ended.err
-    assert (folder / name / "out").read_bytes() == call(folder, "translate", *RUN, "in=text.de").out
+    assert (folder / name / "out").read_text() == call(folder, "translate", *RUN, "in=text.de").out
 
 
 @pytest.mark.parametrize("quote", ["", "'"])

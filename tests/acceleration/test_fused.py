@@ -78,7 +78,9 @@ def test_first_gradients_in_float32_agree(make, sentences, decoder, options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("decoder", "options"), [("bahdanau", {}), ("luong", {"cell": CellKind.lstm})])
+@pytest.mark.parametrize(
+    ("decoder", "options"), [("bahdanau", {}), ("conditional_gru", {}), ("luong", {"cell": CellKind.lstm})]
+)
 def test_200_updates_agree(make, sentences, decoder, options):
     fast = make(decoder, **options)
     plain = reference_of(copy.deepcopy(fast))

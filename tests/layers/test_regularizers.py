@@ -12,7 +12,13 @@ from nmt.layers.loops import ReferenceLoops
 from nmt.layers.regularizers import set_dropout
 from tests.support.models import make_model, reference_of
 
-LOOPS = [("bahdanau", {}), ("luong", {"input_feeding": True}), ("luong", {"input_feeding": False}), ("fixed", {})]
+LOOPS = [
+    ("bahdanau", {}),
+    ("conditional_gru", {}),
+    ("luong", {"input_feeding": True}),
+    ("luong", {"input_feeding": False}),
+    ("fixed", {}),
+]
 
 
 def table(word_dropout: float) -> Embedding:
