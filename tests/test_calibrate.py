@@ -1,13 +1,15 @@
 """Calibrating a run, when it ends and by the command, and the confidences that translate then writes."""
 
 import json
+import math
 import shutil
 
 import pytest
 
 import nmt
-from nmt import checkpoint
+from nmt import checkpoint, train
 from nmt.checkpoint.run_folder import RunFolder
+from nmt.training import budget
 from tests.support.commands import call
 
 pytestmark = pytest.mark.slow  # whole commands, each a second or so
@@ -160,3 +162,23 @@ def test_training_can_leave_it_out(tiny, tmp_path):
 )
 def test_what_makes_no_sense_is_refused(tmp_path, verb, words, said):
     assert said in call(tmp_path, verb, *words).mistake
+
+
+@pytest.mark.parametrize("calibrates", [True, False])
+def test_the_time_of_calibrating_is_reserved_from_the_minutes(tiny, tmp_path, monkeypatch, calibrates):
+    monkeypatch.setattr(budget, "LONGEST_CALIBRATION", math.inf)
+    monkeypatch.setattr(train, "CALIBRATION_COST", 1e6)
+    words = tiny.settings(tmp_path / "run", trainer__max_updates=5, trainer__max_minutes=1e6)
+    ended = call(tmp_path, "train", *words, f"trainer.calibrate={calibrates}", "device=cpu")
+    assert ended.code == 0, ended.err
+    reserve = checkpoint.read(RunFolder(tmp_path / "run").last, weights_only=True).state["reserve"]
+    assert (reserve > 1000) == calibrates
+
+
+def test_a_run_whose_minutes_are_too_few_is_not_calibrated_and_says_so(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "CALIBRATION_COST", 1e6)
+    words = tiny.settings(tmp_path / "run", trainer__max_updates=5, trainer__max_minutes=10)
+    ended = call(tmp_path, "train", *words, "device=cpu")
+    assert ended.code == 0, ended.err
+    assert "confidence is not calibrated, as trainer.max_minutes are too few" in ended.err
+    assert checkpoint.read_calibration(RunFolder(tmp_path / "run").best) is None

@@ -7,6 +7,8 @@ _process_started: float | None = time.monotonic()  # if this module is imported 
 
 # The share of the minutes after which a run without a validation validates, to measure the time of a validation.
 FIRST_VALIDATION = 0.25
+# The largest share of the minutes that is reserved for calibrating.
+LONGEST_CALIBRATION = 0.1
 
 
 def job_started() -> float:
@@ -21,8 +23,10 @@ class Budget:
     """The limits of a run: the first that is reached ends the run; None is no limit.
 
     started: time.monotonic() at the start of the job. before: seconds that earlier processes of the run trained, up to
-    the checkpoint, so that a resumed run has the minutes and the schedule of an uninterrupted one. reserve: seconds
-    reserved for the last validation and for saving, so that the process ends within `max_minutes`.
+    the checkpoint, so that a resumed run has the minutes and the schedule of an uninterrupted one. calibration_cost:
+    the estimated time of calibrating at the end, as a multiple of the time of a validation; 0: the run does not
+    calibrate. reserve: seconds reserved for the last validation, saving and calibrating, so that the process ends
+    within `max_minutes`. calibration: the estimated seconds of calibrating.
     """
 
     max_updates: int | None
@@ -30,7 +34,9 @@ class Budget:
     max_minutes: float | None
     started: float
     before: float = 0.0
+    calibration_cost: float = 0.0
     reserve: float = 0.0
+    calibration: float = 0.0
 
     def seconds(self, now: float) -> float:
         """The seconds that the run has trained until `now`, time.monotonic()."""
@@ -56,9 +62,18 @@ class Budget:
         return ""
 
     def keep_back(self, seconds: float) -> float:
-        """Reserves the time of a validation that takes `seconds`, and time for saving and exiting -> the reserve."""
+        """Reserves the time of a validation that takes `seconds`, of saving and exiting, and of calibrating unless that
+        is more than LONGEST_CALIBRATION of `max_minutes` -> the reserve.
+        """
         self.reserve = 1.1 * seconds + 1.0
+        self.calibration = self.calibration_cost * seconds
+        if self.max_minutes is not None and self.calibration <= LONGEST_CALIBRATION * 60 * self.max_minutes:
+            self.reserve += self.calibration
         return self.reserve
+
+    def can_calibrate(self, now: float) -> bool:
+        """Whether calibrating, begun at `now`, is expected to end within `max_minutes`."""
+        return self.max_minutes is None or self.seconds(now) + self.calibration < 60 * self.max_minutes
 
     def time_is_up(self, now: float) -> bool:
         """Whether `max_minutes`, less the reserve, have passed at `now`."""

@@ -41,6 +41,22 @@ def test_the_minutes_of_a_run_go_on_where_an_earlier_process_left_off():
     assert budget.time_is_up(1060.0)
 
 
+def test_the_time_of_calibrating_is_reserved_unless_it_is_too_much():
+    budget = Budget(None, None, 10.0, started=0.0, calibration_cost=6.0)
+    assert budget.keep_back(2.0) == pytest.approx(2.2 + 1 + 12)
+    assert budget.can_calibrate(587.9)
+    assert not budget.can_calibrate(588.1)
+    assert budget.keep_back(20.0) == pytest.approx(22 + 1)
+    assert budget.can_calibrate(479.9)
+    assert not budget.can_calibrate(480.1)
+
+
+def test_a_run_without_minutes_can_always_calibrate():
+    budget = Budget(100, None, None, started=0.0, calibration_cost=6.0)
+    budget.keep_back(2.0)
+    assert budget.can_calibrate(1e9)
+
+
 def test_a_quarter_of_the_minutes_may_pass_before_the_first_validation():
     budget = Budget(None, None, 10.0, started=0.0)
     assert not budget.first_validation_due(149.0)
