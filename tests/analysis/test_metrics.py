@@ -113,9 +113,9 @@ LONG = " ".join(f"w{k % 50}" for k in range(1000))
 
 
 def test_a_very_long_sentence_is_left_out_of_the_translation_edit_rate_and_said_so():
-    begun = time.monotonic()
+    begun = time.process_time()
     measured, remarks = measure_all([*HYPOTHESES, LONG], [*REFERENCES, LONG[::-1]], limits=Limits(tokens=100))
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
     without = corpus_score("ter", HYPOTHESES, REFERENCES)
     assert measured["ter"].score == (without.score, without.signature + "|longest:100", 1)
     assert remarks == ["TER leaves out 1 of 5 sentences, those of more than 100 tokens (ter_max_tokens)"]

@@ -453,8 +453,8 @@ def test_multi30k_is_29000_pairs(corpora):
     assert sum(1 for _ in corpus) == 29000
 
 
-def test_hashing_two_hundred_thousand_lines_takes_less_than_a_second(corpora):
+def test_hashing_two_hundred_thousand_lines_takes_less_than_two_seconds_of_the_processor(corpora):
     corpus = read_files([corpora / "europarl-en-fr" / "train"], "en", "fr")
-    start = time.perf_counter()
+    start = time.process_time()
     corpus.digest()
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 2
