@@ -29,7 +29,8 @@ STEPS = {
     "word_dropout": ["model.encoder.word_dropout=0.1", "model.decoder.word_dropout=0.1"],
     "recurrent_dropout": ["model.encoder.recurrent_dropout=0.2", "model.decoder.recurrent_dropout=0.2"],
 }
-STEPS["conditional_gru"] = ["model.decoder.kind=conditional_gru"]
+for decoder in ("bahdanau", "conditional_gru"):  # the recipe's own decoder changes nothing
+    STEPS[decoder] = [f"model.decoder.kind={decoder}"]
 STEPS["wide"] = [f"model.{width}=512" for width in ("encoder.embedding", "encoder.hidden", "attention.size")]
 STEPS["wide"] += ["model.decoder.embedding=512", "model.decoder.hidden=1024", "model.decoder.readout=512"]
 STEPS["layer_norm"] = [f"model.{side}.layer_norm=true" for side in ("encoder", "decoder")]
@@ -39,7 +40,7 @@ STEPS["residual"] = STEPS["layers"] + [f"model.{side}.residual=true" for side in
 STEPS["context_to_layers"] = STEPS["layers"] + ["model.decoder.context_to_layers=true"]
 STEPS["simcut+subwords"] = STEPS["simcut"] + STEPS["subwords"]
 STEPS["simcut+wide"] = STEPS["simcut"] + STEPS["wide"]
-STEPS["simcut+conditional_gru"] = STEPS["simcut"] + STEPS["conditional_gru"]
+STEPS["word_dropout+recurrent_dropout"] = STEPS["word_dropout"] + STEPS["recurrent_dropout"]
 STEPS["all"] = [word for step in ("simcut", "subwords", "word_dropout", "recurrent_dropout") for word in STEPS[step]]
 
 

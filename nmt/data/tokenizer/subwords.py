@@ -1,6 +1,7 @@
 """A SentencePiece model with this program's ids: text to pieces and back without loss, and the word of each piece."""
 
 import codecs
+import random
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ import sentencepiece
 
 from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK, UNK_SURFACE
 from nmt.data.tokenizer.normalization import SPACE, keeps_text, kept_text
+from nmt.data.tokenizer.sampling import SegmentationSampler
 
 # Characters replaced by a plain space before SentencePiece, one for one, so that offsets are unchanged: those that
 # str.split splits at (SentencePiece drops or keeps some of them), the space symbol, and lone surrogates (not
@@ -113,14 +115,25 @@ class Subwords:
         return self._can(lambda: self._processor.encode("a", enable_sampling=True, alpha=0.1, nbest_size=-1))
 
     def sample(self, text: str, alpha: float, nbest: int = -1, *, seed: int) -> list[int]:
-        """The ids of a text in a sampled segmentation, deterministic given `seed`, below 2^31.
+        """The ids of a text in a sampled segmentation, which is the same for the same `seed` in every process.
 
         A BPE model leaves out each merge with probability `alpha`; a unigram model samples from the `nbest` (-1: all)
-        segmentations with their probabilities to the power `alpha`.
+        segmentations with their probabilities to the power `alpha`. If a segmentation has an unknown piece, so that it
+        would lose text, the result is that of `encode`.
         """
-        sentencepiece.set_random_generator_seed(seed)
-        ids = self._processor.encode(self._spaced(text), enable_sampling=True, alpha=alpha, nbest_size=nbest)
-        return ids if self._same else self._ours[ids].tolist() if ids else ids
+        generator, spaced = random.Random(seed), self._spaced(text)
+        if not self.has_nbest:
+            ids = self._sampler.bpe(spaced, alpha, generator)
+        elif nbest == -1:
+            ids = self._sampler.unigram(spaced, alpha, generator)
+        else:
+            ids = self._sampler.nbest(spaced, alpha, nbest, generator)
+        ours = ids if self._same else self._ours[ids].tolist() if ids else ids
+        return self.encode(text) if UNK in ours else ours
+
+    @cached_property
+    def _sampler(self) -> SegmentationSampler:
+        return SegmentationSampler(self._processor)
 
     def _can(self, encode: Callable[[], object]) -> bool:
         try:

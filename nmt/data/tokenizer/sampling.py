@@ -1,0 +1,166 @@
+"""Samples segmentations of a text with the pieces and scores of a SentencePiece model.
+
+SentencePiece samples too, but from version 0.2.2 its generator differs between processes for the same seed: a resumed
+run would train on other segmentations.
+"""
+
+import heapq
+import math
+import random
+import re
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import sentencepiece
+
+_USER_DEFINED = 4  # of SentencePiece's types of pieces
+_PENALTY = 10.0  # of an unknown character: its score is the lowest score of a piece, less this
+
+
+class SegmentationSampler:
+    """Samples segmentations of a text, as ids of the model. The generator determines the result. User-defined pieces
+    are never divided."""
+
+    def __init__(self, processor: sentencepiece.SentencePieceProcessor):
+        self._processor = processor
+        ids = range(processor.get_piece_size())
+        left_out = (processor.is_unknown, processor.is_control, processor.is_unused, processor.is_byte)
+        self._ids = {processor.id_to_piece(i): i for i in ids if not any(kind(i) for kind in left_out)}
+        self._bytes = {int(processor.id_to_piece(i)[1:-1], 16): i for i in ids if processor.is_byte(i)}
+        self._scores = {piece: processor.get_score(i) for piece, i in self._ids.items()}
+        self._unknown = min(self._scores.values(), default=0.0) - _PENALTY
+        self._own = {processor.id_to_piece(i) for i in _user_defined(processor.serialized_model_proto())}
+        alternatives = [*map(re.escape, sorted(self._own, key=len, reverse=True)), "."]
+        self._symbols = re.compile("|".join(alternatives), re.DOTALL)
+        self._longest = max(map(len, self._ids), default=1)
+
+    def bpe(self, text: str, dropout: float, generator: random.Random) -> list[int]:
+        """BPE-dropout: leaves out each merge with probability `dropout`.
+
+        # Provilkov et al. (2020), algorithm 1, as in SentencePiece: a merge that is left out is not tried again
+        """
+        symbols = self._split(text)
+        before, after = list(range(-1, len(symbols) - 1)), list(range(1, len(symbols) + 1))
+        merges: list[tuple[float, int, int, str]] = []
+
+        def add(left: int, right: int) -> None:
+            if left < 0 or right >= len(symbols) or symbols[left] in self._own or symbols[right] in self._own:
+                return
+            merged = symbols[left] + symbols[right]
+            if merged in self._ids:
+                heapq.heappush(merges, (-self._scores[merged], left, right, merged))
+
+        for left in range(len(symbols) - 1):
+            add(left, left + 1)
+        while merges:
+            _, left, right, merged = heapq.heappop(merges)
+            outdated = not symbols[left] or not symbols[right] or symbols[left] + symbols[right] != merged
+            if outdated or generator.random() < dropout:
+                continue
+            symbols[left], symbols[right] = merged, ""
+            after[left] = after[right]
+            if after[left] < len(symbols):
+                before[after[left]] = left
+            add(before[left], left)
+            add(left, after[left])
+        return [i for symbol in symbols if symbol for i in self._ids_of(symbol)]
+
+    def unigram(self, text: str, alpha: float, generator: random.Random) -> list[int]:
+        """A segmentation, with a probability proportional to its own in the model to the power `alpha`.
+
+        # Kudo (2018), 3.2, over all segmentations: sums from the beginning, then sampling from the end
+        """
+        symbols = self._split(text)
+        sums = [0.0] * (len(symbols) + 1)  # logarithms, over all segmentations up to each place
+        incoming: list[list[tuple[int, float]]] = [[] for _ in sums]
+        for begin in range(len(symbols)):
+            if begin:
+                sums[begin] = _log_sum([sums[place] + weight for place, weight in incoming[begin]])
+            for end, score in self._pieces_from(symbols, begin):
+                incoming[end].append((begin, alpha * score))
+        found: list[list[int]] = []
+        end = len(symbols)
+        while end:
+            begin = incoming[end][_draw([sums[place] + weight for place, weight in incoming[end]], generator)][0]
+            found.append(self._ids_of("".join(symbols[begin:end])))
+            end = begin
+        return [i for ids in reversed(found) for i in ids]
+
+    def nbest(self, text: str, alpha: float, count: int, generator: random.Random) -> list[int]:
+        """One of the `count` best segmentations of a unigram model, with a probability as in `unigram`."""
+        best: list[list[int]] = self._processor.nbest_encode_as_ids(text, count)
+        return best[_draw([alpha * self._score(ids) for ids in best], generator)] if best else []
+
+    def _split(self, text: str) -> list[str]:
+        """The characters and user-defined pieces of a text, after normalization."""
+        return self._symbols.findall(self._processor.normalize(text))
+
+    def _pieces_from(self, symbols: Sequence[str], begin: int) -> Iterator[tuple[int, float]]:
+        """The end and score of each piece that begins at a place; an unknown character is a piece of its own."""
+        piece = symbols[begin]
+        if piece not in self._ids:
+            yield begin + 1, self._unknown
+        end = begin + 1
+        while True:
+            if piece in self._scores:
+                yield end, self._scores[piece]
+            divided = end == len(symbols) or symbols[end] in self._own or piece in self._own
+            if divided or len(piece) == self._longest:
+                return
+            piece += symbols[end]
+            end += 1
+
+    def _ids_of(self, piece: str) -> list[int]:
+        """The id of a piece, or those of the bytes of an unknown character."""
+        if piece in self._ids:
+            return [self._ids[piece]]
+        unknown = self._processor.unk_id()
+        return [self._bytes.get(byte, unknown) for byte in piece.encode()] if self._bytes else [unknown]
+
+    def _score(self, ids: Sequence[int]) -> float:
+        """The logarithm of the probability of a segmentation, up to a constant."""
+        return sum(self._scores.get(self._processor.id_to_piece(i), self._unknown) for i in ids)
+
+
+def _log_sum(values: Sequence[float]) -> float:
+    largest = max(values)
+    return largest + math.log(sum(math.exp(value - largest) for value in values))
+
+
+def _draw(log_weights: Sequence[float], generator: random.Random) -> int:
+    """An index, with a probability proportional to the exponential of its weight."""
+    largest = max(log_weights)
+    totals = list(accumulate(math.exp(weight - largest) for weight in log_weights))
+    mark = generator.random() * totals[-1]
+    return next(index for index, total in enumerate(totals) if mark < total)
+
+
+def _user_defined(model: bytes) -> list[int]:
+    """The ids of the user-defined pieces of a .model file, which SentencePiece's Python interface does not give."""
+    pieces = [bytes(content) for number, content in _fields(model) if number == 1]
+    return [i for i, piece in enumerate(pieces) if (3, _USER_DEFINED) in _fields(piece)]
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
+    """The number and value of each field of a protocol buffer."""
+    place = 0
+
+    def varint() -> int:
+        nonlocal place
+        value = shift = 0
+        while True:
+            byte = message[place]
+            place += 1
+            value |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                return value
+
+    while place < len(message):
+        key = varint()
+        if key & 7 == 0:
+            yield key >> 3, varint()
+            continue
+        width = varint() if key & 7 == 2 else {1: 8, 5: 4}[key & 7]
+        yield key >> 3, message[place : place + width]
+        place += width
