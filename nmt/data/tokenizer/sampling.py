@@ -89,6 +89,9 @@ class SegmentationSampler:
     def nbest(self, text: str, alpha: float, count: int, generator: random.Random) -> list[int]:
         """One of the `count` best segmentations of a unigram model, with a probability as in `unigram`."""
         best: list[list[int]] = self._processor.nbest_encode_as_ids(text, count)
+        if self._own:
+            own = [symbol for symbol in self._split(text) if symbol in self._own]
+            best = [ids for ids in best if [p for p in self._pieces(ids) if p in self._own] == own] or best[:1]
         return best[_draw([alpha * self._score(ids) for ids in best], generator)] if best else []
 
     def _split(self, text: str) -> list[str]:
@@ -119,7 +122,10 @@ class SegmentationSampler:
 
     def _score(self, ids: Sequence[int]) -> float:
         """The logarithm of the probability of a segmentation, up to a constant."""
-        return sum(self._scores.get(self._processor.id_to_piece(i), self._unknown) for i in ids)
+        return sum(self._scores.get(piece, self._unknown) for piece in self._pieces(ids))
+
+    def _pieces(self, ids: Sequence[int]) -> list[str]:
+        return [self._processor.id_to_piece(i) for i in ids]
 
 
 def _log_sum(values: Sequence[float]) -> float:
