@@ -37,9 +37,6 @@ from nmt.validation.translation import Validator
 
 log = logging.getLogger("nmt")
 
-# The time of calibrating on a sentence, as a multiple of the time of validating on one: 5.3 on Multi30k, on a CPU.
-CALIBRATION_COST = 6.0
-
 
 class SavedRun(NamedTuple):
     """The newest checkpoint of a run that is resumed."""
@@ -187,6 +184,7 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
     state = TrainState(model, optimizer, schedule, gradients.scaler, ema)
     corpus = train.digest() + (guide.digest() if guide else "")
     validator = build_validator(config, model, tokenizer, valid, valid_encoded)
+    cost = build.calibration_cost(config, len(valid_encoded))
     identity = RunIdentity(corpus, validation_settings(config, valid, validator), config.seed)
     return Trainer(
         state,
@@ -194,13 +192,7 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
         validator,
         Checkpointer(state, launch.folder, distributed, options, tokenizer, to_dict(config), identity),
         options,
-        Budget(
-            options.max_updates,
-            options.max_epochs,
-            options.max_minutes,
-            started,
-            calibration_cost=_calibration_cost(config, len(valid_encoded)),
-        ),
+        Budget(options.max_updates, options.max_epochs, options.max_minutes, started, calibration_cost=cost),
         MetricsLogger(launch.folder, tensorboard=options.tensorboard) if distributed.is_main else None,
     )
 
@@ -266,22 +258,9 @@ def _create_run_folder(launch: Launch, trainer: Trainer, stack: contextlib.ExitS
         start_log(launch.folder.log)
 
 
-def _calibrates(config: TrainConfig) -> bool:
-    """Whether a finished run is calibrated."""
-    return config.trainer.calibrate and config.model.kind is ModelKind.translator
-
-
-def _calibration_cost(config: TrainConfig, sentences: int) -> float:
-    """The estimated time of calibrating, as a multiple of the time of a validation of `sentences` sentences."""
-    if not _calibrates(config):
-        return 0.0
-    validated = min(sentences, config.trainer.valid_sentences or sentences)
-    return CALIBRATION_COST * min(sentences, CalibrateConfig.sentences) / max(1, validated)
-
-
 def _calibrate(trainer: Trainer, config: TrainConfig) -> None:
     """Calibrates the confidence of a finished run. A failure is only logged, as the run itself is complete."""
-    if not (trainer.progress.finished and _calibrates(config)):
+    if not (trainer.progress.finished and build.calibrates(config)):
         return
     run = str(trainer.run.path)
     by_hand = f"python -m nmt.calibrate checkpoint={run}"

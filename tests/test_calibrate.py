@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 import nmt
-from nmt import checkpoint, train
+from nmt import checkpoint
+from nmt.build import confidence
 from nmt.checkpoint.run_folder import RunFolder
 from nmt.training import budget
 from tests.support.commands import call
@@ -167,7 +168,7 @@ def test_what_makes_no_sense_is_refused(tmp_path, verb, words, said):
 @pytest.mark.parametrize("calibrates", [True, False])
 def test_the_time_of_calibrating_is_reserved_from_the_minutes(tiny, tmp_path, monkeypatch, calibrates):
     monkeypatch.setattr(budget, "LONGEST_CALIBRATION", math.inf)
-    monkeypatch.setattr(train, "CALIBRATION_COST", 1e6)
+    monkeypatch.setattr(confidence, "CALIBRATION_COST", 1e6)
     words = tiny.settings(tmp_path / "run", trainer__max_updates=5, trainer__max_minutes=1e6)
     ended = call(tmp_path, "train", *words, f"trainer.calibrate={calibrates}", "device=cpu")
     assert ended.code == 0, ended.err
@@ -176,7 +177,7 @@ def test_the_time_of_calibrating_is_reserved_from_the_minutes(tiny, tmp_path, mo
 
 
 def test_a_run_whose_minutes_are_too_few_is_not_calibrated_and_says_so(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "CALIBRATION_COST", 1e6)
+    monkeypatch.setattr(confidence, "CALIBRATION_COST", 1e6)
     words = tiny.settings(tmp_path / "run", trainer__max_updates=5, trainer__max_minutes=10)
     ended = call(tmp_path, "train", *words, "device=cpu")
     assert ended.code == 0, ended.err

@@ -1,7 +1,14 @@
 """Builds objects from a configuration: the only package that imports both the configuration and everything else."""
 
 from nmt.build.aligner import LoadedAligner, load_aligner
-from nmt.build.confidence import calibrate, calibration_of, describe_calibration, why_uncalibrated
+from nmt.build.confidence import (
+    calibrate,
+    calibrates,
+    calibration_cost,
+    calibration_of,
+    describe_calibration,
+    why_uncalibrated,
+)
 from nmt.build.data import (
     DEMO_SEED,
     TOKENIZER_SEED,
@@ -60,6 +67,8 @@ __all__ = [
     "build_translator",
     "build_validator",
     "calibrate",
+    "calibrates",
+    "calibration_cost",
     "calibration_of",
     "check_alignment_head",
     "decoding_of",

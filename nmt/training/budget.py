@@ -1,14 +1,13 @@
 """The training length of a run, and the share of it that is used."""
 
+import math
 import time
 from dataclasses import dataclass
 
 _process_started: float | None = time.monotonic()  # if this module is imported before slow ones
 
-# The share of the minutes after which a run without a validation validates, to measure the time of a validation.
-FIRST_VALIDATION = 0.25
-# The largest share of the minutes that is reserved for calibrating.
-LONGEST_CALIBRATION = 0.1
+FIRST_VALIDATION = 0.25  # the share of the minutes after which a first validation measures how long one takes
+LONGEST_CALIBRATION = 0.1  # the largest share of the minutes that is reserved for calibrating
 
 
 def job_started() -> float:
@@ -24,9 +23,8 @@ class Budget:
 
     started: time.monotonic() at the start of the job. before: seconds that earlier processes of the run trained, up to
     the checkpoint, so that a resumed run has the minutes and the schedule of an uninterrupted one. calibration_cost:
-    the estimated time of calibrating at the end, as a multiple of the time of a validation; 0: the run does not
-    calibrate. reserve: seconds reserved for the last validation, saving and calibrating, so that the process ends
-    within `max_minutes`. calibration: the estimated seconds of calibrating.
+    the estimated time of calibrating, as a multiple of that of a validation; 0: the run does not calibrate. reserve:
+    seconds for the last validation, saving and calibrating, so that the process ends within `max_minutes`.
     """
 
     max_updates: int | None
@@ -44,14 +42,10 @@ class Budget:
 
     def spent(self, update: int, epochs: float, now: float) -> float:
         """update: updates done; epochs: passes over the corpus done, with fraction; now: time.monotonic() -> 0 to 1."""
-        shares = [0.0]
-        if self.max_updates:
-            shares.append(update / self.max_updates)
-        if self.max_epochs:
-            shares.append(epochs / self.max_epochs)
-        if self.max_minutes is not None:
-            shares.append(self.seconds(now) / max(1e-3, 60 * self.max_minutes - self.reserve))
-        return min(1.0, max(shares))
+        updates = update / self.max_updates if self.max_updates else 0.0
+        passes = epochs / self.max_epochs if self.max_epochs else 0.0
+        seconds = math.inf if self.max_minutes is None else max(1e-3, 60 * self.max_minutes - self.reserve)
+        return min(1.0, max(updates, passes, self.seconds(now) / seconds))
 
     def ended_by(self, update: int, epochs: float) -> str:
         """The setting whose limit is reached, or ""."""
@@ -62,13 +56,11 @@ class Budget:
         return ""
 
     def keep_back(self, seconds: float) -> float:
-        """Reserves the time of a validation that takes `seconds`, of saving and exiting, and of calibrating unless that
-        is more than LONGEST_CALIBRATION of `max_minutes` -> the reserve.
-        """
-        self.reserve = 1.1 * seconds + 1.0
+        """Reserves the time of a validation that takes `seconds`, of saving, and of calibrating unless that is more
+        than LONGEST_CALIBRATION of `max_minutes` -> the reserve."""
         self.calibration = self.calibration_cost * seconds
-        if self.max_minutes is not None and self.calibration <= LONGEST_CALIBRATION * 60 * self.max_minutes:
-            self.reserve += self.calibration
+        reserved = self.max_minutes is not None and self.calibration <= LONGEST_CALIBRATION * 60 * self.max_minutes
+        self.reserve = 1.1 * seconds + 1.0 + reserved * self.calibration
         return self.reserve
 
     def can_calibrate(self, now: float) -> bool:

@@ -1,13 +1,13 @@
 """Samples segmentations of a text with the pieces and scores of a SentencePiece model.
 
-SentencePiece samples too, but from version 0.2.2 its generator differs between processes for the same seed: a resumed
-run would train on other segmentations.
+SentencePiece's own sampling, from version 0.2.2, differs between processes for the same seed, and after resuming.
 """
 
 import heapq
 import math
 import random
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -18,8 +18,7 @@ _PENALTY = 10.0  # of an unknown character: its score is the lowest score of a p
 
 
 class SegmentationSampler:
-    """Samples segmentations of a text, as ids of the model. The generator determines the result. User-defined pieces
-    are never divided."""
+    """Samples segmentations of a text, as ids of the model, by a generator. User-defined pieces are never divided."""
 
     def __init__(self, processor: sentencepiece.SentencePieceProcessor):
         self._processor = processor
@@ -29,15 +28,15 @@ class SegmentationSampler:
         self._bytes = {int(processor.id_to_piece(i)[1:-1], 16): i for i in ids if processor.is_byte(i)}
         self._scores = {piece: processor.get_score(i) for piece, i in self._ids.items()}
         self._unknown = min(self._scores.values(), default=0.0) - _PENALTY
-        self._own = {processor.id_to_piece(i) for i in _user_defined(processor.serialized_model_proto())}
-        alternatives = [*map(re.escape, sorted(self._own, key=len, reverse=True)), "."]
-        self._symbols = re.compile("|".join(alternatives), re.DOTALL)
+        self._own_ids = _user_defined(processor.serialized_model_proto())
+        self._own = {processor.id_to_piece(i) for i in self._own_ids}
+        self._symbols = re.compile("|".join([*map(re.escape, sorted(self._own, key=len)[::-1]), "."]), re.DOTALL)
         self._longest = max(map(len, self._ids), default=1)
 
     def bpe(self, text: str, dropout: float, generator: random.Random) -> list[int]:
-        """BPE-dropout: leaves out each merge with probability `dropout`.
+        """BPE-dropout: leaves out each merge with probability `dropout`, and does not try it again, as SentencePiece.
 
-        # Provilkov et al. (2020), algorithm 1, as in SentencePiece: a merge that is left out is not tried again
+        # Provilkov et al. (2020), algorithm 1
         """
         symbols = self._split(text)
         before, after = list(range(-1, len(symbols) - 1)), list(range(1, len(symbols) + 1))
@@ -90,8 +89,8 @@ class SegmentationSampler:
         """One of the `count` best segmentations of a unigram model, with a probability as in `unigram`."""
         best: list[list[int]] = self._processor.nbest_encode_as_ids(text, count)
         if self._own:
-            own = [symbol for symbol in self._split(text) if symbol in self._own]
-            best = [ids for ids in best if [p for p in self._pieces(ids) if p in self._own] == own] or best[:1]
+            count = sum(symbol in self._own for symbol in self._split(text))
+            best = [ids for ids in best if count == sum(i in self._own_ids for i in ids)] or best[:1]
         return best[_draw([alpha * self._score(ids) for ids in best], generator)] if best else []
 
     def _split(self, text: str) -> list[str]:
@@ -100,10 +99,9 @@ class SegmentationSampler:
 
     def _pieces_from(self, symbols: Sequence[str], begin: int) -> Iterator[tuple[int, float]]:
         """The end and score of each piece that begins at a place; an unknown character is a piece of its own."""
-        piece = symbols[begin]
+        piece, end = symbols[begin], begin + 1
         if piece not in self._ids:
-            yield begin + 1, self._unknown
-        end = begin + 1
+            yield end, self._unknown
         while True:
             if piece in self._scores:
                 yield end, self._scores[piece]
@@ -120,12 +118,9 @@ class SegmentationSampler:
         unknown = self._processor.unk_id()
         return [self._bytes.get(byte, unknown) for byte in piece.encode()] if self._bytes else [unknown]
 
-    def _score(self, ids: Sequence[int]) -> float:
+    def _score(self, ids: list[int]) -> float:
         """The logarithm of the probability of a segmentation, up to a constant."""
-        return sum(self._scores.get(piece, self._unknown) for piece in self._pieces(ids))
-
-    def _pieces(self, ids: Sequence[int]) -> list[str]:
-        return [self._processor.id_to_piece(i) for i in ids]
+        return sum(self._scores.get(piece, self._unknown) for piece in self._processor.id_to_piece(ids))
 
 
 def _log_sum(values: Sequence[float]) -> float:
@@ -137,14 +132,13 @@ def _draw(log_weights: Sequence[float], generator: random.Random) -> int:
     """An index, with a probability proportional to the exponential of its weight."""
     largest = max(log_weights)
     totals = list(accumulate(math.exp(weight - largest) for weight in log_weights))
-    mark = generator.random() * totals[-1]
-    return next(index for index, total in enumerate(totals) if mark < total)
+    return bisect_right(totals[:-1], generator.random() * totals[-1])
 
 
-def _user_defined(model: bytes) -> list[int]:
+def _user_defined(model: bytes) -> set[int]:
     """The ids of the user-defined pieces of a .model file, which SentencePiece's Python interface does not give."""
     pieces = [bytes(content) for number, content in _fields(model) if number == 1]
-    return [i for i, piece in enumerate(pieces) if (3, _USER_DEFINED) in _fields(piece)]
+    return {i for i, piece in enumerate(pieces) if (3, _USER_DEFINED) in _fields(piece)}
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
