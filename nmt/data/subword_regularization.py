@@ -126,7 +126,7 @@ class SampledCorpus:
         return subwords.sample(subwords.decode(best), alpha, self.nbest, seed=self._seed(side, row, epoch))
 
     def _seed(self, side: int, row: int, epoch: int) -> int:
-        return zlib.crc32(np.array([self.seed, epoch, row, side], dtype=np.int64).tobytes()) >> 1
+        return zlib.crc32(np.array([self.seed, epoch, row, side], dtype=np.int64).tobytes())
 
     def _words(self, side: int, best: np.ndarray, row: int, epoch: int) -> tuple[list[int], dict[int, list[int]]]:
         """The word of each piece of the best segmentation, and the pieces of each word in an epoch; a word has none if

@@ -89,8 +89,8 @@ class SegmentationSampler:
         """One of the `count` best segmentations of a unigram model, with a probability as in `unigram`."""
         best: list[list[int]] = self._processor.nbest_encode_as_ids(text, count)
         if self._own:
-            count = sum(symbol in self._own for symbol in self._split(text))
-            best = [ids for ids in best if count == sum(i in self._own_ids for i in ids)] or best[:1]
+            whole = sum(symbol in self._own for symbol in self._split(text))
+            best = [ids for ids in best if whole == sum(i in self._own_ids for i in ids)] or best[:1]
         return best[_draw([alpha * self._score(ids) for ids in best], generator)] if best else []
 
     def _split(self, text: str) -> list[str]:
