@@ -16,12 +16,11 @@ import argparse
 import json
 import re
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from training_jobs import run_jobs
+from training_jobs import mean_and_deviation, run_jobs, train_and_evaluate
 
 EXPERIMENTS = (
     *("bahdanau", "luong_general", "luong_dot", "luong_concat", "coverage"),
@@ -63,32 +62,15 @@ def table(results: dict[str, list[Result]]) -> str:
     ]
     first = 0.0
     for experiment, found in results.items():
-        bleu, pace = (statistics.fmean(getattr(each, name) for each in found) for name in ("bleu", "pace"))
-        perplexity = statistics.fmean(each.perplexity for each in found)
+        perplexity, pace = (statistics.fmean(getattr(each, name) for each in found) for name in ("perplexity", "pace"))
         first = first or pace
-        deviation = f" ± {statistics.stdev(each.bleu for each in found):.2f}" if len(found) > 1 else ""
         aers = [each.aer for each in found if each.aer is not None]
         rows.append(
-            f"| `{experiment}` | {len(found)} | {bleu:.2f}{deviation} | {perplexity:.3f} "
+            f"| `{experiment}` | {len(found)} | {mean_and_deviation([each.bleu for each in found])} | {perplexity:.3f} "
             f"| {f'{statistics.fmean(aers):.1f}' if aers else '-'} | {found[0].weights:,} "
             f"| {pace / first if first else 0:.2f} |"
         )
     return "\n".join(rows)
-
-
-def train_and_evaluate(out: Path, experiment: str, seed: int, words: list[str]) -> Result:
-    """Trains and evaluates OUT/EXPERIMENT-SEED, unless that is done. Raises SystemExit if a command fails."""
-    run = out / f"{experiment}-{seed}"
-    own = [f"+experiment={experiment}", "threads=1", f"seed={seed}", *words, f"run={run}", "resume=auto"]
-    commands = [["nmt.train", *own]]
-    commands.append(["nmt.evaluate", f"checkpoint={run}", "heatmaps=0", "metrics=[bleu]", "threads=1"])
-    log = Path(f"{run}.log")
-    for command in [] if list(run.glob("evaluation/*/scores.json")) else commands:
-        with log.open("a", encoding="utf-8") as file:
-            done = subprocess.run([sys.executable, "-m", *command], stdout=file, stderr=subprocess.STDOUT, check=False)
-        if done.returncode:
-            raise SystemExit(f"{' '.join(command)}: ended with {done.returncode}: see {log}")
-    return read(run)
 
 
 def main() -> None:
@@ -106,7 +88,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
 
     def train(experiment: str, seed: int) -> Result:
-        return train_and_evaluate(options.out, experiment, seed, words)
+        run = options.out / f"{experiment}-{seed}"
+        train_and_evaluate(run, [f"+experiment={experiment}", "threads=1", f"seed={seed}", *words], evaluate=True)
+        return read(run)
 
     run_jobs(train, options.experiments, options.seeds, jobs=options.jobs, table=table)
 

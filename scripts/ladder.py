@@ -7,19 +7,19 @@ updates or minutes.
 
 Trains in OUT/STEP-SEED, --jobs runs at a time, with the output in OUT/STEP-SEED.log. A stopped run is resumed and a
 finished run is read. Runs that fail are reported and left out. The table has the best validation of each run; the
-perplexity is that of the cross-entropy without regularization in every row. Speeds are comparable if runs do not share
-the machine. The test set is not used: evaluate the best run with nmt.evaluate, or compare two with nmt.compare.
+perplexity is that of the cross-entropy without regularization in every row. With data.test=, each run is also evaluated
+on that test set, with beam search. Choose by the validation, not by the test set. Speeds are comparable if runs do not
+share the machine.
 """
 
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from training_jobs import run_jobs
+from training_jobs import mean_and_deviation, run_jobs, train_and_evaluate
 
 STEPS = {
     "baseline": [],
@@ -45,12 +45,13 @@ STEPS["all"] = [word for step in ("simcut", "subwords", "word_dropout", "recurre
 
 
 class Result(NamedTuple):
-    """The result of a run: its updates, the perplexity and BLEU of the validation with the best BLEU, and pace, the
-    target tokens per second in training."""
+    """The result of a run: its updates, the perplexity and BLEU of the validation with the best BLEU, BLEU of the test
+    set if that was evaluated, and pace, the target tokens per second in training."""
 
     updates: float
     perplexity: float
     bleu: float
+    test_bleu: float | None
     pace: float
 
 
@@ -62,33 +63,31 @@ def read(run: Path) -> Result:
         raise SystemExit(f"{run}: has no validation; give it more updates or minutes")
     best = max(valid, key=lambda line: line["bleu"])
     paces = [line["tokens_per_second"] for line in lines if line["kind"] == "train"]
-    return Result(valid[-1]["update"], best["perplexity"], best["bleu"], statistics.fmean(paces) if paces else 0.0)
+    pace = statistics.fmean(paces) if paces else 0.0
+    return Result(valid[-1]["update"], best["perplexity"], best["bleu"], test_bleu(run), pace)
 
 
-def train(out: Path, step: str, seed: int, words: list[str]) -> Result:
-    """Trains OUT/STEP-SEED, unless that is done. Raises SystemExit if the training fails."""
-    run = out / f"{step}-{seed}"
-    command = [sys.executable, "-m", "nmt.train", *words, *STEPS[step], f"run={run}", "resume=auto", f"seed={seed}"]
-    log = Path(f"{run}.log")
-    with log.open("a", encoding="utf-8") as file:
-        code = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False).returncode
-    if code:
-        raise SystemExit(f"{step}, seed {seed}: ended with {code}: see {log}")
-    return read(run)
+def test_bleu(run: Path) -> float | None:
+    for scores in run.glob("evaluation/*/scores.json"):
+        return json.loads(scores.read_text(encoding="utf-8"))["bleu"]["score"]
+    return None
 
 
 def table(results: dict[str, list[Result]]) -> str:
     """The results as a Markdown table with a row for each step: means over seeds, the standard deviation of BLEU if
     there are several, and the speed relative to the first step."""
-    rows = ["| step | seeds | updates | perplexity | BLEU | speed |", "|---|---|---|---|---|---|"]
+    rows = ["| step | seeds | updates | perplexity | BLEU | test BLEU | speed |", "|---|---|---|---|---|---|---|"]
     first = 0.0
     for step, found in results.items():
-        updates, perplexity, bleu, pace = (statistics.fmean(values) for values in zip(*found, strict=True))
+        updates, perplexity, pace = (
+            statistics.fmean(getattr(each, name) for each in found) for name in ("updates", "perplexity", "pace")
+        )
         first = first or pace
-        deviation = f" ± {statistics.stdev(each.bleu for each in found):.2f}" if len(found) > 1 else ""
+        bleu = mean_and_deviation([each.bleu for each in found])
+        tests = [each.test_bleu for each in found if each.test_bleu is not None]
         rows.append(
-            f"| {step} | {len(found)} | {updates:.0f} | {perplexity:.2f} | {bleu:.2f}{deviation} "
-            f"| {pace / first if first else 0:.2f} |"
+            f"| {step} | {len(found)} | {updates:.0f} | {perplexity:.2f} | {bleu} "
+            f"| {mean_and_deviation(tests) if tests else '-'} | {pace / first if first else 0:.2f} |"
         )
     return "\n".join(rows)
 
@@ -112,10 +111,13 @@ def main() -> None:
     words = [f"trainer.{key}={'null' if limit is None else limit}" for key, limit in limits.items()]
     options.out.mkdir(parents=True, exist_ok=True)
 
-    def train_step(step: str, seed: int) -> Result:
-        return train(options.out, step, seed, [*overrides, *words])
+    def train(step: str, seed: int) -> Result:
+        run = options.out / f"{step}-{seed}"
+        evaluate = any(word.startswith("data.test=") for word in overrides)
+        train_and_evaluate(run, [*overrides, *words, *STEPS[step], f"seed={seed}"], evaluate=evaluate)
+        return read(run)
 
-    run_jobs(train_step, options.steps, options.seeds, jobs=options.jobs, table=table)
+    run_jobs(train, options.steps, options.seeds, jobs=options.jobs, table=table)
 
 
 if __name__ == "__main__":

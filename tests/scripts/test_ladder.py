@@ -15,7 +15,7 @@ def test_every_step_of_the_ladder_composes(step):
     refuse_unused(compose_config(words), words)
 
 
-def test_a_result_is_the_best_validation_and_the_mean_pace(tmp_path):
+def test_a_result_is_the_best_validation_the_test_score_and_the_mean_pace(tmp_path):
     lines = [
         {"kind": "train", "update": 1, "tokens_per_second": 100},
         {"kind": "train", "update": 2, "tokens_per_second": 300},
@@ -23,16 +23,18 @@ def test_a_result_is_the_best_validation_and_the_mean_pace(tmp_path):
         {"kind": "valid", "update": 4, "bleu": 30.0, "perplexity": 6.0},
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert read(tmp_path) == Result(4, 7.0, 31.5, 200)
+    assert read(tmp_path) == Result(4, 7.0, 31.5, None, 200)
+    (tmp_path / "evaluation" / "test").mkdir(parents=True)
+    (tmp_path / "evaluation" / "test" / "scores.json").write_text('{"bleu": {"score": 32.5}}')
+    assert read(tmp_path) == Result(4, 7.0, 31.5, 32.5, 200)
 
 
 def test_the_table_has_means_deviations_and_paces_relative_to_the_first():
-    found = table(
-        {"baseline": [Result(10, 5.0, 30.0, 400)], "simcut": [Result(10, 4, 31, 180), Result(10, 6, 33, 220)]}
-    )
+    simcut = [Result(10, 4, 31, 32, 180), Result(10, 6, 33, 33, 220)]
+    found = table({"baseline": [Result(10, 5.0, 30.0, None, 400)], "simcut": simcut})
     assert found.splitlines()[2:] == [
-        "| baseline | 1 | 10 | 5.00 | 30.00 | 1.00 |",
-        "| simcut | 2 | 10 | 5.00 | 32.00 ± 1.41 | 0.50 |",
+        "| baseline | 1 | 10 | 5.00 | 30.00 | - | 1.00 |",
+        "| simcut | 2 | 10 | 5.00 | 32.00 ± 1.41 | 32.50 ± 0.71 | 0.50 |",
     ]
 
 
