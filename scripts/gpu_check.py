@@ -26,8 +26,12 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
+
+from packaging.requirements import Requirement
 
 SCRIPTS = Path(__file__).resolve().parent
 ROOT = SCRIPTS.parent
@@ -88,6 +92,20 @@ class Check:
             words += ["tokenizer.vocab_size=400", "model.encoder.hidden=8", "model.decoder.hidden=16", "batch.size=200"]
             words += ["trainer.valid_sentences=4"]
         return [*words, f"run={self.work / run}", *more]
+
+
+def unmet_requirements() -> list[str]:
+    """The packages of pyproject.toml that are missing or too old."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    unmet = []
+    for requirement in map(Requirement, project["dependencies"]):
+        try:
+            version = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            version = "none"
+        if version == "none" or not requirement.specifier.contains(version, prereleases=True):
+            unmet.append(f"{requirement} (installed: {version})")
+    return unmet
 
 
 def run_parts(check: Check, names: tuple[str, ...]) -> None:
@@ -332,6 +350,8 @@ def main() -> None:
     if options.part:
         PARTS[options.part](check)
         return
+    if unmet := unmet_requirements():
+        sys.exit(f"error: packages are missing or too old: install {', '.join(unmet)}")
     begun = time.monotonic()
     try:
         run_parts(check, tuple(name for name in TOGETHER if name in options.parts))

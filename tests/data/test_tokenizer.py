@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from nmt.corpus import Corpus, Pair
 from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK, UNK_SURFACE
-from nmt.data.tokenizer import ModelType, Normalization, Subwords, Tokenizer, TokenizerOptions
+from nmt.data.tokenizer import ModelType, Normalization, Subwords, Tokenizer, TokenizerOptions, normalization
 from nmt.data.tokenizer.normalization import LINE_ENDS
 from tests.support.tokenizers import train_tokenizer
 
@@ -326,6 +326,15 @@ def test_each_side_has_the_normalization_it_was_given(rule):
     for side, own in ((tokenizer.src, rule), (tokenizer.tgt, other)):
         wanted = "ﬁN Ω" if own is Normalization.identity else "fin ω" if own.value.endswith("_cf") else "fiN Ω"
         assert side.decode(side.encode("ﬁN Ω")) == wanted
+
+
+def test_a_sentencepiece_without_spaces_in_front_is_refused(monkeypatch):
+    """SentencePiece 0.2.2 makes such models from the same arguments."""
+    model = train().tgt.model
+    old = sentencepiece.SentencePieceNormalizer(rule_name="identity", add_dummy_prefix=False, escape_whitespaces=False)
+    monkeypatch.setattr(normalization, "_normalizer", lambda rule: old)
+    with pytest.raises(ValueError, match="too old: install"):
+        normalization.with_normalization(model, Normalization.identity)
 
 
 def test_the_target_keeps_its_characters_unless_told_otherwise():

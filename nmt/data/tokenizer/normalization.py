@@ -45,11 +45,14 @@ def normalizer(rule: Normalization) -> Callable[[str], str]:
 
 
 def with_normalization(model: bytes, rule: Normalization) -> bytes:
-    """The SentencePiece model with another normalization rule. Its pieces are unchanged."""
+    """The SentencePiece model with another normalization rule. ValueError if the installed SentencePiece is too old."""
     spec = _normalizer(rule).serialized_normalizer_spec()
     # In protocol buffers a repeated message field is merged, and the later value wins: here number 3, normalizer_spec.
     merged = model + b"\x1a" + _varint(len(spec)) + spec
-    return sentencepiece.SentencePieceProcessor(model_proto=merged).serialized_model_proto()
+    processor = sentencepiece.SentencePieceProcessor(model_proto=merged)
+    if processor.normalize("a") != f"{SPACE}a":  # see `_normalizer`; the text would be segmented into small pieces
+        raise ValueError(f"SentencePiece {sentencepiece.__version__} is too old: install 0.2.3 or newer")
+    return processor.serialized_model_proto()
 
 
 def keeps_text(processor: sentencepiece.SentencePieceProcessor) -> bool:
@@ -66,7 +69,7 @@ def kept_text(printed: str) -> str:
 def _normalizer(rule: Normalization, *, bare: bool = False) -> sentencepiece.SentencePieceNormalizer:
     """bare: plain spaces instead of SPACE, and no space in front."""
     sentencepiece.set_min_log_level(3)  # turns off its log
-    marks = False if bare else None  # None: SentencePiece's default, which has them
+    marks = False if bare else None  # None: SentencePiece's default, which has them; before 0.2.3 it was False
     if rule is Normalization.identity:
         return sentencepiece.SentencePieceNormalizer(
             norm_map=_KEEP, add_dummy_prefix=marks, escape_whitespaces=marks, remove_extra_whitespaces=False

@@ -148,19 +148,16 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
     def varint() -> int:
         nonlocal place
         value = shift = 0
-        while True:
-            byte = message[place]
-            place += 1
-            value |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                return value
+        while (byte := message[place]) >= 128:
+            place, value, shift = place + 1, value | (byte & 127) << shift, shift + 7
+        place += 1
+        return value | byte << shift
 
     while place < len(message):
-        key = varint()
-        if key & 7 == 0:
-            yield key >> 3, varint()
-            continue
-        width = varint() if key & 7 == 2 else {1: 8, 5: 4}[key & 7]
-        yield key >> 3, message[place : place + width]
-        place += width
+        number, kind = divmod(varint(), 8)
+        if kind == 0:
+            yield number, varint()
+        else:
+            width = varint() if kind == 2 else {1: 8, 5: 4}[kind]
+            yield number, message[place : place + width]
+            place += width
