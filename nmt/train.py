@@ -1,6 +1,6 @@
 """The train command: `python -m nmt.train +experiment=bahdanau [key=value ...]` trains a translation model."""
 
-from nmt.training.budget import Budget, job_started  # isort: skip  (the first import, as it starts max_minutes)
+from nmt.runtime.start_time import job_started  # isort: skip  (the first import, as it starts max_minutes)
 
 import contextlib
 import logging
@@ -15,7 +15,6 @@ from nmt.acceleration.selection import CudaGraphsMode, prepare_device
 from nmt.analysis.alignment import LinkFiles
 from nmt.analysis.segmentation import unfit_tokenizer
 from nmt.build import build_validator, validation_settings
-from nmt.checkpoint import Snapshot
 from nmt.checkpoint.run_folder import RunFolder, new_run_folder
 from nmt.cli import run_command
 from nmt.config.saved import check_same_run, from_dict, read_saved, resumed, to_dict, to_yaml
@@ -27,6 +26,7 @@ from nmt.runtime.device import seed_everything
 from nmt.runtime.distributed import Distributed, init_distributed
 from nmt.runtime.logs import start_log
 from nmt.runtime.memory import out_of_memory
+from nmt.training.budget import Budget
 from nmt.training.checkpointer import DATA_VALID, Checkpointer, RunIdentity
 from nmt.training.dry_run import dry_run
 from nmt.training.metrics_logger import MetricsLogger
@@ -42,7 +42,7 @@ class SavedRun(NamedTuple):
     """The newest checkpoint of a run that is resumed."""
 
     place: Path
-    snapshot: Snapshot
+    snapshot: checkpoint.Snapshot
     config: TrainConfig
     tokenizer: Tokenizer
 
@@ -143,7 +143,7 @@ def _saved(folder: RunFolder) -> dict:
     return read_saved(folder.config)
 
 
-def _is_finished(snapshot: Snapshot, config: TrainConfig) -> bool:
+def _is_finished(snapshot: checkpoint.Snapshot, config: TrainConfig) -> bool:
     """Whether the run has finished, and its limits are unchanged."""
     limits = ("max_updates", "max_epochs", "max_minutes", "patience")
     before, now = snapshot.config["trainer"], to_dict(config)["trainer"]
@@ -184,7 +184,7 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
     state = TrainState(model, optimizer, schedule, gradients.scaler, ema)
     corpus = train.digest() + (guide.digest() if guide else "")
     validator = build_validator(config, model, tokenizer, valid, valid_encoded)
-    cost = build.calibration_cost(config, len(valid_encoded))
+    cost = build.calibration_cost(config, len(valid_encoded), distributed.size)
     identity = RunIdentity(corpus, validation_settings(config, valid, validator), config.seed)
     return Trainer(
         state,
@@ -287,7 +287,7 @@ def _log_setup(trainer: Trainer) -> None:
     log.info(
         f"{len(encoded)} training pairs, left out: {encoded.skipped.blank} blank, {encoded.skipped.long} over-long; "
         f"vocabulary {len(tokenizer.src)} and {len(tokenizer.tgt)}; {weights:,} weights; "
-        f"real tokens in batches {trainer.batches.fill(0):.0%}"
+        f"real tokens in batches {trainer.batches.fill(0).both:.0%}"
     )
     validator = trainer.validator
     if not isinstance(validator, Validator):

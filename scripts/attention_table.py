@@ -13,14 +13,13 @@ the number of weights, and the speed of training relative to the first row.
 """
 
 import argparse
-import json
 import re
 import statistics
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from training_jobs import mean_and_deviation, run_jobs, train_and_evaluate
+from training_jobs import mean_and_deviation, read_scores, run_jobs, train_and_evaluate, training_speed
 
 EXPERIMENTS = (
     *("bahdanau", "luong_general", "luong_dot", "luong_concat", "coverage"),
@@ -31,7 +30,7 @@ EXPERIMENTS = (
 
 class Result(NamedTuple):
     """The result of an evaluated run. aer: in percent, None without gold links or attention; weights: the number of
-    parameters; pace: target tokens per second in training, the median of the logged values."""
+    parameters; pace: target tokens per second in training."""
 
     bleu: float
     perplexity: float
@@ -42,15 +41,13 @@ class Result(NamedTuple):
 
 def read(run: Path) -> Result:
     """The result of an evaluated run, from its folder."""
-    (scores_file,) = run.glob("evaluation/*/scores.json")
-    scores = json.loads(scores_file.read_text(encoding="utf-8"))
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    paces = [line["tokens_per_second"] for line in lines if line["kind"] == "train"]
+    scores = read_scores(run)
     found = re.search(r"([\d,]+) weights", (run / "train.log").read_text(encoding="utf-8"))
+    assert scores is not None, run
     assert found, run
     aer = 100 * scores["alignment"]["aer"] if scores.get("alignment") else None
     weights = int(found[1].replace(",", ""))
-    return Result(scores["bleu"]["score"], scores["perplexity"], aer, weights, statistics.median(paces) if paces else 0)
+    return Result(scores["bleu"]["score"], scores["perplexity"], aer, weights, training_speed(run))
 
 
 def table(results: dict[str, list[Result]]) -> str:

@@ -31,8 +31,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from packaging.requirements import Requirement
-
 SCRIPTS = Path(__file__).resolve().parent
 ROOT = SCRIPTS.parent
 TOGETHER = ("tests", "kernels", "training", "resume", "quality")
@@ -95,10 +93,14 @@ class Check:
 
 
 def unmet_requirements() -> list[str]:
-    """The packages of pyproject.toml that are missing or too old."""
+    """The packages of pyproject.toml that are missing or too old, and those that this script needs."""
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        return ["packaging (installed: none)"]
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     unmet = []
-    for requirement in map(Requirement, project["dependencies"]):
+    for requirement in map(Requirement, [*project["dependencies"], "pytest"]):
         try:
             version = metadata.version(requirement.name)
         except metadata.PackageNotFoundError:
@@ -341,6 +343,8 @@ def main() -> None:
     parser.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     parser.add_argument("--work", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if unmet := unmet_requirements():
+        sys.exit(f"error: packages are missing or too old: install {', '.join(unmet)}")
     options.out = options.out.resolve()
     options.out.mkdir(parents=True, exist_ok=True)
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
@@ -350,8 +354,6 @@ def main() -> None:
     if options.part:
         PARTS[options.part](check)
         return
-    if unmet := unmet_requirements():
-        sys.exit(f"error: packages are missing or too old: install {', '.join(unmet)}")
     begun = time.monotonic()
     try:
         run_parts(check, tuple(name for name in TOGETHER if name in options.parts))

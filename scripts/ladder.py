@@ -5,21 +5,27 @@ updates or minutes.
         data.train=multi30k/train data.valid=multi30k/val threads=1
     python scripts/ladder.py OUT --minutes 30 --steps baseline simcut --seeds 1 2 3 -- +experiment=multi30k ...
 
-Trains in OUT/STEP-SEED, --jobs runs at a time, with the output in OUT/STEP-SEED.log. A stopped run is resumed and a
+Trains in OUT/STEP-SEED, --jobs runs at a time, with the output in OUT/STEP-SEED.log. A stopped run is resumed, a
 finished run is read. Runs that fail are reported and left out. The table has the best validation of each run; the
-perplexity is that of the cross-entropy without regularization in every row. With data.test=, each run is also evaluated
-on that test set, with beam search. Choose by the validation, not by the test set. Speeds are comparable if runs do not
-share the machine.
+perplexity is that of the cross-entropy without regularization in every row. With data.test=, each run also translates
+that test set with beam search, into OUT/STEP-SEED.scores. Choose by the validation, not by the test set. Speeds are
+comparable if runs do not share the machine.
 """
 
 import argparse
-import json
 import statistics
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from training_jobs import mean_and_deviation, run_jobs, train_and_evaluate
+from training_jobs import (
+    mean_and_deviation,
+    read_metrics,
+    read_scores,
+    run_jobs,
+    train_and_evaluate,
+    training_speed,
+)
 
 STEPS = {
     "baseline": [],
@@ -57,20 +63,13 @@ class Result(NamedTuple):
 
 def read(run: Path) -> Result:
     """The result of a run, from its folder. Raises SystemExit if it has no validation."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    valid = [line for line in lines if line["kind"] == "valid"]
+    valid = read_metrics(run, "valid")
     if not valid:
         raise SystemExit(f"{run}: has no validation; give it more updates or minutes")
     best = max(valid, key=lambda line: line["bleu"])
-    paces = [line["tokens_per_second"] for line in lines if line["kind"] == "train"]
-    pace = statistics.fmean(paces) if paces else 0.0
-    return Result(valid[-1]["update"], best["perplexity"], best["bleu"], test_bleu(run), pace)
-
-
-def test_bleu(run: Path) -> float | None:
-    for scores in run.glob("evaluation/*/scores.json"):
-        return json.loads(scores.read_text(encoding="utf-8"))["bleu"]["score"]
-    return None
+    scores = read_scores(run)
+    test_bleu = scores["bleu"]["score"] if scores else None
+    return Result(valid[-1]["update"], best["perplexity"], best["bleu"], test_bleu, training_speed(run))
 
 
 def table(results: dict[str, list[Result]]) -> str:

@@ -169,7 +169,7 @@ def differences(run: Path, other: Path):
             yield f"tensor {name}"
     states = [checkpoint.read(run / "checkpoints" / "last", weights_only=False).state for run in (run, other)]
     for state in states:
-        for clock in ("seconds", "reserve"):
+        for clock in ("seconds", "validation_seconds"):
             state.pop(clock)
         state["window"].pop("seconds")
     yield from (f"state {key}" for key in states[0] if states[0][key] != states[1][key])

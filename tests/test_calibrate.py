@@ -1,7 +1,6 @@
 """Calibrating a run, when it ends and by the command, and the confidences that translate then writes."""
 
 import json
-import math
 import shutil
 
 import pytest
@@ -10,8 +9,7 @@ import nmt
 from nmt import checkpoint
 from nmt.build import confidence
 from nmt.checkpoint.run_folder import RunFolder
-from nmt.training import budget
-from tests.support.commands import call
+from tests.support.commands import call, compose_config
 
 pytestmark = pytest.mark.slow  # whole commands, each a second or so
 
@@ -165,15 +163,11 @@ def test_what_makes_no_sense_is_refused(tmp_path, verb, words, said):
     assert said in call(tmp_path, verb, *words).mistake
 
 
-@pytest.mark.parametrize("calibrates", [True, False])
-def test_the_time_of_calibrating_is_reserved_from_the_minutes(tiny, tmp_path, monkeypatch, calibrates):
-    monkeypatch.setattr(budget, "LONGEST_CALIBRATION", math.inf)
-    monkeypatch.setattr(confidence, "CALIBRATION_COST", 1e6)
-    words = tiny.settings(tmp_path / "run", trainer__max_updates=5, trainer__max_minutes=1e6)
-    ended = call(tmp_path, "train", *words, f"trainer.calibrate={calibrates}", "device=cpu")
-    assert ended.code == 0, ended.err
-    reserve = checkpoint.read(RunFolder(tmp_path / "run").last, weights_only=True).state["reserve"]
-    assert (reserve > 1000) == calibrates
+def test_calibrating_takes_as_many_times_a_validation_as_ranks_share_it():
+    config = compose_config(["+experiment=bahdanau"])
+    assert confidence.calibration_cost(config, 100, 4) == 4 * confidence.calibration_cost(config, 100, 1) > 0
+    config = compose_config(["+experiment=bahdanau", "trainer.calibrate=false"])
+    assert confidence.calibration_cost(config, 100, 1) == 0
 
 
 def test_a_run_whose_minutes_are_too_few_is_not_calibrated_and_says_so(tiny, tmp_path, monkeypatch):

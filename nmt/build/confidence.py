@@ -56,15 +56,15 @@ def calibrates(config: TrainConfig) -> bool:
     return config.trainer.calibrate and config.model.kind is ModelKind.translator
 
 
-def calibration_cost(config: TrainConfig, sentences: int) -> float:
+def calibration_cost(config: TrainConfig, sentences: int, ranks: int) -> float:
     """The estimated time of calibrating a run, as a multiple of the time of a validation; 0 if it is not calibrated.
 
-    sentences: the number in the validation set.
+    sentences: the number in the validation set. ranks: the number that share a validation; calibrating is done by one.
     """
     if not calibrates(config):
         return 0.0
     validated = min(sentences, config.trainer.valid_sentences or sentences)
-    return CALIBRATION_COST * min(sentences, CalibrateConfig.sentences) / max(1, validated)
+    return CALIBRATION_COST * ranks * min(sentences, CalibrateConfig.sentences) / max(1, validated)
 
 
 def calibrate(place: str, device: torch.device, pairs: Sequence[Pair]) -> Calibration:

@@ -33,7 +33,7 @@ class Progress:
     because they did not fit into memory; best: the best score of a validation, best_loss, best_update: its loss and
     update; best_scheduled, best_scheduled_loss: the best of the validations due by `validate_every`, waited: the number
     of these since then; validated: the update of the last validation; finished: the setting that ended the run, or "";
-    seconds: the time trained; reserve: seconds reserved for the end of the run.
+    seconds: the time trained; validation_seconds: of the last validation, 0 if there was none.
     """
 
     update: int = 0
@@ -51,7 +51,7 @@ class Progress:
     validated: int = 0
     finished: str = ""
     seconds: float = 0.0
-    reserve: float = 0.0
+    validation_seconds: float = 0.0
     window: LogWindow = field(default_factory=LogWindow)
 
     def record_validation(self, score: float, loss: float, *, counts: bool) -> bool:
@@ -81,6 +81,7 @@ class Progress:
         if not isinstance(window, dict):
             raise ValueError("state.json: damaged: no `window`")
         window = {"kl": 0.0, "cost": 0.0, "sentences": 0, **window}  # missing in older checkpoints
+        state = {"validation_seconds": 0.0, **state}
         return cls(**_checked(cls, state, without="window"), window=LogWindow(**_checked(LogWindow, window)))
 
 

@@ -168,11 +168,7 @@ class Batches:
         arrays = (src, src_lengths, tgt_in, tgt, tgt_lengths, token_positions, rows, links)
         return Batch(*(torch.from_numpy(array.astype(np.int64)) for array in arrays), tokens=int(tgt_lengths.sum()))
 
-    def fill(self, number: int) -> float:
-        """The ratio of real tokens to padded tokens of an epoch, both sides together."""
-        return self.fills(number).both
-
-    def fills(self, number: int) -> Fill:
+    def fill(self, number: int) -> Fill:
         """The ratios of real tokens to padded tokens of an epoch, of each side and together."""
         batches = self.epoch(number)
         rows = np.concatenate(batches)

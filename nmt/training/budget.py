@@ -1,20 +1,10 @@
 """The training length of a run, and the share of it that is used."""
 
 import math
-import time
 from dataclasses import dataclass
-
-_process_started: float | None = time.monotonic()  # if this module is imported before slow ones
 
 FIRST_VALIDATION = 0.25  # the share of the minutes after which a first validation measures how long one takes
 LONGEST_CALIBRATION = 0.1  # the largest share of the minutes that is reserved for calibrating
-
-
-def job_started() -> float:
-    """time.monotonic() at the start of the current job: the start of the process, or of a later job of a sweep."""
-    global _process_started
-    started, _process_started = _process_started, None
-    return time.monotonic() if started is None else started
 
 
 @dataclass
@@ -23,8 +13,7 @@ class Budget:
 
     started: time.monotonic() at the start of the job. before: seconds that earlier processes of the run trained, up to
     the checkpoint, so that a resumed run has the minutes and the schedule of an uninterrupted one. calibration_cost:
-    the estimated time of calibrating, as a multiple of that of a validation; 0: the run does not calibrate. reserve:
-    seconds for the last validation, saving and calibrating, so that the process ends within `max_minutes`.
+    the estimated time of calibrating as a multiple of a validation's; 0: none. validation: seconds of the last, or 0.
     """
 
     max_updates: int | None
@@ -33,8 +22,20 @@ class Budget:
     started: float
     before: float = 0.0
     calibration_cost: float = 0.0
-    reserve: float = 0.0
-    calibration: float = 0.0
+    validation: float = 0.0
+
+    @property
+    def calibration(self) -> float:
+        """The estimated seconds of calibrating."""
+        return self.calibration_cost * self.validation
+
+    @property
+    def reserve(self) -> float:
+        """Seconds for a last validation, for saving, and for calibrating unless that exceeds LONGEST_CALIBRATION."""
+        if self.max_minutes is None or not self.validation:
+            return 0.0
+        calibrates = self.calibration <= LONGEST_CALIBRATION * 60 * self.max_minutes
+        return 1.1 * self.validation + 1.0 + calibrates * self.calibration
 
     def seconds(self, now: float) -> float:
         """The seconds that the run has trained until `now`, time.monotonic()."""
@@ -54,14 +55,6 @@ class Budget:
         if self.max_epochs is not None and epochs >= self.max_epochs:
             return "trainer.max_epochs"
         return ""
-
-    def keep_back(self, seconds: float) -> float:
-        """Reserves the time of a validation that takes `seconds`, of saving, and of calibrating unless that is more
-        than LONGEST_CALIBRATION of `max_minutes` -> the reserve."""
-        self.calibration = self.calibration_cost * seconds
-        reserved = self.max_minutes is not None and self.calibration <= LONGEST_CALIBRATION * 60 * self.max_minutes
-        self.reserve = 1.1 * seconds + 1.0 + reserved * self.calibration
-        return self.reserve
 
     def can_calibrate(self, now: float) -> bool:
         """Whether calibrating, begun at `now`, is expected to end within `max_minutes`."""

@@ -105,7 +105,7 @@ class Gradients:
         Gradients are those of the objective per token, or per sentence, times the scaler's scale. Raises ValueError if
         a single pair does not fit into memory.
         """
-        tokens, sentences = sum(self.batches.tgt_tokens(rows, epoch) for rows in batches), sum(map(len, batches))
+        tokens, sentences = self._tgt_tokens(batches, epoch), sum(map(len, batches))
         match self.options.normalization:
             case Normalization.tokens:
                 divisor = tokens
@@ -134,6 +134,13 @@ class Gradients:
         """Makes the batches of the next update, of the same epoch, while the device computes the current update."""
         if self.device.device.type == "cuda":
             self._ahead = {rows.tobytes(): self._batch(rows, epoch) for rows in self._own(batches) if len(rows)}
+
+    def _tgt_tokens(self, batches: list[np.ndarray], epoch: int) -> int:
+        """The target tokens of all ranks. If segmentations are sampled, each rank samples only its own."""
+        if self.batches.sampled is None or self.distributed.size == 1:
+            return sum(self.batches.tgt_tokens(rows, epoch) for rows in batches)
+        count = sum(self.batches.tgt_tokens(rows, epoch) for rows in self._own(batches) if len(rows))
+        return int(self.distributed.sum(torch.tensor(count)))
 
     def _own(self, batches: list[np.ndarray]) -> list[np.ndarray]:
         """This rank's part of the batches of an update, split if candidates make a batch too large."""

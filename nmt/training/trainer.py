@@ -67,7 +67,7 @@ class Trainer:
     def restore(self, snapshot: Snapshot) -> None:
         """Restores a snapshot. Raises ValueError if it is not a snapshot of such a run."""
         self.checkpointer.restore(snapshot)
-        self.budget.before, self.budget.reserve = self.progress.seconds, self.progress.reserve
+        self.budget.before, self.budget.validation = self.progress.seconds, self.progress.validation_seconds
 
     # The loop
 
@@ -194,7 +194,7 @@ class Trainer:
             self.state.schedule.on_validation(result.loss)
         if self.logger:
             self.logger.valid(progress.update, result, result.numbers(time.monotonic() - begun), better)
-        progress.reserve = self.budget.keep_back(time.monotonic() - begun)
+        progress.validation_seconds = self.budget.validation = time.monotonic() - begun
         return better
 
     def _finish(self, reason: str) -> None:

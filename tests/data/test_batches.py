@@ -119,8 +119,8 @@ def test_without_shuffling_pairs_come_as_they_are():
 
 
 def test_sorting_without_shuffling_pads_less():
-    plain = batches(captions(), shuffle=False).fill(0)
-    assert batches(captions(), shuffle=False, sort=True).fill(0) > plain + 0.2
+    plain = batches(captions(), shuffle=False).fill(0).both
+    assert batches(captions(), shuffle=False, sort=True).fill(0).both > plain + 0.2
 
 
 def test_the_recipe_of_bahdanau_sorts_1600_pairs_into_20_batches():
@@ -131,17 +131,17 @@ def test_the_recipe_of_bahdanau_sorts_1600_pairs_into_20_batches():
     order = np.random.default_rng([4, 0]).permutation(3200)
     pools = [set(order[:1600]), set(order[1600:])]
     assert sorted(sum(set(batch) <= pool for batch in epoch) for pool in pools) == [20, 20]
-    assert made.fill(0) > batches(lengths, 80, BatchType.sentences, sort=False).fill(0) + 0.15
+    assert made.fill(0).both > batches(lengths, 80, BatchType.sentences, sort=False).fill(0).both + 0.15
 
 
 def test_captions_are_padded_by_less_than_five_percent_on_either_side():
-    fill = batches(captions()).fills(0)
+    fill = batches(captions()).fill(0)
     assert min(fill.src, fill.tgt) >= 0.95
 
 
 def test_fill_is_real_over_padded_tokens():
     lengths = Lengths(np.array([2, 4, 3]), np.array([5, 5, 1]))
-    fill = batches(lengths, 2, BatchType.sentences, shuffle=False).fills(0)
+    fill = batches(lengths, 2, BatchType.sentences, shuffle=False).fill(0)
     assert fill == (9 / 11, 11 / 11, 20 / 22)
 
 
@@ -224,5 +224,5 @@ def test_multi30k_is_padded_by_less_than_five_percent_on_either_side(corpora, tm
     }
     tokenizer = train_tokenizer(corpus, model_type=ModelType.bpe, character_coverage=1.0, **options)
     encoded = binarize_corpus(corpus, tokenizer, max_length=None, skip=True, cache=tmp_path)
-    fill = Batches(encoded, BatchOptions(4096), seed=0, shuffle=True).fills(0)
+    fill = Batches(encoded, BatchOptions(4096), seed=0, shuffle=True).fill(0)
     assert min(fill.src, fill.tgt) >= 0.95

@@ -1,6 +1,7 @@
 """Subword regularization: other pieces of the same text in every epoch, the same for everybody who asks."""
 
 import random
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -215,11 +216,21 @@ def test_validation_never_draws(text):
     assert train.sampled is not None
 
 
+@dataclass(frozen=True)
 class Unsummed(Distributed):
-    """A rank whose part of a sum stays its own."""
+    """A rank whose part of a sum stays its own, except for the number of target tokens.
+
+    tokens: that number over all ranks; counted: what this rank has counted.
+    """
+
+    tokens: int = 0
+    counted: list[int] = field(default_factory=list)
 
     def sum(self, tensor):
-        return tensor
+        if tensor.is_floating_point():
+            return tensor
+        self.counted.append(int(tensor))
+        return torch.tensor(self.tokens)
 
 
 def test_drawn_pieces_accumulate_over_parts_and_ranks_to_the_whole(text):
@@ -227,25 +238,29 @@ def test_drawn_pieces_accumulate_over_parts_and_ranks_to_the_whole(text):
     torch.manual_seed(1)
     model = build.build_model(config.model, len(text.tokenizer.src), len(text.tokenizer.tgt)).double().eval()
 
-    def found(parts, rank=0, size=1):
+    tokens = int(text.sampled().tgt_lengths(ROWS, 4).sum())
+
+    def found(parts, distributed):
         fill = Gradients(
             model,
             Batches(text.encoded, BatchOptions(60), sampled=text.sampled()),
             loss=LossOptions(),
             optimizer=OptimizerOptions(),
             device=CPU,
-            distributed=Unsummed(rank, size),
+            distributed=distributed,
         )
         update = fill.accumulate(parts, SyncedFlags(), epoch=4)
         return update, {
             name: weight.grad.clone() for name, weight in model.named_parameters() if weight.grad is not None
         }
 
-    whole, gradients = found([ROWS])
-    assert whole.tokens == text.sampled().tgt_lengths(ROWS, 4).sum()
-    parts, same = found([ROWS[:7], ROWS[7:]])
-    ranks = [found([ROWS], rank, 2) for rank in range(2)]
-    assert {each.tokens for each in (parts, *(rank[0] for rank in ranks))} == {whole.tokens}
+    whole, gradients = found([ROWS], Distributed())
+    assert whole.tokens == tokens
+    parts, same = found([ROWS[:7], ROWS[7:]], Distributed())
+    both = [Unsummed(rank, 2, tokens=tokens) for rank in range(2)]
+    ranks = [found([ROWS], rank) for rank in both]
+    assert {each.tokens for each in (parts, *(rank[0] for rank in ranks))} == {tokens}
+    assert sum(sum(rank.counted) for rank in both) == tokens
     for name, gradient in gradients.items():
         torch.testing.assert_close(same[name], gradient, rtol=1e-9, atol=1e-12)
         torch.testing.assert_close(ranks[0][1][name] + ranks[1][1][name], gradient, rtol=1e-9, atol=1e-12)

@@ -32,6 +32,12 @@ KINDS = {
         "model__attention__size": None,
     },
     "hard": {"model__attention__choice": "hard", "loss__label_smoothing": 0},
+    "subword_regularization": {
+        "tokenizer__model_type": "bpe",
+        "tokenizer__vocab_size": 60,
+        "subword_regularization__src_alpha": 0.3,
+        "subword_regularization__tgt_alpha": 0.3,
+    },
     "transformer": {
         "model__encoder__kind": "transformer",
         "model__decoder__kind": "transformer",

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from scripts.attention_table import EXPERIMENTS, Result, read, table
+from scripts.training_jobs import scores_file
 from tests.support.commands import compose_config
 
 
@@ -15,8 +16,8 @@ def test_every_experiment_of_the_table_composes(experiment):
 
 def test_a_result_is_read_from_scores_metrics_and_log(tmp_path):
     scores = {"bleu": {"score": 91.5}, "perplexity": 1.1, "alignment": {"aer": 0.25}}
-    (tmp_path / "evaluation" / "test").mkdir(parents=True)
-    (tmp_path / "evaluation" / "test" / "scores.json").write_text(json.dumps(scores))
+    scores_file(tmp_path).parent.mkdir()
+    scores_file(tmp_path).write_text(json.dumps(scores))
     lines = [{"kind": "train", "tokens_per_second": 100}, {"kind": "train", "tokens_per_second": 300}]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     (tmp_path / "train.log").write_text("vocabulary 1000 and 1000; 887,016 weights; real tokens\n")

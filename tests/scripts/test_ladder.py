@@ -6,6 +6,7 @@ import pytest
 
 from nmt.config.unused import refuse_unused
 from scripts.ladder import STEPS, Result, read, table
+from scripts.training_jobs import scores_file
 from tests.support.commands import compose_config
 
 
@@ -15,7 +16,7 @@ def test_every_step_of_the_ladder_composes(step):
     refuse_unused(compose_config(words), words)
 
 
-def test_a_result_is_the_best_validation_the_test_score_and_the_mean_pace(tmp_path):
+def test_a_result_is_the_best_validation_the_test_score_and_the_median_pace(tmp_path):
     lines = [
         {"kind": "train", "update": 1, "tokens_per_second": 100},
         {"kind": "train", "update": 2, "tokens_per_second": 300},
@@ -24,8 +25,8 @@ def test_a_result_is_the_best_validation_the_test_score_and_the_mean_pace(tmp_pa
     ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert read(tmp_path) == Result(4, 7.0, 31.5, None, 200)
-    (tmp_path / "evaluation" / "test").mkdir(parents=True)
-    (tmp_path / "evaluation" / "test" / "scores.json").write_text('{"bleu": {"score": 32.5}}')
+    scores_file(tmp_path).parent.mkdir()
+    scores_file(tmp_path).write_text(json.dumps({"bleu": {"score": 32.5}}))
     assert read(tmp_path) == Result(4, 7.0, 31.5, 32.5, 200)
 
 

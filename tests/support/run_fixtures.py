@@ -36,9 +36,9 @@ from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator
 from nmt.model.decoder import InitHidden
 from nmt.model.initialization import Initialization, initialize
+from nmt.runtime import start_time
 from nmt.runtime.device import Device
 from nmt.runtime.distributed import Distributed
-from nmt.training import budget
 from nmt.training.budget import Budget
 from nmt.training.checkpointer import Checkpointer, RunIdentity
 from nmt.training.consistency import LossOptions
@@ -250,7 +250,7 @@ def losses(run: Path, kind: str = "train") -> list[tuple[int, float]]:
 def everything(run: Path, name: str = "last") -> dict:
     """A checkpoint without what a clock says."""
     snapshot = checkpoint.read(run / "checkpoints" / name, weights_only=False)
-    state = {key: value for key, value in snapshot.state.items() if key not in ("seconds", "reserve")}
+    state = {key: value for key, value in snapshot.state.items() if key not in ("seconds", "validation_seconds")}
     state["window"] = {key: value for key, value in state["window"].items() if key != "seconds"}
     return {"model": snapshot.model, "training": snapshot.training, "state": state}
 
@@ -382,7 +382,7 @@ def start_command(fork):
         def work() -> None:
             module, schema = mains[name]
             if name == "train":
-                budget.job_started()  # when pytest began; this job begins now
+                start_time.job_started()  # when pytest began; this job begins now
             sys.argv = [f"nmt.{name}", *map(str, arguments)]
             prepare()
             enter(name, module.main, schema)

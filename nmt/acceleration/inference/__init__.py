@@ -25,6 +25,7 @@ from nmt.attention.scores import AdditiveAttention, Source
 from nmt.layers.cells import Cell
 from nmt.model.decoder import (
     BahdanauDecoder,
+    ConditionalGRUDecoder,
     Decoder,
     FixedVectorDecoder,
     LuongDecoder,
@@ -37,9 +38,6 @@ from nmt.model.transformer_encoder import TransformerEncoder
 
 # Larger embedding tables are not precomputed. For 6,000 words and 256 and 512 units both sides take 86 MB in float32.
 MAX_TABLE_BYTES = 2**28
-
-# Decoders whose contexts are only used in products with weights.
-_FOLDED = (BahdanauDecoder, FixedVectorDecoder)
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -128,12 +126,16 @@ def _prepare_decoder(decoder: Decoder, dtype: torch.dtype, fold_memory: bool) ->
     one_product = can_be_fused(decoder)  # before the parts are replaced
     if type(decoder) is LuongDecoder:
         _project_embedding(decoder, [(decoder.cell, "project")], dtype)
-    elif isinstance(decoder, BahdanauDecoder | FixedVectorDecoder) and type(decoder) in _FOLDED:
+    elif type(decoder) in (BahdanauDecoder, ConditionalGRUDecoder, FixedVectorDecoder):
+        assert isinstance(decoder, BahdanauDecoder | ConditionalGRUDecoder | FixedVectorDecoder), decoder
         _project_embedding(decoder, [(decoder.cell, "project"), (decoder.readout, "word")], dtype)
         whole = not decoder.context_width  # the context is used only in products of the readout and the bottom cell
         fold_memory &= whole and (isinstance(decoder, FixedVectorDecoder) or decoder.attention.heads == 1)
         if fold_memory or one_product:
-            fused = fuse_linears([(decoder, "context"), (decoder.readout, "context")])
+            gates = (
+                (decoder.transition, "project") if isinstance(decoder, ConditionalGRUDecoder) else (decoder, "context")
+            )
+            fused = fuse_linears([gates, (decoder.readout, "context")], keep_biases=True)
             product = PackedLinear(fused.weight, None, dtype)
             return _OfMemory(memory=product) if fold_memory else _OfMemory(context=product)
     return _OfMemory()

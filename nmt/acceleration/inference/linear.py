@@ -52,14 +52,16 @@ class ProjectedEmbedding(nn.Module):
 
 
 class OutputSlice(nn.Module):
-    """(..., X) -> (..., last - first): the part of one user in a product for several."""
+    """(..., X) -> (..., last - first): the part of one user in a product for several, plus `bias` if there is one."""
 
-    def __init__(self, first: int, last: int):
+    def __init__(self, first: int, last: int, bias: Tensor | None):
         super().__init__()
         self.columns = slice(first, last)
+        self.bias = bias
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return inputs[..., self.columns]
+        part = inputs[..., self.columns]
+        return part if self.bias is None else part + self.bias
 
 
 class FusedLinear(NamedTuple):
@@ -76,14 +78,17 @@ def get_linear(module: nn.Module, name: str) -> nn.Linear:
     return packed
 
 
-def fuse_linears(users: list[tuple[nn.Module, str]]) -> FusedLinear:
-    """One product for all `users`, nn.Linear by module and name, whose results are side by side."""
+def fuse_linears(users: list[tuple[nn.Module, str]], *, keep_biases: bool = False) -> FusedLinear:
+    """One product for all `users`, nn.Linear by module and name, whose results are side by side.
+
+    keep_biases: the users add their biases, not the product, because its results are averaged before they use them.
+    """
     products, first = [], 0
     for module, name in users:
         packed = get_linear(module, name)
         last = first + packed.out_features
-        products.append(FusedLinear(packed.weight, packed.bias))
-        module.add_module(name, OutputSlice(first, last))
+        products.append(FusedLinear(packed.weight, None if keep_biases else packed.bias))
+        module.add_module(name, OutputSlice(first, last, packed.bias if keep_biases else None))
         first = last
     return join_linears(products)
 

@@ -26,6 +26,7 @@ class SegmentationSampler:
         left_out = (processor.is_unknown, processor.is_control, processor.is_unused, processor.is_byte)
         self._ids = {processor.id_to_piece(i): i for i in ids if not any(kind(i) for kind in left_out)}
         self._bytes = {int(processor.id_to_piece(i)[1:-1], 16): i for i in ids if processor.is_byte(i)}
+        self._later_bytes = {i for byte, i in self._bytes.items() if 0x80 <= byte < 0xC0}  # of a character in UTF-8
         self._scores = {piece: processor.get_score(i) for piece, i in self._ids.items()}
         self._unknown = min(self._scores.values(), default=0.0) - _PENALTY
         self._own_ids = _user_defined(processor.serialized_model_proto())
@@ -120,7 +121,8 @@ class SegmentationSampler:
 
     def _score(self, ids: list[int]) -> float:
         """The logarithm of the probability of a segmentation, up to a constant."""
-        return sum(self._scores.get(piece, self._unknown) for piece in self._processor.id_to_piece(ids))
+        counted = [i for i in ids if i not in self._later_bytes]
+        return sum(self._scores.get(piece, self._unknown) for piece in self._processor.id_to_piece(counted))
 
 
 def _log_sum(values: Sequence[float]) -> float:
