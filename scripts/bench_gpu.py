@@ -7,9 +7,9 @@
 Forward and backward of one batch, in interleaved repeats, of RNNsearch of the published size (620/1000/1000/500, 30,000
 words, sentences of 50) and of Luong's general score without input feeding (4 layers of 1024):
   loop      keys once per sentence, the rest in the loop, differentiated by autograd ("keys" of bench_training)
-  tapes     the fused loops, with hand-written backward passes, in torch's operations
+  fused     the fused loops, with hand-written backward passes, in torch's operations
   kernels   the fused loops with the kernels of Triton and cuDNN that work on this machine
-  graphs    tapes in CUDA graphs; kernels+graphs: kernels in CUDA graphs; update: the same, then clipping and Adam
+  graphs    fused in CUDA graphs; kernels+graphs: kernels in CUDA graphs; update: the same, then clipping and Adam
 Percentages are of the speed of a large bf16 product and of the bandwidth of a large copy, both measured on this
 machine. If a part fails, this is reported, and the others run. Writes the output (bench.txt), the numbers (bench.json)
 and the profile to OUT.
@@ -183,7 +183,7 @@ def luong(bench: Bench) -> None:
         with FlopCounterMode(display=False) as counter:
             model.with_loops(ReferenceLoops()).loss(few).objective.backward()
         flops = counter.get_total_flops() / 2 * rows
-        tell(bench, f"luong B={rows}", our_runs(bench, model, batch), 2 * rows * size.length, flops, "tapes")
+        tell(bench, f"luong B={rows}", our_runs(bench, model, batch), 2 * rows * size.length, flops, "fused")
 
 
 def kernels(bench: Bench) -> None:
@@ -279,7 +279,7 @@ def recipes(bench: Bench) -> None:
         group = [[rows] for rows in batches.epoch(0)[: 3 if bench.tiny else 60]]
         tokens = sum(int(encoded.tgt_lengths[rows].sum()) for (rows,) in group)
         bench.say(f"{name}: {len(group)} updates, {tokens} target tokens, {len(tokenizer.tgt)} words")
-        for way, kernels, recorded in (("tapes", [], 0), ("kernels", bench.works, 0), ("graphs", bench.works, 1)):
+        for way, kernels, recorded in (("fused", [], 0), ("kernels", bench.works, 0), ("graphs", bench.works, 1)):
             model = build.new_model(config, tokenizer, bench.device.device).train()
             optimizer, _ = build.build_optim(config, model)
             gradients = Gradients(
@@ -323,7 +323,7 @@ def after(bench: Bench) -> None:
     ):
         model = loops.build_model(size, "bahdanau", cells=cells).to(bench.device.device).train()
         runs = our_runs(bench, model, batch)
-        tell(bench, f"gru_reset_after in {name} B={rows}", runs, rows * size.length, math.nan, "tapes")
+        tell(bench, f"gru_reset_after in {name} B={rows}", runs, rows * size.length, math.nan, "fused")
 
 
 PARTS = {
@@ -355,7 +355,7 @@ def compose_train(words: list[str]) -> TrainConfig:
 
 
 def our_runs(bench: Bench, model: Seq2Seq, batch: Batch) -> dict[str, Work]:
-    """The variants "tapes", "kernels", "graphs", "kernels+graphs" and "update"; see the docstring of the module."""
+    """The variants "fused", "kernels", "graphs", "kernels+graphs" and "update"; see the docstring of the module."""
 
     def passes(kernels: list[Kernel], recorded: bool, then: Work | None = None) -> Work:
         gradients = Gradients(
@@ -397,7 +397,7 @@ def our_runs(bench: Bench, model: Seq2Seq, batch: Batch) -> dict[str, Work]:
         return norm
 
     return {
-        "tapes": passes([], False),
+        "fused": passes([], False),
         "kernels": passes(bench.works, False),
         "graphs": passes([], True),
         "kernels+graphs": passes(bench.works, True),

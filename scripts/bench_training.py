@@ -221,9 +221,9 @@ def check(decoder: str) -> float:
     """The largest difference between gradients of the variants, in float64, for sentences of unequal length."""
     size = SIZES["tiny"]
     model, batch = build_model(size, decoder).double(), make_batch(size, "cpu", ragged=True)
-    slopes = {name: torch.autograd.grad(run(model, batch), list(model.parameters())) for name, run in VARIANTS.items()}
+    grads = {name: torch.autograd.grad(run(model, batch), list(model.parameters())) for name, run in VARIANTS.items()}
     return max(
-        (a - b).abs().max().item() for other in slopes.values() for a, b in zip(other, slopes["plain"], strict=True)
+        (a - b).abs().max().item() for other in grads.values() for a, b in zip(other, grads["plain"], strict=True)
     )
 
 

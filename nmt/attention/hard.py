@@ -139,7 +139,7 @@ def entropy(weights: Tensor) -> Tensor:
     return torch.special.entr(weights.clamp_min(_MIN_WEIGHT)).sum(1)
 
 
-_MIN_WEIGHT = 1e-20  # its logarithm, and the slope of its entropy, are finite
+_MIN_WEIGHT = 1e-20  # its logarithm, and the derivative of its entropy, are finite
 
 
 def sample_positions(weights: Tensor) -> Tensor:

@@ -122,7 +122,7 @@ class AdditiveAttention(Attention):
         nn.init.uniform_(self.v, -(size**-0.5), size**-0.5)
 
     @property
-    def slopes(self) -> Tensor:
+    def v_by_head(self) -> Tensor:
         """v (A,), or for several heads (A, heads)."""
         return self.v if self.heads == 1 else split_heads(self.v, self.heads)
 
@@ -133,7 +133,7 @@ class AdditiveAttention(Attention):
         return self.query(hidden)
 
     def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
-        return additive_energies(query, keys, self.slopes)
+        return additive_energies(query, keys, self.v_by_head)
 
 
 class ConcatAttention(AdditiveAttention):
@@ -157,7 +157,7 @@ class CoverageAttention(AdditiveAttention):
         self.coverage_weight = nn.Parameter(torch.zeros(size))
 
     def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
-        return coverage_energies(query, keys, state.coverage, self.coverage_weight, self.slopes)
+        return coverage_energies(query, keys, state.coverage, self.coverage_weight, self.v_by_head)
 
 
 class DotAttention(Attention):

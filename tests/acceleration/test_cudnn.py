@@ -43,11 +43,11 @@ def test_cudnns_path_has_the_reference_paths_gradients(make, sentences, anywhere
     run = cudnn.run
     monkeypatch.setattr(cudnn, "run", lambda *arguments: calls.append(1) or run(*arguments))
     model = make(decoder, cell=kind, layers=2, input_feeding=False)
-    loss, slopes = gradients(model, sentences)
+    loss, grads = gradients(model, sentences)
     assert len(calls) == 4 + (2 if decoder == "luong" else 1)  # two directions of two layers, and the decoder's
     expected, plain = gradients(reference_of(model), sentences)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
-    for a, b in zip(slopes, plain, strict=True):
+    for a, b in zip(grads, plain, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
 
 
@@ -93,9 +93,9 @@ def test_cudnn_is_the_reference_path_on_cuda(make, sentences, kind, dtype):
     model = make("luong", cell=kind, layers=2, input_feeding=False, dtype=torch.float32).cuda()
     sentences = type(sentences)(*(part.cuda() for part in sentences))
     with kernels_enabled(Kernel.cudnn), torch.autocast("cuda", dtype, enabled=dtype is not torch.float32):
-        loss, slopes = gradients(model, sentences)
+        loss, grads = gradients(model, sentences)
     expected, plain = gradients(reference_of(model), sentences)
     narrow = dtype is not torch.float32
     torch.testing.assert_close(loss.float(), expected, rtol=0.03 if narrow else 1e-4, atol=1e-3)
-    for a, b in zip(slopes, plain, strict=True):
+    for a, b in zip(grads, plain, strict=True):
         assert (a - b).norm() < (0.06 if narrow else 1e-3) * b.norm() + 1e-3

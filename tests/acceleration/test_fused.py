@@ -72,9 +72,9 @@ def test_first_gradients_in_float32_agree(make, sentences, decoder, options):
     model = make(decoder, dtype=torch.float32, **options)
     _, fast = loss_and_gradients(model, sentences)
     _, plain = loss_and_gradients(reference_of(model), sentences)
-    largest = max(slope.norm() for slope in plain.values())
-    for name, slope in plain.items():  # a gradient that is small beside the others is made of their roundings
-        assert (fast[name] - slope).norm() < 1e-5 * slope.norm() + 1e-7 * largest, name
+    largest = max(grad.norm() for grad in plain.values())
+    for name, grad in plain.items():  # a gradient that is small beside the others is made of their roundings
+        assert (fast[name] - grad).norm() < 1e-5 * grad.norm() + 1e-7 * largest, name
 
 
 @pytest.mark.slow
@@ -220,7 +220,7 @@ def test_the_exp_form_is_tanh_wherever_states_can_be(make, sentences, size):
         model.decoder.attention.key.weight.abs_().mul_(size)
     loss, fast = loss_and_gradients(model, sentences)
     expected, _ = loss_and_gradients(reference_of(model), sentences)
-    assert all(slope.isfinite().all() for slope in fast.values())
+    assert all(grad.isfinite().all() for grad in fast.values())
     if size < 100:
         torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
 
@@ -242,8 +242,8 @@ def test_bf16_products_give_gradients_near_the_exact_ones(make, sentences, decod
     _, exact = loss_and_gradients(model, sentences)
     with torch.autocast("cpu", torch.bfloat16):
         _, narrow = loss_and_gradients(model, sentences)
-    for name, slope in exact.items():
-        assert (narrow[name] - slope).norm() < 0.05 * slope.norm() + 1e-3, name
+    for name, grad in exact.items():
+        assert (narrow[name] - grad).norm() < 0.05 * grad.norm() + 1e-3, name
 
 
 @pytest.mark.parametrize(("decoder", "options"), [*LOOPS, ("luong", {"layers": 2})])
@@ -256,14 +256,14 @@ def test_dropout_between_layers_is_undone_in_the_gradient(make, sentences, decod
         return model.loss(sentences.batch).objective
 
     weight = model.decoder.cells[-1].weight
-    (slope,) = torch.autograd.grad(loss(), weight)
+    (grad,) = torch.autograd.grad(loss(), weight)
     direction = torch.randn_like(weight)
     with torch.no_grad():
         weight += 1e-5 * direction
         up = loss()
         weight -= 2e-5 * direction
         difference = (up - loss()) / 2e-5
-    torch.testing.assert_close((slope * direction).sum(), difference, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close((grad * direction).sum(), difference, rtol=1e-5, atol=1e-6)
 
 
 def stored_bytes(model, sentences) -> int:
@@ -321,10 +321,10 @@ def test_a_cell_or_score_of_ones_own_runs_on_the_reference_loops(make, sentences
     for module in model.modules():
         if type(module) in own.__bases__:
             module.__class__ = own
-    loss, slopes = loss_and_gradients(model, sentences)
+    loss, grads = loss_and_gradients(model, sentences)
     expected, plain = loss_and_gradients(reference_of(model), sentences)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
-    assert relative(slopes, plain) < 1e-9
+    assert relative(grads, plain) < 1e-9
 
 
 def test_backward_may_run_twice_where_the_graph_is_kept(make, sentences):
@@ -349,6 +349,6 @@ def test_the_fused_path_is_the_reference_path_on_cuda(make, sentences, decoder, 
     exact = loss_and_gradients(reference_of(model), sentences)[1]
     narrow = dtype is not torch.float32
     torch.testing.assert_close(loss, expected, rtol=0.02 if narrow else 1e-4, atol=1e-3)
-    for name, slope in exact.items():  # no farther from the exact gradient than the plain path in the same precision
-        error, usual = (fast[name] - slope).norm(), (plain[name] - slope).norm()
-        assert error < 2 * usual + (0.02 if narrow else 1e-3) * slope.norm() + 1e-3, name
+    for name, grad in exact.items():  # no farther from the exact gradient than the plain path in the same precision
+        error, usual = (fast[name] - grad).norm(), (plain[name] - grad).norm()
+        assert error < 2 * usual + (0.02 if narrow else 1e-3) * grad.norm() + 1e-3, name

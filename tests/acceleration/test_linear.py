@@ -56,14 +56,14 @@ def test_the_loss_of_padded_operands_is_the_loss(pays, smoothing):
     parts = [torch.randn(*shape, dtype=torch.float64, requires_grad=True) for shape in ((2, 4, 5), (13, 5), (13,))]
     targets = torch.randint(0, 13, (2, 4))
     made = losses.cross_entropy(parts[0], parts[1], parts[2], targets, smoothing=smoothing, chunk=3)
-    slopes = torch.autograd.grad(made.objective, parts)
+    grads = torch.autograd.grad(made.objective, parts)
     logits = functional.linear(parts[0], parts[1], parts[2]).flatten(0, 1)
     expected = functional.cross_entropy(
         logits, targets.flatten(), ignore_index=0, label_smoothing=smoothing, reduction="sum"
     )
     torch.testing.assert_close(made.objective, expected)
-    for slope, other in zip(slopes, torch.autograd.grad(expected, parts), strict=True):
-        torch.testing.assert_close(slope, other)
+    for grad, other in zip(grads, torch.autograd.grad(expected, parts), strict=True):
+        torch.testing.assert_close(grad, other)
 
 
 @pytest.mark.parametrize("score", ScoreFunction)

@@ -64,7 +64,7 @@ def test_the_kernels_are_the_plain_path(make, sentences, decoder, options, rows,
     monkeypatch.setattr(
         triton_attention.TritonAdditive,
         "score_gradients",
-        lambda tape, whole=triton_attention.TritonAdditive.score_gradients: ran.append(1) or whole(tape),
+        lambda attention, whole=triton_attention.TritonAdditive.score_gradients: ran.append(1) or whole(attention),
     )
     monkeypatch.setattr(triton_cells, "BLOCK", 4)  # units of eight in two programs
     model = make(decoder, dtype=torch.float32, attention_size=21, **options).to(DEVICE)
@@ -72,9 +72,9 @@ def test_the_kernels_are_the_plain_path(make, sentences, decoder, options, rows,
     expected, plain = loss_and_gradients(reference_of(model), sentences)
     assert ran == [1]
     torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-5)
-    largest = max(slope.norm() for slope in plain.values())
-    for name, slope in plain.items():
-        assert (fast[name] - slope).norm() < 2e-5 * slope.norm() + 1e-6 * largest, name
+    largest = max(gradient.norm() for gradient in plain.values())
+    for name, gradient in plain.items():
+        assert (fast[name] - gradient).norm() < 2e-5 * gradient.norm() + 1e-6 * largest, name
 
 
 @pytest.mark.slow
@@ -83,12 +83,12 @@ def test_the_kernels_take_bf16(make, sentences, decoder, options):
     model = make(decoder, dtype=torch.float32, attention_size=21, **options).to(DEVICE)
     with torch.autocast(DEVICE, torch.bfloat16):
         loss, fast = loss_and_gradients(model, sentences, Kernel.triton)
-        expected, tapes = loss_and_gradients(model, sentences)
+        expected, of_torch = loss_and_gradients(model, sentences)
     exact = loss_and_gradients(reference_of(model), sentences)[1]
     torch.testing.assert_close(loss, expected, rtol=2e-2, atol=1e-2)
-    for name, slope in exact.items():  # no farther from the exact gradient than what torch's operations make
-        error, usual = (fast[name] - slope).norm(), (tapes[name] - slope).norm()
-        assert error < 2 * usual + 0.02 * slope.norm() + 1e-3, name
+    for name, gradient in exact.items():  # no farther from the exact gradient than what torch's operations make
+        error, usual = (fast[name] - gradient).norm(), (of_torch[name] - gradient).norm()
+        assert error < 2 * usual + 0.02 * gradient.norm() + 1e-3, name
 
 
 def test_saturated_scores_stay_finite(make, sentences):
@@ -99,7 +99,7 @@ def test_saturated_scores_stay_finite(make, sentences):
     loss, fast = loss_and_gradients(model, sentences, Kernel.triton)
     expected, _ = loss_and_gradients(reference_of(model), sentences)
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
-    assert all(slope.isfinite().all() for slope in fast.values())
+    assert all(gradient.isfinite().all() for gradient in fast.values())
 
 
 def test_a_source_too_long_for_the_kernels_is_left_to_torch(make, sentences, monkeypatch):
@@ -135,20 +135,20 @@ def test_the_kernels_loss_is_torchs(parts, smoothing, block, monkeypatch):
     from nmt.acceleration.fused import triton_loss
 
     monkeypatch.setattr(triton_loss, "BLOCK", block)
-    loss, slopes = loss_from_features(parts, [Kernel.triton], smoothing=smoothing, chunk=5)
+    loss, grads = loss_from_features(parts, [Kernel.triton], smoothing=smoothing, chunk=5)
     expected, theirs = loss_from_features(parts, loss_of=reference.cross_entropy, smoothing=smoothing)
     torch.testing.assert_close(loss.objective, expected.objective)
     torch.testing.assert_close(loss.nll, expected.nll)
-    for gradient, other in zip(slopes, theirs, strict=True):
+    for gradient, other in zip(grads, theirs, strict=True):
         torch.testing.assert_close(gradient, other)
 
 
 def test_the_kernels_loss_takes_bf16(parts):
     with torch.autocast(DEVICE, torch.bfloat16):
-        loss, slopes = loss_from_features(parts, [Kernel.triton], smoothing=0.1)
+        loss, grads = loss_from_features(parts, [Kernel.triton], smoothing=0.1)
         expected, theirs = loss_from_features(parts, smoothing=0.1)
     torch.testing.assert_close(loss.objective, expected.objective, rtol=1e-3, atol=1e-3)
-    for gradient, other in zip(slopes, theirs, strict=True):
+    for gradient, other in zip(grads, theirs, strict=True):
         torch.testing.assert_close(gradient, other, rtol=2e-2, atol=2e-2)
 
 
@@ -171,10 +171,10 @@ def test_the_trial_finds_that_the_kernels_work():
 def test_the_trial_finds_what_does_not_work(fault, monkeypatch):
     from nmt.acceleration.fused.triton_attention import TritonAdditive
 
-    def memory_gradient(tape, whole=TritonAdditive.memory_gradient):
+    def memory_gradient(attention, whole=TritonAdditive.memory_gradient):
         if fault == "an error":
             raise RuntimeError("no kernel image is available")
-        return whole(tape) * (1.2 if fault == "a wrong number" else float("nan"))
+        return whole(attention) * (1.2 if fault == "a wrong number" else float("nan"))
 
     monkeypatch.setattr(TritonAdditive, "memory_gradient", memory_gradient)
     found = check_kernel(Kernel.triton, torch.device(DEVICE), torch.float32)

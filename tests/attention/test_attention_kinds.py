@@ -80,9 +80,9 @@ def test_fused_is_reference(make, sentences, decoder, feeding, kind):
     fast, plain = (outputs_and_gradients(each, sentences) for each in (model, reference_of(model)))
     for mine, other in zip(fast[:2], plain[:2], strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
-    for name, slope in plain[2].items():
-        torch.testing.assert_close(fast[2][name], slope, rtol=1e-8, atol=1e-11, msg=name)
-        assert slope.abs().sum() > 0, name
+    for name, grad in plain[2].items():
+        torch.testing.assert_close(fast[2][name], grad, rtol=1e-8, atol=1e-11, msg=name)
+        assert grad.abs().sum() > 0, name
 
 
 @pytest.mark.parametrize("normalizer", [Normalizer.sparsemax, Normalizer.entmax])
@@ -130,11 +130,11 @@ def test_more_padding_changes_nothing_forward_or_backward(make, sentences, kind)
         src=functional.pad(sentences.src, (0, 3)), tgt_in=functional.pad(sentences.tgt_in, (0, 2))
     )
     model = make(**KINDS[kind])
-    (logits, weights, slopes), found = (outputs_and_gradients(model, each) for each in (sentences, wider))
+    (logits, weights, grads), found = (outputs_and_gradients(model, each) for each in (sentences, wider))
     torch.testing.assert_close(found[0][:, :6], logits, rtol=1e-11, atol=1e-12)
     torch.testing.assert_close(found[1][:, :6, :7], weights, rtol=1e-11, atol=1e-12)
-    for name, slope in slopes.items():
-        torch.testing.assert_close(found[2][name], slope, rtol=1e-10, atol=1e-12, msg=name)
+    for name, grad in grads.items():
+        torch.testing.assert_close(found[2][name], grad, rtol=1e-10, atol=1e-12, msg=name)
 
 
 @EVERY_KIND

@@ -355,13 +355,11 @@ def test_a_batch_of_many_is_many_of_one(model, sentences):
     for row in range(3):
         source, target = int(sentences.src_lengths[row]), int((sentences.tgt_out[row] != 0).sum())
         src, lengths, tgt_in, tgt_out = (part[row : row + 1] for part in sentences)
-        one, slopes = backward(model, (src[:, :source], lengths, tgt_in[:, :target], tgt_out[:, :target]))
+        one, grads = backward(model, (src[:, :source], lengths, tgt_in[:, :target], tgt_out[:, :target]))
         total += one
-        alone.append(slopes)
+        alone.append(grads)
     assert nll == pytest.approx(total, rel=1e-12)
-    assert_equal_gradients(
-        together, {name: torch.stack([slopes[name] for slopes in alone]).sum(0) for name in together}
-    )
+    assert_equal_gradients(together, {name: torch.stack([grads[name] for grads in alone]).sum(0) for name in together})
 
 
 @pytest.mark.parametrize("chunk", [1, 7])

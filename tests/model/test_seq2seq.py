@@ -44,10 +44,10 @@ def test_padding_changes_nothing(make, sentences, loops, decoder, options):
         tgt_in=functional.pad(sentences.tgt_in, (0, 2)),
         tgt_out=functional.pad(sentences.tgt_out, (0, 2)),
     )
-    (loss, slopes), (wide_loss, wide_slopes) = gradients(model, sentences), gradients(model, wider)
+    (loss, grads), (wide_loss, wide_grads) = gradients(model, sentences), gradients(model, wider)
     torch.testing.assert_close(loss, wide_loss, rtol=1e-12, atol=1e-12)
-    for name, slope in slopes.items():
-        torch.testing.assert_close(slope, wide_slopes[name], rtol=1e-12, atol=1e-12, msg=name)
+    for name, grad in grads.items():
+        torch.testing.assert_close(grad, wide_grads[name], rtol=1e-12, atol=1e-12, msg=name)
 
 
 @EITHER
@@ -58,10 +58,10 @@ def test_what_stands_in_the_padding_changes_nothing_bit_for_bit(make, sentences,
     other = sentences._replace(
         src=sentences.src.masked_fill(src_padding, 9), tgt_in=sentences.tgt_in.masked_fill(sentences.tgt_out == 0, 9)
     )
-    (loss, slopes), (other_loss, other_slopes) = gradients(model, sentences), gradients(model, other)
+    (loss, grads), (other_loss, other_grads) = gradients(model, sentences), gradients(model, other)
     assert torch.equal(loss, other_loss)
-    for name, slope in slopes.items():
-        assert torch.equal(slope, other_slopes[name]), name
+    for name, grad in grads.items():
+        assert torch.equal(grad, other_grads[name]), name
 
 
 @pytest.mark.parametrize(("decoder", "options"), CASES)
@@ -88,9 +88,9 @@ def test_the_loss_is_the_cross_entropy_of_the_logits(make, sentences, loops, dec
 
 def test_every_weight_has_a_gradient(make, sentences):
     for decoder, options in CASES:
-        _, slopes = gradients(make(decoder, **options), sentences)
+        _, grads = gradients(make(decoder, **options), sentences)
         # A bias of the keys drops out of softmax only where it is the same for all keys' energies, which it never is.
-        assert all(slope.abs().sum() > 0 for slope in slopes.values()), decoder
+        assert all(grad.abs().sum() > 0 for grad in grads.values()), decoder
 
 
 @pytest.mark.parametrize(("decoder", "options"), CASES)

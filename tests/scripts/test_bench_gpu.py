@@ -23,7 +23,7 @@ def test_every_part_of_the_gpu_benchmark_runs(tmp_path):
     assert "FAILED" not in done.stdout
     assert "check ok, rnnsearch ok, luong ok, recipes ok, after ok, kernels ok, profile ok" in done.stdout
     figures = json.loads((tmp_path / "bench.json").read_text())
-    ways = {"tapes", "kernels", "graphs", "kernels+graphs", "update"}
+    ways = {"fused", "kernels", "graphs", "kernels+graphs", "update"}
     assert {name.split()[-1] for name in figures if name.startswith("luong B=4")} == ways
     assert {name.split()[-1] for name in figures if name.startswith("rnnsearch B=3")} == ways | {"loop"}
     assert (tmp_path / "profile.txt").read_text().count("\n") > 10

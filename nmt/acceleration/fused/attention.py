@@ -163,7 +163,7 @@ class FusedAdditive(FusedAttention):
         self.query_twice = 2 * query
         self.v = v
         self.one = v.new_ones(())
-        self.slope = -2 * v
+        self.scaled_v = -2 * v
         self.terms = torch.empty_like(exp_keys)
         self.flat = self.terms.flatten(0, 1)
         self.flat_bias = self.bias.flatten()
@@ -175,7 +175,7 @@ class FusedAdditive(FusedAttention):
 
     def energies(self, t: int, query: Query) -> Tensor:
         self.reciprocals(t, query)
-        return torch.addmv(self.flat_bias, self.flat, self.slope).view_as(self.bias)
+        return torch.addmv(self.flat_bias, self.flat, self.scaled_v).view_as(self.bias)
 
     def start_backward(self, all_queries: Query, d_contexts: Tensor, d_weights: Tensor | None) -> None:
         super().start_backward(all_queries, d_contexts, d_weights)

@@ -47,7 +47,7 @@ def _tried(kernel: Kernel, device: torch.device, dtype: torch.dtype, positions: 
     """The results that involve the kernel: outputs and gradients."""
     match kernel:
         case Kernel.triton:
-            parts = [_looks(device, dtype, longest) for longest in positions]
+            parts = [_attend_all(device, dtype, longest) for longest in positions]
             return [*chain(*parts), *_gru_and_loss(device, dtype)]
         case Kernel.cudnn:
             return _cells(device, dtype)
@@ -66,7 +66,7 @@ def _leaf(device: torch.device, *shape: int) -> Tensor:
     return torch.randn(*shape).to(device).requires_grad_()
 
 
-def _looks(device: torch.device, dtype: torch.dtype, positions: int) -> list[Tensor]:
+def _attend_all(device: torch.device, dtype: torch.dtype, positions: int) -> list[Tensor]:
     attention = AdditiveAttention(48, 64, 80).to(device)
     memory, keys, hidden = _leaf(device, 5, positions, 64), _leaf(device, 5, positions, 80), _leaf(device, 4, 5, 48)
     lengths = torch.tensor([positions, positions - 1, positions // 3, 2, 1]).unsqueeze(1)

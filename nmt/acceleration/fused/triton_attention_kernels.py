@@ -43,10 +43,10 @@ def energies_forward(
         a = start + tl.arange(0, BLOCK_A)
         inside = a < size
         query = LOG_E_SQUARED * tl.load(queries + step_row * size + a, mask=inside, other=0.0).to(tl.float32)
-        slope = tl.load(v + a, mask=inside, other=0.0).to(tl.float32)
+        v_part = tl.load(v + a, mask=inside, other=0.0).to(tl.float32)
         key = tl.load(keys + source * size + a[None, :], mask=is_token[:, None] & inside[None, :], other=0.0)
         r = reciprocal(1.0 + tl.exp2(query[None, :] + LOG_E_SQUARED * key.to(tl.float32)))
-        total += tl.sum(slope[None, :] * r, 1)
+        total += tl.sum(v_part[None, :] * r, 1)
     total = tl.where(is_token, -2.0 * total, float("-inf"))
     tl.store(energies + step_row * positions + s, total, mask=s < positions)
 
@@ -155,7 +155,7 @@ def energies_backward(
     a = tl.program_id(1) * BLOCK_A + tl.arange(0, BLOCK_A)
     inside = a < size
     query = LOG_E_SQUARED * tl.load(queries + step_row * size + a, mask=inside, other=0.0).to(tl.float32)
-    slope = tl.load(v + a, mask=inside, other=0.0).to(tl.float32)
+    v_part = tl.load(v + a, mask=inside, other=0.0).to(tl.float32)
     sums = tl.zeros([BLOCK_S, BLOCK_A], tl.float32)
     for start in range(0, positions, BLOCK_S):
         s = start + tl.arange(0, BLOCK_S)
@@ -166,7 +166,7 @@ def energies_backward(
         key = tl.load(keys + source * size + a[None, :], mask=tile, other=0.0)
         r = reciprocal(1.0 + tl.exp2(query[None, :] + LOG_E_SQUARED * key.to(tl.float32)))
         sums += (part * (d_part - common))[:, None] * (r - r * r)
-    d_query = 4.0 * slope * tl.sum(sums, 0)
+    d_query = 4.0 * v_part * tl.sum(sums, 0)
     tl.store(d_queries + step_row * size + a, d_query.to(d_queries.dtype.element_ty), mask=inside)
 
 
@@ -199,17 +199,17 @@ def keys_backward(
     # e^2(q + k) as a product: the exponential of a key is computed once for all steps, that of a query once for all
     # keys. Beyond LIMIT tanh is 1 to the last digit, unless both q and k are that large and cancel.
     exp_key = tl.exp(2.0 * tl.minimum(tl.maximum(key, -LIMIT), LIMIT))
-    slope = tl.load(v + a, mask=inside, other=0.0).to(tl.float32)
+    v_part = tl.load(v + a, mask=inside, other=0.0).to(tl.float32)
     sum_r = tl.zeros([BLOCK_S, BLOCK_A], tl.float32)
-    sum_steep = tl.zeros([BLOCK_S, BLOCK_A], tl.float32)
+    sum_derivative = tl.zeros([BLOCK_S, BLOCK_A], tl.float32)
     for t in range(steps):
         step_row = t * batch + row
         query = tl.load(queries + step_row * size + a, mask=inside, other=0.0).to(tl.float32)
         exp_query = tl.exp(2.0 * tl.minimum(tl.maximum(query, -LIMIT), LIMIT))
-        slopes = tl.load(d_energies + step_row * positions + s, mask=s < positions, other=0.0)[:, None]
+        d_energy = tl.load(d_energies + step_row * positions + s, mask=s < positions, other=0.0)[:, None]
         r = reciprocal(1.0 + exp_query[None, :] * exp_key)
-        sum_r += slopes * r
-        sum_steep += slopes * (r - r * r)
-    d_key = 4.0 * slope[None, :] * sum_steep
+        sum_r += d_energy * r
+        sum_derivative += d_energy * (r - r * r)
+    d_key = 4.0 * v_part[None, :] * sum_derivative
     tl.store(d_keys + source * size + a[None, :], d_key.to(d_keys.dtype.element_ty), mask=tile)
     tl.store(d_v + row * size + a, -2.0 * tl.sum(sum_r, 0), mask=inside)

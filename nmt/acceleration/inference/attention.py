@@ -20,8 +20,8 @@ class InferenceAdditive(Attention):
         key, bias = attention.key, attention.key.bias
         self.key = PackedLinear(2 * key.weight, None if bias is None else 2 * bias, dtype)
         self.query = PackedLinear(2 * attention.query.weight, None, dtype)
-        self.slope = -2 * attention.slopes.detach()
-        self.one = self.slope.new_ones(())
+        self.scaled_v = -2 * attention.v_by_head.detach()
+        self.one = self.scaled_v.new_ones(())
 
     def project_keys(self, memory: Tensor) -> Tensor:
         return bounded_exp_(self.key(memory))
@@ -34,7 +34,7 @@ class InferenceAdditive(Attention):
         return bounded_exp_(query)
 
     def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
-        return torch.addcmul(self.one, query.unsqueeze(2), keys.unsqueeze(1)).reciprocal_() @ self.slope
+        return torch.addcmul(self.one, query.unsqueeze(2), keys.unsqueeze(1)).reciprocal_() @ self.scaled_v
 
 
 class InferenceCoverage(InferenceAdditive):
@@ -55,7 +55,7 @@ class InferenceCoverage(InferenceAdditive):
 
     def energies(self, query: Tensor, keys: Tensor, state: AttentionState) -> Tensor:
         twice = query.unsqueeze(2) + keys.unsqueeze(1)
-        return twice.addcmul_(state.coverage.unsqueeze(3), self.coverage_weight_twice).neg_().sigmoid_() @ self.slope
+        return twice.addcmul_(state.coverage.unsqueeze(3), self.coverage_weight_twice).neg_().sigmoid_() @ self.scaled_v
 
 
 INFERENCE_SCORES: dict[type[Attention], type[InferenceAdditive]] = {
