@@ -341,7 +341,11 @@ RECIPES = {
     "transformer": ["+experiment=transformer_multi30k"],
 }
 OTHER_TILES = [(8, 256, 4), (8, 256, 2), (16, 256, 4), (16, 512, 8)]
-TINY_RECIPE = ["tokenizer.vocab_size=400", "batch.size=200", "model.encoder.hidden=8", "model.decoder.hidden=16"]
+TINY_RECIPE = [
+    *("tokenizer.vocab_size=400", "batch.size=200", "model.encoder.hidden=8", "model.decoder.hidden=16"),
+    *("model.encoder.embedding=16", "model.decoder.embedding=16", "model.decoder.readout=16"),
+    "model.transformer.feedforward=32",
+]
 
 
 def compose_train(words: list[str]) -> TrainConfig:
