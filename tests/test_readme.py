@@ -17,10 +17,12 @@ OTHERS = (ROOT / "CONTRIBUTING.md", ROOT / "data" / "README.md", *sorted((ROOT /
 PAGES = {page: page.read_text(encoding="utf-8") for page in (README, *OTHERS)}
 
 
+JOINED = re.sub(r"\\\n\s*", "", "\n".join(PAGES.values()))
+
+
 def commands() -> list[list[str]]:
     """The words after `-m` of each command in an indented block, without redirections, dots and comments."""
-    joined = re.sub(r"\\\n\s*", "", "\n".join(PAGES.values()))
-    lines = re.findall(r"^ {4,}.*-m (nmt\.\w+.*)$", joined, re.M)
+    lines = re.findall(r"^ {4,}.*-m (nmt\.\w+.*)$", JOINED, re.M)
     words = [shlex.join(shlex.split(line, comments=True)).replace("'<'", "<").replace("'>'", ">") for line in lines]
     return [re.split(r"\s[<>]", line)[0].split() for line in words]
 
@@ -42,6 +44,12 @@ def test_every_command_composes(command):
 
 def test_there_are_commands():
     assert len(commands()) >= 8
+
+
+@pytest.mark.parametrize("command", re.findall(r"^ {4,}.*scripts/((?:ladder|\w+_table|augment)\.py .*)$", JOINED, re.M))
+def test_settings_for_a_training_by_a_script_follow_two_dashes(command):
+    words = shlex.split(command)
+    assert not any("=" in word for word in (words[: words.index("--")] if "--" in words else words))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
