@@ -31,10 +31,10 @@ from nmt.analysis.alignment import (
 )
 from nmt.build import Loaded, LoadedAligner, load
 from nmt.cli import run_command
-from nmt.config.schema import AlignConfig, AlignmentDirection
+from nmt.config.schema import AlignConfig, AlignmentDirection, LinksFrom
 from nmt.config.unused import ALIGN_BY_ALIGNER, ALIGN_BY_TRANSLATOR, refuse_unused
 from nmt.corpus import Corpus, Pair, read_pair
-from nmt.decoding.output_files import OutputFile, truncate_to_common
+from nmt.decoding.output_files import OutputFile, common_sentences, truncate_to_common
 from nmt.decoding.translator import Translation
 from nmt.runtime.logs import start_log
 from nmt.runtime.text_files import STREAM, open_output
@@ -73,9 +73,11 @@ def _align(config: AlignConfig, overrides: list[str]) -> None:
     gold = None
     if config.gold:
         gold = read_gold(Path(config.gold), corpus, config.src or "", target_first=config.gold_reversed)
-    done = truncate_to_common([OutputFile(Path(config.out))]) if config.append and config.out else 0
+    outputs = [OutputFile(Path(config.out))] if config.append and config.out else []
+    done = common_sentences(outputs)
     if done > pairs:
-        raise ValueError(f"out={config.out} has {done:,} lines, and {config.src} only {pairs:,}: try append=false")
+        raise ValueError(f"out={config.out} has {done:,} lines, and {config.src} only {pairs:,}: give another out=")
+    truncate_to_common(outputs)
 
     begun, found = time.monotonic(), []
     with contextlib.ExitStack() as stack:
@@ -87,6 +89,8 @@ def _align(config: AlignConfig, overrides: list[str]) -> None:
         if config.out or not config.gold:
             links_file = stack.enter_context(open_output(config.out or STREAM, append=config.append))
         soft = stack.enter_context(AttentionWriter(Path(config.soft_alignment))) if config.soft_alignment else None
+        with_head = config.links_from in (None, LinksFrom.head) and any(model.head for model in models)
+        measure = "probability of a link" if aligner or with_head else "attention weight"
         pictures = Path(config.heatmaps) if config.heatmaps else None
         if pictures:
             pictures.mkdir(parents=True, exist_ok=True)
@@ -99,7 +103,7 @@ def _align(config: AlignConfig, overrides: list[str]) -> None:
             if soft:
                 soft.write(line.alignment.weights)
             if pictures and line.alignment.weights.size:
-                _draw(line, pictures / f"{number}.png", "probability of a link" if aligner else "attention weight")
+                _draw(line, pictures / f"{number}.png", measure)
             if gold:
                 found.append(line.alignment.links)
     seconds = time.monotonic() - begun
@@ -113,9 +117,8 @@ def _by_attention(config: AlignConfig, models: list[Loaded], corpus: Corpus, don
     """Aligns by the attention of one translator, or of two, one for each direction. done: number of pairs to skip."""
 
     def forced(loaded: Loaded, pairs: Iterator[Pair], *, score: bool = False) -> Iterator[Translation]:
-        given = islice(pairs, done, None)
         size = config.decode.batch_size
-        return build.force_decode(loaded, given, links_from=config.links_from, batch_size=size, score=score)
+        return build.force_decode(loaded, pairs, links_from=config.links_from, batch_size=size, score=score, skip=done)
 
     there = forced(models[0], iter(corpus), score=config.score)
     if len(models) == 1:

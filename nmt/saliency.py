@@ -180,7 +180,8 @@ def _print(
     if empty:
         first = ", ".join(map(str, empty[:5])) + (", ..." if len(empty) > 5 else "")
         print(f"{len(empty):,} of {pairs:,} translations are empty and have no words to explain: line {first}")
-    if words and ("attention", "jacobian") in found:
+    compared = ("attention", "jacobian"), ("jacobian", "input_gradient")
+    if all(pair in found and found[pair].words for pair in compared):
         print(_answer(found))
 
 

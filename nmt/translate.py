@@ -126,7 +126,7 @@ def _translate_html(config: TranslateConfig, translator: Translator, languages: 
 
 
 def _keep(config: TranslateConfig) -> int:
-    """Truncates the output files to their complete lines -> the number of these; 0 without append=true."""
+    """Truncates the output files to the lines that are complete in all -> their number; 0 without append=true."""
     if not (config.append and config.out):
         return 0
     outputs = [OutputFile(Path(config.out), numbered=config.decode.nbest > 1)]

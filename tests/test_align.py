@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import threading
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,13 @@ def trained(tmp_path_factory) -> Path:
     return folder
 
 
+def batched(items, size: int):
+    """itertools.batched of Python 3.12, as lists."""
+    items = iter(items)
+    while batch := list(islice(items, size)):
+        yield batch
+
+
 def in_bounds(links: str, src: str, tgt: str) -> bool:
     pairs = [tuple(map(int, link.split("-"))) for link in links.split()]
     return all(i < len(src.split()) and j < len(tgt.split()) for i, j in pairs)
@@ -70,6 +78,34 @@ def test_neither_the_size_of_a_batch_nor_the_place_changes_a_byte(trained, words
     ended = call(trained, "align", *RUN, *words)
     found = (trained / "links").read_text() if "out=links" in words else ended.out
     assert found == call(trained, "align", *RUN).out
+
+
+def test_continued_pairs_are_in_the_same_batches_as_in_one_go(trained, monkeypatch):
+    """With batches of two, in windows of four pairs: the last bits of a score can depend on the batch."""
+    from nmt.decoding import forced
+
+    batches, whole = [], forced._force_batch
+
+    def noting(by, tokenizer, batch, score):
+        batches.append(batch)
+        return whole(by, tokenizer, batch, score)
+
+    monkeypatch.setattr(forced, "_force_batch", noting)
+    monkeypatch.setattr(forced, "windows", lambda items, limit, size: batched(items, 4))
+    words = [*RUN, "out=continued", "score=true", "decode.batch_size=2"]
+    assert call(trained, "align", *words).code == 0
+    lines, (*_, last), size = (trained / "continued").read_bytes().splitlines(keepends=True), batches, len(batches)
+    (trained / "continued").write_bytes(b"".join(lines[:5]) + b"0-")
+    assert call(trained, "align", *words, "append=true").code == 0
+    assert (trained / "continued").read_bytes() == b"".join(lines)
+    assert batches[size:] == [last]
+
+
+def test_a_longer_file_is_not_continued_and_not_changed(trained):
+    (trained / "longer").write_text("0-0\n" * 7 + "precious")
+    mistake = call(trained, "align", *RUN, "out=longer", "append=true").mistake
+    assert "out=longer has 7 lines, and text.de only 6" in mistake
+    assert (trained / "longer").read_text() == "0-0\n" * 7 + "precious"
 
 
 def test_scores_stand_behind_the_links(trained):

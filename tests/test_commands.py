@@ -330,7 +330,11 @@ def test_a_text_that_cannot_be_trained_on_is_refused_before_there_is_a_run(corpu
         (["model.encoder.bidirectional=false"], r"init_hidden=backward_first needs an encoder that reads backwards"),
         (
             ["model/attention=dot", "model.attention.size=null", "model.decoder.hidden=30"],
-            r"dot multiplies decoder states \(30\) with .* \(24\)",
+            r"score=dot multiplies decoder states \(30\) with .* \(24\)",
+        ),
+        (
+            ["model.attention.score=scaled_dot", "model.attention.size=null", "model.decoder.hidden=30"],
+            r"score=scaled_dot multiplies decoder states",
         ),
         (
             ["model.tied_embeddings=target", "model.decoder.readout=9"],

@@ -1,6 +1,7 @@
 """The saliency command, on a model that was trained for a moment."""
 
 import json
+import math
 import os
 import random
 import threading
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from nmt import saliency
+from nmt.analysis.saliency import RankCorrelation
 from scripts import draw_pair
 from tests.support import commands
 from tests.support.commands import write_lines
@@ -120,6 +122,14 @@ def test_a_model_without_attention_has_its_gradients_compared(call, tmp_path):
     ]
     assert not (tmp_path / "out" / "attention.npz").exists()
     assert "Is attention explanation?" not in out
+
+
+def test_without_a_word_that_both_rank_there_is_no_answer(capsys):
+    one, none = RankCorrelation(0.5, 0.6, 0.3, 4), RankCorrelation(math.nan, math.nan, math.nan, 0)
+    pairs = ("attention", "jacobian"), ("jacobian", "input_gradient")
+    for found, answers in ((one, one), True), ((none, one), False), ((one, none), False):
+        saliency._print(4, [], dict(zip(pairs, found, strict=True)), {})
+        assert ("Is attention explanation?" in capsys.readouterr().out) == answers
 
 
 def test_a_blank_line_keeps_the_numbering(call, tmp_path, trained):

@@ -137,11 +137,14 @@ class PairAligner:
 
 
 def _bare(pair: Pair, encoded: _Encoded) -> AlignedPair:
-    """The result for a pair that is not aligned, as a side is blank or the pair is too long."""
+    """The result for a pair that is not aligned, as a side is blank or the pair is too long.
+
+    A translation of nothing, or into nothing, has probability 0, so that it scores lower than any other.
+    """
     too_long = encoded.longer**2 > _MAX_CELLS
     shape = (encoded.tgt_words, 0 if too_long else encoded.src_words)
     other = (encoded.src_words, 0 if too_long else encoded.tgt_words)
-    score = -math.inf if too_long else 0.0
+    score = -math.inf if too_long or bool(encoded.src) != bool(encoded.tgt) else 0.0
     return AlignedPair(pair, np.zeros(shape, np.float32), np.zeros(other, np.float32), [], (score, score), too_long)
 
 

@@ -163,11 +163,13 @@ class CoverageAttention(AdditiveAttention):
 class DotAttention(Attention):
     """h_t . h_s; encoder outputs and decoder states must have the same width.  # Luong et al. (2015), eq. 8"""
 
+    name = "dot"
+
     def __init__(self, query_size: int, memory_size: int):
         super().__init__()
         if query_size != memory_size:
             raise ValueError(
-                f"model.attention.score=dot multiplies decoder states ({query_size}) with encoder outputs "
+                f"model.attention.score={self.name} multiplies decoder states ({query_size}) with encoder outputs "
                 f"({memory_size}): make them equal with model.decoder.hidden={memory_size}, "
                 "or use model.attention.score=general"
             )
@@ -185,6 +187,8 @@ class DotAttention(Attention):
 
 class ScaledDotAttention(DotAttention):
     """h_t . h_s / sqrt(H): keeps the energies of wide states in the softmax's range.  # Vaswani et al. (2017), eq. 1"""
+
+    name = "scaled_dot"
 
     def project_query(self, hidden: Tensor) -> Tensor:
         return hidden * (self.size // self.heads) ** -0.5

@@ -32,6 +32,7 @@ def force_decode(
     links_from: LinksFrom | None = None,
     batch_size: int = 64,
     score: bool = True,
+    skip: int = 0,
 ) -> Iterator[Translation]:
     """Translations of given pairs by an opened run; see `nmt.decoding.forced.force_decode`.
 
@@ -47,6 +48,7 @@ def force_decode(
         score=score,
         posterior=links_from is LinksFrom.posterior,
         head=loaded.head if links_from in (None, LinksFrom.head) else None,
+        skip=skip,
     )
 
 

@@ -54,6 +54,7 @@ def force_decode(
     score: bool = True,
     posterior: bool = False,
     head: TranslatorWithHead | None = None,
+    skip: int = 0,
 ) -> Iterator[Translation]:
     """The Translation of each given pair, in order, as if search had found it; `model` is in eval mode.
 
@@ -61,13 +62,17 @@ def force_decode(
     A pair that is blank on both sides is an empty translation. posterior: whether the weights are the
     `posterior_attention`. head: the model with an alignment head, which then computes the `link_weights`.
     score=False skips the output layer, which takes most of the time: score and log_prob are then NaN. A pair whose
-    product of piece counts exceeds WINDOW_WEIGHTS would not fit into memory: its weights are (T, 0).
+    product of piece counts exceeds WINDOW_WEIGHTS would not fit into memory: its weights are (T, 0). The first `skip`
+    pairs are skipped, without effect on the others.
 
     Pairs of similar length share a batch, inside a window of at most 32 batches and WINDOW_WEIGHTS attention weights.
     """
     assert not model.training, "dropout would change what is found: call model.eval() first"
     by = _By(model, model.for_inference() if posterior else None, head)
     for window in windows((_encode(tokenizer, pair) for pair in pairs), 32 * batch_size, lambda given: given.weights):
+        if skip >= len(window):
+            skip -= len(window)
+            continue
         found = [_without_weights(tokenizer, given) for given in window]
         # The pairs that are decoded, longest first; pairs of equal length stay in order.
         fitting = (row for row, given in enumerate(window) if not (given.blank or given.too_long))
@@ -81,7 +86,8 @@ def force_decode(
                 sides = (pad([ids])[0].to(model.device) for ids in (given.src, [BOS, *given.tgt[:-1]], given.tgt))
                 total = float(log_probs_by_steps(model, *sides))
                 found[row] = found[row]._replace(score=total / len(given.tgt), log_prob=total)
-        yield from found
+        yield from found[skip:]
+        skip = 0
 
 
 def _encode(tokenizer, pair: Pair) -> _Given:

@@ -18,12 +18,17 @@ class OutputFile(NamedTuple):
     numbered: bool = False
 
 
-def truncate_to_common(outputs: list[OutputFile]) -> int:
-    """Truncates the files after the last sentence that is complete in all of them -> the number of sentences kept.
+def common_sentences(outputs: list[OutputFile]) -> int:
+    """The number of sentences that are complete in all files; 0 without files.
 
     A missing file counts as empty. Raises ValueError if a line of a numbered file has no number.
     """
-    sentences = min(_whole(output) for output in outputs)
+    return min(map(_whole, outputs), default=0)
+
+
+def truncate_to_common(outputs: list[OutputFile]) -> int:
+    """Truncates the files after the `common_sentences` -> their number."""
+    sentences = common_sentences(outputs)
     for output in outputs:
         _cut(output, sentences)
     return sentences
