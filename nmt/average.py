@@ -1,6 +1,7 @@
 """The average command: `python -m nmt.average checkpoint=RUN out=FOLDER` averages the last checkpoints of a run."""
 
 import logging
+import shutil
 
 from nmt import checkpoint
 from nmt.checkpoint.averaging import average
@@ -31,8 +32,12 @@ def main(config: AverageConfig, _overrides: list[str]) -> None:
     plain = to_dict(from_dict(TrainConfig, found.config))
     plain["name"] = f"{plain['name']}, average of {config.last}"
     with out.lock():
-        out.create(to_yaml(plain))
-        checkpoint.write(out.best, found._replace(config=plain), Tokenizer.load(folders[-1] / "tokenizer"))
+        try:
+            out.create(to_yaml(plain))
+            checkpoint.write(out.best, found._replace(config=plain), Tokenizer.load(folders[-1] / "tokenizer"))
+        except BaseException:
+            shutil.rmtree(out.path, ignore_errors=True)  # an incomplete folder would be refused the next time
+            raise
     print(f"written to {out.path}")
 
 

@@ -19,6 +19,7 @@ from nmt import build
 from nmt.checkpoint.run_folder import RunFolder
 from nmt.config.saved import from_dict, read_saved
 from nmt.config.schema import TrainConfig
+from nmt.runtime.text_files import read_lines
 
 
 def languages(run: Path) -> build.Languages:
@@ -30,12 +31,6 @@ def languages(run: Path) -> build.Languages:
         return build.languages(from_dict(TrainConfig, read_saved(config)).data)
     except ValueError as error:
         raise SystemExit(str(error)) from None
-
-
-def lines(path: Path) -> int:
-    """The number of line feeds in a file."""
-    with path.open("rb") as file:
-        return sum(chunk.count(b"\n") for chunk in iter(lambda: file.read(1 << 20), b""))
 
 
 def translate(run: Path, train: str, out: Path, overrides: list[str]) -> Path:
@@ -50,10 +45,9 @@ def translate(run: Path, train: str, out: Path, overrides: list[str]) -> Path:
     if code:
         raise SystemExit(f"{run}: nmt.translate ended with {code}; give the same command again to go on")
     shutil.copyfile(source, beside)
-    if lines(beside) != lines(hypotheses):
-        raise SystemExit(
-            f"{hypotheses} has {lines(hypotheses):,} lines, and {source} {lines(source):,}: is it of others?"
-        )
+    counts = [sum(1 for _ in read_lines(path)) for path in (hypotheses, source)]
+    if counts[0] != counts[1]:
+        raise SystemExit(f"{hypotheses} has {counts[0]:,} lines, and {source} {counts[1]:,}: is it of others?")
     return prefix
 
 

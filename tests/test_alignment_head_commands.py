@@ -121,10 +121,29 @@ def test_a_run_that_was_stopped_ends_as_one_that_was_not(trained):
         assert all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
+def test_a_command_with_resume_auto_may_be_repeated(trained):
+    """The settings of the translator, here dropout and the search of validations, are not those of this command."""
+    own = ["data.bleu_tokenizer=char", "decode.length_penalty=gnmt", "trainer.valid_beam=2", "trainer.max_epochs=1"]
+    assert call(trained, "train", *TRANSLATOR, *own, "run=OWN").code == 0
+    words = [*HEAD, "finetune_from=OWN", "run=again", "resume=auto"]
+    for updates in (1, 2):
+        ended = call(trained, "train", *words, f"trainer.max_updates={updates}")
+        assert ended.code == 0, ended.err
+        config = checkpoint.read_config(trained / "again" / "checkpoints" / "last")
+        assert config["decode"]["length_penalty"] == "gnmt"
+        assert (config["trainer"]["valid_beam"], config["data"]["bleu_tokenizer"]) == (2, "char")
+        assert config["trainer"]["max_updates"] == updates
+    changed = call(trained, "train", *words, "trainer.max_updates=3", "model.alignment_head.dropout=0.4")
+    assert "model.alignment_head.dropout is" in changed.mistake
+
+
 def test_a_head_that_is_trained_already_is_trained_on(trained):
     words = [each for each in HEAD if not each.startswith(("finetune_from", "model.alignment_head"))]
+    words += ["model.alignment_head.dropout=0.4"]
     ended = call(trained, "train", *words, "finetune_from=HEAD", "run=more", "trainer.max_updates=1", "optim.lr=1e-6")
     assert ended.code == 0, ended.err
+    config = checkpoint.read_config(trained / "more" / "checkpoints" / "last")
+    assert config["model"]["alignment_head"]["dropout"] == 0.4
     (rate,) = re.findall(r"alignment error rate (\d+\.\d) %", ended.err)
     assert float(rate) < 5
 

@@ -1,5 +1,6 @@
 """Averaging the last checkpoints of a run."""
 
+import errno
 import re
 import shutil
 
@@ -47,10 +48,19 @@ def test_weights_of_other_shapes_are_refused(tmp_path):
         average([tmp_path / "0", tmp_path / "1"])
 
 
-def test_every_command_opens_the_average(run, tmp_path):  # noqa: F811
+def test_every_command_opens_the_average(run, tmp_path, monkeypatch):  # noqa: F811
     own = RunFolder(shutil.copytree(run, tmp_path / "run"))
     for update in (10, 20, 30):
         checkpoint.hard_link(own.last, own.step(update))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "write", full)
+        ended = call(tmp_path, "average", "checkpoint=run", "last=3", "out=mean")
+        assert ended.code == 2
+        assert "No space left" in ended.err
     ended = call(tmp_path, "average", "checkpoint=run", "last=3", "out=mean")
     assert ended.code == 0, ended.err
     assert "step-10, step-20, step-30" in ended.err

@@ -48,7 +48,9 @@ def load_for_head(
             f"are {ways[1].src} to {ways[1].tgt}: give data.src={ways[0].src} data.tgt={ways[0].tgt}"
         )
     _refuse_other_attention(own, f"finetune_from={config.finetune_from}")
-    head = config.model.alignment_head if own.model.kind is ModelKind.translator else own.model.alignment_head
+    head = config.model.alignment_head
+    if own.model.kind is ModelKind.alignment_head:
+        head = replace(own.model.alignment_head, dropout=head.dropout)
     model = replace(own.model, kind=ModelKind.alignment_head, alignment_head=head)
     trainer = replace(config.trainer, valid_beam=own.trainer.valid_beam)
     data = replace(config.data, bleu_tokenizer=own.data.bleu_tokenizer)

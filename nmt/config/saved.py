@@ -7,7 +7,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nmt.config.schema import TrainConfig
+from nmt.config.schema import ModelKind, TrainConfig
 from nmt.config.unused import given, refuse_unused
 
 MOST_YAML = 256 << 10  # bytes; real ones have about 3,000
@@ -158,9 +158,8 @@ def resumed(saved: dict, asked: TrainConfig, overrides: list[str]) -> TrainConfi
     keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
     names = set(_leaves(new)) - set(LOCATION_KEYS)
     composed = any(key in GROUPS or not any(_within(name, key) for name in (*names, *LOCATION_KEYS)) for key in keys)
-    if saved.get("finetune_from"):  # the model and tokenizer of that run
-        inherited = {n for n in names if n.startswith(("model.", "tokenizer.")) and not n.endswith("dropout")}
-        names -= inherited - set(given(overrides))
+    if saved.get("finetune_from"):
+        names -= {name for name in names if _is_inherited(name, saved["model"]["kind"])} - set(given(overrides))
     wanted = {name: value_at(new, name) for name in names if composed or any(_within(name, key) for key in keys)}
     merged = OmegaConf.create(saved)
     for name, value in _changed(saved, wanted, "in the run", "on the command line").items():
@@ -170,6 +169,22 @@ def resumed(saved: dict, asked: TrainConfig, overrides: list[str]) -> TrainConfi
     config = from_dict(TrainConfig, plain)
     refuse_unused(config, overrides)
     return config
+
+
+def _is_inherited(name: str, kind: str) -> bool:
+    """Whether a run with finetune_from= and this model.kind takes the setting from that run."""
+    match ModelKind[kind]:
+        case ModelKind.alignment_head:
+            of_search = name.startswith("decode.") or name in ("trainer.valid_beam", "data.bleu_tokenizer")
+            return of_search or (_is_of_model(name) and name != "model.alignment_head.dropout")
+        case ModelKind.aligner:
+            return _is_of_model(name) and name != "model.aligner.dropout"
+        case _:
+            return _is_of_model(name) and not name.endswith("dropout")
+
+
+def _is_of_model(name: str) -> bool:
+    return name.startswith(("model.", "tokenizer."))
 
 
 def check_same_run(before: TrainConfig, now: TrainConfig) -> None:

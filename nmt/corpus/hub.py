@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nmt.corpus.heading import find_columns
 from nmt.corpus.pairs import Corpus, EmptyLines, Pair
 from nmt.corpus.rows import SUFFIXES, TextFile, as_text, digests, no_columns, read_rows, suffix_of, text_file
+from nmt.runtime.hashing import file_sha256
 
 if TYPE_CHECKING:  # importing the library takes seconds, and plain files do not need it
     import pyarrow
@@ -152,19 +153,28 @@ class _Loader:
         if folder.is_file():
             legal = ", ".join((*SUFFIXES, ".parquet"))
             raise _Refused(f"{self.path}: a file of no known kind; legal are {legal}, with .gz or without")
-        builder = datasets.load_dataset_builder(self.path, self.config, cache_dir=self._cache)
-        if (texts := _text_files(builder, self._cache)) is not None:
+        local = sorted(each for each in folder.rglob("*") if each.is_file()) if folder.is_dir() else []
+        cache = self._cache_of(local) if local else self._cache
+        builder = datasets.load_dataset_builder(self.path, self.config, cache_dir=cache)
+        if (texts := _text_files(builder, cache)) is not None:
             missing = [name for name in self._names() if name not in texts]
             if missing:
                 raise _Refused(f"{self.path} has no split {missing[0]!r}; it has: {', '.join(texts)}")
             return self._slices({name: self._read(texts[name], name) for name in dict.fromkeys(self._names())})
-        loaded = datasets.load_dataset(self.path, self.config, split=self.split, cache_dir=self._cache)
+        loaded = datasets.load_dataset(self.path, self.config, split=self.split, cache_dir=cache)
         assert isinstance(loaded, datasets.Dataset)
         return loaded
 
     @property
     def _cache(self) -> str | None:
         return None if self.cache is None else str(self.cache)
+
+    def _cache_of(self, files: list[Path]) -> str:
+        """A cache for the content of local files, which the library recognizes by their place and time alone."""
+        import datasets
+
+        content = hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
+        return str(Path(self._cache or datasets.config.HF_DATASETS_CACHE) / content)
 
     def _names(self) -> list[str]:
         """The names of the splits: `train` and `valid` for `train[:9]+valid`."""
@@ -178,7 +188,8 @@ class _Loader:
             raise _Refused(f"data.name={missing[0]}: no such file")
         name = self._names()[0]
         if suffix_of(self.path) == ".parquet":
-            loaded = datasets.load_dataset("parquet", data_files={name: paths}, split=name, cache_dir=self._cache)
+            cache = self._cache_of(list(map(Path, paths)))
+            loaded = datasets.load_dataset("parquet", data_files={name: paths}, split=name, cache_dir=cache)
             assert isinstance(loaded, datasets.Dataset)
         else:
             loaded = self._read([text_file(Path(path)) for path in paths], name)

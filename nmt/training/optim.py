@@ -150,7 +150,8 @@ class Schedule:
             case ScheduleName.inverse_sqrt:
                 shape = math.sqrt(max(1, options.warmup) / max(update, options.warmup, 1))
             case ScheduleName.halving:
-                shape = 0.5 ** math.ceil(min(rest * options.halvings, options.halvings))
+                begun = math.floor(rest * options.halvings + 1e-6) + 1  # `spent` may be rounded to float32
+                shape = 0.5 ** min(begun, options.halvings) if spent > options.constant_fraction - 1e-6 else 1.0
             case ScheduleName.linear:
                 shape = options.min_factor + (1 - options.min_factor) * (1 - rest)
             case ScheduleName.cosine:
@@ -158,9 +159,8 @@ class Schedule:
             case ScheduleName.plateau:
                 shape = self.level
             case _:
-                raise ValueError(
-                    f"optim.schedule.name={options.name}: legal are {', '.join(s.value for s in ScheduleName)}"
-                )
+                legal = ", ".join(name.value for name in ScheduleName)
+                raise ValueError(f"optim.schedule.name={options.name}: legal are {legal}")
         return warm * shape
 
     def on_validation(self, loss: float) -> None:

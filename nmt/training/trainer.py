@@ -207,18 +207,18 @@ class Trainer:
                 reason = self.stop.requested or "SIGNAL"
                 self.flags = self.flags._replace(stops=1.0)
         if self.flags.stops:
-            log.warning(f"{reason}: saving at update {progress.update} and stopping; go on with resume={self.run.path}")
-            if self.checkpointer.saved != progress.update:
+            keep = progress.skipped_in_row > 0 and self.run.last.exists()  # the weights may have diverged since then
+            action = "keeping the last checkpoint" if keep else "saving"
+            log.warning(f"{reason}: {action} at update {progress.update}, stopping; go on with resume={self.run.path}")
+            if not keep and self.checkpointer.saved != progress.update:
                 self._save()
             return
         progress.finished = reason
         self._save(best=better)
         log.info(f"finished by {reason} at update {progress.update}, epoch {self._epochs():.2f}")
         if progress.best is not None:
-            log.info(
-                f"best validation {self.options.early_stopping_metric.value} {abs(progress.best):.2f}, at update "
-                f"{progress.best_update}"
-            )
+            metric = self.options.early_stopping_metric.value
+            log.info(f"best validation {metric} {abs(progress.best):.2f}, at update {progress.best_update}")
 
     # The parts of the loop
 

@@ -173,8 +173,10 @@ def test_character_coverage_is_what_sentencepiece_takes(value):
 
 
 def test_two_models_of_ones_own_go_together():
+    own = TokenizerConfig(src_model="a.model")
     with pytest.raises(ValueError, match=r"tokenizer\.src_model and tokenizer\.tgt_model go together"):
-        TokenizerConfig(src_model="a.model")
+        TrainConfig(tokenizer=own, trainer=LIMIT)
+    TrainConfig(tokenizer=own, resume="run")  # the run has the other one, and a limit
 
 
 def test_a_batch_holds_something():

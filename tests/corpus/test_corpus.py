@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 import time
@@ -216,6 +217,18 @@ def parquet(tmp_path) -> Path:
 
 def test_a_folder_of_parquet_has_its_splits(parquet, hub):
     assert len(list(hub(parquet, "test"))) == 3
+
+
+@pytest.mark.parametrize("name", ["train.parquet", ""])
+def test_a_changed_parquet_file_of_the_same_time_is_read_anew(parquet, hub, name):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    assert len(list(hub(parquet / name))) == 10
+    before = (parquet / "train.parquet").stat()
+    pq.write_table(pa.Table.from_pylist(ROWS[:4]), parquet / "train.parquet")
+    os.utime(parquet / "train.parquet", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert len(list(hub(parquet / name))) == 4
 
 
 def test_a_split_can_be_sliced(parquet, hub):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -36,8 +37,14 @@ def linear(weight: float) -> torch.nn.Linear:
         (scheduled(ScheduleName.inverse_sqrt, warmup=100), 50, 0.0, 0.5),
         (scheduled(ScheduleName.inverse_sqrt, warmup=100), 100, 0.0, 1.0),
         (scheduled(ScheduleName.inverse_sqrt, warmup=100), 400, 0.0, 0.5),
-        (scheduled(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.5, 1.0),
-        (scheduled(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.51, 0.5),
+        (scheduled(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.49, 1.0),
+        (scheduled(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.5, 0.5),
+        (scheduled(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.59, 0.5),
+        *(
+            (scheduled(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, spent, 0.5 ** (k + 1))
+            for k in range(5)
+            for spent in (0.5 + k / 10, float(np.float32(0.5 + k / 10)))  # with several ranks, it is a float32
+        ),
         (scheduled(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 0.61, 0.25),
         (scheduled(ScheduleName.halving, constant_fraction=0.5, halvings=5), 1, 1.0, 1 / 32),
         (scheduled(ScheduleName.linear), 1, 0.25, 0.75),

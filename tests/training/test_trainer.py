@@ -137,6 +137,21 @@ def test_bad_numbers_without_end_stop_the_run_and_keep_its_last_good_checkpoint(
     )
 
 
+def test_a_signal_among_bad_numbers_keeps_the_last_good_checkpoint(tiny, tmp_path):
+    model = tiny.model()
+    trainer = tiny.trainer(tmp_path, updates=50, model=model, max_skipped_updates=30, save_every=2)
+
+    def bad() -> bool:
+        if trainer.progress.update == 8 and not trainer.stop.requested:  # a second one would kill
+            os.kill(os.getpid(), signal.SIGTERM)
+        return trainer.progress.update >= 5
+
+    poisoned(model, bad)
+    trainer.train()
+    assert trainer.stopped
+    assert checkpoint.read_update(trainer.run.last) == 4
+
+
 def scripted(trainer, found: list[tuple[float, float]]):
     """Lets the validations of a trainer find these losses and BLEUs, one after the other."""
     script = iter(found)

@@ -65,5 +65,3 @@ class TokenizerConfig(TokenizerOptions):
         )
         at_least(1, tokenizer__input_sentence_size=self.input_sentence_size)
         super().__post_init__()
-        if (self.src_model is None) != (self.tgt_model is None):
-            raise ValueError("tokenizer.src_model and tokenizer.tgt_model go together; one for both is tokenizer.model")

@@ -88,9 +88,17 @@ class TrainConfig:
     def __post_init__(self):
         check_text(self)
         between(0, 2**32 - 1, {"seed": self.seed})
+        positive_int(threads=self.threads)
+        if self.resume in (None, "auto"):  # else the settings that are not given here are those of the run
+            self._check_combinations()
+
+    def _check_combinations(self) -> None:
+        """Raises ValueError for settings that do not go together."""
         limits = (self.trainer.max_updates, self.trainer.max_epochs, self.trainer.max_minutes)
         if limits == (None, None, None) and not self.trainer.patience:
             raise ValueError("nothing would end this run: set trainer.max_updates, max_epochs, max_minutes or patience")
+        if (self.tokenizer.src_model is None) != (self.tokenizer.tgt_model is None):
+            raise ValueError("tokenizer.src_model and tokenizer.tgt_model go together; one for both is tokenizer.model")
         if self.guided_alignment.links and self.model.decoder.kind is DecoderKind.fixed_vector:
             raise ValueError(
                 "guided_alignment.links teach attention, which model.decoder.kind=fixed_vector does not have"
@@ -124,7 +132,6 @@ class TrainConfig:
                 "both: "
                 "try tokenizer.joint=true, or model.tied_embeddings=target"
             )
-        positive_int(threads=self.threads)
         if self.loss.objective is Objective.minimum_risk:
             self._check_minimum_risk()
 
