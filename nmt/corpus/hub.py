@@ -171,10 +171,10 @@ class _Loader:
 
     def _cache_of(self, files: list[Path]) -> str:
         """A cache for the content of local files, which the library recognizes by their place and time alone."""
-        import datasets
+        from datasets.config import HF_DATASETS_CACHE
 
         content = hashlib.sha256("".join(map(file_sha256, files)).encode()).hexdigest()
-        return str(Path(self._cache or datasets.config.HF_DATASETS_CACHE) / content)
+        return str(Path(self._cache or HF_DATASETS_CACHE) / content)
 
     def _names(self) -> list[str]:
         """The names of the splits: `train` and `valid` for `train[:9]+valid`."""
