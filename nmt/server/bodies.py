@@ -4,6 +4,7 @@ import asyncio
 import json
 from concurrent.futures import Future
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -12,6 +13,7 @@ from nmt.server.errors import Refusal
 
 # The most bytes that are read and discarded of a body that is too large, so that the client gets to read the answer.
 _MAX_DISCARDED = 2**26
+_MAX_FIELDS = 64  # of a form
 
 
 async def read_fields(request: Request, *, max_bytes: int, seconds: float) -> Any:
@@ -22,8 +24,10 @@ async def read_fields(request: Request, *, max_bytes: int, seconds: float) -> An
     except TimeoutError:
         raise Refusal(408, f"The body did not arrive within {seconds:g} seconds") from None
     kind = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
-        return await _form(request, body)
+    if kind == "application/x-www-form-urlencoded":
+        return _urlencoded(body)
+    if kind == "multipart/form-data":
+        return await _multipart(request, body)
     try:
         fields = json.loads(body)
         json.dumps(fields, ensure_ascii=False).encode("utf-8")  # raises for half of a surrogate pair, such as \ud800
@@ -45,14 +49,29 @@ async def _read(request: Request, max_bytes: int) -> bytes:
     return b"".join(body)
 
 
-async def _form(request: Request, body: bytes) -> dict[str, str]:
-    """The text fields of a form, the first of each name; files are ignored."""
+def _urlencoded(body: bytes) -> dict[str, str]:
+    """The fields of a form, the first of each name.
+
+    Text that is not percent-encoded, as `curl -d` sends it, is UTF-8; Starlette would read it as Latin-1.
+    """
+    options = {"keep_blank_values": True, "errors": "strict", "max_num_fields": _MAX_FIELDS}
+    try:
+        return dict(reversed(parse_qsl(body.decode(), **options)))
+    except UnicodeDecodeError:
+        raise Refusal(400, "Invalid request: the form is not UTF-8") from None
+    except ValueError:
+        raise Refusal(400, "Invalid request: the form is damaged") from None
+
+
+async def _multipart(request: Request, body: bytes) -> dict[str, str]:
+    """The text fields of a form in parts, the first of each name; files are ignored."""
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     try:
-        async with Request(request.scope, receive).form(max_files=8, max_fields=64, max_part_size=len(body)) as form:
+        limits = {"max_files": 8, "max_fields": _MAX_FIELDS, "max_part_size": len(body)}
+        async with Request(request.scope, receive).form(**limits) as form:
             return {name: text for name, text in reversed(form.multi_items()) if isinstance(text, str)}
     except (HTTPException, ValueError):
         raise Refusal(400, "Invalid request: the form is damaged") from None

@@ -20,6 +20,7 @@ from tests.support.http import PATIENCE, Client
 pytestmark = [pytest.mark.slow, pytest.mark.process]
 
 LINES = ["der hund sieht", "ein haus", "rot", "die frau sieht ein kind", "mann", "hund katze haus rot gross"]
+FORM = "application/x-www-form-urlencoded"
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,18 @@ def test_a_form_and_json_are_answered_alike(served):
         f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n' for name, text in fields.items()
     )
     assert answer == served.ask("POST", "/translate", f"{parts}--x--\r\n", "multipart/form-data; boundary=x")
+
+
+def test_a_form_may_hold_utf8_that_is_not_percent_encoded(served):
+    plain = served.ask("POST", "/translate", "q=schön; 1%2B1+%C3%BC&source=de&target=en&attention=true".encode(), FORM)
+    assert plain == served.post("/translate", q="schön; 1+1 ü", source="de", target="en", attention=True)
+    assert plain.content["attention"][0]["sourceWords"][0] == "schön;"
+
+
+@pytest.mark.parametrize("text", [b"sch\xf6n", b"sch%F6n"])
+def test_a_form_in_another_encoding_is_refused(served, text):
+    answer = served.ask("POST", "/translate", b"q=" + text + b"&source=de&target=en", FORM)
+    assert answer == (400, {"error": "Invalid request: the form is not UTF-8"})
 
 
 def test_alternatives_differ_from_the_translation_and_from_each_other(served):
