@@ -6,9 +6,11 @@ nmt.word_links(translation)
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from enum import Enum
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from nmt import build
 from nmt.acceleration.selection import prepare_device
@@ -16,7 +18,7 @@ from nmt.analysis.alignment import Link, WordAttention, word_attention, word_lin
 from nmt.analysis.confidence import SentenceConfidence, assess
 from nmt.analysis.evaluation import draw_translation
 from nmt.build import Loaded
-from nmt.config.schema import DecodeOverrides, LinksFrom
+from nmt.config.schema import DecodeConfig, DecodeOverrides, LinksFrom
 from nmt.corpus import Pair
 from nmt.decoding.translator import Translation
 from nmt.decoding.word_scores import word_log_probs
@@ -33,6 +35,8 @@ __all__ = [
     "word_attention",
     "word_links",
 ]
+
+Member = TypeVar("Member", bound=Enum)
 
 
 class TrainedModel:
@@ -60,10 +64,10 @@ class TrainedModel:
         beam: the width of the search; 1 is greedy. batch_size: sentences searched together. max_length: the most
         target subwords, EOS included. Where the last two are None, they are those of the run's validations.
         prefixes: of each line the text with which its translation begins. search: further options, such as
-        no_repeat_ngram_size=3 or sampling=True; see nmt.decoding.options.SearchOptions.
+        no_repeat_ngram_size=3 or length_penalty="gnmt"; see nmt.decoding.options.SearchOptions.
         Raises ValueError for a value that is impossible.
         """
-        options = DecodeOverrides(beam=beam, batch_size=batch_size, max_length=max_length, **search)
+        options = DecodeOverrides(beam=beam, batch_size=batch_size, max_length=max_length, **_options(search))
         translator = build.translator_of(self._loaded, options)
         with self.device.autocast():
             return [nbest[0] for nbest in translator.translate(_lines(lines), prefixes=prefixes)]
@@ -78,10 +82,7 @@ class TrainedModel:
         attention. Raises ValueError for another value, and for "head" if the run has no head.
         """
         given = (Pair(*pair) for pair in pairs)
-        words = [each.value for each in LinksFrom]
-        if links_from not in (None, *words):
-            raise ValueError(f"links_from={links_from!r} is not known: give one of {', '.join(words)}, or None")
-        source = LinksFrom(links_from) if links_from else None
+        source = None if links_from is None else _member(LinksFrom, "links_from", links_from)
         with self.device.autocast():
             return list(build.force_decode(self._loaded, given, links_from=source, batch_size=batch_size))
 
@@ -126,3 +127,23 @@ def _lines(lines: Iterable[str]) -> Sequence[str]:
     if isinstance(lines, str):
         raise ValueError("translate takes a list of lines, not one string: try model.translate([line])")
     return list(lines)
+
+
+def _options(search: dict[str, Any]) -> dict[str, Any]:
+    """Search options with the words among their values as members of Enums. Raises ValueError for an unknown word."""
+    kinds = {each.name: each.type for each in fields(DecodeConfig)}
+    found = dict(search)
+    for name, value in search.items():
+        kind = kinds.get(name)
+        if value is not None and isinstance(kind, type) and issubclass(kind, Enum):
+            found[name] = _member(kind, name, value)
+    return found
+
+
+def _member(kind: type[Member], name: str, value: str | Enum) -> Member:
+    """The member of an Enum, given as its value or itself. Raises ValueError with the known words for another."""
+    try:
+        return kind(value)
+    except ValueError:
+        known = ", ".join(each.value for each in kind)
+        raise ValueError(f"{name}={value!r} is not known: give one of {known}") from None

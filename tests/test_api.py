@@ -10,6 +10,7 @@ import pytest
 
 import nmt
 from nmt.analysis.alignment import pharaoh
+from nmt.decoding.options import LengthPenalty
 from tests.support.commands import call, write_lines
 
 ROOT = Path(__file__).parent.parent
@@ -110,6 +111,15 @@ def test_the_posterior_needs_no_other_call(model):
     prior, posterior = (model.force_decode(pairs, links_from=each)[0] for each in ("attention", "posterior"))
     assert prior.weights.shape == posterior.weights.shape
     assert not np.allclose(prior.weights, posterior.weights)
+
+
+def test_a_search_option_may_be_a_word(model):
+    (word,), (member,) = (model.translate(["a house"], length_penalty=each) for each in ("gnmt", LengthPenalty.gnmt))
+    assert (word.text, word.score) == (member.text, member.score)
+    with pytest.raises(ValueError, match=r"length_penalty='x' is not known: give one of none, average, gnmt"):
+        model.translate(["a house"], length_penalty="x")
+    with pytest.raises(ValueError, match=r"decode\.hard_attention=most_probable has no effect"):
+        model.translate(["a house"], hard_attention="most_probable")
 
 
 def test_mistakes_are_refused_with_what_to_try(trained, model, tmp_path):
