@@ -8,6 +8,7 @@ nmt.word_links(translation)
 from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from enum import Enum
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -67,10 +68,12 @@ class TrainedModel:
         no_repeat_ngram_size=3 or length_penalty="gnmt"; see nmt.decoding.options.SearchOptions.
         Raises ValueError for a value that is impossible.
         """
+        given = _lines(lines)
+        begun = None if prefixes is None else _prefixes(prefixes, len(given))
         options = DecodeOverrides(beam=beam, batch_size=batch_size, max_length=max_length, **_options(search))
         translator = build.translator_of(self._loaded, options)
         with self.device.autocast():
-            return [nbest[0] for nbest in translator.translate(_lines(lines), prefixes=prefixes)]
+            return [nbest[0] for nbest in translator.translate(given, prefixes=begun)]
 
     def force_decode(
         self, pairs: Iterable[tuple[str, str]], *, batch_size: int = 64, links_from: str | None = None
@@ -127,6 +130,17 @@ def _lines(lines: Iterable[str]) -> Sequence[str]:
     if isinstance(lines, str):
         raise ValueError("translate takes a list of lines, not one string: try model.translate([line])")
     return list(lines)
+
+
+def _prefixes(prefixes: Iterable[str], count: int) -> Sequence[str]:
+    """The prefixes of `count` lines as a list. Raises ValueError for a single string or another number of them."""
+    if isinstance(prefixes, str):
+        raise ValueError("prefixes takes a list, one prefix for each line, not one string: try prefixes=[prefix]")
+    found = list(islice(prefixes, count + 1))
+    if len(found) != count:
+        there = "more" if len(found) > count else "fewer"
+        raise ValueError(f"there are {there} prefixes than lines: give one prefix for each line")
+    return found
 
 
 def _options(search: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import textwrap
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -125,6 +126,12 @@ def test_a_search_option_may_be_a_word(model):
 def test_mistakes_are_refused_with_what_to_try(trained, model, tmp_path):
     with pytest.raises(ValueError, match=r"a list of lines, not one string"):
         model.translate("a house")
+    with pytest.raises(ValueError, match=r"prefixes takes a list, .* not one string"):
+        model.translate(["a house"], prefixes="La")
+    with pytest.raises(ValueError, match=r"there are more prefixes than lines"):
+        model.translate(["a house"], prefixes=repeat("La"))
+    with pytest.raises(ValueError, match=r"there are fewer prefixes than lines"):
+        model.translate(["a house", "a dog"], prefixes=["La"])
     with pytest.raises(ValueError, match=r"decode\.beam"):
         model.translate(["a house"], beam=0)
     with pytest.raises(ValueError, match="nowhere"):
