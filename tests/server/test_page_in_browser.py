@@ -212,6 +212,14 @@ def test_sentences_are_chosen_from_a_list(page):
     wait_until(lambda: texts(page, "#src .word") == ["ein", "haus", "⟨end⟩"], 60)
 
 
+def test_a_comparison_is_not_drawn_against_a_sentence_chosen_later(page):
+    write(page, "der hund\nein haus")
+    wait_until(lambda: texts(page, "#src .word") == ["der", "hund", "⟨end⟩"], 60)
+    page.run("Promise.all([showAlternative(shown.translation), choose(1)])")
+    assert texts(page, "#src .word") == ["ein", "haus", "⟨end⟩"]
+    assert is_hidden(page, "reference-line")
+
+
 def test_what_looks_like_markup_is_shown_as_text(page):
     write(page, HARMFUL)
     wait_until(lambda: not is_hidden(page, "view"), 60)

@@ -90,7 +90,7 @@ function sideOf(parts, columns) {
 const probability = (log) => (log === null ? null : Math.exp(log));
 
 async function choose(place) {
-  running.alternatives?.abort();
+  for (const kind of ["alternatives", "comparison"]) running[kind]?.abort();
   shown = sentences[place];
   at("sentences").selectedIndex = place;
   masked = new Set();
@@ -129,8 +129,10 @@ function compare(other) {
 
 async function showAlternative(text) {
   masked = new Set();
-  const answer = await ask("comparison", "align", { pairs: [[shown.source, text]] });
-  if (answer) compare({ name: "Other translation", text, side: sideOf(answer.pairs, [...shown.sourceWords.keys()]) });
+  const of = shown;
+  const answer = await ask("comparison", "align", { pairs: [[of.source, text]] });
+  if (!answer || of !== shown) return;
+  compare({ name: "Other translation", text, side: sideOf(answer.pairs, [...of.sourceWords.keys()]) });
 }
 
 /** Leaves the source word i out, or takes it in again, and shows what changes. */
