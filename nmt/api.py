@@ -82,7 +82,8 @@ class TrainedModel:
 
         links_from: the weights from which `word_links` makes links: "attention"; "posterior", the posterior attention,
         which uses the target token and is slower; "head", the alignment head; None: the head if the run has one, else
-        attention. Raises ValueError for another value, and for "head" if the run has no head.
+        attention. Raises ValueError for another value, for "head" if the run has no head, and for "posterior" if the
+        model has no attention. An ensemble has only "attention".
         """
         given = (Pair(*pair) for pair in pairs)
         source = None if links_from is None else _member(LinksFrom, "links_from", links_from)
@@ -110,8 +111,10 @@ def load(
     device: auto, cpu or cuda. precision of matrix products: auto, fp32, bf16 or fp16.
     Raises ValueError if there is no checkpoint, if it is damaged, or if the machine lacks the device.
     """
-    chosen = prepare_device(DeviceName(device), Precision(precision))
     places = str(run) if isinstance(run, str | PathLike) else [str(each) for each in run]
+    if not places:
+        raise ValueError("no run is given: try nmt.load(run) or nmt.load([run, another])")
+    chosen = prepare_device(_member(DeviceName, "device", device), _member(Precision, "precision", precision))
     return TrainedModel(build.load(places, chosen.device), chosen)
 
 

@@ -136,6 +136,10 @@ def test_mistakes_are_refused_with_what_to_try(trained, model, tmp_path):
         model.translate(["a house"], beam=0)
     with pytest.raises(ValueError, match="nowhere"):
         nmt.load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="no run is given"):
+        nmt.load([])
+    with pytest.raises(ValueError, match=r"device='gpu' is not known: give one of auto, cpu, cuda"):
+        nmt.load(trained / "runs" / "sample", device="gpu")
     with pytest.raises(ValueError, match=r"links_from='x' is not known: give one of attention, posterior, head"):
         model.force_decode([("a house", "une maison")], links_from="x")
     with pytest.raises(ValueError, match=r"links_from=head: .* has no alignment head"):
@@ -144,6 +148,16 @@ def test_mistakes_are_refused_with_what_to_try(trained, model, tmp_path):
     (found,) = plain.translate(["a house"])
     with pytest.raises(ValueError, match="no attention to draw"):
         nmt.draw_heatmap(found, tmp_path / "none.png")
+
+
+def test_the_posterior_of_what_has_no_single_attention_is_refused(trained):
+    run, pairs = trained / "runs" / "sample", [("a house", "une maison")]
+    ensemble, plain = (nmt.load(places, device="cpu") for places in ([run, run], trained / "runs" / "plain"))
+    for links_from in ("posterior", "head"):
+        with pytest.raises(ValueError, match=rf"links_from={links_from} needs one model, and this is an ensemble"):
+            ensemble.force_decode(pairs, links_from=links_from)
+    with pytest.raises(ValueError, match=r"links_from=posterior needs attention, which this model .* does not have"):
+        plain.force_decode(pairs, links_from="posterior")
 
 
 def test_what_is_not_there_is_an_attribute_error():

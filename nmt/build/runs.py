@@ -61,7 +61,11 @@ class Loaded(NamedTuple):
             raise ValueError(f"{setting} needs attention, which this model ({self.config.name}) does not have")
 
     def require_links_from(self, links_from: LinksFrom | None) -> None:
-        """Raises ValueError if links should come from an alignment head and the run has none."""
+        """Raises ValueError if the run lacks what links should come from: an alignment head, or one attention."""
+        if links_from in (LinksFrom.posterior, LinksFrom.head) and isinstance(self.model, Ensemble):
+            raise ValueError(f"links_from={links_from.value} needs one model, and this is an ensemble: load one run")
+        if links_from is LinksFrom.posterior:
+            self.require_attention("links_from=posterior")
         if links_from is LinksFrom.head and not self.head:
             raise ValueError(
                 f"links_from=head: {self.folder} has no alignment head; train one with +experiment=alignment_head "
