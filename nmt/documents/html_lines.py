@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from bs4.element import NavigableString, PageElement, PreformattedString, Tag
 
-from nmt.documents.html_tags import OPAQUE, has_text
+from nmt.documents.html_tags import has_text, is_space
 from nmt.documents.placement import NO_TAGS, HasMarks, Tags, WordTags, place_atom, place_tags
 from nmt.documents.sentences import Part, split_text
 
@@ -77,7 +77,7 @@ class HtmlLine:
             self._atoms.append(_Atom(len(self._text), tags, node))
             if isinstance(node, Tag) and node.name == "br":
                 breaks.append(len(self._text))
-            elif isinstance(node, Tag) and node.name not in OPAQUE and node.get_text().isspace():
+            elif isinstance(node, Tag) and is_space(node):
                 self._stretches.append(_Stretch(len(self._text), len(self._text) + 1, tags))
                 self._text += " "  # keeps the words on both sides apart
 

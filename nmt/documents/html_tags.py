@@ -1,5 +1,7 @@
 """Classes of HTML tags: those that end a line of text, and those without text to be translated."""
 
+from collections.abc import Iterator
+
 from bs4.element import PreformattedString, Tag
 
 _BLOCKS = """
@@ -24,11 +26,23 @@ def is_translated(tag: Tag, otherwise: bool) -> bool:
 
 def has_text(tag: Tag) -> bool:
     """Whether an inline tag contains text that is not only white space, outside tags that are not translated."""
-    if tag.name in OPAQUE or not is_translated(tag, True):
-        return False
-    return any(
-        has_text(child)
-        if isinstance(child, Tag)
-        else not isinstance(child, PreformattedString) and not str(child).isspace() and bool(child)
-        for child in tag.children
-    )
+    return _is_read(tag) and any(not text.isspace() for text in _texts(tag))
+
+
+def is_space(tag: Tag) -> bool:
+    """Whether a tag contains white space and no other text, outside tags in it that are not translated."""
+    return tag.name not in OPAQUE and any(_texts(tag)) and all(map(str.isspace, _texts(tag)))
+
+
+def _is_read(tag: Tag) -> bool:
+    return tag.name not in OPAQUE and is_translated(tag, True)
+
+
+def _texts(tag: Tag) -> Iterator[str]:
+    """The texts in a tag that are not empty, outside tags in it that are not translated."""
+    for child in tag.children:
+        if isinstance(child, Tag):
+            if _is_read(child):
+                yield from _texts(child)
+        elif not isinstance(child, PreformattedString) and child:
+            yield str(child)

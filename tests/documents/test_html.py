@@ -48,6 +48,7 @@ def translate(html: str) -> str:
         ("one<img src='x'> two <img src='y'>three", 'ONE<img src="x"/> TWO <img src="y"/>THREE'),
         ("one <!-- c --> <img src='x'> two", 'ONE <!-- c --> <img src="x"/> TWO'),
         ("press <kbd translate='no'>Enter</kbd> now", 'PRESS <kbd translate="no">Enter</kbd> NOW'),
+        ("one<i> <b translate='no'>x</b> </i>two", 'ONE<i> <b translate="no">x</b> </i> TWO'),
         ("<p>one<!-- c -->two</p>", "<p>ONETWO<!-- c --></p>"),
         ("<p>one<wbr>two. Three</p>", "<p>ONETWO.<wbr/> THREE</p>"),
         ("<![if !mso]>one<![endif]> two", "<![if !mso]>ONE<![endif]> TWO"),
