@@ -1,33 +1,35 @@
 """Extracts the sentences of HTML and inserts their translations; inline tags follow the linked words.
 
-Beautiful Soup parses and writes the HTML with Python's html.parser. It is maintained, accepts malformed HTML, does not
-add <html> or <body> to a fragment as lxml and html5lib do, and writes the end tag of every element.
+Beautiful Soup builds the tree and writes the HTML. It is maintained, accepts malformed HTML, does not add <html> or
+<body> to a fragment as lxml and html5lib do, and writes the end tag of every element.
 """
 
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning, XMLParsedAsHTMLWarning
+from bs4 import BeautifulSoup, MarkupResemblesLocatorWarning
+from bs4.builder import HTMLTreeBuilder
 from bs4.dammit import EntitySubstitution
-from bs4.element import Declaration, PageElement, Tag
+from bs4.element import PageElement, PreformattedString, Tag
 from bs4.formatter import HTMLFormatter
 
 from nmt.documents.html_lines import HtmlLine, Run, Translated
 from nmt.documents.html_tags import BLOCKS, OPAQUE, is_translated
+from nmt.documents.html_tokens import EndTag, Kept, StartTag, tokens
 from nmt.documents.optional_ends import MAX_DEPTH, write_optional_ends
 
 __all__ = ["MAX_DEPTH", "HtmlDocument", "Translated"]
 
-# XHTML is parsed as HTML, and input that looks like a path or an address is text.
-for _warning in (XMLParsedAsHTMLWarning, MarkupResemblesLocatorWarning):
-    warnings.filterwarnings("ignore", category=_warning)
+# Input that looks like a path or an address is text.
+warnings.filterwarnings("ignore", category=MarkupResemblesLocatorWarning)
 
 
 class HtmlDocument:
     """A document or a fragment of HTML. sentences: the lines to be translated.
 
-    language: the ISO 639 code of the text. Raises ValueError if tags are nested deeper than MAX_DEPTH.
+    language: the ISO 639 code of the text. Raises ValueError if tags are nested deeper than MAX_DEPTH, or
+    too many have no end.
     """
 
     def __init__(self, html: str, language: str):
@@ -54,10 +56,25 @@ class HtmlDocument:
                 yield line
 
 
-class _Declaration(Declaration):
-    """A declaration such as <![if !mso]>, which Beautiful Soup would write as <?if !mso?>."""
+class _Builder(HTMLTreeBuilder):
+    """Builds the tree of Beautiful Soup from the tokens of a document."""
 
-    PREFIX, SUFFIX = "<![", "]>"
+    def feed(self, markup) -> None:
+        soup = self.soup
+        assert soup is not None
+        assert isinstance(markup, str)
+        for token in tokens(markup):
+            if isinstance(token, StartTag):
+                tag = soup.handle_starttag(token.name, None, None, token.attributes)
+                if token.empty or (tag is not None and tag.is_empty_element):
+                    soup.handle_endtag(token.name)
+            elif isinstance(token, EndTag):
+                soup.handle_endtag(token.name)
+            elif isinstance(token, Kept):
+                soup.endData()
+                soup.object_was_parsed(PreformattedString(token.markup))
+            else:
+                soup.handle_data(token.text)
 
 
 class _Formatter(HTMLFormatter):
@@ -71,14 +88,8 @@ _FORMATTER = _Formatter(entity_substitution=EntitySubstitution.substitute_xml)
 
 
 def _parse(html: str) -> BeautifulSoup:
-    # As in browsers: the first of duplicate attributes counts, and values such as that of class are not split.
-    return BeautifulSoup(
-        write_optional_ends(html),
-        "html.parser",
-        element_classes={Declaration: _Declaration},
-        multi_valued_attributes=None,
-        on_duplicate_attribute="ignore",
-    )
+    # Values such as that of class are not split.
+    return BeautifulSoup(write_optional_ends(html), builder=_Builder, multi_valued_attributes=None)
 
 
 class _Container(NamedTuple):

@@ -1,13 +1,14 @@
-"""End tags that HTML allows to be left out, written into the text, as html.parser does not know of them.
+"""End tags that HTML allows to be left out, written into the text, as Beautiful Soup does not know of them.
 
 <p>one<p>two is two paragraphs, of which the second would otherwise be inside of the first. The rules are those of the
 HTML Standard, 13.1.2.4 "Optional tags", and of its parser, 13.2.6.4.7, for elements that stand in the body.
 """
 
-from html.parser import HTMLParser
-from itertools import accumulate, pairwise
+from itertools import pairwise
 
 from bs4.builder import HTMLTreeBuilder
+
+from nmt.documents.html_tokens import EndTag, StartTag, tokens
 
 MAX_DEPTH = 200  # of tags in tags
 
@@ -40,7 +41,7 @@ _RULES: dict[str, list[_Rule]] = {
 def write_optional_ends(html: str) -> str:
     """The same document with the end tags that its start tags imply.
 
-    Raises ValueError where tags are nested deeper than MAX_DEPTH.
+    Raises ValueError where tags are nested deeper than MAX_DEPTH, or too many have no end.
     """
     ends = _Ends(html).ends
     places = [0, *(place for place, _ in ends), len(html)]
@@ -48,38 +49,31 @@ def write_optional_ends(html: str) -> str:
     return "".join(part + tag for part, (_, tag) in zip(parts, [*ends, (0, "")], strict=True))
 
 
-class _Ends(HTMLParser):
+class _Ends:
     """ends: where in the text an end tag is missing, and the tag, in order."""
 
     def __init__(self, html: str):
-        super().__init__(convert_charrefs=False)
         self.ends: list[tuple[int, str]] = []
         self._open: list[str] = []
-        self._lines = [0, *accumulate(len(line) + 1 for line in html.split("\n"))]
-        self.feed(html)
-        self.close()
+        for token in tokens(html):
+            if isinstance(token, StartTag):
+                self._start(token)
+            elif isinstance(token, EndTag) and token.name in self._open:
+                del self._open[len(self._open) - 1 - self._open[::-1].index(token.name) :]
 
-    def handle_starttag(self, tag: str, attrs) -> None:
+    def _start(self, tag: StartTag) -> None:
         self._imply_ends(tag)
-        if tag not in _VOID:
-            self._open.append(tag)
+        if not tag.empty and tag.name not in _VOID:
+            self._open.append(tag.name)
         if len(self._open) > MAX_DEPTH:  # the search below takes time in proportion to the depth
             raise ValueError(f"tags are nested more than {MAX_DEPTH} deep")
 
-    def handle_startendtag(self, tag: str, attrs) -> None:
-        self._imply_ends(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._open:
-            del self._open[len(self._open) - 1 - self._open[::-1].index(tag) :]
-
-    def _imply_ends(self, tag: str) -> None:
-        line, column = self.getpos()
-        for ended, scopes in _RULES.get(tag, ()):
+    def _imply_ends(self, tag: StartTag) -> None:
+        for ended, scopes in _RULES.get(tag.name, ()):
             for place in reversed(range(len(self._open))):
                 name = self._open[place]
                 if name in ended:
-                    self.ends.append((self._lines[line - 1] + column, f"</{name}>"))
+                    self.ends.append((tag.at, f"</{name}>"))
                     del self._open[place:]
                     break
                 if name in scopes:

@@ -2,6 +2,7 @@
 
 import importlib
 import random
+import time
 import warnings
 from collections import Counter
 from html.parser import HTMLParser
@@ -62,6 +63,14 @@ def translate(html: str) -> str:
         ("<b>one", "<b>ONE</b>"),
         ("one</b> two", "ONE TWO"),
         ("<b>...</b> <i>1</i>", "<b>...</b> <i>1</i>"),
+        ("<p>&foo; bar &notit; &lt", "<p>&amp;FOO; BAR ¬IT; &lt;</p>"),
+        ("<a href=x/>y</a><br></br>z", '<a href="x/">Y</a><br/>Z'),
+        ("<p>a</p><![ if IE]>b<![endif]>", "<p>A</p><![ if IE]>B<![endif]>"),
+        ("<!DOCTYPE html>a<![foo[y]]></ x><!-->b", "<!DOCTYPE html>AB<![foo[y]]></ x><!-->"),
+        ("a <![ b", "A &lt;![ B"),
+        ("a <!-- b <b>c</b> <i", "A &lt;!-- B <b>C</b> &lt;I"),
+        ("<title>a <b> &amp;</title>b", "<title>A &lt;B&gt; &amp;</title>B"),
+        ("<svg><title><b>x</b></title></svg>y", "<svg><title><b>x</b></title></svg>Y"),
     ],
 )
 def test_tags_are_put_around_the_words_that_their_words_are_linked_to(html, expected):
@@ -77,6 +86,8 @@ def test_tags_are_put_around_the_words_that_their_words_are_linked_to(html, expe
         "<script>if (a<b && c) go()</script>",
         "<style>a>b{}</style>",
         "<textarea>text</textarea>",
+        "<textarea> <p>one<p>two <b>&amp; &</textarea>",
+        "<xmp><p>one</xmp><iframe><p>one</b></iframe><noembed></p>one</noembed><noframes>one<br></noframes>",
         "<!-- one two -->",
         "<b> </b>",
         "",
@@ -104,6 +115,33 @@ def test_attributes_keep_their_order_and_the_first_of_two_counts():
     assert translate('<a onclick="x()" href="y" HREF="z" class="b  a">w</a>') == (
         '<a onclick="x()" href="y" class="b  a">W</a>'
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("/x?id=1&section=5&copy=2&lt=4&ltx", "/x?id=1&section=5&copy=2&lt=4&ltx"),
+        ("&copy;=&copy &#65 &#x42;&notit;&foo;&amp;lt;", "©=© A B&notit;&foo;&lt;"),
+    ],
+)
+def test_in_an_attribute_only_what_html_reads_as_a_reference_is_one(written, value):
+    for quote in ('"', "'"):
+        found = translate(f"<a href={quote}{written}{quote}>y</a>")
+        assert found == f'<a href="{value.replace("&", "&amp;")}">Y</a>'
+
+
+@pytest.mark.parametrize("begin", ["<a ", "<a b=", "<a b='", '<a b="', "</a", "<!--", "<![CDATA[", "<!", "<?"])
+def test_text_with_tags_that_never_end_is_read_in_linear_time(begin):
+    begun = time.process_time()
+    HtmlDocument(begin * (20_000 // len(begin)), "en")
+    assert time.process_time() - begun < 3  # a search to the end from each of the tags takes 10
+
+
+@pytest.mark.parametrize("begin", ["<!-- > ", "<![CDATA[> ", "<a "])
+def test_too_many_tags_and_comments_without_an_end_are_refused(begin):
+    HtmlDocument(begin * 10 + "b='>", "en")
+    with pytest.raises(ValueError, match="more than 20 tags or comments have no end"):
+        HtmlDocument(begin * 30 + "b='>", "en")
 
 
 def test_text_never_becomes_markup():

@@ -40,6 +40,7 @@ def test_alternatives_of_html_are_html(served):
     ("changes", "said"),
     [
         ({"attention": True}, "Invalid request: attention parameter: it is for text, and format is html"),
+        ({"q": "<!-- >" * 30}, "Invalid request: more than 20 tags or comments have no end"),
         ({"q": "<b>" * 300}, "Invalid request: tags are nested more than 200 deep"),
     ],
 )
