@@ -95,9 +95,9 @@ def test_scores_are_of_both_directions_a_word_and_confidences_the_weights_of_the
         for number, line in enumerate(lines):
             links, _, scores = line.partition(" ||| ")
             assert len(scores.split()) == 2
-            blank = bool(SRC[number]) + bool(TGT[number])  # a translation of nothing is impossible
-            assert all((float(score) == -math.inf) == (blank == 1) for score in scores.split())
-            assert all((float(score) == 0) == (blank == 0) for score in scores.split())
+            # log p(target | source), log p(source | target): 0 only for an empty side, of probability 1
+            assert [float(score) < 0 for score in scores.split()] == [bool(TGT[number]), bool(SRC[number])]
+            assert all(math.isfinite(float(score)) for score in scores.split())
             for link in links.split():
                 src, tgt, weight = map(float, re.split("[-:]", link))
                 assert soft[str(number)][int(tgt), int(src)] == pytest.approx(weight, abs=1e-3)

@@ -86,7 +86,7 @@ class PairAligner:
     def _window(self, window: list[Pair]) -> Iterator[AlignedPair]:
         encoded = [self._encode(pair) for pair in window]
         found = [_bare(pair, each) for pair, each in zip(window, encoded, strict=True)]
-        fitting = (row for row, each in enumerate(encoded) if each.src and each.tgt and not found[row].too_long)
+        fitting = (row for row, each in enumerate(encoded) if (each.src or each.tgt) and not found[row].too_long)
         order = sorted(fitting, key=lambda row: (len(encoded[row].tgt), len(encoded[row].src)))
         for rows in self._batches(order, encoded):
             for row, aligned in zip(
@@ -137,14 +137,11 @@ class PairAligner:
 
 
 def _bare(pair: Pair, encoded: _Encoded) -> AlignedPair:
-    """The result for a pair that is not aligned, as a side is blank or the pair is too long.
-
-    A translation of nothing, or into nothing, has probability 0, so that it scores lower than any other.
-    """
+    """The result for a pair that is not aligned, as both sides are blank or the pair is too long."""
     too_long = encoded.longer**2 > _MAX_CELLS
     shape = (encoded.tgt_words, 0 if too_long else encoded.src_words)
     other = (encoded.src_words, 0 if too_long else encoded.tgt_words)
-    score = -math.inf if too_long or bool(encoded.src) != bool(encoded.tgt) else 0.0
+    score = -math.inf if too_long else 0.0
     return AlignedPair(pair, np.zeros(shape, np.float32), np.zeros(other, np.float32), [], (score, score), too_long)
 
 
