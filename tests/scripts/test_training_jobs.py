@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 
 import pytest
 
@@ -60,6 +61,7 @@ def test_no_training_is_started_after_ctrl_c():
 
     def interrupted(name: str, seed: int) -> int:
         begun.append(seed)
+        time.sleep(0.02)  # so that not all are over before the first is noticed
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
