@@ -89,6 +89,7 @@ def test_the_memory_of_a_plateau_and_of_patience_is_kept(tiny, tmp_path, everyth
     other.restore(checkpoint.read(trainer.run.last, weights_only=False))
     assert other.state.schedule == trainer.state.schedule
     assert (other.progress.waited, other.progress.best) == (trainer.progress.waited, trainer.progress.best)
+    assert other.budget.validation == trainer.budget.validation > 0  # for the time that is reserved for the end
 
 
 def poisoned(model, when):
