@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from nmt.aligner.hmm import CLASSES, Lattice, log_likelihood, normalized_jumps
 from nmt.bounds import at_least, fraction, greater_than, positive_int
+from nmt.data.symbols import PAD
 from nmt.layers.embedding import ScaledEmbedding
 
 # Maximum number of energies in memory when the tables are computed.
@@ -128,12 +129,13 @@ class Direction(nn.Module):
         """
         in_src = torch.arange(src.shape[1], device=src.device) < src_lengths.unsqueeze(1)
         in_tgt = torch.arange(tgt.shape[1], device=tgt.device) < tgt_lengths.unsqueeze(1)
-        src_types, src_place = src.masked_fill(~in_src, 0).unique(return_inverse=True)
-        tgt_types, tgt_place = tgt.masked_fill(~in_tgt, 0).unique(return_inverse=True)
+        src_types, src_place = src.masked_fill(~in_src, PAD).unique(return_inverse=True)
+        tgt_types, tgt_place = tgt.masked_fill(~in_tgt, PAD).unique(return_inverse=True)
         hidden = self.hidden_of(src_types)
         if self.training and self.options.sampled_softmax:
             energies = _full(functional.linear(hidden, self.output.weight[tgt_types], self.output.bias[tgt_types]))
-            table = sampled_log_probs(energies, self.unigram[tgt_types], in_tgt.sum())
+            unigram = self.unigram[tgt_types].masked_fill(tgt_types == PAD, -math.inf)
+            table = sampled_log_probs(energies, unigram, in_tgt.sum())
         else:
             table = _full(self.output(hidden)).log_softmax(1)[:, tgt_types]
         cells = src_place.unsqueeze(1) * len(tgt_types) + tgt_place.unsqueeze(2)
@@ -206,9 +208,11 @@ def _full(values: Tensor) -> Tensor:
 def sampled_log_probs(energies: Tensor, unigram: Tensor, drawn: Tensor) -> Tensor:
     """energies (N, K) of K target pieces that occur among `drawn` ones -> estimated log-probabilities (N, K).
 
-    unigram (K,): log-probabilities of the pieces. A piece is among `drawn` with probability q = 1 - (1 - p)^drawn, so
-    the sum of exp(e - log q) over the pieces that occur is an unbiased estimate of the sum over the vocabulary.
+    unigram (K,): log-probabilities of the pieces, -inf for padding, which is not drawn. A piece is among `drawn` with
+    probability q = 1 - (1 - p)^drawn, so the sum of exp(e - log q) over the pieces that occur is an unbiased estimate
+    of the sum over the vocabulary.
     # Bengio and Senecal (2008)
     """
     log_q = torch.log(-torch.expm1(drawn * torch.log1p(-unigram.exp().clamp_max(0.5)))).clamp_min(-30.0)
-    return energies - (energies - log_q).logsumexp(1, keepdim=True)
+    terms = (energies - log_q).masked_fill(unigram.isneginf(), -math.inf)
+    return energies - terms.logsumexp(1, keepdim=True)
