@@ -17,7 +17,8 @@ from nmt.analysis.segmentation import unfit_tokenizer
 from nmt.build import build_validator, validation_settings
 from nmt.checkpoint.run_folder import RunFolder, new_run_folder
 from nmt.cli import run_command
-from nmt.config.saved import check_same_run, from_dict, read_saved, resumed, to_dict, to_yaml
+from nmt.config.continued import check_same_run, resumed
+from nmt.config.saved import from_dict, read_saved, to_dict, to_yaml
 from nmt.config.schema import CalibrateConfig, ModelKind, TrainConfig
 from nmt.config.unused import refuse_unused
 from nmt.corpus import Corpus
@@ -107,8 +108,7 @@ def _resolve_run(config: TrainConfig, overrides: list[str], stack: contextlib.Ex
     now = resumed(saved, config, overrides)
     stack.enter_context(folder.lock())
     start_log(folder.log)
-    place = folder.latest_valid()
-    if place is None:
+    if (place := folder.latest_valid()) is None:
         return Launch(folder, now, overrides, True, None)
     snapshot = checkpoint.read(place, weights_only=False)
     if not snapshot.training:  # neither an optimizer's state nor random states

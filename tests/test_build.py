@@ -9,6 +9,7 @@ import torch
 
 from nmt import build
 from nmt.attention.hard import AttentionChoice, HardPrediction
+from nmt.config.continued import inherit
 from nmt.config.schema import (
     AttentionConfig,
     DecodeConfig,
@@ -97,7 +98,7 @@ def test_a_run_from_other_weights_has_every_dropout_as_it_is_configured():
         compose_config(["+experiment=bahdanau", f"model.encoder.word_dropout={rate}", f"model.decoder.hidden={size}"])
         for rate, size in ((0.1, 64), (0.2, 32))
     )
-    model = own.model.with_dropout_of(other.model)
+    model = inherit(other, own).model
     assert model.encoder.word_dropout == 0.2
     assert model.decoder.hidden == 64
 

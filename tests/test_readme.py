@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.config.saved import MOVABLE, RESUMABLE_KEYS
+from nmt.config.continued import MOVABLE, RESUMABLE_KEYS
 from nmt.config.unused import refuse_unused
 from tests.support.commands import compose_config
 

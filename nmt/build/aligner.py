@@ -1,6 +1,5 @@
 """The word aligner of a configuration or a checkpoint."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +8,7 @@ import torch
 from nmt import checkpoint
 from nmt.aligner import Aligner, untrained_vocabulary, vocabularies
 from nmt.build.runs import load_weights, open_run
+from nmt.config.continued import inherit
 from nmt.config.saved import from_dict
 from nmt.config.schema import ModelConfig, ModelKind, TrainConfig
 from nmt.config.unused import refuse_other_model
@@ -48,8 +48,7 @@ def load_aligner_for_finetuning(
     """Like runs.load_for_finetuning, for an aligner."""
     own = from_dict(TrainConfig, checkpoint.read_config(folder))
     refuse_other_model(own, config, overrides)
-    aligner = replace(own.model.aligner, dropout=config.model.aligner.dropout)
-    config = replace(config, tokenizer=own.tokenizer, model=replace(own.model, aligner=aligner))
+    config = inherit(config, own)
     tokenizer = Tokenizer.load(folder / "tokenizer")
     checkpoint.check_fit(folder, _untrained(config.model, tokenizer).state_dict())
     return config, tokenizer, checkpoint.read(folder, weights_only=True).model

@@ -1,6 +1,5 @@
 """A translator with an alignment head, from a configuration or a checkpoint."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from nmt.alignment_head import TranslatorWithHead
 from nmt.attention.hard import AttentionChoice
 from nmt.build.data import languages
 from nmt.build.model import build_model, new_model
+from nmt.config.continued import inherit
 from nmt.config.saved import from_dict
 from nmt.config.schema import ModelConfig, ModelKind, TrainConfig
 from nmt.config.unused import refuse_other_model
@@ -48,16 +48,10 @@ def load_for_head(
             f"are {ways[1].src} to {ways[1].tgt}: give data.src={ways[0].src} data.tgt={ways[0].tgt}"
         )
     _refuse_other_attention(own, f"finetune_from={config.finetune_from}")
-    head = config.model.alignment_head
-    if own.model.kind is ModelKind.alignment_head:
-        head = replace(own.model.alignment_head, dropout=head.dropout)
-    model = replace(own.model, kind=ModelKind.alignment_head, alignment_head=head)
-    trainer = replace(config.trainer, valid_beam=own.trainer.valid_beam)
-    data = replace(config.data, bleu_tokenizer=own.data.bleu_tokenizer)
-    config = replace(config, tokenizer=own.tokenizer, model=model, decode=own.decode, trainer=trainer, data=data)
+    config = inherit(config, own)
     tokenizer, prefix = Tokenizer.load(folder / "tokenizer"), ""
     with torch.device("meta"):
-        fitting = build_with_head(model, len(tokenizer.src), len(tokenizer.tgt))
+        fitting = build_with_head(config.model, len(tokenizer.src), len(tokenizer.tgt))
     if own.model.kind is ModelKind.translator:
         fitting, prefix = fitting.translator, _TRANSLATOR
     checkpoint.check_fit(folder, fitting.state_dict())

@@ -1,6 +1,5 @@
 """Opens runs: the values of `checkpoint=` and `finetune_from=`."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -13,6 +12,7 @@ from nmt.build.alignment_head import build_with_head
 from nmt.build.data import languages
 from nmt.build.model import build_model
 from nmt.checkpoint.run_folder import find_checkpoint
+from nmt.config.continued import inherit
 from nmt.config.saved import from_dict
 from nmt.config.schema import LinksFrom, ModelKind, TrainConfig
 from nmt.config.unused import refuse_other_model
@@ -111,7 +111,7 @@ def load_for_finetuning(
     """
     own = from_dict(TrainConfig, checkpoint.read_config(folder))
     refuse_other_model(own, config, overrides)
-    config = replace(config, tokenizer=own.tokenizer, model=own.model.with_dropout_of(config.model))
+    config = inherit(config, own)
     tokenizer = Tokenizer.load(folder / "tokenizer")
     with torch.device("meta"):
         checkpoint.check_fit(folder, build_model(config.model, len(tokenizer.src), len(tokenizer.tgt)).state_dict())

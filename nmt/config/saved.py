@@ -1,5 +1,6 @@
-"""Saved configurations: conversion to plain data and back, and the settings that may change when a run is resumed."""
+"""Saved configurations: conversion to plain data and back, and comparison."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from nmt.config.schema import ModelKind, TrainConfig
-from nmt.config.unused import given, refuse_unused
+from nmt.config.schema import TrainConfig
 
 MOST_YAML = 256 << 10  # bytes; real ones have about 3,000
 MOST_DEPTH = 32  # real ones have 4
@@ -26,7 +26,7 @@ def to_dict(config) -> dict:
 
 def to_yaml(plain: dict) -> str:
     """A result of to_dict as the text of config.yaml. Raises ValueError if it could not be read again."""
-    for name in _leaves(plain):
+    for name in leaves(plain):
         value = str(value_at(plain, name))
         if "${" in value or not _is_unicode(value):
             raise ValueError(
@@ -94,41 +94,6 @@ def value_at(plain: dict, key: str):
     return plain
 
 
-# May change when a run is resumed: the budget, outputs and their times, the device, and decoding.
-RESUMABLE_KEYS = (
-    "device",
-    "fused_kernels",
-    "cuda_graphs",
-    "threads",
-    "data.cache",
-    "data.test",
-    "decode",
-    "trainer.max_updates",
-    "trainer.max_epochs",
-    "trainer.max_minutes",
-    "trainer.patience",
-    "trainer.calibrate",
-    "trainer.log_every",
-    "trainer.validate_every",
-    "trainer.save_every",
-    "trainer.save_minutes",
-    "trainer.keep_checkpoints",
-    "trainer.max_skipped_updates",
-    "trainer.valid_beam",
-    "trainer.valid_sentences",
-    "trainer.tensorboard",
-)
-# Paths of input files: may change, because their content is checked by digests.
-MOVABLE = (
-    "data.name",
-    "data.train",
-    "data.valid",
-    "guided_alignment.links",
-    "valid_alignment.links",
-    "tokenizer.model",
-    "tokenizer.src_model",
-    "tokenizer.tgt_model",
-)
 LOCATION_KEYS = ("run", "resume")  # the location of the run
 # Settings, besides the paths, that may differ between repetitions of one experiment.
 NUISANCE_KEYS = (
@@ -144,80 +109,13 @@ NUISANCE_KEYS = (
 
 def comparable(plain: dict) -> dict:
     """The settings that repetitions of an experiment share: all but NUISANCE_KEYS and LOCATION_KEYS, by dotted key."""
-    return {name: value_at(plain, name) for name in _leaves(plain) if name not in (*NUISANCE_KEYS, *LOCATION_KEYS)}
+    return {name: value_at(plain, name) for name in leaves(plain) if name not in (*NUISANCE_KEYS, *LOCATION_KEYS)}
 
 
-def resumed(saved: dict, asked: TrainConfig, overrides: list[str]) -> TrainConfig:
-    """The configuration to resume with: that of the run, `saved`, with the settings of the command line `overrides`.
-
-    A command line that composes anew (+experiment=..., data=files, ...) gives all values of `asked`, any other only the
-    keys in it. Raises ValueError, with both values, for a change that would make it another run, and for a setting that
-    has no effect.
-    """
-    new = to_dict(asked)
-    keys = [override.lstrip("+~").partition("=")[0] for override in overrides]
-    names = set(_leaves(new)) - set(LOCATION_KEYS)
-    composed = any(key in GROUPS or not any(_within(name, key) for name in (*names, *LOCATION_KEYS)) for key in keys)
-    if saved.get("finetune_from"):
-        names -= {name for name in names if _is_inherited(name, saved["model"]["kind"])} - set(given(overrides))
-    wanted = {name: value_at(new, name) for name in names if composed or any(_within(name, key) for key in keys)}
-    merged = OmegaConf.create(saved)
-    for name, value in _changed(saved, wanted, "in the run", "on the command line").items():
-        OmegaConf.update(merged, name, value)
-    plain = OmegaConf.to_container(merged)
-    assert isinstance(plain, dict)
-    config = from_dict(TrainConfig, plain)
-    refuse_unused(config, overrides)
-    return config
-
-
-def _is_inherited(name: str, kind: str) -> bool:
-    """Whether a run with finetune_from= and this model.kind takes the setting from that run."""
-    match ModelKind[kind]:
-        case ModelKind.alignment_head:
-            of_search = name.startswith("decode.") or name in ("trainer.valid_beam", "data.bleu_tokenizer")
-            return of_search or (_is_of_model(name) and name != "model.alignment_head.dropout")
-        case ModelKind.aligner:
-            return _is_of_model(name) and name != "model.aligner.dropout"
-        case _:
-            return _is_of_model(name) and not name.endswith("dropout")
-
-
-def _is_of_model(name: str) -> bool:
-    return name.startswith(("model.", "tokenizer."))
-
-
-def check_same_run(before: TrainConfig, now: TrainConfig) -> None:
-    """Raises ValueError, with both values, if a run with the settings `before` cannot resume with `now`."""
-    new = to_dict(now)
-    wanted = {name: value_at(new, name) for name in _leaves(new) if name not in LOCATION_KEYS}
-    _changed(to_dict(before), wanted, "in the checkpoint", "in the run's config.yaml")
-
-
-def _changed(old: dict, wanted: dict, here: str, there: str) -> dict:
-    changed = {name: value for name, value in sorted(wanted.items()) if value_at(old, name) != value}
-    for name, value in changed.items():
-        moved = name in MOVABLE and value and value_at(old, name)
-        if not moved and not any(_within(name, free) for free in RESUMABLE_KEYS):
-            raise ValueError(
-                f"{name} is {value_at(old, name)} {here} and {value} {there}; a run can be resumed with other "
-                f"{', '.join(RESUMABLE_KEYS)}, with other places of the same {', '.join(MOVABLE)}, and with nothing "
-                "else: "
-                "try finetune_from= for a new run from its weights"
-            )
-    return changed
-
-
-def _within(name: str, key: str) -> bool:
-    return name == key or name.startswith(f"{key}.")
-
-
-GROUPS = ("experiment", "preset", "data", "model/attention", "model/decoder", "model/encoder", "optim")
-
-
-def _leaves(plain: dict, prefix: str = ""):
+def leaves(plain: dict, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of the values in plain data."""
     for key, value in plain.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"

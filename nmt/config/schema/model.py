@@ -1,6 +1,6 @@
 """The settings model.*"""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from nmt.aligner import AlignerOptions
@@ -174,12 +174,3 @@ class ModelConfig:
                 f"model.decoder.init_hidden={self.decoder.init_hidden.value} is a state of a recurrent encoder, which "
                 "model.encoder.kind=transformer does not have: try model.decoder.init_hidden=mean"
             )
-
-    def with_dropout_of(self, other: "ModelConfig") -> "ModelConfig":
-        """This model with every kind of dropout as in `other`."""
-        sides = {}
-        for name in ("encoder", "decoder"):
-            own, theirs = getattr(self, name), getattr(other, name)
-            dropouts = {each.name: getattr(theirs, each.name) for each in fields(own) if each.name.endswith("dropout")}
-            sides[name] = replace(own, **dropouts)
-        return replace(self, **sides)

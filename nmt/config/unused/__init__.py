@@ -5,7 +5,7 @@ Settings of null or false are allowed too.
 """
 
 from nmt.config.unused.commands import ALIGN_BY_ALIGNER, ALIGN_BY_TRANSLATOR, TRANSLATE_WITHOUT_PENALTY
-from nmt.config.unused.finetuning import refuse_other_model
+from nmt.config.unused.finetuning import is_inherited, refuse_other_model
 from nmt.config.unused.given import given
 from nmt.config.unused.refusal import refuse_unused
 from nmt.config.unused.search import refuse_unused_search
@@ -15,6 +15,7 @@ __all__ = [
     "ALIGN_BY_TRANSLATOR",
     "TRANSLATE_WITHOUT_PENALTY",
     "given",
+    "is_inherited",
     "refuse_other_model",
     "refuse_unused",
     "refuse_unused_search",

@@ -1,4 +1,4 @@
-"""A run that starts from another run has its model and tokenizer: settings of other ones are refused."""
+"""The settings that a run with finetune_from= has from that run. Other values of these are refused."""
 
 from nmt.config.schema import ModelKind, TrainConfig
 from nmt.config.unused.given import given
@@ -21,7 +21,7 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
         if config.model.decoder.kind not in WITHOUT_SCORE:
             keys += [f"model.attention.{key}" for key in ("score", "normalizer", "extent", "heads", "choice")]
     for key in keys:
-        if key.split(".")[0] not in ("model", "tokenizer") or key.endswith("dropout") or key == "model.kind":
+        if not is_inherited(key, config.model.kind) or key == "model.kind":
             continue
         if own.model.kind is ModelKind.translator and key.startswith("model.alignment_head."):
             continue
@@ -32,3 +32,16 @@ def refuse_other_model(own: TrainConfig, config: TrainConfig, overrides: list[st
                 "tokenizer are taken and "
                 f"which has {key}={shown(saved)}; leave it out, choose what fits, or train without finetune_from="
             )
+
+
+def is_inherited(name: str, kind: ModelKind) -> bool:
+    """Whether a run with finetune_from= and this model.kind has the setting from that run."""
+    of_model = name.startswith(("model.", "tokenizer."))
+    match kind:
+        case ModelKind.alignment_head:
+            of_search = name.startswith("decode.") or name in ("trainer.valid_beam", "data.bleu_tokenizer")
+            return of_search or (of_model and name != "model.alignment_head.dropout")
+        case ModelKind.aligner:
+            return of_model and name != "model.aligner.dropout"
+        case ModelKind.translator:
+            return of_model and not name.endswith("dropout")
