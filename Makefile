@@ -2,7 +2,9 @@
 PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
-RUN ?= runs/bahdanau/demo-$(shell date +%Y%m%d-%H%M%S)
+ifndef RUN
+RUN := runs/bahdanau/demo-$(shell date +%Y%m%d-%H%M%S)
+endif
 
 .PHONY: setup demo test quick check bench
 

@@ -18,6 +18,7 @@ from nmt.acceleration.selection import prepare_device
 from nmt.analysis.alignment import Link, WordAttention, word_attention, word_links
 from nmt.analysis.confidence import SentenceConfidence, assess
 from nmt.analysis.evaluation import draw_translation
+from nmt.bounds import positive_int
 from nmt.build import Loaded
 from nmt.config.schema import DecodeConfig, DecodeOverrides, LinksFrom
 from nmt.corpus import Pair
@@ -66,8 +67,10 @@ class TrainedModel:
         target subwords, EOS included. Where the last two are None, they are those of the run's validations.
         prefixes: of each line the text with which its translation begins. search: further options, such as
         no_repeat_ngram_size=3 or length_penalty="gnmt"; see nmt.decoding.options.SearchOptions.
-        Raises ValueError for a value that is impossible.
+        Raises ValueError for a value that is impossible, and for nbest=, as one translation of each line is returned.
         """
+        if search.get("nbest", 1) != 1:
+            raise ValueError(f"nbest={search['nbest']}: translate returns the best translation of each line alone")
         given = _lines(lines)
         begun = None if prefixes is None else _prefixes(prefixes, len(given))
         options = DecodeOverrides(beam=beam, batch_size=batch_size, max_length=max_length, **_options(search))
@@ -85,6 +88,7 @@ class TrainedModel:
         attention. Raises ValueError for another value, for "head" if the run has no head, and for "posterior" if the
         model has no attention. An ensemble has only "attention".
         """
+        positive_int(batch_size=batch_size)
         given = (Pair(*pair) for pair in pairs)
         source = None if links_from is None else _member(LinksFrom, "links_from", links_from)
         with self.device.autocast():
@@ -95,6 +99,7 @@ class TrainedModel:
 
         If the run has no calibration, words have the model's probabilities, and `calibrated` is false.
         """
+        positive_int(batch_size=batch_size)
         temperature = self._calibration.temperature if self._calibration else 1.0
         options = {"batch_size": batch_size, "temperature": temperature}
         with self.device.autocast():

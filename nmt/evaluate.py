@@ -12,7 +12,7 @@ from nmt import build, checkpoint
 from nmt.analysis.alignment import AlignmentScores, Gold, by_piece, gold_beside, read_gold, word_links
 from nmt.analysis.by_length import length_table
 from nmt.analysis.evaluation import EVALUATION_FILES, ParallelText, Report, Scoring, is_free, write_evaluation
-from nmt.analysis.metrics import METRICS, Limits
+from nmt.analysis.metrics import METRICS, Limits, build_scorer, default_metrics
 from nmt.analysis.replacing import replacing
 from nmt.analysis.report import ReportHeader, ReportSentences, Selection, write_page
 from nmt.analysis.segmentation import unfit_tokenizer
@@ -42,7 +42,7 @@ def _evaluate(config: EvaluateConfig, distributed: Distributed, *, pictures_aske
     device = build.start(config, distributed)
     loaded = load(config.checkpoint, device.device, config.ensemble)
     _check_attention(config, loaded, pictures_asked_for)
-    loaded.model.show_attention(config.attention_layer, config.attention_head)
+    loaded.show_attention(config.attention_layer, config.attention_head)
     test = _read_test(config, loaded)
     run = run_folder_of(loaded.folder)
     name = test.corpus.name if config.out else distributed.broadcast(_free_name(run, test))
@@ -105,7 +105,9 @@ class _Test(NamedTuple):
 
 def _read_test(config: EvaluateConfig, loaded: build.Loaded) -> _Test:
     data = _test_of(loaded.config.data, config.data)
-    build.metric_tokenizer(data)  # raises ValueError, before anything is read, if it is not available
+    for name in default_metrics() if config.metrics is None else config.metrics:
+        # Raises ValueError, before anything is read, if a package is missing.
+        build_scorer(name, build.metric_tokenizer(data), build.languages(data).tgt)
     corpus = build.read_corpus(data, "test")
     paths = corpus.paths
     if config.data.concat > 1:
@@ -247,7 +249,8 @@ def _report_header(
     facts = {
         "experiment": loaded.config.name,
         "checkpoint": "; ".join(
-            f"{folder.name}, after {checkpoint.read_update(folder):,} updates" for folder in loaded.folders
+            f"{folder.name}, after {checkpoint.read_update(folder, weights_only=True):,} updates"
+            for folder in loaded.folders
         ),
         "decoding": f"sampling, seed {search.sampling_seed}" if search.sampling else f"beam {search.beam}",
     }

@@ -19,7 +19,7 @@ from nmt.checkpoint.run_folder import RunFolder, new_run_folder
 from nmt.cli import run_command
 from nmt.config.continued import check_same_run, resumed
 from nmt.config.saved import from_dict, read_saved, to_dict, to_yaml
-from nmt.config.schema import CalibrateConfig, ModelKind, TrainConfig
+from nmt.config.schema import CalibrateConfig, TrainConfig
 from nmt.config.unused import refuse_unused
 from nmt.corpus import Corpus
 from nmt.data.tokenizer import Tokenizer
@@ -156,7 +156,7 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
     if config.threads:
         torch.set_num_threads(config.threads)
     build.check_alignment_head(config)
-    graphs = config.cuda_graphs if config.model.kind is ModelKind.translator else CudaGraphsMode.off
+    graphs = config.cuda_graphs if build.can_be_captured(config) else CudaGraphsMode.off
     device = prepare_device(config.device, config.precision, distributed, config.fused_kernels, graphs)
     seed_everything(config.seed)
     with distributed.main_process_first():

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from nmt import build
 from nmt.analysis.alignment import pharaoh
-from nmt.analysis.confidence import assess
+from nmt.analysis.confidence import Calibration, assess
 from nmt.analysis.evaluation import draw_translation, word_links
 from nmt.build import load
 from nmt.cli import run_command
@@ -20,7 +20,7 @@ from nmt.config.unused import TRANSLATE_WITHOUT_PENALTY, refuse_unused
 from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation, Translator
 from nmt.decoding.word_scores import word_log_probs
-from nmt.runtime.text_files import STREAM, decode_lines, name_of, open_input, open_output, read_lines
+from nmt.runtime.text_files import STREAM, decode_lines, name_of, open_input, open_output
 
 log = logging.getLogger("nmt")
 
@@ -28,7 +28,7 @@ log = logging.getLogger("nmt")
 def main(config: TranslateConfig, overrides: list[str]) -> None:
     device = build.start(config)
     loaded = load(config.checkpoint, device.device, config.ensemble)
-    loaded.model.show_attention(config.attention_layer, config.attention_head)
+    loaded.show_attention(config.attention_layer, config.attention_head)
     for key, wanted in (("alignments", config.alignments), ("heatmaps", config.heatmaps)):
         if wanted:
             loaded.require_attention(f"{key}={wanted}")
@@ -46,19 +46,22 @@ def main(config: TranslateConfig, overrides: list[str]) -> None:
         stack.enter_context(device.autocast())
         source = config.source or STREAM
         lines = Lines(terminal.buffer if terminal else stack.enter_context(open_input(source)), source)
-        done = _keep(config)
+        prefixes = stack.enter_context(_prefixes(config))
+        calibration = build.calibration_of(loaded) if config.confidence else None
+        done = _keep(config)  # from here on files are changed
         out = stack.enter_context(open_output(config.out or STREAM, append=config.append))
         aligned = config.alignments and stack.enter_context(open_output(config.alignments, append=config.append))
         pictures = Path(config.heatmaps) if config.heatmaps else None
         if pictures:
             pictures.mkdir(parents=True, exist_ok=True)
-        prefixes = _prefixes(config)
-        found = translator.translate(
-            _prompted() if terminal else lines, prefixes=prefixes, window=1 if terminal else None, skip=done
-        )
+        if terminal:  # all lines are new ones
+            found = translator.translate(_prompted(), prefixes=prefixes, window=1)
+        else:
+            found = translator.translate(lines, prefixes=prefixes, skip=done)
         if config.confidence:
             confidence = stack.enter_context(open_output(config.confidence, append=config.append))
-            found = _write_confidence(found, confidence, loaded, ahead=1 if terminal else translator.batch_size)
+            ahead = 1 if terminal else translator.batch_size
+            found = _write_confidence(found, confidence, loaded, calibration, ahead=ahead)
         for number, nbest in enumerate(found, done):
             out.write(_text(nbest, number, config.decode.nbest).encode("utf-8"))
             out.flush()  # so that every finished line is in the file, for readers and for append=true after a kill
@@ -71,7 +74,7 @@ def main(config: TranslateConfig, overrides: list[str]) -> None:
                     pictures / f"{number}.png",
                     pieces=config.heatmap_units and config.heatmap_units is HeatmapUnits.subwords,
                 )
-        if lines.number < done:
+        if not terminal and lines.number < done:
             raise ValueError(
                 f"out={config.out} has {done} translations, and {name_of(source)} only {lines.number} lines: it is not "
                 "a translation of that; try append=false"
@@ -80,19 +83,29 @@ def main(config: TranslateConfig, overrides: list[str]) -> None:
             raise ValueError(f"prefixes={config.prefixes} has more lines than the {lines.number} of {name_of(source)}")
 
 
-def _prefixes(config: TranslateConfig) -> Iterator[str]:
-    """The prefix of the translation of each line; an endless iterator if it is the same for all lines."""
-    return read_lines(config.prefixes) if config.prefixes else repeat(config.prefix or "")
+@contextlib.contextmanager
+def _prefixes(config: TranslateConfig) -> Iterator[Iterator[str]]:
+    """The prefix of the translation of each line; an endless iterator if it is the same for all lines. The file is
+    opened at once."""
+    if not config.prefixes:
+        yield repeat(config.prefix or "")
+        return
+    with open_input(config.prefixes) as file:
+        yield decode_lines(file, config.prefixes)
 
 
 def _write_confidence(
-    found: Iterator[list[Translation]], file: BinaryIO, loaded: build.Loaded, *, ahead: int
+    found: Iterator[list[Translation]],
+    file: BinaryIO,
+    loaded: build.Loaded,
+    calibration: Calibration | None,
+    *,
+    ahead: int,
 ) -> Iterator[list[Translation]]:
     """Writes the confidence of the best translation of each line, and yields the translations unchanged.
 
     ahead: the number of lines that are scored together.
     """
-    calibration = build.calibration_of(loaded)
     if calibration is None:
         log.warning(build.why_uncalibrated(loaded))
     temperature = calibration.temperature if calibration else 1.0

@@ -3,11 +3,11 @@
     python scripts/alignment_table.py PREPARED OUT [--seeds 1 2 3] [--pairs 50000] [--epochs 3] [-- KEY=VALUE ...]
 
 PREPARED is the output of scripts/prepare_hansards.py: {train,valid,dev,test}.{en,fr} and {dev,test}.links. For each
-seed, an aligner is trained on the first --pairs pairs of `train`, in OUT/seed-N, unless that folder has a trained one.
-It aligns these pairs and `test`. If the eflomal command is found, eflomal aligns the same pairs and `test` together;
-its links of both directions are the intersection. Prints the error rates in percent, the CPU seconds of training and of
-aligning all pairs in both directions, with one thread (eflomal does both in one step), and the memory of aligning in
-MB. Arguments after -- are passed to nmt.train.
+seed, an aligner is trained on the first --pairs pairs of `train`, in OUT/seed-N. A stopped training is resumed, and its
+time is that of the rest; a finished one is used as it is. The aligner aligns these pairs and `test`. If the eflomal
+command is found, eflomal aligns the same pairs and `test` together; its links of both directions are the intersection.
+Prints the error rates in percent, the CPU seconds of training and of aligning all pairs in both directions, with one
+thread (eflomal does both in one step), and the memory of aligning in MB. Arguments after -- are passed to nmt.train.
 """
 
 import argparse
@@ -21,6 +21,8 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
+
+from training_jobs import check_finished, is_finished
 
 ENGLISH, FRENCH = "en", "fr"
 DIRECTIONS = ("forward", "backward", "both")
@@ -83,10 +85,12 @@ class Row(NamedTuple):
 
 def aligner(prepared: Path, out: Path, seed: int, settings: list[str]) -> Row:
     folder, learning = out / f"seed-{seed}", 0.0
-    if not (folder / "checkpoints" / "best").exists():
+    if not is_finished(folder):
         data = ["data=files", f"data.src={ENGLISH}", f"data.tgt={FRENCH}", f"data.valid={prepared / 'dev'}"]
         data += [f"data.train={out / 'train'}", f"data.cache={out / 'cache'}", f"run={folder}", f"seed={seed}"]
+        data += ["resume=auto"]
         learning = nmt("train", "+experiment=aligner", *data, *settings).seconds
+        check_finished(folder)
     checkpoint = f"checkpoint={folder}"
     aligned = nmt("align", checkpoint, *both_sides(out / "all"), f"out={out / f'seed-{seed}.links'}")
     words = [checkpoint, *both_sides(prepared / "test"), f"gold={prepared / 'test.links'}"]

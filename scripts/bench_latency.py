@@ -25,6 +25,7 @@ import torch
 from nmt import build
 from nmt.decoding.options import SearchOptions
 from nmt.decoding.translator import Translator
+from nmt.runtime.text_files import read_lines
 
 
 def serve_lines(checkpoint: str, beam: int) -> None:
@@ -107,7 +108,7 @@ def main() -> None:
     if not options.src:
         parser.error("give --src, a file of lines to translate")
     checkpoint = str(Path(options.checkpoint).resolve())
-    lines = options.src.read_text(encoding="utf-8").split("\n")[:-1][: options.lines]
+    lines = list(read_lines(options.src))[: options.lines]
     checkouts = {"this version": Path(build.__file__).parents[2]}
     if options.against:
         checkouts["the other"] = options.against.resolve()

@@ -34,6 +34,7 @@ from nmt.decoding.search import SearchOptions
 from nmt.decoding.translator import Translator
 from nmt.demo_corpus import DEMO_SRC, DEMO_TGT
 from nmt.model.seq2seq import Seq2Seq
+from nmt.runtime.text_files import read_lines
 
 
 class Run(NamedTuple):
@@ -189,7 +190,7 @@ def main() -> None:
 
 def load_and_measure(checkpoint: str | Path, src: str | Path, ref: str | Path, options: argparse.Namespace) -> None:
     loaded = build.load(str(checkpoint), torch.device("cpu"))
-    lines, references = (Path(each).read_text(encoding="utf-8").split("\n")[:-1] for each in (src, ref))
+    lines, references = (list(read_lines(each)) for each in (src, ref))
     measure(loaded, lines[: options.lines], references[: options.lines], options)
 
 

@@ -280,11 +280,10 @@ def search(check: Check) -> None:
     from nmt.decoding.search import SearchOptions
     from nmt.decoding.translator import Translator
     from nmt.runtime.device import DeviceName, Precision
+    from nmt.runtime.text_files import read_lines
 
     prefix = Path(check.options.corpus)
-    lines, references = (
-        (prefix / f"test_2016_flickr.{side}").read_text(encoding="utf-8").split("\n")[:-1] for side in ("de", "en")
-    )
+    lines, references = (list(read_lines(prefix / f"test_2016_flickr.{side}")) for side in ("de", "en"))
     lines, references = (each[: 8 if check.options.tiny else None] for each in (lines, references))
     run = next(str(each) for name in ("quality", "training-bf16") if (each := check.work / name).exists())
     expected: list[str] = []

@@ -69,6 +69,8 @@ def first_direction(url: str) -> Direction:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
+    if len(values) == 1:
+        return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 
@@ -104,7 +106,7 @@ def main() -> None:
     place = urlsplit(options.url)
     idle = [socket.create_connection((place.hostname or "", place.port or 80)) for _ in range(options.idle)]
 
-    few = lines[: max(1, min(len(lines), options.requests // 10))]
+    few = lines[: max(2, min(len(lines), options.requests // 10))]
     ask(options.url, direction, few[:5])  # warm-up: the first requests prepare the model
     begun = time.perf_counter()
     alone = ask(options.url, direction, few)

@@ -11,7 +11,6 @@ sentence is below that of an original one.
 
 import argparse
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -26,6 +25,7 @@ from nmt.analysis.confidence import (
 )
 from nmt.build import Loaded, calibration_of, describe_calibration, why_uncalibrated
 from nmt.decoding.word_scores import word_log_probs
+from nmt.runtime.text_files import read_lines
 
 
 def auroc(planted: np.ndarray, others: np.ndarray) -> float:
@@ -71,10 +71,7 @@ def main() -> None:
     parser.add_argument("--src", required=True)
     parser.add_argument("--tgt", required=True)
     options = parser.parse_args()
-    src, tgt = (
-        Path(f"{options.prefix}.{suffix}").read_text(encoding="utf-8").split("\n")[:-1]
-        for suffix in (options.src, options.tgt)
-    )
+    src, tgt = (list(read_lines(f"{options.prefix}.{suffix}")) for suffix in (options.src, options.tgt))
     model = nmt.load(options.run, device="cpu")
     loaded = Loaded(model.model, model.tokenizer, model.config, (model.checkpoint,))
     calibration = calibration_of(loaded)

@@ -23,18 +23,18 @@ VARIANTS = {"plain": ["precision=fp32"], "fast": []}
 
 
 def train_plainly(overrides: list[str]) -> None:
-    from nmt import build  # here, as the parent process does not need torch
-    from nmt.acceleration.fused import FusedLoops
+    from nmt.acceleration.fused import FusedLoops  # here, as the parent process does not need torch
+    from nmt.build import model
     from nmt.layers.loops import ReferenceLoops
 
     class PlainLoops(ReferenceLoops):
         """The reference loops in training; validations search as in the variant "fast"."""
 
-        def for_inference(self, model, *, fold_memory: bool, rescore_top_k: int):
-            return FusedLoops().for_inference(model, fold_memory=fold_memory, rescore_top_k=rescore_top_k)
+        def for_inference(self, trained, *, fold_memory: bool, rescore_top_k: int):
+            return FusedLoops().for_inference(trained, fold_memory=fold_memory, rescore_top_k=rescore_top_k)
 
     sys.argv[1:] = overrides
-    with patch.object(build, "FusedLoops", PlainLoops):
+    with patch.object(model, "FusedLoops", PlainLoops):
         runpy.run_module("nmt.train", run_name="__main__")
 
 
@@ -58,6 +58,8 @@ def measure(variant: str, out: Path, overrides: list[str]) -> list[tuple[float, 
         time.sleep(0.5)
     if child.returncode:
         sys.exit(f"{variant} ended with {child.returncode}")
+    if not validations:
+        sys.exit(f"{variant} had no validation: give more updates, or a smaller trainer.validate_every=")
     return validations
 
 

@@ -19,13 +19,26 @@ def train_and_evaluate(run: Path, words: list[str], *, evaluate: bool) -> None:
     command fails or is stopped.
     """
     _call(run, ["nmt.train", "trainer.calibrate=false", *words, f"run={run}", "resume=auto"])
-    state = run / "checkpoints" / "last" / "state.json"
-    if not json.loads(state.read_text(encoding="utf-8"))["finished"]:
-        raise SystemExit(f"{run}: the training was stopped; repeat the command to continue it")
+    check_finished(run)
     scores = scores_file(run)
-    if evaluate and not (scores.exists() and scores.stat().st_mtime > state.stat().st_mtime):
+    if evaluate and not (scores.exists() and scores.stat().st_mtime > _state(run).stat().st_mtime):
         words = [f"checkpoint={run}", f"out={scores.parent}", "heatmaps=0", "metrics=[bleu]", "threads=1"]
         _call(run, ["nmt.evaluate", *words])
+
+
+def is_finished(run: Path) -> bool:
+    """Whether a training has ended by its own limits. False if there is none."""
+    return _state(run).exists() and bool(json.loads(_state(run).read_text(encoding="utf-8"))["finished"])
+
+
+def check_finished(run: Path) -> None:
+    """Raises SystemExit if a training has been stopped."""
+    if not is_finished(run):
+        raise SystemExit(f"{run}: the training was stopped; repeat the command to continue it")
+
+
+def _state(run: Path) -> Path:
+    return run / "checkpoints" / "last" / "state.json"
 
 
 def _call(run: Path, command: list[str]) -> None:

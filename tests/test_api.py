@@ -132,6 +132,12 @@ def test_mistakes_are_refused_with_what_to_try(trained, model, tmp_path):
         model.translate(["a house"], prefixes=repeat("La"))
     with pytest.raises(ValueError, match=r"there are fewer prefixes than lines"):
         model.translate(["a house", "a dog"], prefixes=["La"])
+    with pytest.raises(ValueError, match=r"nbest=3: translate returns the best translation"):
+        model.translate(["a"], nbest=3)
+    with pytest.raises(ValueError, match="batch_size"):
+        model.force_decode([("a", "b")], batch_size=0)
+    with pytest.raises(ValueError, match="batch_size"):
+        model.confidence([], batch_size=0)
     with pytest.raises(ValueError, match=r"decode\.beam"):
         model.translate(["a house"], beam=0)
     with pytest.raises(ValueError, match="nowhere"):

@@ -24,7 +24,7 @@ ALLOWED = {
     "onnx": {"data", "layers", "model"},
     "acceleration": {"attention", "data", "layers", "model", "runtime"},
     "analysis": {"corpus", "data", "runtime"},
-    "alignment_head": {"bounds", "data", "layers", "model"},
+    "alignment_head": {"attention", "bounds", "data", "layers", "model"},
     "decoding": {
         *("acceleration", "alignment_head", "attention", "bounds", "corpus", "data", "layers", "model", "runtime"),
     },
@@ -48,7 +48,7 @@ ALLOWED = {
         *("acceleration", "aligner", "alignment_head", "analysis", "attention", "checkpoint", "config", "corpus"),
         *("data", "decoding", "demo_corpus", "layers", "minimum_risk", "model", "runtime", "training", "validation"),
     },
-    "api": {"acceleration", "corpus", "data", "analysis", "decoding", "runtime", "config", "build"},
+    "api": {"acceleration", "bounds", "corpus", "data", "analysis", "decoding", "runtime", "config", "build"},
 }
 
 

@@ -72,7 +72,7 @@ def test_an_unknown_word_is_refused_with_the_legal_ones(refusal, word, said):
         ("model.encoder.hidden=null", "model.encoder.hidden=null: this key needs a value"),
         ("trainer.tensorboard=maybe", "trainer.tensorboard=maybe: give true or false"),
         ("data.train={a: 3}", "data.train={'a': 3}: give a path without its language suffix, or a list of such"),
-        ("data.train=[1,2]", "give a path without its language suffix"),
+        ("data.train=[{a: b}]", "give a path without its language suffix"),
         ("optim.lr=${nowhere}", "nowhere"),
     ],
 )
@@ -101,6 +101,13 @@ def test_what_is_not_a_setting_is_refused(refusal, word, said):
 @pytest.mark.parametrize("word", ["optim.lr=1e-3", "optim.lr='1e-3'", 'optim.lr="1e-3"', "optim.lr=.001"])
 def test_numbers_may_be_written_with_an_exponent_or_quoted(ask, word):
     assert ask("train", word).configs[0].optim.lr == 1e-3
+
+
+@pytest.mark.parametrize("text", ["2026_01_15", "1.50", "1e3", "-.5", "true", "NaN", "007"])
+def test_text_that_looks_like_a_number_remains_as_it_is(ask, text):
+    config = ask("train", f"run={text}", f"name={text}", f"data.train=[{text},b]", "seed=1_0").configs[0]
+    assert (config.run, config.name, config.data.train, config.seed) == (text, text, [text, "b"], 10)
+    assert ask("compare", f"runs=[a,{text}]", f"test={text}").configs[0].tests == [text]
 
 
 @pytest.mark.slow

@@ -108,6 +108,15 @@ def test_a_baseline_is_the_system_that_the_others_are_tested_against(tmp_path, c
     assert "over systems and seeds, against bahdanau, 2 seeds, 100 shuffles" in out
 
 
+def test_a_baseline_in_the_home_folder_is_found(tmp_path, call, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_run(tmp_path / "one", BAD, name="rnnencdec")
+    write_run(tmp_path / "two", GOOD)
+    assert call("runs=[~/one,~/two]", "baseline=~/two", "samples=40").code == 0
+    found = json.loads((tmp_path / "comparison" / "comparison.json").read_text())
+    assert list(found["runs"]) == [str(tmp_path / "two"), str(tmp_path / "one")]
+
+
 def test_two_test_sets_are_compared_one_after_the_other(tmp_path, call):
     for name, lines in (("one", GOOD), ("two", BAD)):
         write_run(tmp_path / name, lines, test="2016", lr=1e-3 if name == "one" else 1e-4)
@@ -214,7 +223,7 @@ def test_a_baseline_that_is_none_of_the_runs_is_refused(refused):
     assert refused("runs=[one]", "baseline=two") == "baseline=two is none of the runs: give one of one"
 
 
-@pytest.mark.parametrize("test", ["{a: b}", "[1.5]"])
+@pytest.mark.parametrize("test", ["{a: b}", "[{a: b}]"])
 def test_what_is_no_name_of_a_test_set_is_refused(refused, test):
     assert "give the name of a test set, or a list of such" in refused("runs=[one]", f"test={test}")
 

@@ -3,6 +3,8 @@
 import gzip
 import json
 import re
+import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -149,6 +151,24 @@ def test_gold_links_of_a_model_without_attention_are_refused(run, word):
     assert (
         f"{word} needs attention, which this model (rnnencdec) does not have" in run(word, checkpoint="PLAIN").mistake
     )
+
+
+# What evaluation needs
+
+
+def test_the_optimizer_of_a_checkpoint_is_not_needed(trained, run, tmp_path):
+    shutil.copytree(trained / "RUN", tmp_path / "RUN")
+    for file in (tmp_path / "RUN").rglob("training.safetensors"):
+        file.unlink()
+    assert run("out=out", checkpoint=str(tmp_path / "RUN")).code == 0
+
+
+@pytest.mark.parametrize("words", [["metrics=[ter]"], ["metrics=[chrf,bleu]"]])
+def test_a_tokenizer_that_is_not_installed_is_refused_before_the_test_set_is_read(run, monkeypatch, words):
+    monkeypatch.setitem(sys.modules, "MeCab", None)
+    monkeypatch.setattr(evaluate.build, "read_corpus", None)
+    mistake = run(*words, "data.bleu_tokenizer=ja-mecab").mistake
+    assert mistake.startswith("sacreBLEU's tokenizer ja-mecab does not work here")
 
 
 # What becomes of earlier results

@@ -233,6 +233,19 @@ def test_a_gzip_output_that_was_cut_off_is_continued(folder, cut):
     assert {name: gzip.decompress((folder / name).read_bytes()) for name in whole} == whole
 
 
+@pytest.mark.parametrize("words", [["prefixes=gone"], ["prefixes=gone", "append=true"], ["confidence=sure"]])
+def test_a_refused_translation_leaves_its_output_as_it_is(folder, monkeypatch, words):
+    def damaged(_):
+        raise ValueError("damaged")
+
+    if "confidence=sure" in words:
+        monkeypatch.setattr("nmt.build.calibration_of", damaged)
+    (folder / "out").write_text("kept")
+    assert call(folder, "translate", *RUN, "in=text.de", "out=out", *words).code == 2
+    assert (folder / "out").read_text() == "kept"
+    assert not (folder / "sure").exists()
+
+
 @pytest.mark.slow
 def test_a_dash_is_standard_input_and_output(folder):
     text = (folder / "text.de").read_bytes()

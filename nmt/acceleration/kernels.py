@@ -22,27 +22,28 @@ class Kernel(Enum):
 
 
 _kernels: frozenset[Kernel] = frozenset()
+_dtype: torch.dtype | None = None
 
 
-def set_kernels(kernels: Iterable[Kernel]) -> None:
-    """Enables these kernels, and disables all others."""
-    global _kernels
-    _kernels = frozenset(kernels)
+def set_kernels(kernels: Iterable[Kernel], dtype: torch.dtype | None = None) -> None:
+    """Enables these kernels for products in `dtype` (None: in each), and disables all others."""
+    global _kernels, _dtype
+    _kernels, _dtype = frozenset(kernels), dtype
 
 
 @contextmanager
 def kernels_enabled(*kernels: Kernel) -> Iterator[None]:
-    """Within the block: enables these kernels, and disables all others."""
-    before = _kernels
+    """Within the block: enables these kernels for products in each type, and disables all others."""
+    before = _kernels, _dtype
     set_kernels(kernels)
     try:
         yield
     finally:
-        set_kernels(before)
+        set_kernels(*before)
 
 
 def is_enabled(kernel: Kernel, like: Tensor, dtype: torch.dtype) -> bool:
     """Whether `kernel` is used for products in `dtype` on the device of `like`. No kernel supports float64."""
-    if kernel not in _kernels or dtype is torch.float64:
+    if kernel not in _kernels or dtype is torch.float64 or _dtype not in (None, dtype):
         return False
     return like.is_cuda or (kernel is Kernel.triton and os.environ.get("TRITON_INTERPRET") == "1")

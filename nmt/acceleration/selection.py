@@ -47,7 +47,7 @@ def choose_kernels(device: Device, fused_kernels: FusedKernels, cuda_graphs: Cud
     if cuda and fused_kernels is FusedKernels.auto:
         problems = {kernel: check_kernel(kernel, device.device, device.dtype) for kernel in Kernel}
         working = [kernel for kernel, why in problems.items() if not why]
-        set_kernels(working)
+        set_kernels(working, device.dtype)  # the others are not checked
         reasons.append(f"kernels {', '.join(kernel.value for kernel in working) or 'none'}")
         reasons += [f"not {kernel.value}: {why}" for kernel, why in problems.items() if why]
     match cuda_graphs:

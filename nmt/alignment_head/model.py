@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmt.attention.energies import dot_energies
 from nmt.bounds import fraction, positive_int
 from nmt.data.batches import Batch
 from nmt.data.binarized import WEIGHT_ONE
@@ -51,7 +52,7 @@ def alignment_log_weights(query: Tensor, keys: Tensor, null: Tensor, attention: 
     """
     last = mask.sum(1, keepdim=True) - 1 == torch.arange(mask.shape[1], device=mask.device)
     keys = torch.where(last.unsqueeze(2), null.to(keys.dtype), keys)
-    energies = torch.bmm(query, keys.transpose(1, 2)).float() / query.shape[2] ** 0.5 + attention
+    energies = dot_energies(query, keys) / query.shape[2] ** 0.5 + attention
     return energies.masked_fill(~mask.unsqueeze(1), -torch.inf).log_softmax(-1)
 
 
@@ -113,8 +114,9 @@ class AlignmentHead(nn.Module):
         query = torch.cat((features, following(features, real), self.tgt_embedding(tgt)), 2)
         keys = torch.cat((memory, self.src_embedding(src)), 2)
         query, keys = torch.tanh(self.query(self.dropout(query))), torch.tanh(self.key(self.dropout(keys)))
-        both = torch.stack((attention, following(attention, real)), 3).float().clamp_min(_MIN_ATTENTION).log()
-        return alignment_log_weights(query, keys, self.null, both @ self.attention, mask)
+        logs = [each.float().clamp_min(_MIN_ATTENTION).log() for each in (attention, following(attention, real))]
+        weighted = self.attention[0] * logs[0] + self.attention[1] * logs[1]
+        return alignment_log_weights(query, keys, self.null, weighted, mask)
 
 
 class TranslatorWithHead(nn.Module):

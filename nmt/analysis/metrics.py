@@ -136,12 +136,11 @@ def _ter(tokenizer: str) -> Scorer:
 
     Tokens are separated by spaces, or are those of BLEU if it needs another tokenizer.
     """
-    from sacrebleu.metrics.bleu import BLEU
     from sacrebleu.metrics.ter import TER
 
     if tokenizer in BY_SPACES:
         return SacreBLEU(TER())
-    return SacreBLEU(TER(), BLEU(tokenize=tokenizer).tokenizer, tokenizer)
+    return SacreBLEU(TER(), _sacrebleu(tokenizer).tokenizer, tokenizer)
 
 
 def _bleu_moses(language: str) -> Scorer:
@@ -169,6 +168,17 @@ METRICS: dict[str, Metric] = {
 
 
 MAIN_METRIC = next(iter(METRICS))  # the metric that is drawn by length
+
+
+def default_metrics() -> list[str]:
+    """The names of the metrics that are computed if none is given."""
+    return [name for name, metric in METRICS.items() if metric.default]
+
+
+def build_scorer(name: str, tokenizer: str, language: str) -> Scorer:
+    """A metric of METRICS. tokenizer: BLEU's; language: of the target. Raises ValueError if a package is missing."""
+    metric = METRICS[name]
+    return metric.build(language if metric.by_language else tokenizer)
 
 
 class Measured(NamedTuple):
@@ -203,7 +213,7 @@ def measure(
         )
     if not references:
         raise ValueError("there is nothing to score: no translations and no references; give at least one line")
-    scorer = METRICS[name].build(language if METRICS[name].by_language else tokenizer)
+    scorer = build_scorer(name, tokenizer, language)
     statistics = scorer.statistics(hypotheses, references, limits if METRICS[name].limited else None)
     score, signature = _sum_up(scorer, statistics), scorer.signature()
     left_out = int(np.isnan(statistics).any(axis=1).sum())
@@ -228,7 +238,7 @@ def measure_all(
     """The metrics with these names (None: METRICS' default ones), and remarks on what the limits left out."""
     measured, remarks = {}, []
     how = {"tokenizer": tokenizer, "limits": limits, "language": language}
-    for name in [name for name, metric in METRICS.items() if metric.default] if names is None else names:
+    for name in default_metrics() if names is None else names:
         label = METRICS[name].label
         try:
             found = measured[name] = measure(name, hypotheses, references, **how)

@@ -76,11 +76,13 @@ class Attention(nn.Module):
         return Source(memory, self.project_keys(memory), mask)
 
     def initial_state(self, memory: Tensor) -> AttentionState:
-        """The state before the first step, for memory (B, S, M): zeros."""
+        """The state before the first step, for memory (B, S, M): zeros, at least in float32, as bfloat16 cannot count
+        beyond 256."""
         batch, positions, _ = memory.shape
+        dtype = torch.promote_types(memory.dtype, torch.float32)
         return AttentionState(
-            memory.new_zeros(batch, positions if self.uses_coverage else 0),
-            memory.new_zeros(batch, self.position_width),
+            memory.new_zeros(batch, positions if self.uses_coverage else 0, dtype=dtype),
+            memory.new_zeros(batch, self.position_width, dtype=dtype),
         )
 
     def next_position(self, hidden: Tensor, position: Tensor) -> Tensor:
@@ -111,7 +113,7 @@ class Attention(nn.Module):
 
 
 class AdditiveAttention(Attention):
-    """e_ij = v . tanh(W_a s_{i-1} + U_a h_j).  # Bahdanau et al. (2015), A.1.2"""
+    """e_ij = v . tanh(W_a s_{i-1} + U_a h_j + b), where the paper has no b.  # Bahdanau et al. (2015), A.1.2"""
 
     def __init__(self, query_size: int, memory_size: int, size: int):
         super().__init__()
@@ -228,7 +230,8 @@ class PositionAttention(Attention):
 
 
 class LocationAttention(PositionAttention):
-    """softmax(W_a h_t): an energy for each of the first `positions` positions; later ones get no weight.
+    """softmax(W_a h_t + b), where the paper has no b: an energy for each of the first `positions` positions; later ones
+    get no weight.
 
     # Luong et al. (2015), 3.1
     """

@@ -77,11 +77,11 @@ def read_calibration(folder: Path) -> dict | None:
     return _read_stable(folder, attempt)
 
 
-def read_update(folder: Path) -> int:
-    """The number of updates done at the checkpoint. Raises ValueError."""
+def read_update(folder: Path, *, weights_only: bool = False) -> int:
+    """The number of updates done at the checkpoint. Raises ValueError. weights_only: see `read`."""
 
     def attempt(place: Path) -> int:
-        _check(place, _listed(place), only=(STATE,))
+        _check(place, _listed(place, without=(TRAINING,) if weights_only else ()), only=(STATE,))
         return _update(place, _json(place / STATE))
 
     return _read_stable(folder, attempt)

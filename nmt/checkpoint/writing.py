@@ -138,8 +138,9 @@ def named(path: Path) -> Iterator[None]:
 
 def resolve(folder: Path) -> Path:
     """The folder to read for checkpoint `folder`: itself, or the old version while it is being replaced."""
-    old = _old(folder)
-    return old if not folder.is_dir() and old.is_dir() else folder
+    if folder.is_dir():  # "." too, which has no name
+        return folder
+    return old if (old := _old(folder)).is_dir() else folder
 
 
 def delete(folder: Path) -> None:

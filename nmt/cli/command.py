@@ -17,12 +17,13 @@ from yaml import YAMLError
 
 from nmt.cli.errors import explain, unknown_key
 from nmt.cli.keys import CONFIGS, FROM_CHECKPOINT, keys_under
-from nmt.config.paths import path_keys, prepare_paths
+from nmt.config.paths import prepare_paths, text_keys
 from nmt.config.streams import drop_output, flush_output, settle_closed_streams
 from nmt.config.unused import refuse_unused
 from nmt.runtime.memory import out_of_memory
 
 _UNREADABLE = re.compile(r"[~!#&;<>^`]|[^\x00-\x7f]")
+_NO_TEXT = re.compile(r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(e[+-]?[\d_]+)?|[+-]?(inf|nan)|true|false", re.IGNORECASE)
 
 
 def run_command(name: str, main: Callable[..., float | None], schema: type) -> None:
@@ -130,7 +131,8 @@ def _read_flags(schema: type) -> Iterator[None]:
         key = re.split("[=@]", override.lstrip("+~"))[0].replace("/", ".")
         if key.split(".")[0] in FROM_CHECKPOINT and not keys_under(schema, key.split(".")[0]):
             raise ValueError(unknown_key(key, schema))
-    quoted = {each: _quote_path(each) for each in flags.overrides if each.partition("=")[0] in path_keys(schema)}
+    texts = set(text_keys(schema))
+    quoted = {each: _quote_text(each) for each in flags.overrides if each.partition("=")[0] in texts}
     sys.argv = [quoted.get(word, word) for word in sys.argv]
     with contextlib.ExitStack() as stack:
         if flags.multirun and not any(each.startswith("hydra.sweep.dir=") for each in flags.overrides):
@@ -142,9 +144,16 @@ def _read_flags(schema: type) -> Iterator[None]:
         yield
 
 
-def _quote_path(override: str) -> str:
-    """Turns key=~/x into key='~/x', also in a list: Hydra requires quotes for tildes and letters outside of ASCII."""
+def _quote_text(override: str) -> str:
+    """Turns key=~/x into key='~/x', also in a list: Hydra requires quotes for tildes and letters outside of ASCII.
+    Without quotes it would take 2026_01 and 1.50 for the numbers 202601 and 1.5."""
     key, _, value = override.partition("=")
-    if not _UNREADABLE.search(value) or re.search("^{|['\"]", value):
+    if re.search("^{|['\"]", value):
         return override
-    return f"{key}=" + re.sub(r"[^\[\],]+", lambda part: f"'{part[0].strip()}'" if part[0].strip() else "", value)
+    unreadable = _UNREADABLE.search(value)
+
+    def quote(match: re.Match[str]) -> str:
+        part = match[0].strip()
+        return f"'{part}'" if part and (unreadable or _NO_TEXT.fullmatch(part)) else part
+
+    return f"{key}=" + re.sub(r"[^\[\],]+", quote, value)

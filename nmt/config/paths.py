@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import field, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 STREAM = "-"
 STDIN, STDOUT = "/dev/stdin", "/dev/stdout"
@@ -94,8 +94,9 @@ def check_paths(config: Any, more: Sequence[NamedPath] = ()) -> None:
     path that is not UTF-8 under a key whose value is saved in files.
     """
     paths = [*named_paths(config), *more]
-    if len(dashed := [path for path in paths if path.value == STREAM and path.about.use is Use.input]) > 1:
-        raise ValueError(f"{dashed[0]} and {dashed[1]} both read standard input: give one of them a file")
+    reading = [path for path in paths if path.value in (STREAM, STDIN) and path.about.use is Use.input]
+    if len(reading) > 1:
+        raise ValueError(f"{reading[0]} and {reading[1]} both read standard input: give one of them a file")
     for path in paths:
         _check_name(path)
     for number, path in enumerate(paths):
@@ -156,12 +157,12 @@ def _declared(config: Any, prefix: str = "") -> Iterator[tuple[Any, str, str, Pa
             yield config, each.name, f"{prefix}{each.name}", each.metadata["path"]
 
 
-def path_keys(schema: type, prefix: str = "") -> Iterator[str]:
-    """The dotted keys of a schema whose values are paths."""
+def text_keys(schema: type, prefix: str = "") -> Iterator[str]:
+    """The dotted keys of a schema whose values are text: paths, and others."""
     for each in fields(schema):
         if isinstance(each.type, type) and is_dataclass(each.type):
-            yield from path_keys(each.type, f"{prefix}{each.name}.")
-        elif "path" in each.metadata:
+            yield from text_keys(each.type, f"{prefix}{each.name}.")
+        elif "path" in each.metadata or each.type in (str, Any) or str in get_args(each.type):
             yield f"{prefix}{each.name}"
 
 
@@ -227,7 +228,7 @@ def _check_writable(path: NamedPath) -> None:
 
 def _check_apart(path: NamedPath, other: NamedPath) -> None:
     """Raises ValueError if writing the output `path` would change a file of `other`."""
-    if path.value == other.value == STREAM and other.written:
+    if all(each.written and each.value in (STREAM, STDOUT) for each in (path, other)):
         raise ValueError(f"{path} and {other} both write standard output: give one of them a file")
     if path.about.contents and path.about.contents == other.about.contents and other.written:
         return  # two keys for one folder, such as run= and resume=

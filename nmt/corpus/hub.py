@@ -183,7 +183,7 @@ class _Loader:
     def _load_file(self) -> "Dataset":
         import datasets
 
-        paths = sorted(glob.glob(self.path)) if glob.has_magic(self.path) else [self.path]
+        paths = [self.path] if Path(self.path).is_file() else sorted(glob.glob(self.path))
         if missing := [path for path in paths or [self.path] if not Path(path).is_file()]:
             raise _Refused(f"data.name={missing[0]}: no such file")
         name = self._names()[0]

@@ -45,4 +45,4 @@ def word_log_probs(
             word_of = np.array(translations[row].tgt_word_of)
             is_word = word_of >= 0
             np.add.at(found[row], word_of[is_word], of_pieces[: len(word_of)][is_word])
-    return found
+    return [np.minimum(each, 0.0) for each in found]  # a sum of rounded probabilities may exceed 1

@@ -83,8 +83,11 @@ class HardSeq2Seq(Seq2Seq):
         positions, targets, weights = self._teacher_force(src, src_lengths, tgt_in, tgt_out)
         positions = self._predicting(positions)
         again = partial(checkpoint, _mixture, use_reentrant=False) if torch.is_grad_enabled() else _mixture
-        found = [again(self.output, positions, words, temperature) for words in _chunks(positions.weights)]
-        gold = torch.cat(found).gather(1, targets.unsqueeze(1)).squeeze(1)
+        found = (
+            again(self.output, positions, words, temperature).gather(1, targets[words].unsqueeze(1))
+            for words in _chunks(positions.weights)
+        )
+        gold = torch.cat(list(found)).squeeze(1)
         each = torch.zeros(tgt_out.shape, dtype=gold.dtype, device=gold.device)
         return TokenLogProbs(each.masked_scatter(tgt_out != PAD, gold), weights)
 

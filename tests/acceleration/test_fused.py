@@ -4,10 +4,14 @@ import pytest
 import torch
 
 from nmt.acceleration.fused import FusedLoops
+from nmt.acceleration.fused.consistency import consistent_cross_entropy
 from nmt.acceleration.fused.loops import is_fused, run_side_by_side
+from nmt.acceleration.fused.loss import cross_entropy
 from nmt.attention.scores import AdditiveAttention, CoverageAttention, ScoreFunction, Source, build_attention
 from nmt.layers.cells import CellKind, GRUCell
 from nmt.layers.loops import ReferenceLoops
+from nmt.layers.loss import PassWeights
+from nmt.model.decoder import InitHidden
 from nmt.model.seq2seq import TiedEmbeddings
 from tests.support.models import STACKS, reference_of
 
@@ -65,6 +69,33 @@ def test_the_fused_path_is_the_reference_path_for_every_stack(make, sentences, d
     expected, plain = loss_and_gradients(reference_of(model), sentences)
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
     assert relative(fast, plain) < 1e-9
+
+
+@pytest.mark.parametrize(("decoder", "options"), LOOPS)
+def test_the_fused_path_is_the_reference_path_where_encoder_outputs_have_one_unit(make, sentences, decoder, options):
+    model = make(decoder, memory=1, bidirectional=False, init_hidden=InitHidden.mean, **options)
+    loss, fast = loss_and_gradients(model, sentences)
+    expected, plain = loss_and_gradients(reference_of(model), sentences)
+    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    assert relative(fast, plain) < 1e-9
+
+
+@pytest.mark.parametrize("passes", [1, 2])
+def test_without_gradients_the_loss_multiplies_the_vocabulary_once(monkeypatch, passes):
+    features, weight, bias = torch.randn(2 * passes, 3, 4), torch.randn(9, 4, requires_grad=True), torch.zeros(9)
+    targets, products = torch.ones(2, 3, dtype=torch.long), []
+    matmul = torch.mm
+    monkeypatch.setattr(torch, "mm", lambda *given, **options: (products.append(1), matmul(*given, **options))[1])
+    for count, context in ((passes, torch.enable_grad()), (0, torch.inference_mode()), (0, torch.no_grad())):
+        products.clear()
+        with context:
+            if passes == 1:
+                loss = cross_entropy(features, weight, bias, targets)
+            else:
+                loss = consistent_cross_entropy(
+                    features, weight, bias, targets, weights=PassWeights(1.0, 0.0, 1.0, 0.0)
+                )
+        assert (len(products), loss.objective.requires_grad) == (count, count > 0)
 
 
 @pytest.mark.parametrize(("decoder", "options"), [*LOOPS, ("luong", ODD)])

@@ -53,6 +53,16 @@ def test_weights_are_the_softmax_of_products_with_a_learned_key_in_the_last_plac
     torch.testing.assert_close(found, torch.tensor([[[*(math.exp(e) / total for e in energies), 0.0]]]))
 
 
+def test_energies_are_not_rounded_in_half_precision():
+    torch.manual_seed(1)
+    query, keys = (2 * torch.randn(2, 5, 64).to(torch.bfloat16) for _ in range(2))
+    null, attention, mask = torch.zeros(64), torch.randn(2, 5, 5), torch.ones(2, 5, dtype=torch.bool)
+    exact = alignment_log_weights(query.float(), keys.float(), null, attention, mask)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = alignment_log_weights(query, keys, null, attention, mask)
+    torch.testing.assert_close(found, exact, rtol=1e-5, atol=1e-5)
+
+
 def test_cross_entropy_is_even_over_the_links_of_a_piece_and_null_without():
     weights = torch.tensor([[[0.5, 0.25, 0.25], [0.125, 0.125, 0.75], [0.1, 0.2, 0.7]]])
     links, real = torch.tensor([[0, 0, 0], [0, 0, 1]]), torch.tensor([[True, True, False]])

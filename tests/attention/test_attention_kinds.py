@@ -51,6 +51,15 @@ DECODERS = pytest.mark.parametrize(
 LOOPS = pytest.mark.parametrize("loops", [FusedLoops(), ReferenceLoops()], ids=["fused", "reference"])
 
 
+def test_steps_are_counted_beyond_256_in_half_precision():
+    attention = compose_attention(AttentionOptions(score=ScoreFunction.dot, extent=LOCAL_M, window=1), 8, 8)
+    memory = torch.zeros(1, 400, 8, dtype=torch.bfloat16)
+    state = attention.initial_state(memory).position
+    for _ in range(300):
+        state = attention.next_position(memory[:, 0], state)
+    assert state.item() == 300
+
+
 def outputs_and_gradients(model, sentences):
     """logits, weights, and the gradient of every parameter for a loss that has a part in both."""
     logits, weights = model(sentences.src, sentences.src_lengths, sentences.tgt_in)

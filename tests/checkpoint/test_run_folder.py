@@ -239,6 +239,8 @@ def test_pruning_keeps_the_newest_by_number_and_best_and_last(run):
 def test_checkpoint_may_be_a_run_or_a_checkpoint(run):
     save(run.last, 3)
     assert find_checkpoint(run.path) == run.last
+    with contextlib.chdir(run.path):
+        assert find_checkpoint(".").resolve() == run.last
     save(run.best, 2)
     assert find_checkpoint(str(run.path)) == run.best
     assert find_checkpoint(run.last) == run.last

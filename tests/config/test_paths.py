@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nmt.config.paths import Use, check_paths, named_paths, path_keys, prepare_paths
+from nmt.config.paths import Use, check_paths, named_paths, prepare_paths, text_keys
 from nmt.config.schema import (
     AlignConfig,
     AverageConfig,
@@ -36,7 +36,7 @@ LISTS = ("runs", "data.train", "guided_alignment.links")
 
 def use_of(config, key: str):
     section, name = owner(config, key)
-    return next(each for each in type(section).__dataclass_fields__.values() if each.name == name).metadata["path"]
+    return type(section).__dataclass_fields__[name].metadata.get("path")
 
 
 def owner(config, key: str):
@@ -52,7 +52,8 @@ def put(config, key: str, value: str) -> None:
 
 
 def keys(command: str) -> list[str]:
-    return list(path_keys(type(COMMANDS[command]())))
+    config = COMMANDS[command]()
+    return [key for key in text_keys(type(config)) if use_of(config, key)]
 
 
 def couples() -> list[tuple[str, str, str]]:
@@ -191,6 +192,8 @@ def test_what_is_no_plain_file_may_be_written_twice():
     ("config", "said"),
     [
         (TranslateConfig(out="-", alignments="-"), "out=- and alignments=- both write standard output"),
+        (TranslateConfig(alignments="-"), "standard output and alignments=- both write standard output"),
+        (TranslateConfig(prefixes="-"), "prefixes=- and standard input both read standard input"),
         (AlignConfig(src="-", tgt="-"), "src=- and tgt=- both read standard input"),
         (AlignConfig(src="-", tgt="t", soft_alignment="-"), "soft_alignment=-: this cannot go to standard output"),
         (TranslateConfig(heatmaps="-"), "heatmaps=-: this cannot go to standard output"),

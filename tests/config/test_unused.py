@@ -77,6 +77,10 @@ def refuse(*words: str) -> None:
             "loss.consistency_weight=2.0 has no effect: it needs loss.consistency=r_drop or",
         ),
         (["loss.cut_rate=0.1"], "it needs loss.consistency=simcut"),
+        (
+            ["+experiment=hard_marginal", "cuda_graphs=on"],
+            "cuda_graphs=on has no effect: it needs model.attention.ch",
+        ),
         (["minimum_risk.samples=50"], "minimum_risk.samples=50 has no effect: it needs loss.objective=minimum_risk"),
         ([*MINIMUM_RISK, "loss.label_smoothing=0.1"], "it needs cross-entropy, beside loss.objective=minimum_risk: "),
         ([*MINIMUM_RISK, "optim.normalization=sentences"], "minimum_risk.cross_entropy_weight above 0"),
@@ -112,11 +116,14 @@ def refuse(*words: str) -> None:
             ["guided_alignment.links=x", "guided_alignment.weight=0"],
             "guided_alignment.links=[x] has no effect: it needs a guided_alignment.weight above 0",
         ),
-        (["+experiment=luong_dot", "model.decoder.readout=9"], "it needs model.decoder.kind=bahdanau or fixed_vector"),
+        (
+            ["+experiment=luong_dot", "model.decoder.readout=9"],
+            "it needs model.decoder.kind=bahdanau, conditional_gru or fixed_vector",
+        ),
         (["model.decoder.input_feeding=true"], "it needs model.decoder.kind=luong"),
         (
             ["+experiment=rnnencdec", "model.attention.size=9"],
-            "it needs attention with a score, which model.decoder.kind=bahdanau or luong has",
+            "it needs attention with a score, which model.decoder.kind=bahdanau, conditional_gru or luong has",
         ),
         (["model.attention.hard.training=reinforce"], "it needs model.attention.choice=hard"),
         (["+experiment=hard_marginal", "model.attention.hard.entropy=1"], "model.attention.hard.training=reinforce"),
@@ -131,7 +138,7 @@ def refuse(*words: str) -> None:
         (["+experiment=transformer", "model.decoder.init_hidden=zero"], "it needs a recurrent decoder"),
         (
             ["+experiment=transformer", "model.decoder.readout=9"],
-            "it needs model.decoder.kind=bahdanau or fixed_vector",
+            "it needs model.decoder.kind=bahdanau, conditional_gru or fixed_vector",
         ),
         (["+experiment=transformer", "model.decoder.input_feeding=true"], "it needs model.decoder.kind=luong"),
         (["model.transformer.heads=2"], "it needs model.encoder.kind=transformer or model.decoder.kind=transformer"),
@@ -220,6 +227,8 @@ def test_training_refuses_what_can_have_no_effect(refusal):
         ("align", ["links=x", "gold=y", "direction=forward"], "direction=forward has no effect: the links of links="),
         ("align", ["links=x", "gold=y", "symmetrize=union"], "without a model: leave symmetrize= away"),
         ("align", ["src=x", "tgt=y", "gold=z", "score=true"], "score=true has no effect: it needs out=FILE"),
+        ("align", ["src=x", "tgt=y", "gold=z", "confidence=true"], "confidence=true has no effect: it needs out=FILE"),
+        ("evaluate", ["metrics=[bleu]", "ter_max_tokens=9"], "ter_max_tokens=9 has no effect: it needs metrics= with"),
         ("saliency", ["src=x", "tgt=y", "decode.beam=2"], "decode.beam=2 has no effect: tgt= gives the translations"),
         (
             "saliency",

@@ -319,6 +319,12 @@ def test_several_files_are_one_by_a_pattern(tmp_path, hub):
     assert list(hub(tmp_path / "*.tsv")) == [Pair("a", "0a"), Pair("b", "0b")]
 
 
+def test_a_file_with_brackets_in_its_name_is_no_pattern(tmp_path, hub):
+    for name in ("a1", "a[1]"):
+        (tmp_path / f"{name}.tsv").write_text(f"de\ten\n{name}\tx\n")
+    assert list(hub(tmp_path / "a[1].tsv")) == [Pair("a[1]", "x")]
+
+
 def test_a_changed_file_is_read_anew(tmp_path, hub):
     for text in ("eins", "zwei"):
         (tmp_path / "a.csv").write_text(f"de,en\n{text},x\n")

@@ -1,5 +1,7 @@
 """The log-probability of each word, of what search found and of what was given."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -46,6 +48,13 @@ def test_a_word_is_as_probable_as_its_pieces(tiny, model):
     assert scores[0][0] == pytest.approx(scores[1][0], abs=1e-5)
     end = whole.log_prob - scores[0].sum()
     assert end < 0
+
+
+def test_a_probability_that_was_rounded_up_is_one(tiny, model, monkeypatch):
+    (pair,) = force_decode(model, tiny.tokenizer, [Pair("ab cd", "dc ba")])
+    scores = SimpleNamespace(log_probs=torch.full((1, len(pair.tgt_pieces)), 1e-7))
+    monkeypatch.setattr(model, "log_probs", lambda *_: scores)
+    assert word_log_probs(model, tiny.tokenizer, [pair])[0].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("average", EnsembleAverage)

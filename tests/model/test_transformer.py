@@ -89,6 +89,15 @@ def test_in_half_precision_attention_on_a_cpu_stays_near_the_reference(causal):
         assert (one - other).norm() < 0.02 * other.norm()
 
 
+def test_in_half_precision_energies_on_a_cpu_are_not_rounded():
+    torch.manual_seed(1)
+    query, keys = (4 * torch.randn(3, 2, 6, 64).to(torch.bfloat16) for _ in range(2))
+    values = torch.eye(6).expand(3, 2, 6, 6)  # so that contexts are weights
+    halves = FusedLoops().attend_heads(query, keys, values.to(torch.bfloat16)).float()
+    exact = ReferenceLoops().attend_heads(query.float(), keys.float(), values)
+    assert (halves - exact).abs().max() < 0.01
+
+
 @pytest.mark.parametrize("layers", [1, 3])
 @pytest.mark.parametrize("heads", [1, 4])
 def test_step_by_step_with_kept_keys_is_teacher_forcing(make, sentences, layers, heads):

@@ -31,7 +31,8 @@ class ScoreGradients(NamedTuple):
 
 
 class Workspace(NamedTuple):
-    """The inputs and outputs of attention for all scores. All in float32 or wider, except `low_precision`.
+    """The inputs and outputs of attention for all scores. All in float32 or wider, except `low_precision`
+    and, with Triton's kernels, the memory.
 
     memory (B, S, M); bias (B, S): 0 on real tokens and -inf on padding
     contexts (T, B, M), weights (T, B, S): filled step by step, the weights by `normalizer`

@@ -66,7 +66,7 @@ class BahdanauLoop(torch.autograd.Function):
             gradient = last_gradient(d_states, cell)
             for t in reversed(range(cell.steps)):
                 cell.backward_step_masked(t, gradient, None, None if d_states is None else d_states[t])
-                addmm_(attention.d_context[t].squeeze(1), cell.d_gate[t], context_weight)
+                addmm_(attention.d_context[t], cell.d_gate[t], context_weight)
                 attention.backward_step(t, cell.query_at(t), gradient[:, : cell.size])
             d_score = attention.score_gradients()
             return (

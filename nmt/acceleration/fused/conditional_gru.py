@@ -79,7 +79,7 @@ class ConditionalGRULoop(torch.autograd.Function):
             gradient = last_gradient(d_states, first)
             for t in reversed(range(first.steps)):
                 second.backward_step(t, gradient)
-                addmm_(attention.d_context[t].squeeze(1), second.d_gate[t], context_weight)
+                addmm_(attention.d_context[t], second.d_gate[t], context_weight)
                 attention.backward_step(t, second.query_at(t), gradient[:, : first.size])
                 first.backward_step_masked(t, gradient, None, None if d_states is None else d_states[t])
             d_score = attention.score_gradients()

@@ -22,9 +22,22 @@ class _ChunkedConsistency(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, first, second, weight, bias, targets, weights: PassWeights, smoothing: float, chunk: int, dtype):
+    def forward(
+        ctx,
+        first,
+        second,
+        weight,
+        bias,
+        targets,
+        weights: PassWeights,
+        smoothing: float,
+        chunk: int,
+        dtype,
+        with_gradients: bool,
+    ):
         accumulation = torch.promote_types(first.dtype, torch.float32)
-        need, count, width = any(ctx.needs_input_grad[:4]), len(targets), first.shape[1]
+        need = with_gradients and any(ctx.needs_input_grad[:4])
+        count, width = len(targets), first.shape[1]
         align = pays(first, dtype)
         inputs = [padded(each, dtype) if align else each.to(dtype) for each in (first, second)]
         low_weight = padded(weight, dtype) if align else weight.to(dtype)
@@ -94,7 +107,7 @@ class _ChunkedConsistency(torch.autograd.Function):
             raise RuntimeError("the loss can be differentiated once: its gradients are scaled where they lie")
         ctx.spent = True
         d_features, d_weight, d_bias = (grad.mul_(grad_objective) for grad in ctx.saved_tensors)
-        return *d_features.unbind(0), d_weight, d_bias, None, None, None, None, None
+        return *d_features.unbind(0), d_weight, d_bias, None, None, None, None, None, None
 
 
 def consistent_cross_entropy(
@@ -121,5 +134,6 @@ def consistent_cross_entropy(
         objective, nll, kl = _ChunkedConsistency.apply(
             *(first, second, weight, bias, targets, weights, smoothing),
             *(chunk or (256 if kind == "cpu" else 2048), dtype),
+            torch.is_grad_enabled(),  # always False inside of forward
         )
     return ConsistentLoss(objective, nll, len(targets), kl)

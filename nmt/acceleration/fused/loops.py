@@ -17,6 +17,7 @@ from nmt.acceleration.fused.scores import ScoreWeights
 from nmt.acceleration.inference import InferenceModel
 from nmt.acceleration.kernels import Kernel, is_enabled
 from nmt.acceleration.matmul import matmul_dtype
+from nmt.attention.energies import dot_energies
 from nmt.attention.hard import Marginal, Positions
 from nmt.attention.scores import (
     AdditiveAttention,
@@ -165,7 +166,8 @@ class FusedLoops(ReferenceLoops):
         takes five times as long; otherwise as the reference."""
         if query.device.type != "cpu" or query.dtype.itemsize > 2:
             return super().attend_heads(query, keys, values, mask, causal=causal)
-        energies = ((query * query.shape[3] ** -0.5) @ keys.transpose(2, 3)).float()
+        scaled = (query * query.shape[3] ** -0.5).flatten(0, 1)
+        energies = dot_energies(scaled, keys.flatten(0, 1)).unflatten(0, query.shape[:2])
         if causal:
             mask = torch.ones(energies.shape[2:], dtype=torch.bool).tril()
         if mask is not None:

@@ -20,9 +20,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, features, weight, bias, targets, smoothing: float, chunk: int, dtype):
+    def forward(ctx, features, weight, bias, targets, smoothing: float, chunk: int, dtype, with_gradients: bool):
         accumulation = torch.promote_types(features.dtype, torch.float32)
-        need = any(ctx.needs_input_grad[:3])
+        need = with_gradients and any(ctx.needs_input_grad[:3])
         # In half precision on a GPU the rows of operands are padded to the width that its kernels need: see `padded`.
         align = pays(features, dtype)
         matmul_inputs = padded(features, dtype, one=True) if align else features.to(dtype)
@@ -100,7 +100,7 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
         if ctx.spent:
             raise RuntimeError("the loss can be differentiated once: its gradients are scaled where they lie")
         ctx.spent = True
-        return *(grad.mul_(grad_objective) for grad in ctx.saved_tensors), None, None, None, None
+        return *(grad.mul_(grad_objective) for grad in ctx.saved_tensors), None, None, None, None, None
 
 
 def cross_entropy(
@@ -129,5 +129,6 @@ def cross_entropy(
             smoothing,
             chunk or (512 if kind == "cpu" else 4096),  # tokens: enough for full utilization
             dtype,
+            torch.is_grad_enabled(),  # always False inside of forward
         )
     return Loss(objective, nll, len(targets))

@@ -123,7 +123,7 @@ class LuongLoop(torch.autograd.Function):
                 if d_outputs is not None:
                     d_attentional.add_(d_outputs[t + 1])
                 tanh_backward(d_attentional, outputs[t + 1], grad_input=d_combined[t])
-                addmm_(attention.d_context[t].squeeze(1), d_combined[t], from_context)
+                addmm_(attention.d_context[t], d_combined[t], from_context)
                 d_top = gradients[-1][:, :size]
                 addmm_(d_top, d_combined[t], from_hidden)
                 attention.backward_step(t, top.query_at(t + 1), d_top)

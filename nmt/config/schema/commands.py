@@ -199,7 +199,7 @@ class CompareConfig:
     """The settings of `python -m nmt.compare`."""
 
     runs: list[str] = path_key(Use.run, list, contents=RUN_FILES + COMPARED_FILES)
-    baseline: str | None = None
+    baseline: str | None = path_key(Use.run, contents=RUN_FILES + COMPARED_FILES)
     test: Any = None  # a name or a list; checked below, because OmegaConf has no such union
     out: str = path_key(Use.folder, "comparison", contents=COMPARISON_OUTPUTS)
     width: int | None = None

@@ -24,6 +24,7 @@ _EVALUATE = (
         lambda c: c.decode.nbest == 1,
         "the best translation alone is scored; leave {key} out, nmt.translate writes the others",
     ),
+    needs("ter_max_tokens ter_max_seconds", lambda c: c.metrics is None or "ter" in c.metrics, "metrics= with ter"),
     needs("data.name data.config", lambda c: c.data.kind in (None, DataKind.hub), "data.kind=hub"),
 )
 _TRANSLATE = (_SAMPLED, needs("heatmap_units", lambda c: c.heatmaps, "heatmaps=FOLDER"))
@@ -40,7 +41,7 @@ _ALIGN = (
         lambda c: not c.links,
         "the links of links= are scored as they are, without a model; leave {key} out",
     ),
-    needs("score", lambda c: c.out or not c.gold, "out=FILE, as with gold= links are written nowhere else"),
+    needs("score confidence", lambda c: c.out or not c.gold, "out=FILE, as with gold= links are written nowhere else"),
 )
 ALIGN_BY_ALIGNER = (
     Rule("reverse", lambda c: False, "an aligner has both directions; leave {key} out"),

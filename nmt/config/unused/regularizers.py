@@ -3,6 +3,7 @@ dropout."""
 
 from collections.abc import Callable
 
+from nmt.attention.hard import AttentionChoice
 from nmt.config.schema import DecoderKind, EncoderKind, TrainConfig
 from nmt.data.tokenizer import ModelType
 from nmt.training.consistency import Consistency, Objective
@@ -41,6 +42,7 @@ REGULARIZERS: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
         "cross-entropy, beside loss.objective=minimum_risk: minimum_risk.cross_entropy_weight above 0",
     ),
     ("cuda_graphs", lambda c: c.loss.objective is Objective.cross_entropy, "loss.objective=cross_entropy"),
+    ("cuda_graphs", lambda c: c.model.attention.choice is AttentionChoice.soft, "model.attention.choice=soft"),
     (
         "model.encoder.recurrent_dropout",
         lambda c: c.model.encoder.kind is EncoderKind.rnn,
@@ -49,7 +51,7 @@ REGULARIZERS: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
     (
         "model.decoder.recurrent_dropout",
         lambda c: c.model.decoder.kind is not DecoderKind.transformer,
-        "a recurrent decoder, model.decoder.kind=bahdanau, luong or fixed_vector",
+        "a recurrent decoder, model.decoder.kind=bahdanau, conditional_gru, luong or fixed_vector",
     ),
     (
         "subword_regularization.src_alpha subword_regularization.tgt_alpha",

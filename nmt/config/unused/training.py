@@ -79,8 +79,8 @@ TRAIN_RULES = (
     needs(
         "model.decoder.cell model.decoder.hidden model.decoder.init_hidden",
         lambda c: c.model.decoder.kind is not DecoderKind.transformer,
-        "a recurrent decoder, model.decoder.kind=bahdanau, luong or fixed_vector (a Transformer is as wide as "
-        "model.decoder.embedding)",
+        "a recurrent decoder, model.decoder.kind=bahdanau, conditional_gru, luong or fixed_vector (a Transformer is as "
+        "wide as model.decoder.embedding)",
     ),
     needs(
         "model.transformer.heads model.transformer.feedforward",
@@ -95,7 +95,7 @@ TRAIN_RULES = (
     needs(
         "model.decoder.readout",
         lambda c: c.model.decoder.kind not in _WITHOUT_READOUT,
-        "model.decoder.kind=bahdanau or fixed_vector (luong's is as wide as model.decoder.hidden)",
+        "model.decoder.kind=bahdanau, conditional_gru or fixed_vector (luong's is as wide as model.decoder.hidden)",
     ),
     needs(
         "model.decoder.input_feeding", lambda c: c.model.decoder.kind is DecoderKind.luong, "model.decoder.kind=luong"
@@ -104,7 +104,7 @@ TRAIN_RULES = (
         "model.attention.score model.attention.size model.attention.normalizer model.attention.extent "
         "model.attention.heads",
         lambda c: c.model.decoder.kind not in WITHOUT_SCORE,
-        "attention with a score, which model.decoder.kind=bahdanau or luong has",
+        "attention with a score, which model.decoder.kind=bahdanau, conditional_gru or luong has",
     ),
     needs(
         "model.attention.size",
@@ -134,7 +134,7 @@ TRAIN_RULES = (
     needs(
         "model.attention.choice",
         lambda c: c.model.decoder.kind is not DecoderKind.fixed_vector,
-        "attention, which model.decoder.kind=fixed_vector does not have: model.decoder.kind=bahdanau or luong",
+        "attention, which model.decoder.kind=fixed_vector does not have: try model.decoder.kind=bahdanau",
     ),
     needs(
         "model.attention.hard.training decode.hard_attention",

@@ -1,4 +1,5 @@
-"""Four decoders, one class each: Bahdanau's, Luong's, a fixed vector without attention, and the Transformer's.
+"""Five decoders, one class each: Bahdanau's, the conditional GRU, Luong's, a fixed vector without attention, and the
+Transformer's.
 
 All share one interface: ``source`` and ``init_state`` start a batch; ``step`` extends N = B * K hypotheses by one token
 (row n uses source n // K, which is not copied); ``features`` computes all steps of a target at once, with only
