@@ -261,6 +261,18 @@ def test_a_dash_is_standard_input_and_output(folder):
 
 
 @pytest.mark.process
+def test_lines_typed_at_a_terminal_are_appended(folder, forked):
+    keyboard, terminal = os.openpty()
+    (folder / "out").write_text("kept\nkept\n")
+    os.write(keyboard, b"do\nlu me\n\x04")
+    words = "device=cpu decode.max_length=5 out=out append=true"
+    ended = forked(folder, f"nmt.translate checkpoint=RUN {words} < {os.ttyname(terminal)}")
+    assert ended.code == 0, ended.err
+    lines = (folder / "out").read_text().split("\n")
+    assert (len(lines), lines[:2]) == (5, ["kept", "kept"])
+
+
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "said"),
     [

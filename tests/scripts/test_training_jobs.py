@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from scripts.training_jobs import read_scores, run_jobs, scores_file, train_and_evaluate
+from scripts.training_jobs import is_finished, read_scores, run_jobs, scores_file, train_and_evaluate
 
 
 @pytest.fixture
@@ -49,6 +49,7 @@ def test_a_finished_run_is_evaluated_once_and_again_if_it_was_trained_further(tm
 
 def test_a_stopped_run_is_not_evaluated(tmp_path, commands):
     called, finished = commands
+    assert not is_finished(tmp_path / "run")
     finished["by"] = ""
     with pytest.raises(SystemExit, match="was stopped; repeat the command"):
         train_and_evaluate(tmp_path / "run", [], evaluate=True)
