@@ -190,8 +190,7 @@ def _load_translators(config: AlignConfig, device: torch.device) -> list[Loaded]
         found[1].require_attention(f"reverse={config.reverse}")
     for loaded in found:
         loaded.require_links_from(config.links_from)
-        with_head = config.links_from in (None, LinksFrom.head)
-        (loaded if with_head else loaded.model).show_attention(config.attention_layer, config.attention_head)
+        loaded.model.show_attention(config.attention_layer, config.attention_head)
     if config.reverse:
         ways = [build.languages(loaded.config.data) for loaded in found]
         if ways[0] == ways[1] and ways[0].src != ways[0].tgt:

@@ -42,7 +42,7 @@ def _evaluate(config: EvaluateConfig, distributed: Distributed, *, pictures_aske
     device = build.start(config, distributed)
     loaded = load(config.checkpoint, device.device, config.ensemble)
     _check_attention(config, loaded, pictures_asked_for)
-    loaded.show_attention(config.attention_layer, config.attention_head)
+    loaded.model.show_attention(config.attention_layer, config.attention_head)
     test = _read_test(config, loaded)
     run = run_folder_of(loaded.folder)
     name = test.corpus.name if config.out else distributed.broadcast(_free_name(run, test))

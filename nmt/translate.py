@@ -28,7 +28,7 @@ log = logging.getLogger("nmt")
 def main(config: TranslateConfig, overrides: list[str]) -> None:
     device = build.start(config)
     loaded = load(config.checkpoint, device.device, config.ensemble)
-    loaded.show_attention(config.attention_layer, config.attention_head)
+    loaded.model.show_attention(config.attention_layer, config.attention_head)
     for key, wanted in (("alignments", config.alignments), ("heatmaps", config.heatmaps)):
         if wanted:
             loaded.require_attention(f"{key}={wanted}")

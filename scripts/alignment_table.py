@@ -24,6 +24,8 @@ from typing import NamedTuple
 
 from training_jobs import check_finished, is_finished
 
+from nmt.runtime.text_files import read_lines
+
 ENGLISH, FRENCH = "en", "fr"
 DIRECTIONS = ("forward", "backward", "both")
 
@@ -107,8 +109,8 @@ def eflomal(command: str, prepared: Path, out: Path) -> Row:
     files = [out / "eflomal.forward", out / "eflomal.backward"]
     texts = "-s", str(out / f"all.{ENGLISH}"), "-t", str(out / f"all.{FRENCH}")
     aligned = run(command, *texts, "-f", str(files[0]), "-r", str(files[1]), "--overwrite")
-    size = len((prepared / f"test.{ENGLISH}").read_text(encoding="utf-8").splitlines())
-    found = [file.read_text(encoding="utf-8").splitlines()[-size:] for file in files]
+    size = len(list(read_lines(prepared / f"test.{ENGLISH}")))
+    found = [list(read_lines(file))[-size:] for file in files]
     both = [" ".join(sorted(set(one.split()) & set(other.split()))) for one, other in zip(*found, strict=True)]
     rates = []
     for direction, lines in zip(DIRECTIONS, (*found, both), strict=True):

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from nmt.runtime.text_files import read_lines
+
 
 class Asked(NamedTuple):
     """The answers to one client, in order. seconds: the latency of each."""
@@ -101,7 +103,7 @@ def main() -> None:
     parser.add_argument("--idle", type=int, default=0)
     parser.add_argument("--pid", type=int)
     options = parser.parse_args()
-    lines = [line for line in options.src.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line for line in read_lines(options.src) if line.strip()]
     direction = first_direction(options.url)
     place = urlsplit(options.url)
     idle = [socket.create_connection((place.hostname or "", place.port or 80)) for _ in range(options.idle)]

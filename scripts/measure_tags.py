@@ -9,11 +9,11 @@ links of forced decoding, and by the gold links PREFIX.links. F1 is over the tar
 import argparse
 import random
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import nmt
 from nmt.analysis.alignment import parse_pharaoh
 from nmt.documents.placement import HasMarks, WordTags, place_tags
+from nmt.runtime.text_files import read_lines
 
 
 def tagged_words(words: range, source: int, target: int, links: Iterable[tuple[int, int]]) -> set[int]:
@@ -37,10 +37,7 @@ def main() -> None:
     parser.add_argument("--tgt", required=True)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    src, tgt, links = (
-        Path(f"{options.prefix}.{suffix}").read_text(encoding="utf-8").splitlines()
-        for suffix in (options.src, options.tgt, "links")
-    )
+    src, tgt, links = (list(read_lines(f"{options.prefix}.{suffix}")) for suffix in (options.src, options.tgt, "links"))
     model = nmt.load(options.run, device="cpu")
     chance = random.Random(options.seed)
     by_model, by_gold = [], []

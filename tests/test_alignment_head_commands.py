@@ -183,8 +183,6 @@ def test_a_head_learns_from_weights_of_links(trained):
         ),
         ("train", [*TRANSLATOR, "finetune_from=HEAD"], "has model.kind=alignment_head, and this run has model.kind=tr"),
         ("train", [*TRANSLATOR, "model.alignment_head.size=3"], "it needs model.kind=alignment_head"),
-        ("align", ["checkpoint=HEAD", *PAIRS, "attention_layer=1"], "attention_layer=1: the alignment head of HEAD"),
-        ("evaluate", ["checkpoint=HEAD", "data.test=text", "attention_head=1"], "attention_head=1: the alignment head"),
         ("align", ["checkpoint=RUN", *PAIRS, "links_from=head"], "RUN/checkpoints/best has no alignment head"),
         ("align", ["checkpoint=[RUN,HEAD]", *PAIRS, "links_from=head"], "give one checkpoint="),
     ],

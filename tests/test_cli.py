@@ -107,7 +107,25 @@ def test_numbers_may_be_written_with_an_exponent_or_quoted(ask, word):
 def test_text_that_looks_like_a_number_remains_as_it_is(ask, text):
     config = ask("train", f"run={text}", f"name={text}", f"data.train=[{text},b]", "seed=1_0").configs[0]
     assert (config.run, config.name, config.data.train, config.seed) == (text, text, [text, "b"], 10)
-    assert ask("compare", f"runs=[a,{text}]", f"test={text}").configs[0].tests == [text]
+    assert ask("compare", f"runs=['a b',{text}]", f"test={text}").configs[0].tests == [text]
+    assert ask("compare", f"runs=['a b',{text}]").configs[0].runs == ["a b", text]
+    assert ask("compare", f"runs=[{text}, b]").configs[0].runs == [text, "b"]
+    assert ask("train", f"++name={text}").configs[0].name == text
+    found = ask("train", "--multirun", f"name={text},b", f"run=x-{text}").configs
+    assert [config.name for config in found] == [text, "b"]
+
+
+@pytest.mark.parametrize(
+    ("written", "text"),
+    [(r"It costs 1\,50", "It costs 1,50"), ("'1.50'", "1.50"), ("a 1.50", "a 1.50"), (r"a\ ", "a "), ("null", None)],
+)
+def test_other_text_is_read_as_by_hydra(ask, written, text):
+    assert ask("translate", "checkpoint=x", f"prefix={written}").configs[0].prefix == text
+
+
+def test_functions_of_sweeps_have_numbers(ask):
+    found = ask("train", "--multirun", "name=range(1,6,2)", "run=x").configs
+    assert [config.name for config in found] == ["1", "3", "5"]
 
 
 @pytest.mark.slow

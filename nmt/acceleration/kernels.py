@@ -21,29 +21,29 @@ class Kernel(Enum):
     fp32_accumulation = "fp32_accumulation"
 
 
-_kernels: frozenset[Kernel] = frozenset()
-_dtype: torch.dtype | None = None
+_kernels: dict[torch.dtype, frozenset[Kernel]] = {}  # by the type of products
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
-def set_kernels(kernels: Iterable[Kernel], dtype: torch.dtype | None = None) -> None:
-    """Enables these kernels for products in `dtype` (None: in each), and disables all others."""
-    global _kernels, _dtype
-    _kernels, _dtype = frozenset(kernels), dtype
+def set_kernels(kernels: Iterable[Kernel], *dtypes: torch.dtype) -> None:
+    """Enables these kernels for products in these types, and disables all others for these types."""
+    _kernels.update(dict.fromkeys(dtypes, frozenset(kernels)))
 
 
 @contextmanager
 def kernels_enabled(*kernels: Kernel) -> Iterator[None]:
     """Within the block: enables these kernels for products in each type, and disables all others."""
-    before = _kernels, _dtype
-    set_kernels(kernels)
+    before = dict(_kernels)
+    set_kernels(kernels, *_DTYPES)
     try:
         yield
     finally:
-        set_kernels(*before)
+        _kernels.clear()
+        _kernels.update(before)
 
 
 def is_enabled(kernel: Kernel, like: Tensor, dtype: torch.dtype) -> bool:
     """Whether `kernel` is used for products in `dtype` on the device of `like`. No kernel supports float64."""
-    if kernel not in _kernels or dtype is torch.float64 or _dtype not in (None, dtype):
+    if kernel not in _kernels.get(dtype, ()):
         return False
     return like.is_cuda or (kernel is Kernel.triton and os.environ.get("TRITON_INTERPRET") == "1")

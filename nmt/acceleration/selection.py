@@ -41,7 +41,7 @@ def prepare_device(
 def choose_kernels(device: Device, fused_kernels: FusedKernels, cuda_graphs: CudaGraphsMode) -> Device:
     """Enables the kernels that work on `device` -> the device with CUDA graphs on or off, and a reason with the kernels
     and why others are not used. On a CPU there are none."""
-    set_kernels(())
+    set_kernels((), device.dtype)
     reasons = [device.reason]
     cuda = device.device.type == "cuda"
     if cuda and fused_kernels is FusedKernels.auto:

@@ -34,7 +34,7 @@ class AlignmentHeadOptions:
 
 
 class Aligned(NamedTuple):
-    """attention (B, T, S): the attention weights of the translator. log_weights (B, T, S): those of the head."""
+    """attention (B, T, S): the weights of the translator that are shown. log_weights (B, T, S): those of the head."""
 
     attention: Tensor
     log_weights: Tensor
@@ -149,9 +149,9 @@ class TranslatorWithHead(nn.Module):
         with torch.no_grad():
             encoded = translator.encoder(src, src_lengths)
             source, state = translator.decoder.source(encoded), translator.decoder.init_state(encoded)
-            features, attention = translator.decoder.features(tgt_in, state, source)
+            (features, shown), attention = translator.decoder.features_and_own_weights(tgt_in, state, source)
         log_weights = self.head(features, tgt_out, encoded.memory, src, attention, encoded.mask, tgt_out != PAD)
-        return Aligned(attention, log_weights)
+        return Aligned(shown, log_weights)
 
     def loss(self, batch: Batch, _smoothing: float = 0.0, _guidance: float = 0.0) -> Loss:
         """The cross-entropy with given links, summed over target pieces; see `alignment_cross_entropy`."""

@@ -60,16 +60,6 @@ class Loaded(NamedTuple):
         if not self.model.has_attention:
             raise ValueError(f"{setting} needs attention, which this model ({self.config.name}) does not have")
 
-    def show_attention(self, layer: int | None, head: int | None) -> None:
-        """Calls Seq2Seq.show_attention. Raises ValueError if the weights are the input of an alignment head."""
-        if self.head and (layer, head) != (None, None):
-            name, number = ("attention_layer", layer) if layer is not None else ("attention_head", head)
-            raise ValueError(
-                f"{name}={number}: the alignment head of {self.folder} reads the attention that it was trained with; "
-                f"leave {name} out, or give the run of the translator alone"
-            )
-        self.model.show_attention(layer, head)
-
     def require_links_from(self, links_from: LinksFrom | None) -> None:
         """Raises ValueError if the run lacks what links should come from: an alignment head, or one attention."""
         if links_from in (LinksFrom.posterior, LinksFrom.head) and isinstance(self.model, Ensemble):

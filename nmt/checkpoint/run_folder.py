@@ -216,7 +216,7 @@ def find_checkpoint(path: Path | str) -> Path:
     Raises ValueError with what is missing.
     """
     given = Path(path)
-    place = checkpoint.resolve(given)
+    place = checkpoint.resolve(given if given.name else given.absolute())
     if not place.exists():
         raise ValueError(f"checkpoint={given}: no such folder; try a run folder or one of its checkpoints/")
     if not place.is_dir():

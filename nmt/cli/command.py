@@ -24,6 +24,8 @@ from nmt.runtime.memory import out_of_memory
 
 _UNREADABLE = re.compile(r"[~!#&;<>^`]|[^\x00-\x7f]")
 _NO_TEXT = re.compile(r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(e[+-]?[\d_]+)?|[+-]?(inf|nan)|true|false", re.IGNORECASE)
+# Of a value: a text in quotes, or what is between separators.
+_ELEMENT = re.compile(r"""'(?:\\.|[^'])*'|"(?:\\.|[^"])*"|(?:\\.|[^][(),'"\\])+""")
 
 
 def run_command(name: str, main: Callable[..., float | None], schema: type) -> None:
@@ -132,7 +134,7 @@ def _read_flags(schema: type) -> Iterator[None]:
         if key.split(".")[0] in FROM_CHECKPOINT and not keys_under(schema, key.split(".")[0]):
             raise ValueError(unknown_key(key, schema))
     texts = set(text_keys(schema))
-    quoted = {each: _quote_text(each) for each in flags.overrides if each.partition("=")[0] in texts}
+    quoted = {each: _quote_text(each) for each in flags.overrides if each.partition("=")[0].lstrip("+") in texts}
     sys.argv = [quoted.get(word, word) for word in sys.argv]
     with contextlib.ExitStack() as stack:
         if flags.multirun and not any(each.startswith("hydra.sweep.dir=") for each in flags.overrides):
@@ -148,12 +150,16 @@ def _quote_text(override: str) -> str:
     """Turns key=~/x into key='~/x', also in a list: Hydra requires quotes for tildes and letters outside of ASCII.
     Without quotes it would take 2026_01 and 1.50 for the numbers 202601 and 1.5."""
     key, _, value = override.partition("=")
-    if re.search("^{|['\"]", value):
+    if value.startswith("{"):
         return override
-    unreadable = _UNREADABLE.search(value)
+    if _UNREADABLE.search(value):
+        quoted = re.sub(r"[^\[\],]+", lambda part: f"'{part[0].strip()}'" if part[0].strip() else "", value)
+        return override if re.search("['\"]", value) else f"{key}={quoted}"
+    if re.match(r"\w+\(", value):  # a function of Hydra's, such as range(1,5)
+        return override
 
     def quote(match: re.Match[str]) -> str:
-        part = match[0].strip()
-        return f"'{part}'" if part and (unreadable or _NO_TEXT.fullmatch(part)) else part
+        text = match[0].strip()
+        return match[0].replace(text, f"'{text}'") if _NO_TEXT.fullmatch(text) else match[0]
 
-    return f"{key}=" + re.sub(r"[^\[\],]+", quote, value)
+    return f"{key}={_ELEMENT.sub(quote, value)}"

@@ -110,7 +110,7 @@ def attend_with_weights(query: Tensor, keys: Tensor, values: Tensor, mask: Tenso
     `ReferenceLoops.attend_heads` computes the contexts without the weights.
     """
     batch, heads, queries, width = query.shape
-    energies = dot_energies((query * width**-0.5).flatten(0, 1), keys.flatten(0, 1))
+    energies = dot_energies(query.flatten(0, 1), keys.flatten(0, 1)) * width**-0.5
     weights = masked_softmax(energies.reshape(batch, heads * queries, -1), mask).unflatten(1, (heads, queries))
     return AttentionOutput(weights.to(values.dtype) @ values, weights)
 

@@ -85,6 +85,18 @@ def test_rows_sum_to_one_over_the_words_and_null(head):
     assert (weights.masked_select((src == PAD).unsqueeze(1)) == 0).all()
 
 
+def test_the_head_reads_the_layer_of_the_configuration_whatever_is_shown(make):
+    model = make("transformer", layers=3, dtype=torch.float32)
+    head = TranslatorWithHead(model, AlignmentHeadOptions(size=8)).eval()
+    before = head.align(*batch(PAIRS))
+    model.show_attention(layer=1, head=2)
+    after = head.align(*batch(PAIRS))
+    torch.testing.assert_close(after.log_weights, before.log_weights)
+    assert not torch.allclose(after.attention, before.attention)
+    src, src_lengths, tgt_in, _ = batch(PAIRS)
+    torch.testing.assert_close(after.attention, model(src, src_lengths, tgt_in)[1])
+
+
 def test_padding_and_other_pairs_change_nothing(head):
     together = head.align(*batch(PAIRS, 9, 8)).log_weights
     for row, pair in enumerate(PAIRS):

@@ -166,8 +166,8 @@ class FusedLoops(ReferenceLoops):
         takes five times as long; otherwise as the reference."""
         if query.device.type != "cpu" or query.dtype.itemsize > 2:
             return super().attend_heads(query, keys, values, mask, causal=causal)
-        scaled = (query * query.shape[3] ** -0.5).flatten(0, 1)
-        energies = dot_energies(scaled, keys.flatten(0, 1)).unflatten(0, query.shape[:2])
+        energies = dot_energies(query.flatten(0, 1), keys.flatten(0, 1)).unflatten(0, query.shape[:2])
+        energies *= query.shape[3] ** -0.5
         if causal:
             mask = torch.ones(energies.shape[2:], dtype=torch.bool).tril()
         if mask is not None:
@@ -255,7 +255,7 @@ def _bias(cell: Cell) -> Tensor | None:
 def _keys(attention: Attention, source: Source) -> Tensor:
     """The keys of a plain dot product, with a score's scale applied once for each sentence."""
     if isinstance(attention, ScaledDotAttention):
-        return source.keys * attention.size**-0.5
+        return source.keys.to(torch.promote_types(source.keys.dtype, torch.float32)) * attention.size**-0.5
     return source.keys
 
 

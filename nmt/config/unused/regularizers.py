@@ -3,6 +3,7 @@ dropout."""
 
 from collections.abc import Callable
 
+from nmt.acceleration.selection import CudaGraphsMode
 from nmt.attention.hard import AttentionChoice
 from nmt.config.schema import DecoderKind, EncoderKind, TrainConfig
 from nmt.data.tokenizer import ModelType
@@ -20,6 +21,10 @@ def _own_models(config: TrainConfig) -> bool:
 
 def _has_cross_entropy(config: TrainConfig) -> bool:
     return config.loss.objective is Objective.cross_entropy or config.minimum_risk.cross_entropy_weight > 0
+
+
+def _asks_for_graphs(config: TrainConfig) -> bool:
+    return config.cuda_graphs is CudaGraphsMode.on
 
 
 # Settings, separated by spaces; whether they have an effect in a configuration; what they need.
@@ -41,8 +46,16 @@ REGULARIZERS: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
         _has_cross_entropy,
         "cross-entropy, beside loss.objective=minimum_risk: minimum_risk.cross_entropy_weight above 0",
     ),
-    ("cuda_graphs", lambda c: c.loss.objective is Objective.cross_entropy, "loss.objective=cross_entropy"),
-    ("cuda_graphs", lambda c: c.model.attention.choice is AttentionChoice.soft, "model.attention.choice=soft"),
+    (
+        "cuda_graphs",
+        lambda c: not _asks_for_graphs(c) or c.loss.objective is Objective.cross_entropy,
+        "loss.objective=cross_entropy",
+    ),
+    (
+        "cuda_graphs",
+        lambda c: not _asks_for_graphs(c) or c.model.attention.choice is AttentionChoice.soft,
+        "model.attention.choice=soft",
+    ),
     (
         "model.encoder.recurrent_dropout",
         lambda c: c.model.encoder.kind is EncoderKind.rnn,

@@ -117,6 +117,12 @@ class Decoder(nn.Module, Generic[StateT]):
         """The features (B, T, R) only; faster for a decoder that need not compute weights."""
         return self.features(tgt_in, state, source).features
 
+    def features_and_own_weights(self, tgt_in: Tensor, state: StateT, source: Source) -> tuple[Features, Tensor]:
+        """`features`, and the weights (B, T, S) of the layer and head of the configuration, whatever `show_attention`
+        has set."""
+        found = self.features(tgt_in, state, source)
+        return found, found.weights
+
     def show_attention(self, layer: int | None, head: int | None) -> None:
         """Sets the layer and head, both from 1, whose weights are returned; None: unchanged.
 

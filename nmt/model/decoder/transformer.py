@@ -91,7 +91,7 @@ class TransformerDecoder(Decoder[TransformerState]):
         options.check_layer(layers)
         super().__init__(sizes.vocab_size, embedding, dropout)
         self.features_size = embedding
-        self.options = options
+        self.options = self.shown = options
         self.keys = StackedLinear(sizes.memory, embedding, layers)
         self.values = StackedLinear(sizes.memory, embedding, layers)
         self.layers = nn.ModuleList(DecoderLayer(embedding, options, dropout) for _ in range(layers))
@@ -114,30 +114,38 @@ class TransformerDecoder(Decoder[TransformerState]):
             values.append(torch.cat((state.values[number], value), 2))
             x = layer.add_self_attention(x, self.loops.attend_heads(query, keys[-1], values[-1]))
             x = x.view(len(source.mask), -1, x.shape[2])  # the K hypotheses of a sentence are K queries of its source
-            x, weights = layer.add_source(x, layer_source, self.loops, weighted=number == self._shown_layer)
-            shown = shown if weights is None else self._of_head(weights).flatten(0, 1)
+            x, weights = layer.add_source(x, layer_source, self.loops, weighted=number == self._layer(self.shown))
+            shown = shown if weights is None else _of_head(weights, self.shown).flatten(0, 1)
             x = x.flatten(0, 1).unsqueeze(1)
         return Step(self.norm(x).squeeze(1), TransformerState(tuple(keys), tuple(values)), shown)
 
     def features(self, tgt_in: Tensor, state: TransformerState, source: Source) -> Features:
-        return self._run(tgt_in, source, self._shown_layer)
+        return Features(*self._run(tgt_in, source, self.shown))
 
     def features_without_weights(self, tgt_in: Tensor, state: TransformerState, source: Source) -> Tensor:
-        return self._run(tgt_in, source, None).features
+        return self._run(tgt_in, source)[0]
 
-    def _run(self, tgt_in: Tensor, source: Source, shown_layer: int | None) -> Features:
-        """All steps; weights are those of `shown_layer`, from 0, or (B, T, 0)."""
+    def features_and_own_weights(
+        self, tgt_in: Tensor, state: TransformerState, source: Source
+    ) -> tuple[Features, Tensor]:
+        features, shown, own = self._run(tgt_in, source, self.shown, self.options)
+        return Features(features, shown), own
+
+    def _run(self, tgt_in: Tensor, source: Source, *wanted: TransformerOptions) -> list[Tensor]:
+        """All steps: the features (B, T, E), and the weights (B, T, S) that each of `wanted` chooses."""
         x = self.dropout(embed(self.embedding, tgt_in))
-        shown = x[:, :, :0]
+        found: dict[int, Tensor] = {}
         for number, (layer, layer_source) in enumerate(zip(self._stack, self._sources(source), strict=True)):
             projected = layer.self_attention.query_keys_values(x)
             x = layer.add_self_attention(x, self.loops.attend_heads(*projected, causal=True))
-            x, weights = layer.add_source(x, layer_source, self.loops, weighted=number == shown_layer)
-            shown = shown if weights is None else self._of_head(weights)
-        return Features(self.norm(x), shown)
+            weighted = number in map(self._layer, wanted)
+            x, weights = layer.add_source(x, layer_source, self.loops, weighted=weighted)
+            if weights is not None:
+                found[number] = weights
+        return [self.norm(x), *(_of_head(found[self._layer(each)], each) for each in wanted)]
 
     def show_attention(self, layer: int | None, head: int | None) -> None:
-        self.options = self.options.showing(layer, head, len(self.layers))
+        self.shown = self.shown.showing(layer, head, len(self.layers))
 
     @property
     def _stack(self) -> list[DecoderLayer]:
@@ -152,13 +160,13 @@ class TransformerDecoder(Decoder[TransformerState]):
             for key, value in zip(keys, values, strict=True)
         ]
 
-    @property
-    def _shown_layer(self) -> int:
-        """The layer, from 0, whose weights are shown."""
-        layer = self.options.attention_layer
+    def _layer(self, options: TransformerOptions) -> int:
+        """The layer, from 0, whose weights `options` choose."""
+        layer = options.attention_layer
         return max(0, len(self.layers) - 2) if layer is None else layer - 1
 
-    def _of_head(self, weights: Tensor) -> Tensor:
-        """weights (B, H, Q, S) -> (B, Q, S)."""
-        head = self.options.attention_head
-        return weights.mean(1) if head is None else weights[:, head - 1]
+
+def _of_head(weights: Tensor, options: TransformerOptions) -> Tensor:
+    """weights (B, H, Q, S) -> (B, Q, S)."""
+    head = options.attention_head
+    return weights.mean(1) if head is None else weights[:, head - 1]
