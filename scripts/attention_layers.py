@@ -31,7 +31,7 @@ def error_rates(loaded: Loaded, pairs: list[Pair], gold: Gold) -> list[list[floa
         raise ValueError(f"this model ({loaded.config.name}) has one attention: give a run of a Transformer")
 
     def error_rate(layer: int, head: int | None) -> float:
-        decoder.options = replace(decoder.options, attention_layer=layer, attention_head=head)
+        decoder.shown = replace(decoder.options, attention_layer=layer, attention_head=head)
         forced = force_decode(loaded.model, loaded.tokenizer, pairs, score=False)
         return 100 * gold.score([word_links(each) for each in forced]).aer
 

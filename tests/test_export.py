@@ -89,7 +89,7 @@ def test_no_file_is_written_that_is_not_declared(exported):
         (["out=o"], "checkpoint= is not set"),
         (["checkpoint=r"], "out= is not set"),
         (["checkpoint=[a,b]", "out=o"], "an ensemble cannot be exported"),
-        (["checkpoint=5", "out=o"], "checkpoint=5: give a run or checkpoint folder"),
+        (["checkpoint={a: b}", "out=o"], "checkpoint={'a': 'b'}: give a run or checkpoint folder"),
         (["checkpoint=nowhere", "out=o"], "checkpoint=nowhere: no such folder"),
         (["checkpoint=nowhere", "out=there"], "out=there: is there already; try another name"),
     ],

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from nmt.acceleration import selection
-from nmt.acceleration.kernels import Kernel
-from nmt.acceleration.selection import CudaGraphsMode, prepare_device
+from nmt.acceleration.kernels import Kernel, is_enabled, kernels_enabled
+from nmt.acceleration.selection import CudaGraphsMode, FusedKernels, prepare_device
 from nmt.runtime import device as devices
 from nmt.runtime.device import DeviceName, Precision, choose_device
 from nmt.runtime.distributed import Distributed
@@ -102,14 +102,21 @@ def test_a_gpu_that_is_not_used_is_not_asked_for_random_numbers(monkeypatch):
 
 def test_every_command_tries_the_kernels_of_a_gpu(monkeypatch):
     pretend_gpus(monkeypatch, 1)
+    monkeypatch.setenv("TRITON_INTERPRET", "1")  # so that tensors of a CPU may use triton
     tried = []
     monkeypatch.setattr(selection, "check_kernel", lambda kernel, *where: tried.append(kernel) or "")
-    chosen = prepare_device(DeviceName.cuda, Precision.bf16)  # as evaluate, translate, align and saliency do
-    assert tried == list(Kernel)
-    assert "kernels triton, cudnn, fp32_accumulation" in chosen.reason
-    assert not chosen.cuda_graphs
-    assert prepare_device(DeviceName.cuda, Precision.bf16, cuda_graphs=CudaGraphsMode.auto).cuda_graphs
-    prepare_device(DeviceName.cpu, Precision.fp32)  # and none of them is used any more
+    with kernels_enabled():
+        chosen = prepare_device(DeviceName.cuda, Precision.bf16)  # as evaluate, translate, align and saliency do
+        assert tried == list(Kernel)
+        assert "kernels triton, cudnn, fp32_accumulation" in chosen.reason
+        assert not chosen.cuda_graphs
+        assert prepare_device(DeviceName.cuda, Precision.bf16, cuda_graphs=CudaGraphsMode.auto).cuda_graphs
+        enabled = [
+            dtype for dtype in (torch.float32, torch.bfloat16) if is_enabled(Kernel.triton, torch.ones(1), dtype)
+        ]
+        assert enabled == [torch.bfloat16]
+        prepare_device(DeviceName.cuda, Precision.bf16, fused_kernels=FusedKernels.off)
+        assert not is_enabled(Kernel.triton, torch.ones(1), torch.bfloat16)
 
 
 @pytest.mark.parametrize(
