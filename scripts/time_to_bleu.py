@@ -24,17 +24,17 @@ VARIANTS = {"plain": ["precision=fp32"], "fast": []}
 
 def train_plainly(overrides: list[str]) -> None:
     from nmt.acceleration.fused import FusedLoops  # here, as the parent process does not need torch
-    from nmt.build import model
+    from nmt.build import model as building
     from nmt.layers.loops import ReferenceLoops
 
     class PlainLoops(ReferenceLoops):
         """The reference loops in training; validations search as in the variant "fast"."""
 
-        def for_inference(self, trained, *, fold_memory: bool, rescore_top_k: int):
-            return FusedLoops().for_inference(trained, fold_memory=fold_memory, rescore_top_k=rescore_top_k)
+        def for_inference(self, model, *, fold_memory: bool, rescore_top_k: int):
+            return FusedLoops().for_inference(model, fold_memory=fold_memory, rescore_top_k=rescore_top_k)
 
     sys.argv[1:] = overrides
-    with patch.object(model, "FusedLoops", PlainLoops):
+    with patch.object(building, "FusedLoops", PlainLoops):
         runpy.run_module("nmt.train", run_name="__main__")
 
 
