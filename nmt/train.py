@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 
 from nmt import build, checkpoint
-from nmt.acceleration.selection import CudaGraphsMode, prepare_device
+from nmt.acceleration.selection import prepare_device
 from nmt.analysis.alignment import LinkFiles
 from nmt.analysis.segmentation import unfit_tokenizer
 from nmt.build import build_validator, validation_settings
@@ -156,8 +156,7 @@ def _build(launch: Launch, distributed: Distributed, started: float) -> Trainer:
     if config.threads:
         torch.set_num_threads(config.threads)
     build.check_alignment_head(config)
-    graphs = config.cuda_graphs if build.can_be_captured(config) else CudaGraphsMode.off
-    device = prepare_device(config.device, config.precision, distributed, config.fused_kernels, graphs)
+    device = prepare_device(config.device, config.precision, distributed, config.fused_kernels, config.cuda_graphs)
     seed_everything(config.seed)
     with distributed.main_process_first():
         train, valid, guide = _read_text(launch)
@@ -281,9 +280,8 @@ def _log_setup(trainer: Trainer) -> None:
     assert isinstance(tokenizer, Tokenizer)
     weights = sum(parameter.numel() for parameter in trainer.state.model.parameters())
     log.info(f"run folder {trainer.run.path}")
-    log.info(
-        f"precision {trainer.device.reason}; {torch.get_num_threads()} threads; {trainer.distributed.size} rank(s)"
-    )
+    device = trainer.device.reason + ("; CUDA graphs" if trainer.gradients.graphs else "")
+    log.info(f"precision {device}; {torch.get_num_threads()} threads; {trainer.distributed.size} rank(s)")
     log.info(
         f"{len(encoded)} training pairs, left out: {encoded.skipped.blank} blank, {encoded.skipped.long} over-long; "
         f"vocabulary {len(tokenizer.src)} and {len(tokenizer.tgt)}; {weights:,} weights; "

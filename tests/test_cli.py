@@ -117,10 +117,22 @@ def test_text_that_looks_like_a_number_remains_as_it_is(ask, text):
 
 @pytest.mark.parametrize(
     ("written", "text"),
-    [(r"It costs 1\,50", "It costs 1,50"), ("'1.50'", "1.50"), ("a 1.50", "a 1.50"), (r"a\ ", "a "), ("null", None)],
+    [
+        (r"It costs 1\,50", "It costs 1,50"),
+        ("'1.50'", "1.50"),
+        ("a 1.50", "a 1.50"),
+        (r"a\ ", "a "),
+        ("null", None),
+        (r"ä\, 1.50", "ä, 1.50"),
+    ],
 )
 def test_other_text_is_read_as_by_hydra(ask, written, text):
     assert ask("translate", "checkpoint=x", f"prefix={written}").configs[0].prefix == text
+
+
+def test_lists_may_mix_text_with_and_without_quotes(ask):
+    config = ask("train", "data.train=['ä',ö, 1.50 ,\"b c\",ü(1.50)]", "run=x").configs[0]
+    assert config.data.train == ["ä", "ö", "1.50", "b c", "ü(1.50)"]
 
 
 def test_functions_of_sweeps_have_numbers(ask):

@@ -39,8 +39,8 @@ def prepare_device(
 
 
 def choose_kernels(device: Device, fused_kernels: FusedKernels, cuda_graphs: CudaGraphsMode) -> Device:
-    """Enables the kernels that work on `device` -> the device with CUDA graphs on or off, and a reason with the kernels
-    and why others are not used. On a CPU there are none."""
+    """Enables the kernels that work on `device` -> the device with CUDA graphs allowed or not, and a reason with the
+    kernels and why others are not used. On a CPU there are none."""
     set_kernels((), device.dtype)
     reasons = [device.reason]
     cuda = device.device.type == "cuda"
@@ -50,11 +50,6 @@ def choose_kernels(device: Device, fused_kernels: FusedKernels, cuda_graphs: Cud
         set_kernels(working, device.dtype)  # the others are not checked
         reasons.append(f"kernels {', '.join(kernel.value for kernel in working) or 'none'}")
         reasons += [f"not {kernel.value}: {why}" for kernel, why in problems.items() if why]
-    match cuda_graphs:
-        case CudaGraphsMode.on:
-            reasons.append("CUDA graphs, as asked" if cuda else "cuda_graphs=on is ignored on a cpu")
-        case CudaGraphsMode.auto if cuda:
-            reasons.append("CUDA graphs")
-        case _:
-            pass
+    if cuda_graphs is CudaGraphsMode.on and not cuda:
+        reasons.append("cuda_graphs=on is ignored on a cpu")
     return replace(device, reason="; ".join(reasons), cuda_graphs=cuda and cuda_graphs is not CudaGraphsMode.off)

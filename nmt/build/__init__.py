@@ -20,7 +20,7 @@ from nmt.build.data import (
     read_corpus,
     read_guided_links,
 )
-from nmt.build.kinds import can_be_captured, check_alignment_head, load_of_kind, new_of_kind
+from nmt.build.kinds import check_alignment_head, load_of_kind, new_of_kind
 from nmt.build.model import (
     build_model,
     new_model,
@@ -70,7 +70,6 @@ __all__ = [
     "calibrates",
     "calibration_cost",
     "calibration_of",
-    "can_be_captured",
     "check_alignment_head",
     "decoding_of",
     "describe_calibration",

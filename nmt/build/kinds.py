@@ -7,7 +7,6 @@ from torch import Tensor
 
 from nmt.aligner import Aligner
 from nmt.alignment_head import TranslatorWithHead
-from nmt.attention.hard import AttentionChoice
 from nmt.build.aligner import load_aligner_for_finetuning, new_aligner
 from nmt.build.alignment_head import load_for_head, new_with_head
 from nmt.build.model import new_model
@@ -17,7 +16,6 @@ from nmt.config.schema import ModelKind, TrainConfig
 from nmt.data.binarized import BinarizedCorpus
 from nmt.data.tokenizer import Tokenizer
 from nmt.model.seq2seq import Seq2Seq
-from nmt.training.consistency import Objective
 
 
 def new_of_kind(
@@ -48,13 +46,6 @@ def load_of_kind(config: TrainConfig, overrides: list[str]) -> tuple[TrainConfig
             return load_aligner_for_finetuning(config, folder, overrides)
         case ModelKind.alignment_head:
             return load_for_head(config, folder, overrides)
-
-
-def can_be_captured(config: TrainConfig) -> bool:
-    """Whether training can use CUDA graphs."""
-    model, objective = config.model, config.loss.objective
-    soft = model.attention.choice is AttentionChoice.soft
-    return model.kind is ModelKind.translator and soft and objective is Objective.cross_entropy
 
 
 def check_alignment_head(config: TrainConfig) -> None:

@@ -24,8 +24,10 @@ from nmt.runtime.memory import out_of_memory
 
 _UNREADABLE = re.compile(r"[~!#&;<>^`]|[^\x00-\x7f]")
 _NO_TEXT = re.compile(r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(e[+-]?[\d_]+)?|[+-]?(inf|nan)|true|false", re.IGNORECASE)
-# Of a value: a text in quotes, or what is between separators.
-_ELEMENT = re.compile(r"""'(?:\\.|[^'])*'|"(?:\\.|[^"])*"|(?:\\.|[^][(),'"\\])+""")
+# Of a value: texts in quotes; these, or what is between separators; what Hydra takes literally after a backslash.
+_QUOTED = re.compile(r"""'(?:\\.|[^'])*'|"(?:\\.|[^"])*\"""")
+_ELEMENT = re.compile(rf"""{_QUOTED.pattern}|(?:\\.|[^][,'"\\])+|\\""")
+_ESCAPED = re.compile(r"\\([\\()\[\]{},:= \t])")
 
 
 def run_command(name: str, main: Callable[..., float | None], schema: type) -> None:
@@ -150,16 +152,16 @@ def _quote_text(override: str) -> str:
     """Turns key=~/x into key='~/x', also in a list: Hydra requires quotes for tildes and letters outside of ASCII.
     Without quotes it would take 2026_01 and 1.50 for the numbers 202601 and 1.5."""
     key, _, value = override.partition("=")
-    if value.startswith("{"):
+    if value.startswith("{") or re.match(r"\w+\(", value, re.ASCII):  # or a function of Hydra's, such as range(1,5)
         return override
-    if _UNREADABLE.search(value):
-        quoted = re.sub(r"[^\[\],]+", lambda part: f"'{part[0].strip()}'" if part[0].strip() else "", value)
-        return override if re.search("['\"]", value) else f"{key}={quoted}"
-    if re.match(r"\w+\(", value):  # a function of Hydra's, such as range(1,5)
+    if re.search("['\"]", _QUOTED.sub("", value)):  # Hydra reports it
         return override
 
     def quote(match: re.Match[str]) -> str:
         text = match[0].strip()
-        return match[0].replace(text, f"'{text}'") if _NO_TEXT.fullmatch(text) else match[0]
+        if _QUOTED.fullmatch(text) or not (_UNREADABLE.search(text) or _NO_TEXT.fullmatch(text)):
+            return match[0]
+        literal = _ESCAPED.sub(r"\1", text)
+        return match[0].replace(text, f"'{literal}'")
 
     return f"{key}={_ELEMENT.sub(quote, value)}"

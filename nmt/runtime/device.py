@@ -42,7 +42,7 @@ class Precision(Enum):
 class Device:
     """A torch device and the type of its matrix products (float32: no autocast).
 
-    reason: why this type was chosen, for the log. cuda_graphs: whether training captures CUDA graphs.
+    reason: why this type was chosen, for the log. cuda_graphs: whether training may capture CUDA graphs.
     """
 
     device: torch.device
