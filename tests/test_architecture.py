@@ -16,7 +16,8 @@ COMMANDS = {"train", "evaluate", "translate", "align", "compare", "saliency", "a
 ALLOWED = {
     "bounds": set(),
     "corpus": {"runtime"},
-    "data": {"bounds", "corpus", "runtime"},
+    "subword_sampling": set(),
+    "data": {"bounds", "corpus", "runtime", "subword_sampling"},
     "demo_corpus": {"runtime"},
     "attention": set(),
     "layers": {"attention", "data"},

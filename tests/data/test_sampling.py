@@ -6,10 +6,12 @@ import random
 import subprocess
 import sys
 from collections import Counter
+from itertools import pairwise
 
 import pytest
 from sentencepiece import SentencePieceTrainer
 
+from nmt import subword_sampling
 from nmt.data.symbols import UNK
 from nmt.data.tokenizer.subwords import Subwords
 
@@ -94,6 +96,71 @@ def test_each_merge_of_a_bpe_model_is_left_out_with_the_same_probability():
     assert subwords.pieces(subwords.encode("a")) == ["▁a"]
     apart = sum(len(subwords.sample("a", 0.2, seed=seed)) == 2 for seed in range(draws)) / draws
     assert apart == pytest.approx(0.2, abs=5 * math.sqrt(0.2 * 0.8 / draws))
+
+
+def bpe_dropout(subwords: Subwords, pieces: list[str], dropout: float, left_out: frozenset = frozenset()) -> Counter:
+    """The probability of each segmentation, by trying both ends of every merge. left_out: the merges that are not tried
+    again, each by its places in the text."""
+    places, ends = [], 0
+    for piece in pieces:
+        places.append((ends, ends + len(piece)))
+        ends += len(piece)
+    processor, found = subwords._processor, []
+    for k, pair in enumerate(pairwise(pieces)):
+        merged, place = "".join(pair), (places[k][0], places[k + 1][0], places[k + 1][1])
+        if merged in subwords.vocabulary and place not in left_out:
+            found.append((-processor.get_score(processor.piece_to_id(merged)), k, place))
+    if not found:
+        return Counter({tuple(pieces): 1.0})
+    _, k, place = min(found)
+    total = Counter()
+    merged = [*pieces[:k], pieces[k] + pieces[k + 1], *pieces[k + 2 :]]
+    for share, ways in (
+        (1 - dropout, bpe_dropout(subwords, merged, dropout, left_out)),
+        (dropout, bpe_dropout(subwords, pieces, dropout, left_out | {place})),
+    ):
+        total.update({way: share * each for way, each in ways.items()})
+    return total
+
+
+@pytest.mark.parametrize("cached", [0, 32])
+def test_segmentations_of_a_bpe_model_have_the_probabilities_of_bpe_dropout(cached, monkeypatch):
+    monkeypatch.setattr(subword_sampling, "_CACHED_LENGTH", cached)
+    subwords, draws = train("bpe"), 4000
+    expected = bpe_dropout(subwords, list("▁houses"), 0.3)
+    found = Counter(tuple(subwords.pieces(subwords.sample("houses", 0.3, seed=seed))) for seed in range(draws))
+    assert sum(expected.values()) == pytest.approx(1)
+    assert len(expected) > 10
+    assert set(found) <= set(expected)
+    for pieces, share in expected.items():
+        assert found[pieces] / draws == pytest.approx(share, abs=5 * math.sqrt(share * (1 - share) / draws))
+
+
+def test_words_of_a_text_are_sampled_independently():
+    """Of two equal words, each has the same distribution, and both differ as often as independent words do."""
+    subwords, draws = train("bpe"), 2000
+    one = bpe_dropout(subwords, list("▁horse"), 0.3)
+    texts = ["".join(subwords.pieces(subwords.sample("horse horse", 0.3, seed=seed))) for seed in range(draws)]
+    assert set(texts) == {"▁horse▁horse"}
+    same = 0
+    for seed in range(draws):
+        pieces = subwords.pieces(subwords.sample("horse horse", 0.3, seed=seed))
+        second = next(k for k, piece in enumerate(pieces) if k and piece.startswith("▁"))
+        same += pieces[:second] == pieces[second:]
+    share = sum(each * each for each in one.values())
+    assert same / draws == pytest.approx(share, abs=5 * math.sqrt(share * (1 - share) / draws))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pieces_of_several_words_are_sampled(kind):
+    subwords = train(kind, split_by_whitespace=False)
+    whole = [piece for piece in subwords.vocabulary if "▁" in piece[1:]]
+    assert whole
+    text = whole[0].replace("▁", " ").strip()
+    drawn = {tuple(subwords.pieces(subwords.sample(text, 0.2, seed=seed))) for seed in range(200)}
+    assert any("▁" in piece[1:] for pieces in drawn for piece in pieces)
+    assert any(all("▁" not in piece[1:] for piece in pieces) for pieces in drawn)
+    assert {subwords.decode(subwords.sample(text, 0.2, seed=seed)) for seed in range(50)} == {subwords.normalize(text)}
 
 
 def test_a_segmentation_that_would_lose_text_is_the_best_one():

@@ -13,7 +13,7 @@ import sentencepiece
 
 from nmt.data.symbols import BOS, EOS, NAMES, PAD, UNK, UNK_SURFACE
 from nmt.data.tokenizer.normalization import SPACE, keeps_text, kept_text
-from nmt.data.tokenizer.sampling import SegmentationSampler
+from nmt.subword_sampling import SegmentationSampler
 
 # Characters replaced by a plain space before SentencePiece, one for one, so that offsets are unchanged: those that
 # str.split splits at (SentencePiece drops or keeps some of them), the space symbol, and lone surrogates (not

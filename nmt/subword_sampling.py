@@ -9,12 +9,26 @@ import random
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate
+from typing import NamedTuple
 
 import sentencepiece
 
+_SPACE = "\u2581"  # SentencePiece's symbol
 _USER_DEFINED = 4  # of SentencePiece's types of pieces
+_CACHED_WORDS = 2**16  # and with BPE-dropout, the ways to leave out merges of a word that have been drawn
+_CACHED_LENGTH = 32  # characters: longer words, and sentences without spaces, hardly repeat
 _PENALTY = 10.0  # of an unknown character: its score is the lowest score of a piece, less this
+
+
+class _Incoming(NamedTuple):
+    """The pieces that end at a place of a text: where each begins, its ids, and the logarithm of the sum over all
+    segmentations that end with it."""
+
+    begins: list[int]
+    ids: list[list[int]]
+    weights: list[float]
 
 
 class SegmentationSampler:
@@ -33,13 +47,39 @@ class SegmentationSampler:
         self._own = {processor.id_to_piece(i) for i in self._own_ids}
         self._symbols = re.compile("|".join([*map(re.escape, sorted(self._own, key=len)[::-1]), "."]), re.DOTALL)
         self._longest = max(map(len, self._ids), default=1)
+        apart = not any(_SPACE in piece[1:] for piece in self._ids)
+        self._word = re.compile(f".[^{_SPACE}]*" if apart else ".+", re.DOTALL)
+        self._cached_lattice = lru_cache(_CACHED_WORDS)(self._lattice)
+        self._cached_merged = lru_cache(_CACHED_WORDS)(lambda word, kept: self._merged(word, iter(kept)))
 
     def bpe(self, text: str, dropout: float, generator: random.Random) -> list[int]:
         """BPE-dropout: leaves out each merge with probability `dropout`, and does not try it again, as SentencePiece.
 
         # Provilkov et al. (2020), algorithm 1
         """
-        symbols = self._split(text)
+        log_kept = math.log1p(-dropout) if dropout < 1 else -math.inf
+
+        def kept() -> float:
+            """The number of merges before the next that is left out, which has a geometric distribution."""
+            return math.log(1 - generator.random()) // log_kept if dropout else math.inf
+
+        found: list[int] = []
+        for word in self._words(text):
+            if len(word) > _CACHED_LENGTH:
+                found += self._merged(word, iter(kept, None))[0]
+                continue
+            before: tuple[float, ...] = ()
+            ids, merges = self._cached_merged(word, before)
+            while (count := kept()) < merges:
+                before += (count,)
+                ids, merges = self._cached_merged(word, before)
+            found += ids
+        return found
+
+    def _merged(self, word: str, kept: Iterator[float]) -> tuple[list[int], int]:
+        """-> the ids of a word, and its number of merges after the last that is left out. kept: the numbers of merges
+        before the first that is left out, between it and the second, and so on."""
+        symbols = self._symbols.findall(word)
         before, after = list(range(-1, len(symbols) - 1)), list(range(1, len(symbols) + 1))
         merges: list[tuple[float, int, int, str]] = []
 
@@ -52,51 +92,65 @@ class SegmentationSampler:
 
         for left in range(len(symbols) - 1):
             add(left, left + 1)
+        count, left_out = 0, next(kept, None)
         while merges:
             _, left, right, merged = heapq.heappop(merges)
-            outdated = not symbols[left] or not symbols[right] or symbols[left] + symbols[right] != merged
-            if outdated or generator.random() < dropout:
+            if not symbols[left] or not symbols[right] or symbols[left] + symbols[right] != merged:  # outdated
                 continue
+            if count == left_out:
+                count, left_out = 0, next(kept, None)
+                continue
+            count += 1
             symbols[left], symbols[right] = merged, ""
             after[left] = after[right]
             if after[left] < len(symbols):
                 before[after[left]] = left
             add(before[left], left)
             add(left, after[left])
-        return [i for symbol in symbols if symbol for i in self._ids_of(symbol)]
+        return [i for symbol in symbols if symbol for i in self._ids_of(symbol)], count
 
     def unigram(self, text: str, alpha: float, generator: random.Random) -> list[int]:
         """A segmentation, with a probability proportional to its own in the model to the power `alpha`.
 
         # Kudo (2018), 3.2, over all segmentations: sums from the beginning, then sampling from the end
         """
-        symbols = self._split(text)
-        sums = [0.0] * (len(symbols) + 1)  # logarithms, over all segmentations up to each place
-        incoming: list[list[tuple[int, float]]] = [[] for _ in sums]
+        found: list[int] = []
+        for word in self._words(text):
+            lattice = (self._lattice if len(word) > _CACHED_LENGTH else self._cached_lattice)(word, alpha)
+            pieces: list[list[int]] = []
+            end = len(lattice) - 1
+            while end:
+                begins, ids, weights = lattice[end]
+                place = _draw(weights, generator)
+                pieces.append(ids[place])
+                end = begins[place]
+            found += [i for piece in reversed(pieces) for i in piece]
+        return found
+
+    def _lattice(self, word: str, alpha: float) -> list["_Incoming"]:
+        """The pieces that end at each place of a word."""
+        symbols = self._symbols.findall(word)
+        lattice = [_Incoming([], [], []) for _ in range(len(symbols) + 1)]
         for begin in range(len(symbols)):
-            if begin:
-                sums[begin] = _log_sum([sums[place] + weight for place, weight in incoming[begin]])
+            total = _log_sum(lattice[begin].weights) if begin else 0.0
             for end, score in self._pieces_from(symbols, begin):
-                incoming[end].append((begin, alpha * score))
-        found: list[list[int]] = []
-        end = len(symbols)
-        while end:
-            begin = incoming[end][_draw([sums[place] + weight for place, weight in incoming[end]], generator)][0]
-            found.append(self._ids_of("".join(symbols[begin:end])))
-            end = begin
-        return [i for ids in reversed(found) for i in ids]
+                begins, ids, weights = lattice[end]
+                begins.append(begin)
+                ids.append(self._ids_of("".join(symbols[begin:end])))
+                weights.append(total + alpha * score)
+        return lattice
 
     def nbest(self, text: str, alpha: float, count: int, generator: random.Random) -> list[int]:
         """One of the `count` best segmentations of a unigram model, with a probability as in `unigram`."""
         best: list[list[int]] = self._processor.nbest_encode_as_ids(text, count)
         if self._own:
-            whole = sum(symbol in self._own for symbol in self._split(text))
+            whole = sum(symbol in self._own for word in self._words(text) for symbol in self._symbols.findall(word))
             best = [ids for ids in best if whole == sum(i in self._own_ids for i in ids)] or best[:1]
         return best[_draw([alpha * self._score(ids) for ids in best], generator)] if best else []
 
-    def _split(self, text: str) -> list[str]:
-        """The characters and user-defined pieces of a text, after normalization."""
-        return self._symbols.findall(self._processor.normalize(text))
+    def _words(self, text: str) -> list[str]:
+        """The words of a text after normalization, each with the space before it. One, if a piece has several words."""
+        return self._word.findall(self._processor.normalize(text))
 
     def _pieces_from(self, symbols: Sequence[str], begin: int) -> Iterator[tuple[int, float]]:
         """The end and score of each piece that begins at a place; an unknown character is a piece of its own."""
