@@ -198,6 +198,11 @@ def _load_translators(config: AlignConfig, device: torch.device) -> list[Loaded]
                 f"reverse={config.reverse} translates {ways[1].src} to {ways[1].tgt}, as checkpoint= does: give a run "
                 f"with data.src={ways[0].tgt} data.tgt={ways[0].src}"
             )
+        if set(ways[0]) != set(ways[1]):
+            log.warning(
+                f"reverse={config.reverse} translates {ways[1].src} to {ways[1].tgt}, and checkpoint= {ways[0].src} to "
+                f"{ways[0].tgt}: unless these are names of the same two languages, the links mean nothing"
+            )
     return found
 
 

@@ -13,6 +13,7 @@ from nmt import build
 from nmt.analysis.alignment import pharaoh
 from nmt.analysis.confidence import Calibration, assess
 from nmt.analysis.evaluation import draw_translation, word_links
+from nmt.analysis.segmentation import needs_space
 from nmt.build import load
 from nmt.cli import run_command
 from nmt.config.schema import HeatmapUnits, TextFormat, TranslateConfig
@@ -20,7 +21,7 @@ from nmt.config.unused import TRANSLATE_WITHOUT_PENALTY, refuse_unused
 from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation, Translator
 from nmt.decoding.word_scores import word_log_probs
-from nmt.runtime.text_files import STREAM, decode_lines, name_of, open_input, open_output
+from nmt.runtime.text_files import STREAM, decode_lines, name_of, open_input, open_output, read_text
 
 log = logging.getLogger("nmt")
 
@@ -126,14 +127,14 @@ def _translate_html(config: TranslateConfig, translator: Translator, languages: 
     except ImportError as error:
         raise ValueError(f"format=html needs {error.name}: pip install 'attention-nmt[serve]'") from None
     source = config.source or STREAM
-    with open_input(source) as file:
-        html = "".join(f"{line}\n" for line in decode_lines(file, source))
+    html = read_text(source)
     try:
         document = HtmlDocument(html, languages.src)
     except ValueError as error:
         raise ValueError(f"{name_of(source)}: {error}") from None
     found = (nbest[0] for nbest in translator.translate(document.sentences))
-    translated = document.render([Translated(each.text, word_links(each)) for each in found])
+    spaced = needs_space(languages.src, languages.tgt)
+    translated = document.render([Translated(each.text, word_links(each)) for each in found], spaced=spaced)
     with open_output(config.out or STREAM) as out:
         out.write(translated.encode("utf-8"))
 
@@ -164,12 +165,16 @@ class Lines:
 
 
 def _prompted() -> Iterator[str]:
+    """The lines typed at a terminal. The prompt does not get into translations that are written to a file or pipe."""
+    terminal = sys.stdout if sys.stdout is not None and sys.stdout.isatty() else sys.stderr
     while True:
-        try:
-            yield input("> ")
-        except EOFError:
-            print()
-            return
+        with contextlib.redirect_stdout(terminal):
+            try:
+                line = input("> ")
+            except EOFError:
+                print()
+                return
+        yield line
 
 
 def _text(nbest: list[Translation], number: int, wanted: int) -> str:

@@ -273,6 +273,16 @@ def test_lines_typed_at_a_terminal_are_appended(folder, forked):
 
 
 @pytest.mark.process
+def test_the_prompt_of_a_terminal_is_not_in_the_translations(folder, forked):
+    keyboard, terminal = os.openpty()
+    os.write(keyboard, b"do\nlu me\n\x04")
+    ended = forked(folder, f"nmt.translate checkpoint=RUN device=cpu decode.max_length=5 < {os.ttyname(terminal)}")
+    assert ended.code == 0, ended.err
+    assert ended.out == call(folder, "translate", *RUN, "decode.max_length=5", stdin=b"do\nlu me\n").out
+    assert ended.err.count("> ") == 3
+
+
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("command", "said"),
     [

@@ -45,6 +45,11 @@ def bleu_tokenizer(language: str) -> str:
         return "13a"
 
 
+def needs_space(src: str, tgt: str) -> bool:
+    """Whether to insert spaces between translated sentences: the source language writes none, the target does."""
+    return bleu_tokenizer(src) not in BY_SPACES and bleu_tokenizer(tgt) in BY_SPACES
+
+
 def without_spaces(lines: Iterable[str]) -> bool:
     """Whether a text is written without spaces between words, from its first lines.
 

@@ -4,6 +4,7 @@ Beautiful Soup builds the tree and writes the HTML. It is maintained, accepts ma
 <body> to a fragment as lxml and html5lib do, and writes the end tag of every element.
 """
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from nmt.documents.optional_ends import MAX_DEPTH, write_optional_ends
 
 __all__ = ["MAX_DEPTH", "HtmlDocument", "Translated"]
 
+_SPACES = re.compile(r"[ \t\n\f\r]+")  # those that a browser shows as one
 # Input that looks like a path or an address is text.
 warnings.filterwarnings("ignore", category=MarkupResemblesLocatorWarning)
 
@@ -35,7 +37,7 @@ class HtmlDocument:
     def __init__(self, html: str, language: str):
         self._html, self._language = html, language
         parts = (part for line in self._lines(_parse(html)) for part in line.parts)
-        self.sentences = [" ".join(part.text.split()) for part in parts if part.translatable]
+        self.sentences = [_SPACES.sub(" ", part.text).strip(" ") for part in parts if part.translatable]
 
     def render(self, translations: Sequence[Translated], *, spaced: bool = False) -> str:
         """The document with the sentences replaced by their translations, in order.
@@ -45,8 +47,18 @@ class HtmlDocument:
         """
         soup = _parse(self._html)
         following = iter(translations)
-        for line in list(self._lines(soup)):
-            line.replace(following, spaced)
+        lines = list(self._lines(soup))
+        # Each parent is emptied and filled once: the tree searches a single child from the front of its parent.
+        parents = {id(parent): parent for line in lines if (parent := line.nodes[0].parent) is not None}
+        children = {key: list(parent.contents) for key, parent in parents.items()}
+        for parent in parents.values():
+            parent.clear()
+        written: dict[int, list[PageElement]] = {}
+        for line in lines:
+            written |= {id(node): [] for node in line.nodes}
+            written[id(line.nodes[0])] = line.translated(following, spaced)
+        for key, parent in parents.items():
+            parent.extend(node for child in children[key] for node in written.get(id(child), [child]))
         return soup.decode(formatter=_FORMATTER)
 
     def _lines(self, soup: BeautifulSoup) -> Iterator[HtmlLine]:

@@ -1,6 +1,7 @@
 """A line of text in HTML: its sentences, and placing its inline tags around the words of their translations."""
 
 import re
+import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -9,10 +10,11 @@ from typing import NamedTuple
 from bs4.element import NavigableString, PageElement, PreformattedString, Tag
 
 from nmt.documents.html_tags import has_text, is_space
-from nmt.documents.placement import NO_TAGS, HasMarks, Tags, WordTags, place_atom, place_tags
+from nmt.documents.placement import NO_TAGS, HasMarks, Tags, WordTags, place_atom, place_tags, targets_of
 from nmt.documents.sentences import Part, split_text
 
 _WORD = re.compile(r"\S+")
+_SIGNS = frozenset("%‰‱#@&")  # punctuation to Unicode, and parts of words such as 5% and C#
 
 
 class Translated(NamedTuple):
@@ -81,12 +83,13 @@ class HtmlLine:
                 self._stretches.append(_Stretch(len(self._text), len(self._text) + 1, tags))
                 self._text += " "  # keeps the words on both sides apart
 
-    def replace(self, following: Iterator[Translated], spaced: bool) -> None:
-        """Replaces the sentences by their translations, in the tree of the run."""
-        place = NavigableString("")
-        self._run.nodes[0].insert_before(place)
-        for node in self._run.nodes:  # in order, as the tree searches each node from the front
-            node.extract()
+    @property
+    def nodes(self) -> list[PageElement]:
+        """The nodes of the run."""
+        return self._run.nodes
+
+    def translated(self, following: Iterator[Translated], spaced: bool) -> list[PageElement]:
+        """The nodes of the run with the sentences replaced by their translations. The nodes must have no parent."""
         writer = _Writer(self._tags)
         atoms = list(reversed(self._atoms))
         begin, after_sentence = 0, False
@@ -102,9 +105,7 @@ class HtmlLine:
             begin, after_sentence = end, part.translatable
         self._write_atoms(writer, atoms, len(self._text))
         writer.flush()
-        for node in reversed(writer.written):
-            place.insert_after(node)
-        place.extract()
+        return writer.written
 
     def _write_atoms(self, writer: "_Writer", atoms: list[_Atom], to: int) -> None:
         """Writes the atoms at or before position `to`. atoms: those not yet written, the next one last."""
@@ -124,39 +125,41 @@ class HtmlLine:
     ) -> None:
         words = [found.span() for found in _WORD.finditer(self._text, *span)]
         source = [self._word_tags(*word) for word in words]
-        target = [_marks_and_letters(word) for word in translated.text.split()]
+        translation = [found.span() for found in _WORD.finditer(translated.text)]
+        target = [_marks_and_letters(translated.text[begin:end]) for begin, end in translation]
+        spaces = ["", *(translated.text[one:other] for (_, one), (other, _) in pairwise(translation))]
         links = [(i, t) for i, t in translated.links if i < len(source) and t < len(target)]
         inside: list[list[_Atom]] = [[] for _ in range(len(target) + 1)]
+        begins, linked = [begin for begin, _ in words], targets_of(links)
         while atoms and atoms[-1].at < span[1]:
             atom = atoms.pop()
-            following = bisect_left([begin for begin, _ in words], atom.at)
-            inside[place_atom(following, len(source), len(target), links)].append(atom)
+            inside[place_atom(bisect_left(begins, atom.at), len(source), len(target), linked)].append(atom)
         placed = place_tags(source, [HasMarks(bool(before), bool(after)) for before, _, after in target], links)
         for t, (word, tags) in enumerate(zip(target, placed, strict=True)):
             space = (placed[t - 1].after or placed[t - 1].core) & (tags.before or tags.core) if t else None
-            self._write_inside(writer, inside[t], space, between=True)
+            self._write_inside(writer, inside[t], space, spaces[t])
             for text, around in zip(word, (tags.before, tags.core, tags.after), strict=True):
                 writer.write(text, around or NO_TAGS)
-        self._write_inside(writer, inside[-1], NO_TAGS if target else None, between=False)
+        self._write_inside(writer, inside[-1], NO_TAGS if target else None, None)
         for tags in () if target else source:
             for around in (tags.before, tags.core, tags.after):
                 writer.add(NavigableString(""), around or NO_TAGS)
 
-    def _write_inside(self, writer: "_Writer", atoms: list[_Atom], space: Tags | None, *, between: bool) -> None:
+    def _write_inside(self, writer: "_Writer", atoms: list[_Atom], space: Tags | None, text: str | None) -> None:
         """Writes the space between two words and the atoms there, which keep the spaces around them.
 
-        space: the tags around the space; None: there is no space. between: whether a word follows; if not, no space is
-        written at the end.
+        space: the tags around the space; None: there is no space. text: the space; None if no word follows, so that
+        none is written at the end.
         """
-        close = [atom for atom in atoms if not self._is_space(atom.at - 1)] if space is not None else []
-        apart = [atom for atom in atoms if atom not in close]
+        close = [atom for atom in atoms if space is not None and not self._is_space(atom.at - 1)]
+        apart = [atom for atom in atoms if space is None or self._is_space(atom.at - 1)]
         for atom in close:
             writer.add(atom.node, atom.tags)
-        if space is not None and (between or apart):
-            writer.write(" ", space)
+        if space is not None and (text is not None or apart):
+            writer.write(text or " ", space)
         for number, atom in enumerate(apart, 1):
             writer.add(atom.node, atom.tags)
-            if self._is_space(atom.at) and (between or number < len(apart)):
+            if self._is_space(atom.at) and (text is not None or number < len(apart)):
                 writer.write(" ", space or NO_TAGS)
 
     def _is_space(self, at: int) -> bool:
@@ -235,9 +238,9 @@ class _Writer:
 
 
 def _marks_and_letters(word: str) -> tuple[str, str, str]:
-    """Splits a word into the marks before its first letter or digit, the middle, and the marks after the last letter or
-    digit. Of a word without letters and digits all is the middle."""
-    letters = [k for k, char in enumerate(word) if char.isalnum()]
+    """Splits a word into the punctuation before its first other character, the middle, and the punctuation after the
+    last other character. Of a word of punctuation alone all is the middle."""
+    letters = [k for k, char in enumerate(word) if char in _SIGNS or not unicodedata.category(char).startswith("P")]
     if not letters:
         return "", word, ""
     return word[: letters[0]], word[letters[0] : letters[-1] + 1], word[letters[-1] + 1 :]

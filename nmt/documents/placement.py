@@ -4,7 +4,7 @@ A set of tags is a frozenset of numbers. Tags are numbered in document order, so
 that contains a tag also contains the tags around it.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 Tags = frozenset[int]
@@ -80,9 +80,13 @@ def _fill(cores: Sequence[Tags | None], whole: Tags) -> list[Tags]:
 
 def _add_missing(source: Sequence[WordTags], placed: list[WordTags]) -> list[WordTags]:
     """Puts each tag that is around no target word around the word at its relative position, with its outer tags."""
-    missing = _union(map(_all_of, source)) - _union(map(_all_of, placed))
+    words_in: dict[int, list[int]] = {}
+    for i, word in enumerate(source):
+        for tag in _all_of(word):
+            words_in.setdefault(tag, []).append(i)
+    missing = words_in.keys() - _union(map(_all_of, placed))
     for tag in sorted(missing) if placed else []:
-        words = [i for i, word in enumerate(source) if tag in _all_of(word)]
+        words = words_in[tag]
         middle = (words[0] + words[-1] + 1) / 2 / len(source)
         place = min(len(placed) - 1, int(middle * len(placed)))
         outer = frozenset.intersection(*(_smallest(source[i], tag) for i in words))
@@ -96,17 +100,22 @@ def _smallest(word: WordTags, tag: int) -> Tags:
     return min((tags for tags in word if tags is not None and tag in tags), key=len)
 
 
-def place_atom(word: int, source: int, target: int, links: Iterable[tuple[int, int]]) -> int:
+def targets_of(links: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
+    """The target words that each linked source word is linked to."""
+    found: dict[int, list[int]] = {}
+    for i, t in links:
+        found.setdefault(i, []).append(t)
+    return found
+
+
+def place_atom(word: int, source: int, target: int, linked: Mapping[int, Sequence[int]]) -> int:
     """The index of the target word before which an atom goes that is before source word `word`.
 
-    source, target: the numbers of words. The atom goes before the first word linked to the next source word, else after
-    the last word linked to the previous source word, else to the same relative position.
+    source, target: the numbers of words; linked: see `targets_of`. The atom goes before the first word linked to the
+    next source word, else after the last word linked to the previous source word, else to the same relative position.
     """
-    by_source: dict[int, list[int]] = {}
-    for i, t in links:
-        by_source.setdefault(i, []).append(t)
-    if word < source and word in by_source:
-        return min(by_source[word])
-    if word - 1 in by_source:
-        return max(by_source[word - 1]) + 1
+    if word < source and word in linked:
+        return min(linked[word])
+    if word - 1 in linked:
+        return max(linked[word - 1]) + 1
     return round(word / max(1, source) * target)

@@ -42,8 +42,8 @@ def read_lines(path: str | Path) -> Iterator[str]:
         yield from decode_lines(file, path)
 
 
-def decode_lines(file: BinaryIO, path: str | Path, errors: str = "strict") -> Iterator[str]:
-    """The lines of an open file without their ends: a line feed, or a carriage return and a line feed.
+def decode_lines(file: BinaryIO, path: str | Path, errors: str = "strict", *, ends: bool = False) -> Iterator[str]:
+    """The lines of an open file without (or with) their `ends`: a line feed, or a carriage return and a line feed.
 
     A byte order mark at the start is dropped. Raises ValueError, which names `path` and the line, for bytes that are
     not UTF-8 (with errors="replace" they become U+FFFD), and for a gzip file that is damaged or truncated.
@@ -51,7 +51,7 @@ def decode_lines(file: BinaryIO, path: str | Path, errors: str = "strict") -> It
     number, name = 0, name_of(path)
     try:
         for number, line in enumerate(file, 1):
-            raw = line.removesuffix(b"\n").removesuffix(b"\r")
+            raw = line if ends else line.removesuffix(b"\n").removesuffix(b"\r")
             raw = raw.removeprefix(_BOM) if number == 1 else raw
             try:
                 yield raw.decode("utf-8", errors)
@@ -65,6 +65,12 @@ def decode_lines(file: BinaryIO, path: str | Path, errors: str = "strict") -> It
                 ) from error
     except DAMAGED as error:
         raise ValueError(f"{name} is damaged or cut short after line {number}: not a whole gzip file") from error
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a file, or of standard input for `-`, with its line ends; see `open_input` and `decode_lines`."""
+    with open_input(path) as file:
+        return "".join(decode_lines(file, path, ends=True))
 
 
 def open_output(path: str | Path, *, append: bool = False) -> BinaryIO:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from concurrent.futures import Future
 from typing import Any
 from urllib.parse import parse_qsl
@@ -64,15 +65,23 @@ def _urlencoded(body: bytes) -> dict[str, str]:
 
 
 async def _multipart(request: Request, body: bytes) -> dict[str, str]:
-    """The text fields of a form in parts, the first of each name; files are ignored."""
+    """The text fields of a form in parts, the first of each name; files are ignored.
+
+    Text is UTF-8, whatever character set the request names: Starlette would read bytes that are not in it as Latin-1.
+    """
+    kind = re.sub(r";\s*charset=[^;]*", "", request.headers["content-type"], flags=re.IGNORECASE)
+    headers = [(b"content-type", f"{kind}; charset=latin-1".encode("latin-1"))]  # one character for each byte
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     try:
         limits = {"max_files": 8, "max_fields": _MAX_FIELDS, "max_part_size": len(body)}
-        async with Request(request.scope, receive).form(**limits) as form:
-            return {name: text for name, text in reversed(form.multi_items()) if isinstance(text, str)}
+        async with Request({**request.scope, "headers": headers}, receive).form(**limits) as form:
+            texts = [(name, text) for name, text in reversed(form.multi_items()) if isinstance(text, str)]
+            return {name: text.encode("latin-1").decode() for name, text in texts}
+    except UnicodeDecodeError:
+        raise Refusal(400, "Invalid request: the form is not UTF-8") from None
     except (HTTPException, ValueError):
         raise Refusal(400, "Invalid request: the form is damaged") from None
 

@@ -9,6 +9,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
+from nmt.analysis.segmentation import needs_space
 from nmt.corpus import Pair
 from nmt.documents.html import HtmlDocument
 from nmt.server import translation
@@ -47,7 +48,8 @@ class Handlers:
         """The fields of the answer, for each text."""
         if body.format == "html":
             return await self._translate_html(request, model, texts, body)
-        split = [translation.split(text, model.src, model.tgt) for text in texts]
+        # In another thread, as some texts take seconds and would block the event loop.
+        split = [await asyncio.to_thread(translation.split, text, model.src, model.tgt) for text in texts]
         lines = [translation.sentences(text) for text in split]
         explain = model.explain_with_confidence if body.confidence else model.explain
         work = explain if body.attention or body.confidence else model.translate
@@ -77,13 +79,12 @@ class Handlers:
             if getattr(body, name):
                 raise Refusal(400, f"Invalid request: {name} parameter: it is for text, and format is html")
         try:
-            # In another thread, as some documents take seconds and would block the event loop.
             documents = [await asyncio.to_thread(HtmlDocument, text, model.src) for text in texts]
         except ValueError as error:
             raise Refusal(400, f"Invalid request: {error}") from None
         lines = [document.sentences for document in documents]
         found = await self._work(request, model.translate_with_links, [line for each in lines for line in each])
-        spaced = translation.needs_space(model.src, model.tgt)
+        spaced = needs_space(model.src, model.tgt)
         answers = []
         for document, nbest in zip(documents, translation.shared_out(found, lines), strict=True):
             render = partial(translation.render_html, document, nbest, spaced=spaced)

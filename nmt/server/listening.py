@@ -1,6 +1,7 @@
 """The web server: uvicorn, with a time limit on connections that send no complete request."""
 
 import asyncio
+import errno
 import logging
 import socket
 from collections.abc import Callable
@@ -20,8 +21,12 @@ def bind(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, kind, protocol)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+    except UnicodeError:
+        raise ValueError(f"host={host}: not the name or address of a machine") from None
     except OSError as error:
-        raise ValueError(f"host={host} port={port}: {error.strerror}; try another port") from None
+        no_address = isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL
+        advice = "give host= a name or address of this machine" if no_address else "try another port"
+        raise ValueError(f"host={host} port={port}: {error.strerror}; {advice}") from None
     return bound
 
 

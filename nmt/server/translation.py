@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nmt.analysis.alignment import word_attention, word_links
-from nmt.analysis.segmentation import BY_SPACES, bleu_tokenizer
+from nmt.analysis.segmentation import needs_space
 from nmt.decoding.translator import Translation
 from nmt.documents.html import HtmlDocument, Translated
 from nmt.documents.sentences import Part, split_text
@@ -25,11 +25,6 @@ class Text(NamedTuple):
 def split(text: str, src: str, tgt: str) -> Text:
     """Splits a text. src, tgt: the languages of the text and of its translation."""
     return Text(split_text(text, src), needs_space(src, tgt))
-
-
-def needs_space(src: str, tgt: str) -> bool:
-    """Whether to insert spaces between translated sentences: the source language writes none, the target does."""
-    return bleu_tokenizer(src) not in BY_SPACES and bleu_tokenizer(tgt) in BY_SPACES
 
 
 def sentences(text: Text) -> list[str]:

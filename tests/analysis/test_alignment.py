@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nmt.analysis.alignment import (
+    MIN_MEAN_WEIGHT,
     AttentionWriter,
     GoldLinks,
     Link,
@@ -20,6 +21,7 @@ from nmt.analysis.alignment import (
     read_links,
     word_attention,
 )
+from nmt.analysis.alignment.linking import threshold_links
 from nmt.decoding.translator import Translation
 
 # Two target words of two and one pieces, then the end; two source words of one and two pieces, then the end.
@@ -98,6 +100,20 @@ def test_where_one_direction_was_too_long_there_are_no_links_of_both(how):
         assert alignment.links == []
         assert alignment.weights.shape == (1, 0)
     assert align_both(whole, whole, how).links == [(0, 0)]
+
+
+def test_the_weights_of_both_directions_are_those_that_the_links_come_from():
+    there, back = np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([[0.5, 0.5], [0.3, 0.7]])
+    pieces = ["a", "b", "</s>"]
+    one, other = (
+        Translation("", 0.0, 0.0, ["a", "b"], ["a", "b"], pieces, pieces, np.pad(each, (0, 1)), [0, 1, -1], [0, 1, -1])
+        for each in (there, back)
+    )
+    mean = align_both(one, other, Symmetrization.mean)
+    np.testing.assert_allclose(mean.weights, (there + back.T) / 2, rtol=1e-6)
+    assert mean.links == threshold_links(MIN_MEAN_WEIGHT, mean.weights)
+    for how in (Symmetrization.union, Symmetrization.joint):
+        np.testing.assert_allclose(align_both(one, other, how).weights, np.sqrt(there * back.T), rtol=1e-6)
 
 
 def test_mass_on_the_end_of_sentence_is_kept_apart():
@@ -199,6 +215,11 @@ def test_a_bad_link_is_reported_with_file_and_line(tmp_path, bad):
     (tmp_path / "gold").write_bytes(b"0-0\n0-0 " + bad + b"\n")
     with pytest.raises(ValueError, match=r"gold, line 2: .* is not a link"):
         list(read_links(tmp_path / "gold"))
+
+
+def test_a_wa_file_may_have_blank_lines_and_confidences_with_an_exponent(tmp_path):
+    (tmp_path / "gold.wa").write_text("1 1 1 S 1e-05\n\n1 2 2 P 2.5E+0\n\n")
+    assert list(read_links(tmp_path / "gold.wa")) == [gold_links({(0, 0)}, {(0, 0), (1, 1)})]
 
 
 def test_a_wa_file_counts_from_one_names_its_sentences_and_may_leave_some_out(tmp_path):

@@ -223,6 +223,19 @@ def test_a_long_line_is_thinned_and_keeps_its_end():
     assert points[-1].label == "it 10,000 at update 10,000"
 
 
+def test_lengths_without_a_score_have_no_bar():
+    chart = length_chart([LengthRow(1, 10, 5, {"ter": None}), LengthRow(11, 20, 5, {"ter": 60.0})])
+    assert chart is not None
+    assert [(bar.height > 0, bar.value) for bar in chart.bars] == [(False, "-"), (True, "60.0")]
+
+
+def test_the_axis_of_scores_of_zero_has_round_numbers():
+    chart = length_chart([LengthRow(1, 10, 5, {"bleu": 0.0})])
+    assert chart is not None
+    assert chart.y_ticks[0].label == "0"
+    assert float(chart.y_ticks[-1].label) == 1
+
+
 def test_bars_are_as_high_as_their_bleu():
     chart = length_chart([LengthRow(1, 10, 5, {"bleu": each}) for each in (40.0, 20.0, 0.0)])
     assert chart is not None

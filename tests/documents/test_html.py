@@ -24,6 +24,10 @@ TABLE = {
     "The red house sleeps.": Translated("La maison rouge dort.", [(0, 0), (1, 2), (2, 1), (3, 3)]),
     "not here": Translated("ne ici pas", [(0, 0), (0, 2), (1, 1)]),
     "gone": Translated("", []),
+    "I drink water.": Translated("मैं पीता पानी।", [(0, 0), (1, 1), (2, 2)]),
+    "It is hot.": Translated("c'est cafe\u0301", [(2, 1)]),
+    "Give five percent, C sharp.": Translated("Gib 5%, C#.", [(0, 0), (1, 1), (2, 1), (3, 2), (4, 2)]),
+    "Who is there?": Translated("Qui\u2009est là\u00a0?", [(0, 0), (1, 1), (2, 2)]),
 }
 
 
@@ -54,8 +58,13 @@ def translate(html: str) -> str:
         ("<p>one<wbr>two. Three</p>", "<p>ONETWO.<wbr/> THREE</p>"),
         ("<![if !mso]>one<![endif]> two", "<![if !mso]>ONE<![endif]> TWO"),
         ("<b>one<br>two</b>", "<b>ONE<br/>TWO</b>"),
+        ("I drink <b>water</b>.", "मैं पीता <b>पानी</b>।"),
+        ("It is <b>hot</b>.", "c'est <b>cafe\u0301</b>"),
+        ("Give <b>five percent</b>, <i>C sharp</i>.", "Gib <b>5%</b>, <i>C#</i>."),
+        ("Who is <b>there</b>?", "Qui\u2009est <b>là</b>\u00a0?"),
+        ("one&nbsp;<img src='x'>two", 'ONE\u00a0<img src="x"/>TWO'),
         ("one. Two.<br><br> three", "ONE. TWO.<br/><br/> THREE"),
-        ("a &lt;b&gt; &amp; c&nbsp;d", "A &lt;B&gt; &amp; C D"),
+        ("a &lt;b&gt; &amp; c&nbsp;d", "A &lt;B&gt; &amp; C\u00a0D"),
         ("<a href='x?a=1&amp;b=\"2\"'>y</a>", "<a href='x?a=1&amp;b=\"2\"'>Y</a>"),
         ("<p>one\n  <b>two</b></p>\n<p>three</p>", "<p>ONE <b>TWO</b></p>\n<p>THREE</p>"),
         ("<pre>one\n  two</pre>", "<pre>ONE\n  TWO</pre>"),

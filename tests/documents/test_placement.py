@@ -2,7 +2,7 @@
 
 import pytest
 
-from nmt.documents.placement import HasMarks, WordTags, place_atom, place_tags
+from nmt.documents.placement import HasMarks, WordTags, place_atom, place_tags, targets_of
 
 PLAIN = WordTags(frozenset())
 B, ITALIC, BI = WordTags(frozenset({0})), WordTags(frozenset({1})), WordTags(frozenset({0, 1}))
@@ -66,7 +66,7 @@ def test_without_words_there_is_nothing_to_place():
 
 @pytest.mark.parametrize(("word", "place"), [(0, 1), (1, 0), (2, 1), (3, 3)])
 def test_an_atom_stands_before_the_word_that_follows_or_behind_the_one_before(word, place):
-    assert place_atom(word, 3, 3, [(0, 1), (1, 0)]) == place
+    assert place_atom(word, 3, 3, targets_of([(0, 1), (1, 0)])) == place
 
 
 def test_an_atom_among_words_without_links_keeps_its_place():

@@ -4,6 +4,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 import nmt
+from nmt import build
 from nmt.documents.html import HtmlDocument, Translated
 from tests.support.commands import call
 
@@ -56,6 +57,23 @@ def test_the_command_translates_a_document(runs, tmp_path, expected):
     assert (ended.code, ended.err) == (0, "")
     assert (tmp_path / "out.html").read_text() == expected
     assert call(tmp_path, "translate", *words, stdin=HTML.encode()).out == expected
+
+
+def test_the_command_keeps_line_ends(runs, tmp_path, expected):
+    (tmp_path / "page.html").write_bytes(b"\xef\xbb\xbf<!-- a\r\nb --><script>x\r\n</script>" + HTML.rstrip().encode())
+    words = [f"checkpoint={runs[0]}", "format=html", "device=cpu", "decode.max_length=20"]
+    assert call(tmp_path, "translate", *words, "in=page.html", "out=out.html").code == 0
+    written = (tmp_path / "out.html").read_bytes().decode()
+    assert written == "<!-- a\r\nb --><script>x\r\n</script>" + expected.rstrip()
+
+
+def test_the_command_puts_spaces_between_sentences_of_a_language_without_spaces(runs, tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "languages", lambda data: build.Languages("zh", "en"))
+    (tmp_path / "page.html").write_text("<p>天好。水大。</p>")
+    words = [f"checkpoint={runs[0]}", "format=html", "device=cpu", "decode.max_length=20"]
+    ended = call(tmp_path, "translate", *words, "in=page.html")
+    translated = [each.text for each in nmt.load(runs[0], device="cpu").translate(["天好。", "水大。"], max_length=20)]
+    assert ended.out == f"<p>{' '.join(translated)}</p>"
 
 
 @pytest.mark.parametrize(

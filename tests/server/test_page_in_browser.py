@@ -245,4 +245,4 @@ def test_nothing_is_wider_than_the_window(browser, served, sentence, width):
 def test_every_control_has_a_name(shown):
     controls = "document.querySelectorAll('select, textarea, button, input, [role=listbox]')"
     named = "it.labels?.length || it.getAttribute('aria-labelledby') || it.textContent.trim()"
-    assert shown.run(f"[...{controls}].filter(it => !({named})).map(it => it.id)") == []
+    assert shown.run(f"[...{controls}].filter(it => !({named})).map(it => it.outerHTML)") == []

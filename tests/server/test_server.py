@@ -62,6 +62,22 @@ def test_a_form_and_json_are_answered_alike(served):
     assert answer == served.ask("POST", "/translate", f"{parts}--x--\r\n", "multipart/form-data; boundary=x")
 
 
+@pytest.mark.parametrize("charset", ["", "; charset=latin-1", "; charset=unicode_escape", "; Charset=none"])
+def test_a_form_in_parts_is_utf8_whatever_it_says(served, charset):
+    kind = f"multipart/form-data{charset}; boundary=x"
+
+    def ask(text: bytes):
+        fields = {"source": b"de", "target": b"en", "q": text}
+        head = b'--x\r\nContent-Disposition: form-data; name="%b"\r\n\r\n%b\r\n'
+        body = b"".join(head % (name.encode(), value) for name, value in fields.items())
+        return served.ask("POST", "/translate", body + b"--x--\r\n", kind)
+
+    assert ask("schön".encode()) == served.post("/translate", q="schön", source="de", target="en")
+    assert ask(rb"der \ud800 hund").status == 200
+    for damaged in (b"sch\xf6n", "\ud800".encode(errors="surrogatepass")):
+        assert ask(damaged) == (400, {"error": "Invalid request: the form is not UTF-8"})
+
+
 def test_a_form_may_hold_utf8_that_is_not_percent_encoded(served):
     plain = served.ask("POST", "/translate", "q=schön; 1%2B1+%C3%BC&source=de&target=en&attention=true".encode(), FORM)
     assert plain == served.post("/translate", q="schön; 1+1 ü", source="de", target="en", attention=True)
@@ -300,6 +316,18 @@ def test_it_says_which_package_is_missing(runs, monkeypatch):
 def test_a_port_that_is_taken_is_refused_in_one_line(served, runs):
     mistake = call(runs[0], "serve", f"checkpoint={runs[0]}", f"port={served.port}").mistake
     assert mistake == f"host=127.0.0.1 port={served.port}: Address already in use; try another port"
+
+
+@pytest.mark.parametrize("host", ["1.2.3.4", "nowhere.invalid"])
+def test_an_address_that_is_not_this_machine_s_is_refused_with_the_right_advice(runs, host):
+    mistake = call(runs[0], "serve", f"checkpoint={runs[0]}", f"host={host}").mistake
+    assert mistake.startswith(f"host={host} port=")
+    assert mistake.endswith("; give host= a name or address of this machine")
+
+
+def test_a_host_that_is_no_name_is_refused(runs):
+    mistake = call(runs[0], "serve", f"checkpoint={runs[0]}", "host=a..b").mistake
+    assert mistake == "host=a..b: not the name or address of a machine"
 
 
 def test_two_runs_of_one_direction_are_refused(runs):

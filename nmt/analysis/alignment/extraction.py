@@ -131,16 +131,18 @@ def align_both(
     """The alignment by two models, the second of which translates in the other direction.
 
     Each direction gives links, with `threshold`, and `how` combines them; joint and mean give links from both matrices,
-    with `threshold`. If one translation has no attention, because the pair is too long, there are neither links nor
-    weights.
+    with `threshold`. The weights are the mean of both directions with mean, otherwise their geometric mean. If one
+    translation has no attention, because the pair is too long, there are neither links nor weights.
     """
     if not (forward.weights.size and backward.weights.size):
         return Alignment([], no_attention(len(forward.tgt_words)).weights, None)
     there, back = align(forward, threshold=threshold), align(backward, threshold=threshold)
+    weights = combine(there.weights, back.weights)
     if how is Symmetrization.joint:
         found = joint_links(there.weights, back.weights, threshold=threshold)
     elif how is Symmetrization.mean:
         found = mean_links(there.weights, back.weights, threshold=threshold)
+        weights = (there.weights + back.weights.T) / 2
     else:
         found = symmetrize(there.links, [(src, tgt) for tgt, src in back.links], how)
-    return Alignment(found, combine(there.weights, back.weights), None)
+    return Alignment(found, weights, None)

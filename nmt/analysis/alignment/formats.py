@@ -157,7 +157,7 @@ class LinkFiles:
         return total.hexdigest()
 
 
-_WA = re.compile(r"([0-9]{1,9})\s+([0-9]{1,9})\s+([0-9]{1,9})(?:\s+([SP]))?(?:\s+[0-9.]+)?")
+_WA = re.compile(r"([0-9]{1,9})\s+([0-9]{1,9})\s+([0-9]{1,9})(?:\s+([SP]))?(?:\s+[0-9.]+(?:[eE][-+]?[0-9]+)?)?")
 
 
 def _read_wa(path: Path, lines: Iterable[str], sentences: int | None) -> Iterator[GoldLinks]:
@@ -169,6 +169,8 @@ def _read_wa(path: Path, lines: Iterable[str], sentences: int | None) -> Iterato
     possible: dict[int, set[Link]] = {}
     last = 0
     for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
         match = _WA.fullmatch(line.strip())
         if match is None or int(match[1]) == 0:
             raise ValueError(

@@ -106,20 +106,20 @@ def length_chart(rows: Sequence[LengthRow], unit: str = "words") -> Chart | None
     if not rows or not rows[0].scores:
         return None
     name = next(iter(rows[0].scores))
-    label, scores = METRICS[name].label, [row.scores[name] or 0.0 for row in rows]
-    marks = _marks(0, max(*scores, 1e-9))
+    label, scores = METRICS[name].label, [row.scores[name] for row in rows]
+    marks = _marks(0, max([1.0, *(score for score in scores if score is not None)]))
     each = (WIDTH - LEFT - RIGHT) / len(rows)
     ground = HEIGHT - BOTTOM
     bars = []
     for k, (row, score) in enumerate(zip(rows, scores, strict=True)):
-        height = (ground - TOP) * score / marks[-1]
+        height = (ground - TOP) * (score or 0.0) / marks[-1]
         bars.append(
             Bar(
                 round(LEFT + each * (k + 0.14), 1),
                 round(ground - height, 1),
                 round(each * 0.72, 1),
                 round(height, 1),
-                f"{score:.1f}",
+                "-" if score is None else f"{score:.1f}",
                 f"{row.low}-{row.high}" if row.low < row.high else f"{row.high}",
                 f"{row.sentences:,} sentence{'s' if row.sentences > 1 else ''}",
             )

@@ -6,7 +6,7 @@ const svg = (name, attributes, text) => {
   if (text !== undefined) made.textContent = text;
   return made;
 };
-const short = (word) => (word.length > 14 ? `${word.slice(0, 13)}…` : word);
+const short = (word) => ([...word].length > 14 ? `${[...word].slice(0, 13).join("")}…` : word);
 let grid = null; // {side, cell, left, top, rows, columns} of the matrix that is drawn
 
 /** The matrix follows the word: that of the side on which a word was pointed at last. */
