@@ -32,7 +32,7 @@ from nmt.analysis.alignment import (
 from nmt.build import Loaded, LoadedAligner, load
 from nmt.cli import run_command
 from nmt.config.schema import AlignConfig, AlignmentDirection, LinksFrom
-from nmt.config.unused import ALIGN_BY_ALIGNER, ALIGN_BY_TRANSLATOR, refuse_unused
+from nmt.config.unused import ALIGN_BY_ALIGNER, ALIGN_BY_HEAD, ALIGN_BY_TRANSLATOR, refuse_unused
 from nmt.corpus import Corpus, Pair, read_pair
 from nmt.decoding.output_files import OutputFile, common_sentences, truncate_to_common
 from nmt.decoding.translator import Translation
@@ -68,6 +68,8 @@ def _align(config: AlignConfig, overrides: list[str]) -> None:
     aligner = build.load_aligner(config.checkpoint, device.device)
     models = [] if aligner else _load_translators(config, device.device)
     refuse_unused(config, overrides, ALIGN_BY_ALIGNER if aligner else ALIGN_BY_TRANSLATOR)
+    if models and all(model.head for model in models):
+        refuse_unused(config, overrides, ALIGN_BY_HEAD)
     corpus = read_pair(config.src or "", config.tgt or "")
     pairs = sum(1 for _ in corpus)  # the whole corpus is checked before anything is written
     gold = None

@@ -25,7 +25,7 @@ from nmt.analysis.replacing import replacing
 from nmt.analysis.saliency import RankCorrelation, by_words, rank_correlation, saliency, shares
 from nmt.build import Loaded
 from nmt.cli import run_command
-from nmt.config.schema import SaliencyConfig
+from nmt.config.schema import DecodeConfig, SaliencyConfig
 from nmt.corpus import Pair, read_pair
 from nmt.data.symbols import EOS
 from nmt.decoding.translator import ATTENTION_PIECES
@@ -47,13 +47,14 @@ def main(config: SaliencyConfig, _overrides: list[str]) -> None:
         gold = read_gold(Path(config.gold), pairs, config.src or "", target_first=config.gold_reversed)
     loaded = build.load(config.checkpoint, device.device)
     loaded.model.show_attention(config.attention_layer, config.attention_head)
+    decode = build.decoding_of(loaded, config.decode)  # with hard attention, also for given translations
     linked: dict[str, list[list[Link]]] = {}
     empty: list[int] = []  # the numbers of the lines with a source and no translation, from 1
 
     def sizes(out: Path) -> Iterator[dict[str, np.ndarray]]:
         """Writes, draws and links the matrices of each pair -> their absolute values."""
         progress = Progress(len(pairs))
-        for number, pair in enumerate(_translated(config, loaded, pairs, out)):
+        for number, pair in enumerate(_translated(config, loaded, decode, pairs, out)):
             if pair.src.strip() and not pair.tgt.strip():
                 empty.append(number + 1)
             matrices = _matrices(loaded, pair, progress)
@@ -110,12 +111,14 @@ class Progress:
         )
 
 
-def _translated(config: SaliencyConfig, loaded: Loaded, pairs: list[Pair], out: Path) -> Iterator[Pair]:
+def _translated(
+    config: SaliencyConfig, loaded: Loaded, decode: DecodeConfig, pairs: list[Pair], out: Path
+) -> Iterator[Pair]:
     """The given pairs; without tgt= the sources with the model's translations, which are also written to a file."""
     if config.tgt:
         yield from pairs
         return
-    translator = build.translator_of(loaded, config.decode)
+    translator = build.build_translator(loaded.model, loaded.tokenizer, decode)
     translator.attention = False
     with (out / "hypotheses.txt").open("w", encoding="utf-8", newline="\n") as text:
         for pair, nbest in zip(pairs, translator.translate(pair.src for pair in pairs), strict=True):

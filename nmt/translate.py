@@ -17,7 +17,7 @@ from nmt.analysis.segmentation import needs_space
 from nmt.build import load
 from nmt.cli import run_command
 from nmt.config.schema import HeatmapUnits, TextFormat, TranslateConfig
-from nmt.config.unused import TRANSLATE_WITHOUT_PENALTY, refuse_unused
+from nmt.config.unused import TRANSLATE_WITH_HEAD, TRANSLATE_WITHOUT_PENALTY, refuse_unused
 from nmt.decoding.output_files import OutputFile, truncate_to_common
 from nmt.decoding.translator import Translation, Translator
 from nmt.decoding.word_scores import word_log_probs
@@ -35,7 +35,7 @@ def main(config: TranslateConfig, overrides: list[str]) -> None:
             loaded.require_attention(f"{key}={wanted}")
     translator = build.translator_of(loaded, config.decode)
     if not translator.search.coverage_penalty:  # which uses the attention of attention_layer and attention_head
-        refuse_unused(config, overrides, TRANSLATE_WITHOUT_PENALTY)
+        refuse_unused(config, overrides, TRANSLATE_WITH_HEAD if loaded.head else TRANSLATE_WITHOUT_PENALTY)
     if config.format is TextFormat.html:
         loaded.require_attention("format=html")
         with device.autocast():

@@ -92,7 +92,8 @@ class Gradients:
         self.loss, self.options = loss, optimizer
         self.device, self.distributed = device, distributed
         self.scaler = device.scaler()
-        captured = device.cuda_graphs and model.can_be_captured and candidates is None
+        guided = guidance is not None and guidance.weight_at(1) > 0  # needs gradients of weights, which no graph has
+        captured = device.cuda_graphs and model.can_be_captured and candidates is None and not guided
         self.graphs = CudaGraphs(model, device) if captured else None
         self._ahead: dict[bytes, Batch] = {}
 
@@ -193,7 +194,6 @@ class Gradients:
         """Adds the gradients of a batch, divided by `divisor`, the number of tokens or sentences of the update."""
         if self.loss.consistency is not Consistency.none:
             batch = two_passes(batch, self.loss)
-        # Links need the gradient of attention weights, which no captured graph supports.
         passes = self.graphs.passes(batch) if self.graphs and not guidance else None
         if passes is None:
             with self.device.autocast():

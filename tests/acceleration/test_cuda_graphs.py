@@ -1,5 +1,7 @@
 """Recorded passes are the passes as they are. Here a recording plays by doing its work again on the same memory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from nmt.acceleration.selection import CudaGraphsMode, FusedKernels, choose_kern
 from nmt.attention.local import Extent
 from nmt.attention.normalizers import Normalizer
 from nmt.attention.scores import ScoreFunction
-from nmt.config.schema import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, ModelConfig
+from nmt.config.schema import AttentionConfig, DecoderConfig, DecoderKind, EncoderConfig, GuidedConfig, ModelConfig
 from nmt.data.batches import Batches, BatchOptions
 from nmt.runtime.device import Device, DeviceName, Precision, choose_device, random_states, restore_random_states
 from nmt.runtime.distributed import Distributed
@@ -179,6 +181,22 @@ def test_graphs_are_ignored_on_a_cpu_and_it_is_said():
     assert not chosen.cuda_graphs
     assert chosen.reason == device.reason + "; cuda_graphs=on is ignored on a cpu"
     assert choose_kernels(device, FusedKernels.auto, CudaGraphsMode.off) == device
+
+
+@pytest.mark.parametrize(("decay", "captured"), [(1.0, False), (0.5, False), (0.0, True)])
+def test_what_is_guided_in_every_epoch_is_not_captured(tiny, monkeypatch, decay, captured):
+    made = []
+    monkeypatch.setattr("nmt.training.gradients.CudaGraphs", lambda *given: made.append(given))
+    Gradients(
+        tiny.model(),
+        Batches(tiny.encoded, BatchOptions(60)),
+        loss=LossOptions(0.1),
+        optimizer=OptimizerOptions(),
+        device=replace(CPU, cuda_graphs=True),
+        distributed=Distributed(),
+        guidance=GuidedConfig(links=["links"], decay=decay),
+    )
+    assert bool(made) == captured
 
 
 @pytest.mark.gpu

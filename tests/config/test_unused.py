@@ -1,5 +1,6 @@
 """A setting of the command line that can have no effect is refused with what to do; a default is not."""
 
+import contextlib
 import copy
 import functools
 from dataclasses import fields, replace
@@ -21,7 +22,15 @@ from nmt.config.schema import (
     TokenizerConfig,
     TrainConfig,
 )
-from nmt.config.unused import TRANSLATE_WITHOUT_PENALTY, given, refuse_other_model, refuse_unused, refuse_unused_search
+from nmt.config.unused import (
+    ALIGN_BY_HEAD,
+    TRANSLATE_WITH_HEAD,
+    TRANSLATE_WITHOUT_PENALTY,
+    given,
+    refuse_other_model,
+    refuse_unused,
+    refuse_unused_search,
+)
 from nmt.decoding.options import LengthPenalty, SearchOptions
 from nmt.training.options import TrainerOptions
 from tests.support.commands import compose_config
@@ -85,6 +94,7 @@ def refuse(*words: str) -> None:
         ([*MINIMUM_RISK, "loss.label_smoothing=0.1"], "it needs cross-entropy, beside loss.objective=minimum_risk: "),
         ([*MINIMUM_RISK, "optim.normalization=sentences"], "minimum_risk.cross_entropy_weight above 0"),
         ([*MINIMUM_RISK, "cuda_graphs=on"], "it needs loss.objective=cross_entropy"),
+        (["guided_alignment.links=a", "cuda_graphs=on"], "it needs training without guided_alignment.links"),
         (["loss.consistency=r_drop", "loss.cut_rate=0.1"], "it needs loss.consistency=simcut"),
         (
             ["loss.consistency=r_drop", "model.encoder.dropout=0", "model.decoder.dropout=0"],
@@ -285,6 +295,28 @@ def test_a_layer_of_attention_is_taken_by_whatever_shows_attention(shown):
     with pytest.raises(ValueError, match="attention_layer=1 has no effect"):
         refuse_unused(compose_config(words, "translate"), words, TRANSLATE_WITHOUT_PENALTY)
     refuse_unused(compose_config([*words, shown], "translate"), words, TRANSLATE_WITHOUT_PENALTY)
+
+
+@pytest.mark.parametrize(
+    ("command", "rules", "without", "shown"),
+    [
+        ("align", ALIGN_BY_HEAD, ["src=s", "tgt=t"], ["src=s", "tgt=t", "links_from=attention"]),
+        ("translate", TRANSLATE_WITH_HEAD, ["alignments=a"], ["alignments=a", "heatmaps=h"]),
+        ("translate", TRANSLATE_WITH_HEAD, ["format=html"], ["confidence=c"]),
+    ],
+)
+def test_a_layer_of_attention_does_not_change_the_links_of_an_alignment_head(command, rules, without, shown):
+    words = ["checkpoint=x", "attention_layer=1"]
+    with pytest.raises(ValueError, match="attention_layer=1 has no effect"):
+        refuse_unused(compose_config([*words, *without], command), words, rules)
+    refuse_unused(compose_config([*words, *shown], command), words, rules)
+
+
+@pytest.mark.parametrize(("word", "fits"), [("decode.beam=3", False), ("decode.hard_attention=most_probable", True)])
+def test_given_translations_are_not_searched_but_predicted(word, fits):
+    words = ["checkpoint=x", "src=s", "tgt=t", word]
+    with contextlib.nullcontext() if fits else pytest.raises(ValueError, match=r"decode\.beam=3 has no effect"):
+        refuse_unused(compose_config(words, "saliency"), words)
 
 
 def test_what_a_command_line_names_is_found_however_it_is_written():

@@ -1,4 +1,4 @@
-"""Every setting and its type; the default values are in the YAML files under configs/."""
+"""Every setting, its type and its default; the YAML files under configs/ hold the values that the program chooses."""
 
 from hydra.core.config_store import ConfigStore
 

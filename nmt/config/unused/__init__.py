@@ -4,7 +4,13 @@ Defaults are allowed: a preset or an experiment may set a key of one optimizer o
 Settings of null or false are allowed too.
 """
 
-from nmt.config.unused.commands import ALIGN_BY_ALIGNER, ALIGN_BY_TRANSLATOR, TRANSLATE_WITHOUT_PENALTY
+from nmt.config.unused.commands import (
+    ALIGN_BY_ALIGNER,
+    ALIGN_BY_HEAD,
+    ALIGN_BY_TRANSLATOR,
+    TRANSLATE_WITH_HEAD,
+    TRANSLATE_WITHOUT_PENALTY,
+)
 from nmt.config.unused.finetuning import is_inherited, refuse_other_model
 from nmt.config.unused.given import given
 from nmt.config.unused.refusal import refuse_unused
@@ -12,8 +18,10 @@ from nmt.config.unused.search import refuse_unused_search
 
 __all__ = [
     "ALIGN_BY_ALIGNER",
+    "ALIGN_BY_HEAD",
     "ALIGN_BY_TRANSLATOR",
     "TRANSLATE_WITHOUT_PENALTY",
+    "TRANSLATE_WITH_HEAD",
     "given",
     "is_inherited",
     "refuse_other_model",

@@ -1,10 +1,14 @@
 """Rules for the settings of the commands that open a run."""
 
+from dataclasses import fields
+
 from nmt.config.schema import (
     AlignConfig,
     AlignmentDirection,
     DataKind,
+    DecodeOverrides,
     EvaluateConfig,
+    LinksFrom,
     SaliencyConfig,
     ServeConfig,
     TextFormat,
@@ -35,6 +39,13 @@ TRANSLATE_WITHOUT_PENALTY = (
         "alignments=FILE, confidence=FILE, heatmaps=FOLDER or format=html",
     ),
 )
+TRANSLATE_WITH_HEAD = (
+    needs(
+        "attention_layer attention_head",
+        lambda c: c.confidence or c.heatmaps,
+        "confidence=FILE or heatmaps=FOLDER, as the links of this run come from its alignment head",
+    ),
+)
 _ALIGN = (
     Rule(
         "device precision threads decode.batch_size direction",
@@ -57,10 +68,17 @@ ALIGN_BY_TRANSLATOR = (
     needs("direction", lambda c: False, "an aligner (+experiment=aligner); a translator has one direction"),
     needs("symmetrize", lambda c: c.reverse, "reverse=RUN, a model of the other direction"),
 )
+ALIGN_BY_HEAD = (
+    Rule(
+        "attention_layer attention_head",
+        lambda c: c.links_from not in (None, LinksFrom.head),
+        "the links come from the alignment head of this run; give links_from=attention, or leave {key} out",
+    ),
+)
 _SALIENCY = (
     _SAMPLED,
     Rule(
-        "decode.*",
+        " ".join(f"decode.{each.name}" for each in fields(DecodeOverrides) if each.name != "hard_attention"),
         lambda c: not c.tgt,
         "tgt= gives the translations, so nothing is searched; leave {key} out",
     ),

@@ -57,6 +57,11 @@ REGULARIZERS: tuple[tuple[str, Callable[[TrainConfig], bool], str], ...] = (
         "model.attention.choice=soft",
     ),
     (
+        "cuda_graphs",
+        lambda c: not _asks_for_graphs(c) or c.guided_alignment.weight_at(1) == 0,
+        "training without guided_alignment.links",
+    ),
+    (
         "model.encoder.recurrent_dropout",
         lambda c: c.model.encoder.kind is EncoderKind.rnn,
         "model.encoder.kind=rnn",
