@@ -17,7 +17,7 @@ import sentencepiece
 
 _SPACE = "\u2581"  # SentencePiece's symbol
 _USER_DEFINED = 4  # of SentencePiece's types of pieces
-_CACHED_WORDS = 2**16  # and with BPE-dropout, the ways to leave out merges of a word that have been drawn
+_CACHED_WORDS = 2**17  # and with BPE-dropout, the ways to leave out merges of a word that have been drawn
 _CACHED_LENGTH = 32  # characters: longer words, and sentences without spaces, hardly repeat
 _PENALTY = 10.0  # of an unknown character: its score is the lowest score of a piece, less this
 
