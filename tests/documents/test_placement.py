@@ -70,4 +70,4 @@ def test_an_atom_stands_before_the_word_that_follows_or_behind_the_one_before(wo
 
 
 def test_an_atom_among_words_without_links_keeps_its_place():
-    assert [place_atom(k, 4, 2, []) for k in range(5)] == [0, 0, 1, 2, 2]
+    assert [place_atom(k, 4, 2, {}) for k in range(5)] == [0, 0, 1, 2, 2]
