@@ -27,8 +27,18 @@ def common_sentences(outputs: list[OutputFile]) -> int:
 
 
 def truncate_to_common(outputs: list[OutputFile]) -> int:
-    """Truncates the files after the `common_sentences` -> their number."""
+    """Truncates the files after the `common_sentences` -> their number.
+
+    Raises ValueError if a file is missing and another has lines: these would all be lost.
+    """
     sentences = common_sentences(outputs)
+    missing = [output.path for output in outputs if not output.path.exists()]
+    for output in outputs if missing else ():
+        if kept := _whole(output):
+            raise ValueError(
+                f"{missing[0]}: no such file, and {output.path} has {kept} line(s), which append=true would drop; give "
+                "the outputs of the interrupted command, or append=false to begin anew"
+            )
     for output in outputs:
         _cut(output, sentences)
     return sentences

@@ -289,6 +289,11 @@ def test_what_an_experiment_and_a_preset_set_is_never_refused(experiment, preset
     refuse(f"+experiment={experiment}", f"preset={preset}", "tokenizer.joint=true")
 
 
+@pytest.mark.parametrize("preset", PRESETS)
+def test_an_aligner_takes_every_preset(preset):
+    refuse("+experiment=aligner", f"preset={preset}")
+
+
 @pytest.mark.parametrize("shown", ["alignments=a", "confidence=c", "heatmaps=h", "format=html"])
 def test_a_layer_of_attention_is_taken_by_whatever_shows_attention(shown):
     words = ["checkpoint=x", "attention_layer=1"]

@@ -28,6 +28,16 @@ def test_a_file_that_is_not_there_begins_empty(tmp_path):
     assert (tmp_path / "out").read_bytes() == b""
 
 
+@pytest.mark.parametrize("other", ["out", "links.gz"])
+def test_a_missing_file_does_not_empty_the_others(tmp_path, other):
+    text, missing = written(tmp_path / "text", "a\nb\nc"), tmp_path / other
+    for outputs in ([OutputFile(text), OutputFile(missing)], [OutputFile(missing), OutputFile(text)]):
+        with pytest.raises(ValueError, match=f"{other}: no such file, and .*text has 2 line"):
+            truncate_to_common(outputs)
+    assert text.read_text() == "a\nb\nc"
+    assert not missing.exists()
+
+
 def test_files_are_cut_to_the_one_with_the_fewest_sentences(tmp_path):
     text = written(tmp_path / "out", "a\nb\nc\nd")
     links = written(tmp_path / "links", "0-0\n1-1\n")

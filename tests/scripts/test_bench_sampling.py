@@ -13,9 +13,9 @@ SCRIPT = Path(__file__).parents[2] / "scripts" / "bench_sampling.py"
 
 @pytest.mark.process
 def test_sampled_segmentations_have_more_pieces(tmp_path):
-    text = tmp_path / "text"
-    text.write_text("\n".join(LINES), encoding="utf-8")
-    words = [str(text), "--vocab-size", "275", "--epochs", "2"]
+    for side in ("aa", "bb"):
+        (tmp_path / f"text.{side}").write_text("".join(f"{line}\n" for line in LINES), encoding="utf-8")
+    words = [str(tmp_path / "text"), "--src", "aa", "--tgt", "bb", "--vocab-size", "280", "--epochs", "2"]
     ended = subprocess.run([sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in ended.stdout.splitlines()]

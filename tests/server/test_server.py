@@ -319,7 +319,15 @@ def test_a_port_that_is_taken_is_refused_in_one_line(served, runs):
 
 
 @pytest.mark.parametrize("host", ["1.2.3.4", "nowhere.invalid"])
-def test_an_address_that_is_not_this_machine_s_is_refused_with_the_right_advice(runs, host):
+def test_an_address_that_is_not_this_machine_s_is_refused_with_the_right_advice(runs, host, monkeypatch):
+    find = socket.getaddrinfo
+
+    def find_offline(name, *given, **more):
+        if name == "nowhere.invalid":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return find(name, *given, **more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", find_offline)
     mistake = call(runs[0], "serve", f"checkpoint={runs[0]}", f"host={host}").mistake
     assert mistake.startswith(f"host={host} port=")
     assert mistake.endswith("; give host= a name or address of this machine")

@@ -126,7 +126,8 @@ class TrainConfig:
             )
         # Whether the user's models share a vocabulary is checked when they are read.
         own = self.tokenizer.model or self.tokenizer.src_model
-        if self.model.tied_embeddings is TiedEmbeddings.all and not (self.tokenizer.joint or own):
+        tied = self.model.tied_embeddings is TiedEmbeddings.all and self.model.kind is not ModelKind.aligner
+        if tied and not (self.tokenizer.joint or own):
             raise ValueError(
                 "model.tied_embeddings=all shares one table between the languages, which needs one vocabulary for "
                 "both: "
